@@ -1,0 +1,3 @@
+"""Flash: Dash on Quart, with nothing blocking."""
+
+__version__ = "0.1.0"
