@@ -1,0 +1,184 @@
+"""What `dash.ctx` sees during a call, worked out when it is looked at, and the context variables.
+
+Dash fills some twenty fields for every callback; most callbacks read none. A `CallContext` knows how
+to make each and makes it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import quart
+from dash.backends.base_server import ResponseAdapter
+from werkzeug.datastructures import Headers, MultiDict
+
+from flash import _dash
+
+if TYPE_CHECKING:
+    from flash.plan import CallbackPlan, CallbackRequest
+
+
+class CallbackResponse(ResponseAdapter):
+    """What a callback may add to its HTTP response: `dash.ctx.response`.
+
+    Speaks Dash 4's adapter (``set_cookie``, ``append_header``, ``set_header``) and, as Dash 2's
+    Flask response did, ``headers``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._response = quart.Response(b"")
+        # Content headers are the runtime's; what is here are additions.
+        self._response.headers.clear()
+
+    @property
+    def callback_response(self) -> quart.Response:
+        """The Quart response that collects headers and cookies; its body is not used."""
+        return self._response
+
+    @property
+    def headers(self) -> Headers:
+        """The headers to add."""
+        return self._response.headers
+
+    def set_cookie(self, key: str, value: str = "", **kwargs: Any) -> None:
+        """Add a cookie; keywords as of `quart.Response.set_cookie`."""
+        self._response.set_cookie(key, value, **kwargs)
+
+    def delete_cookie(self, key: str, **kwargs: Any) -> None:
+        """Ask the browser to forget a cookie."""
+        self._response.delete_cookie(key, **kwargs)
+
+    def append_header(self, key: str, value: str) -> None:
+        """Add a header beside others of the same name."""
+        self._response.headers.add(key, value)
+
+    def set_header(self, key: str, value: str) -> None:
+        """Set a header, in place of others of the same name."""
+        self._response.headers.set(key, value)
+
+    def set_response(self, **kwargs: Any) -> quart.Response:
+        """Put the body in, as Dash's own dispatch does."""
+        self._response.set_data(kwargs.get("data", b""))
+        self._response.headers["Content-Type"] = "application/json"
+        return self._response
+
+
+class CallContext(_dash.AttributeDict):
+    """The value behind `dash.ctx` for one call of one callback.
+
+    A dictionary, as third-party code expects; a field that is not there yet is made by ``_FIELDS``
+    on first look. Used by one call only, so by one thread at a time.
+    """
+
+    def __init__(self, plan: CallbackPlan, request: CallbackRequest, spec: Any, manager: Any) -> None:
+        super().__init__(
+            updated_props={},
+            inputs_list=request.inputs,
+            states_list=request.state,
+            outputs_list=spec,
+            background_callback_manager=manager,
+            ignore_register_page=plan.background is not None,
+        )
+        # Kept off the dictionary: these are Flash's, and the dictionary may be pickled by a manager.
+        object.__setattr__(self, "_plan", plan)
+        object.__setattr__(self, "_request", request)
+
+    def __missing__(self, key: str) -> Any:
+        make = _FIELDS.get(key)
+        if make is None:
+            raise KeyError(key)
+        value = make(self, self.__dict__["_plan"], self.__dict__["_request"])
+        self[key] = value
+        return value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a field, made now if need be; ``default`` for what no context has."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def materialise(self) -> None:
+        """Make every field now, for a copy that outlives the request."""
+        for key in _FIELDS:
+            self[key]  # noqa: B018  looking is making
+
+
+def _triggered(ctx: CallContext, plan: CallbackPlan, request: CallbackRequest) -> list[dict[str, Any]]:
+    del plan
+    values = ctx["input_values"]
+    return [{"prop_id": name, "value": dict.get(values, name)} for name in request.changed]
+
+
+def _arguments(ctx: CallContext, plan: CallbackPlan, request: CallbackRequest) -> Any:
+    slots: list[Any] = [
+        [_dash.AttributeDict(each) for each in slot]
+        if isinstance(slot, list)
+        else _dash.AttributeDict(slot)
+        for slot in (*request.inputs, *request.state)
+    ]
+    for slot in slots:
+        for each in slot if isinstance(slot, list) else (slot,):
+            _dash.update_args_group(each, request.changed)
+    return _group(slots, plan.indices)
+
+
+def _group(slots: Any, indices: Any) -> Any:
+    flat = slots if isinstance(slots, list) else [slots]
+    return _dash.map_grouping(lambda index: flat[index], indices) if flat else []
+
+
+def _uses_grouping(slots: Any, indices: Any) -> bool:
+    if isinstance(slots, list) and not slots:
+        return False
+    return not isinstance(indices, int) and indices != list(range(_dash.grouping_len(indices)))
+
+
+_FIELDS: dict[str, Callable[[CallContext, CallbackPlan, CallbackRequest], Any]] = {
+    "input_values": lambda ctx, plan, request: _dash.inputs_to_dict(request.inputs),
+    "state_values": lambda ctx, plan, request: _dash.inputs_to_dict(request.state),
+    "triggered_inputs": _triggered,
+    "args_grouping": _arguments,
+    "using_args_grouping": lambda ctx, plan, request: _uses_grouping(
+        [*request.inputs, *request.state], plan.indices
+    ),
+    "outputs_grouping": lambda ctx, plan, request: _group(ctx["outputs_list"], plan.outputs_indices),
+    "using_outputs_grouping": lambda ctx, plan, request: _uses_grouping(
+        ctx["outputs_list"], plan.outputs_indices
+    ),
+    "dash_response": lambda ctx, plan, request: CallbackResponse(),
+    "custom_data": lambda ctx, plan, request: _dash.AttributeDict(),
+    "cookies": lambda ctx, plan, request: dict(handshake().cookies),
+    "headers": lambda ctx, plan, request: dict(handshake().headers),
+    "args": lambda ctx, plan, request: handshake().args,
+    "path": lambda ctx, plan, request: handshake().full_path,
+    "remote": lambda ctx, plan, request: handshake().remote_addr,
+    "origin": lambda ctx, plan, request: handshake().headers.get("origin"),
+}
+
+
+def handshake() -> Any:
+    """Return the HTTP request at hand or, over a socket, the one that opened it.
+
+    Outside of both (a feeder, a test) an empty stand-in: no cookies, no headers, no address.
+    """
+    if quart.has_request_context():
+        return quart.request
+    if quart.has_websocket_context():
+        return quart.websocket
+    return _NO_REQUEST
+
+
+class _NoRequest:
+    """What a call sees that no browser asked for."""
+
+    cookies: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    args: MultiDict[str, str] = MultiDict()
+    full_path = ""
+    remote_addr = None
+
+
+_NO_REQUEST = _NoRequest()

@@ -1,0 +1,343 @@
+"""From a callback request to its answer: bind, run, handle errors, assemble, serialise.
+
+There is one way to run a callback. The HTTP endpoint uses it directly; Dash's own handlers (its
+WebSocket, MCP, kinds of request newer than Flash) reach it through the adapter that `Dispatcher`
+puts into `callback_map`, so that a plain function never runs on the event loop, whoever calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import orjson
+from dash.development.base_component import Component, ComponentRegistry
+from dash.exceptions import CallbackException, ImportedInsideCallbackError, PreventUpdate
+
+from flash import _dash, background
+from flash.context import CallbackResponse, CallContext
+from flash.errors import BadRequest, CallbackTimeout, Overloaded
+from flash.execution import SharedCalls, Superseded, Supersession, WorkerPool
+from flash.hooks import Hooks
+from flash.plan import CallbackPlan, CallbackRequest, Runner, compile_plan
+from flash.serialize import dumps
+
+# Above this many values a result is serialised in a thread: about two milliseconds on the loop.
+MAX_VALUES_ON_LOOP = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back to the renderer."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    # Whole seconds, for a 503.
+    retry_after: int | None = None
+    # Headers and cookies that the callback added.
+    additions: CallbackResponse | None = None
+
+
+# The request is of a kind that Flash does not compile: Dash's own handler answers it.
+FOREIGN = Answer(HTTPStatus.NOT_IMPLEMENTED)
+
+NOTHING = Answer(HTTPStatus.NO_CONTENT)
+
+
+class DashApp(Protocol):
+    """What the dispatcher needs of the app."""
+
+    callback_map: dict[str, Any]
+
+    @property
+    def background_manager(self) -> Any:
+        """The app's own background manager, or None."""
+        ...
+
+    def signing_secret(self) -> bytes:
+        """Return the key that background handles are signed with; may block on the manager's store."""
+        ...
+
+    @property
+    def on_error(self) -> Callable[[Exception], Any] | None:
+        """The app's own error handler, hooks not counted, or None."""
+        ...
+
+    def get_dist(self, libraries: Any) -> list[Any]:
+        """Return the resources of component libraries imported during a callback."""
+        ...
+
+
+class Dispatcher:
+    """Answers the callback requests of one app."""
+
+    def __init__(self, app: DashApp, pool: WorkerPool, hooks: Hooks) -> None:
+        self._app = app
+        self._pool = pool
+        self._hooks = hooks
+        # By callback id; None where Dash's own handler is to answer.
+        self._plans: dict[str, CallbackPlan | None] = {}
+        # What this dispatcher put into `callback_map`, to notice when another took its place.
+        self._installed: dict[str, Callable[..., Any]] = {}
+        self._supersession = Supersession()
+        self._shared = SharedCalls()
+
+    def compile(self) -> None:
+        """Compile every callback registered so far; idempotent."""
+        for callback_id in list(self._app.callback_map):
+            self.plan(callback_id)
+
+    def plan(self, callback_id: str) -> CallbackPlan | None:
+        """Return the plan of a callback, compiled on first sight; None for what Flash leaves to Dash.
+
+        Raises `BadRequest` (404) where no callback has this id.
+        """
+        entry = self._app.callback_map.get(callback_id)
+        if entry is None or "callback" not in entry:
+            # A clientside callback has an entry but no function.
+            raise BadRequest(f"no callback for output {callback_id!r}", status=HTTPStatus.NOT_FOUND)
+        if self._installed.get(callback_id) is not entry["callback"]:
+            # New, or somebody put another function there since.
+            plan = compile_plan(callback_id, entry, entry.get("flash_options"))
+            callback = self._adapter(plan) if plan else self._unblocked(entry["callback"])
+            entry["callback"] = self._installed[callback_id] = callback
+            self._plans[callback_id] = plan
+        return self._plans[callback_id]
+
+    async def answer(self, body: object) -> Answer:
+        """Answer one request with the parsed JSON ``body``.
+
+        Raises what the callback raises where no ``on_error`` takes it; a bad request, an overload
+        and a timeout become answers.
+        """
+        try:
+            if isinstance(body, dict) and "output" not in body:
+                return FOREIGN
+            request = CallbackRequest.parse(body)
+            plan = self.plan(request.output)
+            if plan is None:
+                return FOREIGN
+            try:
+                spec = plan.spec(request)
+                values = request.values()
+                plan.bind(values)
+            except CallbackException as error:
+                raise BadRequest(str(error).strip()) from error
+            manager = plan.manager or self._app.background_manager
+            ctx = CallContext(plan, request, spec, manager)
+            encoded = await self._meet(plan, request, ctx, values, spec)
+        except PreventUpdate:
+            return NOTHING
+        except Superseded:
+            return NOTHING
+        except BadRequest as error:
+            return Answer(error.status, str(error).encode(), "text/plain; charset=utf-8")
+        except Overloaded as error:
+            return Answer(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                str(error).encode(),
+                "text/plain; charset=utf-8",
+                retry_after=error.retry_after,
+            )
+        except CallbackTimeout as error:
+            return Answer(
+                HTTPStatus.GATEWAY_TIMEOUT, str(error).encode(), "text/plain; charset=utf-8"
+            )
+        # `in`, not `get`: looking would make one.
+        additions = ctx["dash_response"] if "dash_response" in ctx else None
+        return Answer(HTTPStatus.OK, encoded, additions=additions)
+
+    async def _meet(
+        self, plan: CallbackPlan, request: CallbackRequest, ctx: CallContext, values: list[Any], spec: Any
+    ) -> bytes:
+        """Run the call alone, in place of an older one, or together with its equals."""
+
+        async def run() -> bytes:
+            return await self._run(plan, ctx, values, spec)
+
+        if plan.options.coalesce:
+            fields = (request.output, spec, request.inputs, request.state, request.changed)
+            return await self._shared.run(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), run)
+        if plan.options.supersede:
+            page = ctx["args"].get("endId")
+            if page is not None:
+                outputs = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
+                return await self._supersession.run((page, plan.id, outputs), run)
+        return await run()
+
+    async def _run(
+        self, plan: CallbackPlan, ctx: dict[str, Any], values: list[Any], spec: Any
+    ) -> bytes:
+        """Run one call under its context and return the JSON of the response."""
+        token = _dash.context_value.set(ctx)
+        try:
+            for hook in self._hooks.of("custom_data"):
+                data = await self._pool.call(hook.func, ctx)
+                ctx["custom_data"][hook.data["namespace"]] = data
+            packages = set(ComponentRegistry.registry)
+            args, kwargs = plan.bind(values)
+            handler = self._error_handler(plan)
+            if plan.background is not None:
+                call = background.BackgroundCall(
+                    plan, ctx, args, kwargs, self._app.signing_secret
+                )
+                result = await background.respond(call, self._pool, handler)
+                if isinstance(result, background.Pending):
+                    return dumps(result.body)
+            else:
+                try:
+                    result = await self._invoke(plan, args, kwargs)
+                except (PreventUpdate, Overloaded):
+                    raise
+                except Exception as error:
+                    if handler is None:
+                        raise
+                    result = await handler(error)
+                    if result is None and plan.has_output:
+                        result = _dash.NoUpdate()
+            body = plan.assemble(result, spec, ctx["updated_props"])
+            self._note_imports(plan, body, packages)
+            try:
+                if is_large(body, MAX_VALUES_ON_LOOP):
+                    return await self._pool.run(dumps, body)
+                return dumps(body)
+            except TypeError:
+                # Says which value, where, in Dash's words; it walks the whole tree to find it.
+                await self._pool.run(
+                    _dash.validate.fail_callback_output, result, plan.output_grouping
+                )
+                raise
+        finally:
+            _dash.context_value.reset(token)
+
+    async def _invoke(self, plan: CallbackPlan, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        if plan.options.timeout is None:
+            return await self._call(plan, args, kwargs)
+        limit = asyncio.timeout(plan.options.timeout)
+        try:
+            async with limit:
+                return await self._call(plan, args, kwargs)
+        except TimeoutError as error:
+            if limit.expired():
+                raise CallbackTimeout(plan.id, plan.options.timeout) from error
+            raise
+
+    async def _call(self, plan: CallbackPlan, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        if plan.runner is Runner.AWAIT:
+            return await plan.function(*args, **kwargs)
+        if plan.runner is Runner.THREAD:
+            result = await self._pool.run(plan.function, *args, **kwargs)
+        else:
+            result = plan.function(*args, **kwargs)
+        # A decorator may have made a plain function of an `async def`.
+        return await result if inspect.isawaitable(result) else result
+
+    def _error_handler(self, plan: CallbackPlan) -> Callable[[Exception], Awaitable[Any]] | None:
+        own = plan.on_error or self._app.on_error
+        # A callback's own handler stands alone; the app's is followed by the hooks, as in Dash.
+        hooks = [] if plan.on_error else self._hooks.of("error")
+        if own is None and not hooks:
+            return None
+
+        async def handle(error: Exception) -> Any:
+            result = await self._pool.call(own, error) if own else None
+            hooked = None
+            for hook in hooks:
+                hooked = await self._pool.call(hook.func, error)
+            return result or hooked
+
+        return handle
+
+    def _note_imports(self, plan: CallbackPlan, body: dict[str, Any], before: set[str]) -> None:
+        """Tell the page of component libraries that came in during the call, if that is allowed."""
+        if len(ComponentRegistry.registry) == len(before):
+            return
+        new = sorted(set(ComponentRegistry.registry) - before)
+        if not plan.allow_dynamic:
+            libraries = "library was" if len(new) == 1 else "libraries were"
+            raise ImportedInsideCallbackError(
+                f"Component {libraries} imported during callback: {', '.join(new)}.\n"
+                "You can set `_allow_dynamic_callbacks` to allow for development purpose only."
+            )
+        body["dist"] = self._app.get_dist(new)
+
+    def _adapter(self, plan: CallbackPlan) -> Callable[..., Awaitable[str]]:
+        """Return what Dash's own handlers call for ``plan``: async, so they never block the loop."""
+
+        async def callback(
+            *values: Any, outputs_list: Any, callback_context: Any, **rest: Any
+        ) -> str:
+            del rest
+            ctx = callback_context
+            fresh = CallContext(plan, _request_of(plan, ctx), outputs_list, _manager_of(plan, ctx))
+            fresh.update(ctx)
+            return (await self._run(plan, fresh, list(values), outputs_list)).decode()
+
+        # Dash's MCP reads the function's name, docstring and signature.
+        callback.__name__ = getattr(plan.function, "__name__", "callback")
+        callback.__doc__ = plan.function.__doc__
+        callback.__wrapped__ = plan.function  # type: ignore[attr-defined]
+        return callback
+
+    def _unblocked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``function``, in a thread if it is plain, for a callback that Flash did not compile."""
+        if inspect.iscoroutinefunction(function):
+            return function
+
+        async def callback(*args: Any, **kwargs: Any) -> Any:
+            return await self._pool.call(function, *args, **kwargs)
+
+        return callback
+
+
+def _request_of(plan: CallbackPlan, ctx: Mapping[str, Any]) -> CallbackRequest:
+    """Read a request back from a context that Dash made."""
+    return CallbackRequest(
+        output=plan.id,
+        outputs=ctx.get("outputs_list"),
+        inputs=ctx.get("inputs_list", []),
+        state=ctx.get("states_list", []),
+        changed=[each["prop_id"] for each in ctx.get("triggered_inputs", [])],
+        body={},
+    )
+
+
+def _manager_of(plan: CallbackPlan, ctx: Mapping[str, Any]) -> Any:
+    return plan.manager or ctx.get("background_callback_manager")
+
+
+def is_large(value: object, limit: int) -> bool:
+    """Tell whether ``value`` holds more than about ``limit`` values; looks at no more than that many."""
+    count = 0
+    stack = [value]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, Component):
+            # A component's properties are its attributes.
+            each = each.__dict__
+        if isinstance(each, dict):
+            count += len(each)
+            children: Any = each.values()
+        elif isinstance(each, list | tuple):
+            count += len(each)
+            children = each
+        elif isinstance(each, str | bytes):
+            count += len(each) // 1000
+            continue
+        elif each is None or isinstance(each, int | float):
+            continue
+        else:
+            # A figure, an array, a frame: their size is not seen from outside, so assume the worst
+            # of what can be long.
+            if hasattr(each, "__len__") or hasattr(each, "to_plotly_json"):
+                return True
+            continue
+        if count > limit:
+            return True
+        stack.extend(children)
+    return False
