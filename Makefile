@@ -1,0 +1,37 @@
+# Every target needs Python 3.11 or newer, git and make, and brings the rest itself.
+# PYTHON=/path/to/python3 names the interpreter; PYTEST_ARGS="-k name" goes to pytest.
+
+export PYTHON
+
+.PHONY: demo test check bench test-matrix soak setup system version
+.NOTPARALLEL:
+
+demo: setup  ## the live dashboard, at the address it prints
+	.venv/bin/python examples/demo/app.py
+
+test: setup system  ## every test
+	.venv/bin/pytest $(PYTEST_ARGS)
+
+check: setup  ## lint, format, types, structure
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright
+	.venv/bin/pytest --quiet integration-tests/tests/test_workspace.py
+
+bench: setup  ## Flash and its peers in the same run
+	.venv/bin/python benchmarks/run.py
+
+test-matrix: setup system  ## flash-core on the lowest and the newest releases it allows
+	sh scripts/matrix.sh $(PYTEST_ARGS)
+
+soak: setup system  ## the long runs that `make test` leaves out
+	.venv/bin/pytest -m soak --timeout 7200 $(PYTEST_ARGS)
+
+setup:  ## uv in .tools, the workspace in .venv
+	@sh scripts/bootstrap.sh
+
+system:  ## Chromium with its driver, and Redis
+	@sh scripts/system.sh
+
+version: setup  ## print the version of all packages; VERSION=0.2.0 raises it
+	@.venv/bin/python scripts/version.py $(VERSION)

@@ -1,0 +1,296 @@
+"""The structure of the workspace: one version, who may import whom, honest names."""
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+
+import dash
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MAY_IMPORT: dict[str, set[str]] = {
+    "flash": set(),
+    "flash_lazy": {"flash"},
+    "flash_pubsub": {"flash", "flash_ws"},
+    "flash_ws": {"flash"},
+}
+SAYS_NOTHING = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
+DASH_INSIDE = "flash._dash"
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file of a package, by its dotted name."""
+
+    name: str
+    is_package: bool
+    tree: ast.Module
+
+    @property
+    def package(self) -> str:
+        return self.name.partition(".")[0]
+
+    def nodes(self, *, with_annotations_only: bool = True) -> Iterator[ast.AST]:
+        """Every node; without what stands under ``if TYPE_CHECKING`` where that is left out."""
+        waiting: list[ast.AST] = [self.tree]
+        while waiting:
+            node = waiting.pop()
+            if (
+                not with_annotations_only
+                and isinstance(node, ast.If)
+                and ast.unparse(node.test).endswith("TYPE_CHECKING")
+            ):
+                waiting += node.orelse
+                continue
+            yield node
+            waiting += ast.iter_child_nodes(node)
+
+    def imports(self, **which: bool) -> Iterator[tuple[str, str]]:
+        """Each name that an import binds, and what it stands for: ``from a import b`` is a.b."""
+        for node in self.nodes(**which):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield alias.asname or alias.name.partition(".")[0], alias.name
+            elif isinstance(node, ast.ImportFrom):
+                source = self.source_of(node)
+                for alias in node.names:
+                    yield alias.asname or alias.name, f"{source}.{alias.name}"
+
+    def source_of(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        parts = self.name.split(".")
+        kept = parts[: len(parts) - node.level + self.is_package]
+        return ".".join([*kept, node.module] if node.module else kept)
+
+    def reaches(self) -> set[str]:
+        """Every dotted name outside that the module names: imports, and attributes of them."""
+        bound: dict[str, str] = {}
+        reached: set[str] = set()
+        for alias, target in self.imports():
+            reached.add(target)
+            # `import a.b` binds a alone.
+            bound[alias] = alias if target.startswith(f"{alias}.") else target
+        for node in self.nodes():
+            if isinstance(node, ast.Attribute):
+                chain = ast.unparse(node)
+                root, _, rest = chain.partition(".")
+                if root in bound and re.fullmatch(r"[\w.]+", rest):
+                    reached.add(f"{bound[root]}.{rest}")
+        return reached
+
+
+def read(package: str, folder: Path) -> Iterator[Module]:
+    for path in sorted(folder.rglob("*.py")):
+        inner = path.relative_to(folder.parent).with_suffix("")
+        is_package = inner.name == "__init__"
+        name = ".".join(inner.parts[:-1] if is_package else inner.parts)
+        yield Module(name, is_package, ast.parse(path.read_text(), str(path)))
+
+
+MODULES = [
+    module
+    for package in sorted(MAY_IMPORT)
+    for folder in ROOT.glob(f"packages/*/src/{package}")
+    for module in read(package, folder)
+]
+
+
+def has_private_part(name: str) -> bool:
+    return any(part.startswith("_") and not part.endswith("__") for part in name.split("."))
+
+
+def tracked_files() -> list[Path]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [Path(line) for line in listed.splitlines()]
+
+
+# -- one version
+
+
+def projects() -> dict[str, dict]:
+    files = [ROOT / "pyproject.toml", *ROOT.glob("packages/*/pyproject.toml")]
+    files.append(ROOT / "integration-tests" / "pyproject.toml")
+    return {
+        project["name"]: project
+        for project in (tomllib.loads(f.read_text())["project"] for f in files)
+    }
+
+
+def sibling_pins(project: dict) -> Iterator[str]:
+    extras = project.get("optional-dependencies", {}).values()
+    for requirement in [*project["dependencies"], *(line for extra in extras for line in extra)]:
+        if found := re.match(r"flash-(?:ws|pubsub|lazy|core)(?:\[.*\])?==(.+)", requirement):
+            yield found[1]
+
+
+def test_all_packages_carry_one_version_and_pin_each_other_to_it():
+    found = projects()
+    version = found["flash-core"]["version"]
+    assert {project["version"] for project in found.values()} == {version}
+    pins = [pin for project in found.values() for pin in sibling_pins(project)]
+    assert len(pins) == 7
+    assert set(pins) == {version}
+    assert {importlib.import_module(package).__version__ for package in MAY_IMPORT} == {version}
+
+
+def raise_version(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "scripts" / "version.py", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True)
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    skipped = ignore_patterns(".*", "__pycache__", "tests", "docs", "examples", "benchmarks")
+    return Path(copytree(ROOT, tmp_path / "copy", ignore=skipped))
+
+
+def test_one_command_raises_the_version_everywhere(copied: Path):
+    assert raise_version(copied, "7.8.9").stdout == "7.8.9\n"
+    before = projects()["flash-core"]["version"]
+    for file in [
+        *copied.glob("packages/*/pyproject.toml"),
+        *copied.glob("packages/*/src/*/__init__.py"),
+    ]:
+        assert f'"{before}"' not in file.read_text()
+        assert f"=={before}" not in file.read_text()
+
+
+def test_versions_that_disagree_are_reported_with_their_files(copied: Path):
+    readable = copied / "packages" / "flash-ws" / "src" / "flash_ws" / "__init__.py"
+    readable.write_text('__version__ = "6.6.6"\n')
+    answer = raise_version(copied)
+    assert answer.returncode == 1
+    assert "6.6.6: packages/flash-ws/src/flash_ws/__init__.py" in answer.stderr
+
+
+def test_a_version_that_is_none_is_refused(copied: Path):
+    assert raise_version(copied, "next").returncode == 2
+
+
+# -- who may import whom
+
+
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_a_package_imports_only_the_packages_below_it(package: str):
+    roots = {
+        name.partition(".")[0]
+        for module in MODULES
+        if module.package == package
+        for name in module.reaches()
+    }
+    assert roots & MAY_IMPORT.keys() - {package} <= MAY_IMPORT[package]
+
+
+def test_no_package_reaches_into_another_ones_private_names():
+    assert not [
+        f"{module.name} uses {name}"
+        for module in MODULES
+        for name in sorted(module.reaches())
+        if (root := name.partition(".")[0]) in MAY_IMPORT
+        and root != module.package
+        and has_private_part(name)
+    ]
+
+
+def test_modules_of_a_package_import_each_other_without_circles():
+    known = {module.name for module in MODULES}
+    graph: dict[str, set[str]] = {}
+    for module in MODULES:
+        targets = (target for _, target in module.imports(with_annotations_only=False))
+        nearest = (t if t in known else t.rpartition(".")[0] for t in targets)
+        graph[module.name] = {name for name in nearest if name in known}
+    TopologicalSorter(graph).prepare()
+
+
+# -- Dash's private names
+
+
+def test_dash_s_private_modules_and_names_are_named_in_one_file():
+    def is_private(name: str) -> bool:
+        return name.startswith("dash.") and (
+            has_private_part(name) or name == "dash.dash" or name.startswith("dash.dash.")
+        )
+
+    assert not [
+        f"{module.name} uses {name}"
+        for module in MODULES
+        if module.name != DASH_INSIDE
+        for name in sorted(module.reaches())
+        if is_private(name)
+    ]
+
+
+def private_attributes_of_dash() -> set[str]:
+    source = ast.parse(textwrap.dedent(inspect.getsource(dash.Dash)))
+    own = {node.attr for node in ast.walk(source) if isinstance(node, ast.Attribute)}
+    return {name for name in own | set(dir(dash.Dash)) if re.match(r"_[a-z]", name)}
+
+
+def apps_and_other_receivers(module: Module) -> Iterator[ast.Attribute]:
+    """Attributes read or set, except on the ``self`` of a class that is no Dash app."""
+    own = {
+        id(node)
+        for defined in module.nodes()
+        if isinstance(defined, ast.ClassDef)
+        and not any(ast.unparse(base).split(".")[-1] == "Dash" for base in defined.bases)
+        for node in ast.walk(defined)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
+    }
+    for node in module.nodes():
+        if isinstance(node, ast.Attribute) and id(node) not in own:
+            yield node
+
+
+def test_private_attributes_of_a_dash_app_are_touched_in_one_file():
+    private = private_attributes_of_dash()
+    assert "_callback_list" in private
+    assert not [
+        f"{module.name}:{node.lineno} uses {ast.unparse(node)}"
+        for module in MODULES
+        if module.name != DASH_INSIDE
+        for node in apps_and_other_receivers(module)
+        if node.attr in private
+    ]
+
+
+# -- names
+
+
+def test_no_file_or_folder_has_a_name_that_says_nothing():
+    assert not [
+        file for file in tracked_files() if SAYS_NOTHING & {Path(part).stem for part in file.parts}
+    ]
+
+
+def in_order(name: str) -> tuple[int, str]:
+    """Constants, then classes, then the rest: the order that ruff keeps."""
+    bare = name.strip("_")
+    kind = 0 if bare.isupper() and len(bare) > 1 else 1 if bare[0].isupper() else 2
+    return kind, name
+
+
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_the_public_list_is_sorted_and_every_name_on_it_exists(package: str):
+    imported = importlib.import_module(package)
+    names = list(imported.__all__)
+    assert names == sorted(names, key=in_order)
+    assert len(names) == len(set(names))
+    assert not [name for name in names if not hasattr(imported, name)]
+
+
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_a_package_says_that_it_is_typed(package: str):
+    (folder,) = ROOT.glob(f"packages/*/src/{package}")
+    assert (folder / "py.typed").is_file()

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Runs flash-core's tests on the lowest versions it allows and on the newest, pre-releases included,
+# each in an environment of its own under .tools. Arguments go to pytest.
+set -eu
+cd "$(dirname "$0")/.."
+uv=.tools/bin/uv
+package=packages/flash-core
+
+run() {
+    name=$1
+    shift
+    environment=.tools/matrix-$name
+    $uv venv --quiet --clear --python .venv/bin/python "$environment"
+    export VIRTUAL_ENV="$environment"
+    # No builds: the lowest version that this interpreter has a wheel for.
+    $uv pip install --quiet --no-build "$@" \
+        --requirements $package/pyproject.toml --extra redis --extra testing --extra uvicorn
+    $uv pip install --quiet --no-build --group $package/pyproject.toml:test
+    $uv pip install --quiet --no-deps --editable $package
+    echo "== $name: $($uv pip freeze --quiet | grep -Ei '^(dash|quart|hypercorn|orjson)==' | tr '\n' ' ')"
+    "$environment/bin/python" -m pytest $package/tests $pytest_arguments
+}
+
+pytest_arguments=$*
+run lowest --resolution lowest-direct
+run newest --prerelease allow
