@@ -401,9 +401,9 @@ def _answer(file: StaticFile, request: _Request, *, immutable: bool) -> StaticRe
     if span is not None:
         start, stop = span
         if start >= stop:
-            headers.append((b"content-range", b"bytes */%d" % file.size))
-            headers.append((b"content-length", b"0"))
-            return StaticResponse(416, headers, b"")
+            # Without cache-control: a cache must not keep a refusal in the file's place.
+            headers = [(b"content-range", b"bytes */%d" % file.size), (b"content-length", b"0")]
+            return StaticResponse(416, [*headers, nosniff], b"")
         status, body = 206, body[start:stop]
         headers.append((b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, file.size)))
     if coding == "identity":
