@@ -19,10 +19,13 @@ find_python() {
 
 if ! .tools/bin/uv --version >/dev/null 2>&1; then
     python=$(find_python)
-    # Debian and Ubuntu keep the half of venv that brings pip in a package of its own.
+    # Debian and Ubuntu keep the half of venv that brings pip in a package of its own. It belongs to
+    # the system's Python, and its upgrade would be one of Python: that is left to the owner.
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         minor=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-        sh scripts/packages.sh "virtual environments for $python" "python$minor-venv"
+        echo "$python cannot make virtual environments." >&2
+        echo "Install what is missing (Debian, Ubuntu: apt-get install python$minor-venv), then run this again." >&2
+        exit 1
     fi
     rm -rf .tools
     "$python" -m venv .tools

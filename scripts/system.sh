@@ -1,7 +1,7 @@
 #!/bin/sh
-# Brings what the tests need beside Python: a Chromium with its driver, and a Redis server.
+# Brings what the tests need beside Python, where it is absent: a Chromium with its driver, and a
+# Redis server. By apt on Debian and Ubuntu; elsewhere it says what to install, and fails.
 set -eu
-cd "$(dirname "$0")/.."
 
 runs() { "$1" --version >/dev/null 2>&1; }
 has_browser() { runs chromium || runs chromium-browser || runs google-chrome; }
@@ -11,7 +11,6 @@ if grep -qs '^ID.*ubuntu' /etc/os-release; then
     chromium=chromium-browser driver=chromium-chromedriver
 fi
 
-missing='' packages=''
 lack() {
     missing="$missing${missing:+, }$1"
     packages="$packages $2"
@@ -22,14 +21,32 @@ survey() {
     runs chromedriver || lack chromedriver "$driver"
     runs redis-server || lack redis-server redis-server
 }
+give_up() {
+    echo "Missing: $missing." >&2
+    echo "$1 (Debian, Ubuntu, as root: apt-get install$packages), then run this again." >&2
+    exit 1
+}
 
 survey
 [ -n "$missing" ] || exit 0
-# Unquoted: a list of package names.
-sh scripts/packages.sh "$missing" $packages
+
+command -v apt-get >/dev/null || give_up "Install it with this system's package manager"
+if [ "$(id -u)" = 0 ]; then
+    sudo=
+elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+    sudo=sudo
+else
+    give_up "Installing it needs root or sudo; install it by hand"
+fi
+
+echo "Missing: $missing. Installing by apt:$packages"
+# $packages unquoted: a list of names.
+{
+    $sudo apt-get update --quiet=2 &&
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
+            --no-upgrade --no-install-recommends $packages
+} </dev/null || give_up "apt-get could not install it; install it by hand"
+
 survey
-[ -z "$missing" ] || {
-    echo "Installed, but still not running: $missing. (Ubuntu's Chromium is a snap: where snaps do" >&2
-    echo "not run, install Google Chrome and the chromedriver of its version.)" >&2
-    exit 1
-}
+# Ubuntu's Chromium is a snap, which runs in few containers.
+[ -z "$missing" ] || give_up "It was installed but does not run; install another build of it"
