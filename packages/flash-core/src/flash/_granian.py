@@ -1,0 +1,116 @@
+"""Serving under granian, which binds its sockets itself and keeps its own worker processes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import multiprocessing
+import threading
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from granian import Granian
+from granian.constants import Interfaces, SSLProtocols
+from granian.server.embed import Server as EmbeddedServer
+
+from .drain import HANG_UP, LAST_CALL
+from .errors import ConfigurationError
+from .listener import BACKLOG, Address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.queues import SimpleQueue
+
+    from .options import ServeOptions
+    from .target import ASGIApp
+
+# Granian always applies a logging configuration; this one changes nothing but levels.
+_KEEP_LOGGING: dict[str, Any] = {
+    "incremental": True,
+    "formatters": {},
+    "handlers": {},
+    "loggers": {},
+}
+
+
+def _settings(address: Address, options: ServeOptions) -> dict[str, Any]:
+    if address.kind == "fd":
+        raise ConfigurationError(
+            f"granian cannot listen on {address}: use hypercorn or uvicorn, or bind host:port"
+        )
+    where: dict[str, Any] = (
+        {"uds": Path(address.host)}
+        if address.kind == "unix"
+        else {"address": address.host, "port": address.port}
+    )
+    tls: dict[str, Any] = {}
+    if options.certfile and options.keyfile:
+        tls = {
+            "ssl_cert": Path(options.certfile),
+            "ssl_key": Path(options.keyfile),
+            "ssl_protocol_min": SSLProtocols.tls12,
+        }
+    return {
+        **where,
+        **tls,
+        "interface": Interfaces.ASGI,
+        "backlog": BACKLOG,
+        "log_level": "warning" if options.log_level in {None, "info"} else options.log_level,
+        "log_dictconfig": _KEEP_LOGGING,
+    }
+
+
+async def serve(
+    app: ASGIApp, address: Address, options: ServeOptions, *, stop: asyncio.Event
+) -> None:
+    """Serve an object on this loop until ``stop`` is set."""
+    settings = _settings(address, options)
+    if settings["log_level"] == "warning":
+        # Its one warning is that embedding is experimental; the tests of Flash cover its use here.
+        settings["log_level"] = "error"
+    server = EmbeddedServer(app, **settings)
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        server.stop()
+        await serving
+    finally:
+        stopping.cancel()
+
+
+def serve_workers(
+    load: Callable[[SimpleQueue[Any]], ASGIApp],
+    address: Address,
+    options: ServeOptions,
+    *,
+    report: Callable[[Any], bool],
+) -> None:
+    """Serve in ``options.workers`` processes until the process is told to stop.
+
+    ``load`` runs in each of them. What it puts on its queue is given to ``report``, in a thread
+    here; when that returns false, the server stops.
+    """
+    reports: SimpleQueue[Any] = multiprocessing.SimpleQueue()
+    server = Granian(
+        f"flash, at {address}",
+        **_settings(address, options),
+        workers=options.workers,
+        respawn_failed_workers=True,
+        workers_kill_timeout=math.ceil(options.grace_period + HANG_UP + LAST_CALL + 1),
+    )
+
+    def read_reports() -> None:
+        while (message := reports.get()) is not None:
+            if not report(message):
+                server.signal_handler_interrupt()
+
+    reader = threading.Thread(target=read_reports, name="flash-reports", daemon=True)
+    reader = threading.Thread(target=read_reports, name="flash-reports", daemon=True)
+    reader.start()
+    try:
+        server.serve(target_loader=partial(load, reports), wrap_loader=False)
+    finally:
+        reports.put(None)
+        reader.join()

@@ -1,0 +1,47 @@
+"""Serving under Hypercorn."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+
+from .drain import HANG_UP
+from .listener import BACKLOG
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Callable
+
+    from .options import ServeOptions
+    from .target import ASGIApp
+
+
+async def serve(
+    app: ASGIApp,
+    sock: socket.socket,
+    options: ServeOptions,
+    *,
+    stop: asyncio.Event,
+    listening: Callable[[], None],
+) -> None:
+    """Serve on a bound socket until ``stop`` is set; ``listening`` is called once it accepts."""
+    config = Config()
+    config.bind = f"fd://{sock.detach()}"
+    config.backlog = BACKLOG
+    config.certfile, config.keyfile = options.certfile, options.keyfile
+    # A logger of our own keeps Hypercorn from giving it a handler.
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.accesslog = None
+    # Drain ends what runs too long; Hypercorn's own limit comes behind it.
+    config.graceful_timeout = options.grace_period + 2 * HANG_UP
+
+    async def stopped() -> None:
+        # Hypercorn begins to wait for its end when every socket accepts.
+        listening()
+        await stop.wait()
+
+    await hypercorn_serve(cast("Any", app), config, shutdown_trigger=stopped, mode="asgi")

@@ -1,0 +1,75 @@
+"""Serving under uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import uvicorn
+
+from .drain import HANG_UP
+from .listener import BACKLOG
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Generator
+
+    from .options import ServeOptions
+    from .target import ASGIApp
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which leaves the signals to Flash and says when it accepts."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._listening()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def serve(
+    app: ASGIApp,
+    sock: socket.socket,
+    options: ServeOptions,
+    *,
+    stop: asyncio.Event,
+    listening: Callable[[], None],
+) -> None:
+    """Serve on a bound socket until ``stop`` is set; ``listening`` is called once it accepts."""
+    server = _Server(
+        uvicorn.Config(
+            cast("Any", app),
+            interface="asgi3",
+            lifespan="on",
+            workers=1,
+            backlog=BACKLOG,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            ssl_certfile=options.certfile,
+            ssl_keyfile=options.keyfile,
+            # Drain ends what runs too long; uvicorn's own limit comes behind it.
+            timeout_graceful_shutdown=math.ceil(options.grace_period + 2 * HANG_UP),
+        ),
+        listening,
+    )
+
+    async def stop_server() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    stopping = asyncio.create_task(stop_server())
+    try:
+        await server.serve(sockets=[sock])
+    finally:
+        stopping.cancel()

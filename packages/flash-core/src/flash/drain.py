@@ -1,0 +1,254 @@
+"""The end of serving: what runs may finish, and what does not finish is ended.
+
+The three servers differ in what they do with running requests when told to stop: some wait for
+ever, some cancel with a traceback. Drain sits between server and app and does it the same way
+everywhere; the server only has to stop accepting and wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from .errors import FlashError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .target import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("flash.server")
+
+# In the lifespan's state, and so in every request's scope["state"]: an asyncio.Event that is set
+# when draining begins. Long-lived responses watch it to say goodbye before they are cut.
+DRAINING = "flash.draining"
+
+# Seconds between telling a request that its client is gone and cancelling it.
+HANG_UP = 0.5
+
+# Seconds after the grace period for shutdown functions, and then for threads that still run.
+LAST_CALL = 5.0
+
+_RETRY_LATER: Message = {
+    "type": "http.response.start",
+    "status": 503,
+    "headers": [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"retry-after", b"1"),
+        (b"connection", b"close"),
+    ],
+}
+
+
+class StartupFailed(FlashError):
+    """The app's own start-up (``before_serving``) failed; ``reason`` is what it said."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the app did not start: {self.reason or 'its start-up function failed'}"
+
+
+class Drain:
+    """An ASGI application that lets the requests of another finish, for a limited time.
+
+    ``begin`` starts draining. Requests that still run after ``grace_period`` seconds see their
+    client leave, are cancelled half a second later, and are answered 503 if no answer had begun.
+    An app that knows no lifespan is taken as one that started well.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        grace_period: float,
+        on_startup: Callable[[], None] | None = None,
+    ) -> None:
+        self._app = app
+        self._grace_period = grace_period
+        self._on_startup = on_startup
+        # Set from the moment the server was told to stop.
+        self.draining = asyncio.Event()
+        # What the app said when its start-up failed; None while it has not.
+        self.startup_failure: str | None = None
+        # Tasks that run a request; tasks among theirs that wait for the client's next message.
+        self._running: set[asyncio.Task[object]] = set()
+        self._receiving: set[asyncio.Task[object]] = set()
+        # Those of the latter whose wait was ended because the grace period is over.
+        self._hung_up: set[asyncio.Task[object]] = set()
+        self._cut = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Start draining; called on the loop. A second call ends the grace period at once."""
+        if self.draining.is_set():
+            self._hang_up()
+            return
+        self.draining.set()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._grace_period, self._hang_up)
+
+    def close(self) -> None:
+        """Forget the timers; called on the loop when the server has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, as ASGI has it."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        task = _current_task()
+        self._running.add(task)
+        try:
+            if not self._cut:
+                if self.draining.is_set():
+                    send = _last_response(scope, send)
+                await self._app(scope, self._until_cut(scope, receive), send)
+        except asyncio.CancelledError:
+            if not self._cut or task.uncancel():
+                raise
+        finally:
+            self._running.discard(task)
+        if self._cut:
+            await _refuse(scope, send)
+
+    def _until_cut(self, scope: Scope, receive: Receive) -> Receive:
+        gone: Message = {"type": f"{scope['type']}.disconnect"}
+        if scope["type"] == "websocket":
+            gone["code"] = 1012
+
+        async def receive_until_cut() -> Message:
+            if self._cut:
+                return gone
+            task = _current_task()
+            self._receiving.add(task)
+            try:
+                return await receive()
+            except asyncio.CancelledError:
+                if task not in self._hung_up or task.uncancel():
+                    raise
+                return gone
+            finally:
+                self._receiving.discard(task)
+                self._hung_up.discard(task)
+
+        return receive_until_cut
+
+    def _hang_up(self) -> None:
+        if self._cut:
+            return
+        self._cut = True
+        if self._running:
+            logger.warning(
+                "ending %d request(s) that still run after the grace period of %g s",
+                len(self._running),
+                self._grace_period,
+            )
+        self._hung_up = set(self._receiving)
+        for task in self._hung_up:
+            task.cancel()
+        self._timer = asyncio.get_running_loop().call_later(HANG_UP, self._cancel)
+
+    def _cancel(self) -> None:
+        for task in self._running:
+            task.cancel()
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})[DRAINING] = self.draining
+        answered: set[str] = set()
+
+        async def listen(message: Message) -> None:
+            stage, _, outcome = message["type"].removeprefix("lifespan.").partition(".")
+            if outcome == "failed" and stage == "startup":
+                self.startup_failure = str(message.get("message", ""))
+            answered.add(stage)
+            await send(message)
+            if message["type"] == "lifespan.startup.complete" and self._on_startup is not None:
+                self._on_startup()
+
+        try:
+            await self._app(scope, receive, listen)
+        except Exception as error:  # noqa: BLE001 — by ASGI, how an app says it has none.
+            logger.debug("the app has no lifespan: %r", error)
+        for stage in ("startup", "shutdown"):
+            if stage not in answered and self.startup_failure is None:
+                if stage == "shutdown":
+                    await receive()
+                await listen({"type": f"lifespan.{stage}.complete"})
+
+
+class Deadline:
+    """Ends the process when serving, or a thread left behind, outlives the time it was given.
+
+    A blocked event loop or a thread that never returns would keep the process for ever: no
+    exception can reach them. ``start`` may be called from a signal handler.
+    """
+
+    def __init__(self, grace_period: float) -> None:
+        self._seconds = grace_period + HANG_UP + LAST_CALL
+        self._served = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="flash-deadline", daemon=True)
+        self._started = False
+
+    def start(self) -> None:
+        """Begin to count; once."""
+        if not self._started:
+            self._started = True
+            self._thread.start()
+
+    def served(self) -> None:
+        """Serving has ended by itself; only threads may hold the process up now."""
+        self._served.set()
+
+    def _watch(self) -> None:
+        if self._served.wait(self._seconds):
+            # Ends when the interpreter begins to wait for its threads.
+            threading.main_thread().join()
+            time.sleep(LAST_CALL)
+        logger.warning("ending the process: a function is still running and cannot be stopped")
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(0)
+
+
+def _current_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("an ASGI application runs in an asyncio task")
+    return task
+
+
+def _last_response(scope: Scope, send: Send) -> Send:
+    """Tell an HTTP/1 client that its connection ends with this response."""
+    if scope["type"] != "http" or not str(scope["http_version"]).startswith("1"):
+        return send
+
+    async def send_last(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {
+                **message,
+                "headers": [*message.get("headers", ()), (b"connection", b"close")],
+            }
+        await send(message)
+
+    return send_last
+
+
+async def _refuse(scope: Scope, send: Send) -> None:
+    """Answer a request that was cut before its answer began."""
+    try:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1012, "reason": "server restarts"})
+        else:
+            await send(_RETRY_LATER)
+            await send({"type": "http.response.body", "body": b"the server is restarting\n"})
+    except Exception as error:  # noqa: BLE001 — each server has its own error for "too late".
+        logger.debug("a response was cut: %r", error)

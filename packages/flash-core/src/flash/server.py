@@ -1,0 +1,132 @@
+"""Serving an app: one call, three servers, one behaviour."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import threading
+from functools import partial
+
+from . import reload
+from .errors import ConfigurationError, FlashError
+from .listener import Address, bound, reserved
+from .logs import configure_logs, requested_level
+from .options import ServeOptions as ServeOptions
+from .options import options_from_run as options_from_run
+from .supervisor import Supervisor
+from .target import ASGIApp, Target, check_application, import_from_here
+from .worker import Failed, Listening, Report, load_for_granian, serve_here, server_module
+
+__all__ = ["ServeOptions", "ServingFailed", "options_from_run", "serve"]
+
+
+class ServingFailed(FlashError):
+    """No worker process could serve; ``text`` is what the first one said, ready to print."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text, exit_code)
+        self.text = text
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def serve(target: str | ASGIApp, options: ServeOptions | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; blocks.
+
+    ``target`` is an ASGI application, or ``module:attribute`` or ``module:factory()`` naming one;
+    several workers need the name. On the signal the server stops accepting, running requests have
+    ``options.grace_period`` seconds to finish, the rest is cancelled, and the call returns.
+    With ``options.reload`` this process only watches the code and does not return: a child repeats
+    its command line, arrives here and serves.
+
+    Raises ConfigurationError for a target, address or option that cannot be served,
+    StartupFailed when the app's own start-up does, ServingFailed when every worker process failed.
+    """
+    options = options or ServeOptions()
+    options = dataclasses.replace(options, log_level=requested_level(options))
+    server_module(options)
+    address = Address.parse(options.bind)
+    found: Target | ASGIApp
+    if isinstance(target, str):
+        found = Target.parse(target)
+        import_from_here()
+    else:
+        found = check_application(target, type(target).__name__)
+        if options.workers > 1:
+            raise ConfigurationError(
+                "several workers each import the app, so name it: "
+                f"flash run module:app --workers {options.workers}"
+            )
+    if options.reload:
+        if not reload.in_child():
+            configure_logs(options)
+            sys.exit(reload.watch(options.reload_paths))
+        reload.report_modules()
+        options = reload.child_options(options)
+
+    if not isinstance(found, Target):
+        _serve_object(found, address, options)
+    elif options.workers == 1 and options.server != "granian":
+        _serve_object(found.load(), address, options)
+    elif threading.current_thread() is not threading.main_thread():
+        raise ConfigurationError("worker processes can be served from the main thread only")
+    elif options.server == "granian":
+        _serve_by_granian(found, address, options)
+    else:
+        _serve_by_workers(found, address, options)
+
+
+def _serve_object(app: ASGIApp, address: Address, options: ServeOptions) -> None:
+    configure_logs(options)
+    if options.server == "granian":
+        with reserved(address) as free:
+            serve_here(app, free, options, listening=partial(_announce, free, options))
+        return
+    with bound(address) as (sock, real):
+        serve_here(app, sock, options, listening=partial(_announce, real, options))
+
+
+def _serve_by_workers(target: Target, address: Address, options: ServeOptions) -> None:
+    configure_logs(options)
+    with bound(address) as (sock, real):
+        supervisor = Supervisor(target, sock, options, listening=partial(_announce, real, options))
+        _raise(supervisor.run())
+
+
+def _serve_by_granian(target: Target, address: Address, options: ServeOptions) -> None:
+    configure_logs(options)
+    listening = 0
+    failure: Failed | None = None
+    with reserved(address) as free:
+
+        def report(message: Report) -> bool:
+            nonlocal listening, failure
+            if isinstance(message, Listening):
+                listening += 1
+                if listening == options.workers:
+                    _announce(free, options)
+            elif listening == 0:
+                failure = message
+            return failure is None
+
+        try:
+            server_module(options).serve_workers(
+                partial(load_for_granian, target, free, options), free, options, report=report
+            )
+        except SystemExit as stopped:
+            # Granian's way of saying that workers died; ours says why, where that is known.
+            failure = failure or Failed("flash: the workers died\n", int(stopped.code or 1))
+    _raise(failure)
+
+
+def _raise(failure: Failed | None) -> None:
+    if failure is not None:
+        raise ServingFailed(failure.text, failure.exit_code)
+
+
+def _announce(address: Address, options: ServeOptions) -> None:
+    url = address.url(tls=options.certfile is not None, path=options.shown_path)
+    count = "1 worker" if options.workers == 1 else f"{options.workers} workers"
+    print(f"Flash is running on {url} ({options.server}, {count})", flush=True)

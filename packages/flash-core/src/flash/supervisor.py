@@ -1,0 +1,184 @@
+"""Several worker processes on one socket: started, watched, replaced and stopped together."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING
+
+from .drain import HANG_UP, LAST_CALL
+from .target import FAILURE_EXIT, Target
+from .worker import STOP_SIGNALS, Failed, Listening, work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from multiprocessing.process import BaseProcess
+    from types import FrameType
+
+    from .options import ServeOptions
+
+logger = logging.getLogger("flash.server")
+
+# Seconds before a worker that died while starting is tried again.
+RESTART_DELAY = 1.0
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: BaseProcess
+    # Reports come in here; closing it tells the worker that its parent is gone.
+    pipe: Connection
+    listening: bool = False
+    failure: Failed | None = None
+
+
+class Supervisor:
+    """Keeps ``options.workers`` processes serving one bound socket.
+
+    A worker that ends is replaced. When one ends before any worker ever listened, the app itself
+    is broken: everything stops and ``run`` returns what that worker said.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        sock: socket.socket,
+        options: ServeOptions,
+        *,
+        listening: Callable[[], None],
+    ) -> None:
+        self._target = target
+        self._socket = sock
+        self._options = options
+        # Called once, when all workers listen for the first time.
+        self._on_listening = listening
+        self._announced = False
+        # Whether any worker ever listened.
+        self._proven = False
+        # A fresh interpreter for each: forking copies locks and loops in any state.
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+        # How often the process was told to stop.
+        self._stops = 0
+        self._woken, self._wake = socket.socketpair()
+        # When a missing worker may be started, by time.monotonic().
+        self._not_before = 0.0
+
+    def run(self) -> Failed | None:
+        """Serve until told to stop; returns the failure that made serving impossible, if any."""
+        with self._woken, self._wake, self._signals():
+            failure: Failed | None = None
+            while not self._stops and failure is None:
+                if time.monotonic() >= self._not_before:
+                    while len(self._workers) < self._options.workers:
+                        self._workers.append(self._start())
+                self._wait(max(0.0, self._not_before - time.monotonic()) or None)
+                failure = self._collect()
+            self._stop()
+            return failure
+
+    def _start(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=work, args=(self._target, self._socket, self._options, theirs)
+        )
+        # Inherited, so that Ctrl-C in the first moments of the new interpreter prints nothing.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process.start()
+        finally:
+            signal.signal(signal.SIGINT, before)
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _wait(self, timeout: float | None) -> None:
+        """Wait until a worker reports or ends, or a signal comes."""
+        ready = wait(
+            [
+                self._woken,
+                *(worker.process.sentinel for worker in self._workers),
+                *(worker.pipe for worker in self._workers if not worker.pipe.closed),
+            ],
+            timeout,
+        )
+        if self._woken in ready:
+            self._woken.recv(64)
+        for worker in self._workers:
+            if worker.pipe in ready:
+                self._read(worker)
+
+    def _read(self, worker: _Worker) -> None:
+        try:
+            report = worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.pipe.close()
+            return
+        if isinstance(report, Listening):
+            worker.listening = self._proven = True
+            everyone = [w for w in self._workers if w.listening]
+            if len(everyone) == self._options.workers and not self._announced:
+                self._announced = True
+                self._on_listening()
+        elif isinstance(report, Failed):
+            worker.failure = report
+
+    def _collect(self) -> Failed | None:
+        """Take out the workers that ended; what one said if the app cannot serve at all."""
+        for worker in [w for w in self._workers if w.process.exitcode is not None]:
+            while not worker.pipe.closed and worker.pipe.poll():
+                self._read(worker)
+            worker.pipe.close()
+            self._workers.remove(worker)
+            code = worker.process.exitcode
+            failure = worker.failure or Failed(
+                f"flash: a worker ended while it started (exit code {code})\n", FAILURE_EXIT
+            )
+            if self._stops:
+                continue
+            if not self._proven:
+                return failure
+            if worker.listening:
+                logger.warning(
+                    "worker %s ended (exit code %s); starting another", worker.process.pid, code
+                )
+            else:
+                self._not_before = time.monotonic() + RESTART_DELAY
+                logger.error("a new worker did not start; trying again\n%s", failure.text)
+        return None
+
+    def _stop(self) -> None:
+        # A second signal reaches the workers too, and ends their grace period.
+        self._stops = max(self._stops, 1)
+        passed_on = 0
+        deadline = time.monotonic() + self._options.grace_period + HANG_UP + 2 * LAST_CALL
+        while self._workers and time.monotonic() < deadline:
+            if passed_on < self._stops:
+                passed_on = self._stops
+                for worker in self._workers:
+                    worker.process.terminate()
+            self._wait(max(0.0, deadline - time.monotonic()))
+            self._collect()
+        for worker in self._workers:
+            logger.warning("killing worker %s, which does not end", worker.process.pid)
+            worker.process.kill()
+            worker.process.join()
+            worker.pipe.close()
+
+    @contextmanager
+    def _signals(self) -> Generator[None]:
+        def note(_number: int, _frame: FrameType | None) -> None:
+            self._stops += 1
+            self._wake.send(b"!")
+
+        before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

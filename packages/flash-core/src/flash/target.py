@@ -1,0 +1,159 @@
+"""What is served: an ASGI application, or the ``module:attribute`` text that names one."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from .errors import ConfigurationError, FlashError
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# The exit codes of a process that could not serve: wrongly asked for, and failed on its own.
+USAGE_EXIT = 2
+FAILURE_EXIT = 1
+
+_TARGET = re.compile(
+    r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*)"
+    r"(:(?P<attribute>[^\W\d]\w*(\.[^\W\d]\w*)*)(?P<call>\(\))?)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an application is found: ``module:attribute``, ``module:a.b`` or ``module:make()``."""
+
+    # The module to import, dotted.
+    module: str
+    # The attribute inside it, dotted.
+    attribute: str
+    # Whether the attribute is a function without arguments that returns the application.
+    factory: bool
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.attribute}" + ("()" if self.factory else "")
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Read ``module``, ``module:attribute`` or ``module:factory()``; the attribute is ``app``.
+
+        Raises ConfigurationError for anything else.
+        """
+        match = _TARGET.fullmatch(text)
+        if match is None or text.endswith(".py"):
+            raise ConfigurationError(
+                f"cannot serve {text!r}: name a module and an attribute in it, "
+                "such as app:app, pkg.web:app.server or app:create_app()"
+            )
+        return cls(match["module"], match["attribute"] or "app", match["call"] is not None)
+
+    def load(self) -> ASGIApp:
+        """Import the module and return the application.
+
+        Raises ConfigurationError when module, attribute or application is not there. What the
+        module raises itself while it is imported comes out as it is.
+        """
+        found: Any = self._import()
+        path = self.module
+        for name in self.attribute.split("."):
+            try:
+                found = getattr(found, name)
+            except AttributeError:
+                raise ConfigurationError(
+                    f"cannot serve {str(self)!r}: {path} has no attribute {name!r}"
+                ) from None
+            path += f".{name}"
+        if self.factory:
+            if not callable(found):
+                raise ConfigurationError(f"cannot serve {str(self)!r}: {path} cannot be called")
+            found = found()
+        return check_application(found, str(self))
+
+    def _import(self) -> object:
+        try:
+            return importlib.import_module(self.module)
+        except ModuleNotFoundError as error:
+            if error.name is None or _user_frames(error) is not None:
+                raise
+            raise ConfigurationError(
+                f"cannot serve {str(self)!r}: no module named {error.name!r} here or on sys.path"
+            ) from None
+
+
+def check_application(found: object, name: str) -> ASGIApp:
+    """Return ``found`` as the ASGI application it is; else ConfigurationError says why not."""
+    if not callable(found):
+        reason = f"a {type(found).__name__} is not an ASGI application"
+    elif _takes(found, 3):
+        inner = getattr(found, "server", None)
+        if not callable(inner) or _takes(inner, 3) or not _takes(inner, 2):
+            return cast("ASGIApp", found)
+        reason = "it runs on a WSGI server; import its class from flash (from flash import Flash)"
+    elif _takes(found, 2):
+        reason = "it is a WSGI application; Flash serves ASGI applications"
+    elif _takes(found, 0):
+        reason = f"it is a function without arguments; if it makes the application, write {name}()"
+    else:
+        reason = "it does not take (scope, receive, send), so it is not an ASGI application"
+    raise ConfigurationError(f"cannot serve {name!r}: {reason}")
+
+
+def import_from_here() -> None:
+    """Make modules in the working directory importable, as ``python -m`` does."""
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """What to print about an error that kept an app from serving, and the exit code.
+
+    Flash's own errors are one line; an error in user code is its traceback, without the frames
+    of whoever imported it.
+    """
+    if isinstance(error, ConfigurationError):
+        return f"flash: {error}\n", USAGE_EXIT
+    if isinstance(error, FlashError):
+        return f"flash: {error}\n", FAILURE_EXIT
+    lines = traceback.format_exception(
+        type(error), error, _user_frames(error) or error.__traceback__
+    )
+    return "".join(lines), FAILURE_EXIT
+
+
+def _user_frames(error: BaseException) -> Any:
+    """The traceback from the imported module on; None when it never got there."""
+    frame = error.__traceback__
+    while frame is not None:
+        filename = frame.tb_frame.f_code.co_filename
+        if not filename.startswith(_IMPORTERS):
+            return frame
+        frame = frame.tb_next
+    return None
+
+
+# Where the frames between the command line and the imported module lie.
+_IMPORTERS = (os.path.dirname(__file__) + os.sep, importlib.__file__, "<frozen importlib")
+
+
+def _takes(function: Callable[..., object], count: int) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return False
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True

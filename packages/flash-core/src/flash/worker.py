@@ -1,0 +1,250 @@
+"""One process that serves: the app in its wrappers, on an event loop, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .drain import Deadline, Drain, StartupFailed
+from .errors import ConfigurationError
+from .listener import Address
+from .logs import AccessLog, configure_logs
+from .proxy import RootPath, TrustedProxy
+from .target import ASGIApp, Target, explain
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Generator
+    from multiprocessing.connection import Connection
+    from multiprocessing.queues import SimpleQueue
+    from types import FrameType, ModuleType
+
+    from .options import ServeOptions
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A worker accepts connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A worker could not serve; what to print, and the exit code."""
+
+    text: str
+    exit_code: int
+
+
+Report: TypeAlias = Listening | Failed
+
+
+def server_module(options: ServeOptions) -> ModuleType:
+    """Import the adapter of the chosen server; ConfigurationError when that is not installed."""
+    if importlib.util.find_spec(options.server) is None:
+        raise ConfigurationError(
+            f"{options.server} is not installed: pip install flash-core[{options.server}]"
+        )
+    return importlib.import_module(f"flash._{options.server}")
+
+
+def wrapped(
+    app: ASGIApp, options: ServeOptions, *, on_startup: Callable[[], None] | None = None
+) -> Drain:
+    """Put an app into what every server runs around it."""
+    if options.access_log:
+        app = AccessLog(app)
+    if options.root_path:
+        app = RootPath(app, root_path=options.root_path)
+    if options.trusted_proxies:
+        app = TrustedProxy(app, trusted=options.trusted_proxies)
+    return Drain(app, grace_period=options.grace_period, on_startup=on_startup)
+
+
+def serve_here(
+    app: ASGIApp,
+    where: socket.socket | Address,
+    options: ServeOptions,
+    *,
+    listening: Callable[[], None],
+    until: Callable[[Callable[[], None]], None] | None = None,
+) -> None:
+    """Serve in this process, on a loop of its own, until a signal says stop.
+
+    ``until`` is given a thread-safe function that stops too. Raises StartupFailed when the app's
+    start-up does.
+    """
+    deadline = Deadline(options.grace_period)
+    server = server_module(options)
+    drain: Drain | None = None
+
+    async def main() -> None:
+        nonlocal drain
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            deadline.start()
+            loop.call_soon_threadsafe(begin)
+
+        def on_startup() -> None:
+            if isinstance(where, Address):
+                probes.append(loop.create_task(_answered(where, listening)))
+
+        probes: list[asyncio.Task[None]] = []
+        drain = wrapped(app, options, on_startup=on_startup)
+        begin = drain.begin
+        if until is not None:
+            until(stop)
+        try:
+            with _on_signals(stop):
+                if isinstance(where, Address):
+                    await server.serve(drain, where, options, stop=drain.draining)
+                else:
+                    await server.serve(
+                        drain, where, options, stop=drain.draining, listening=listening
+                    )
+        finally:
+            drain.close()
+            for probe in probes:
+                probe.cancel()
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(options)) as runner:
+            runner.run(main())
+    except (Exception, SystemExit):
+        # Each server fails in its own way when the app refuses to start.
+        if drain is not None and drain.startup_failure is not None:
+            raise StartupFailed(drain.startup_failure) from None
+        raise
+    finally:
+        deadline.served()
+
+
+def work(target: Target, sock: socket.socket, options: ServeOptions, parent: Connection) -> None:
+    """The main function of a worker process: serve, and tell the parent how it goes.
+
+    The worker stops when its end of the pipe closes, so that it never outlives its parent.
+    """
+    # Ctrl-C reaches the whole process group; the parent passes it on once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch_parent(stop: Callable[[], None]) -> None:
+        def wait() -> None:
+            try:
+                parent.recv()
+            except (EOFError, OSError):
+                stop()
+
+        threading.Thread(target=wait, name="flash-parent", daemon=True).start()
+
+    def tell(report: Report) -> None:
+        try:
+            parent.send(report)
+        except OSError:
+            # The parent is gone; watch_parent ends this process.
+            return
+
+    try:
+        app = target.load()
+        configure_logs(options)
+        serve_here(app, sock, options, listening=lambda: tell(Listening()), until=watch_parent)
+    except Exception as error:  # noqa: BLE001 — the boundary of the process; the parent prints it.
+        text, code = explain(error)
+        tell(Failed(text, code))
+        sys.exit(code)
+
+
+def load_for_granian(
+    target: Target,
+    address: Address,
+    options: ServeOptions,
+    reports: SimpleQueue[Any],
+) -> ASGIApp:
+    """Load the app in one of granian's workers, which has a loop but does not run it yet."""
+    for number in STOP_SIGNALS:
+        # A forked worker has the parent's handlers, which would lose a signal that comes now.
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        app = target.load()
+        configure_logs(options)
+    except Exception as error:  # noqa: BLE001 — the boundary of the process; the parent prints it.
+        reports.put(Failed(*explain(error)))
+        sys.exit(explain(error)[1])
+    deadline = Deadline(options.grace_period)
+    probes: list[asyncio.Task[None]] = []
+
+    def on_startup() -> None:
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            deadline.start()
+            loop.call_soon_threadsafe(drain.begin)
+
+        # Granian has set its own handlers on the loop; asyncio and uvloop call those too.
+        for number in STOP_SIGNALS:
+            signal.signal(number, _calling(stop))
+        probes.append(loop.create_task(_answered(address, lambda: reports.put(Listening()))))
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        await drain(scope, receive, send)
+        if scope["type"] == "lifespan" and drain.startup_failure is not None:
+            reports.put(Failed(*explain(StartupFailed(drain.startup_failure))))
+
+    drain = wrapped(app, options, on_startup=on_startup)
+    return serve
+
+
+async def _answered(address: Address, then: Callable[[], None]) -> None:
+    """Call ``then`` as soon as something accepts connections at the address."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    while True:
+        try:
+            if address.kind == "unix":
+                _, writer = await asyncio.open_unix_connection(address.host)
+            else:
+                _, writer = await asyncio.open_connection(local, address.port)
+        except OSError:
+            await asyncio.sleep(0.02)
+            continue
+        writer.close()
+        then()
+        return
+
+
+def _loop_factory(options: ServeOptions) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvicorn and granian run on uvloop where it is installed, as they do by themselves."""
+    if options.server == "hypercorn" or importlib.util.find_spec("uvloop") is None:
+        return None
+    return importlib.import_module("uvloop").new_event_loop
+
+
+@contextmanager
+def _on_signals(stop: Callable[[], None]) -> Generator[None]:
+    """Call ``stop`` for each signal to end; does nothing outside the main thread.
+
+    Handlers of the interpreter, not of the loop: they run even while the loop is blocked.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _calling(stop))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _calling(stop: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+    return lambda _number, _frame: stop()
