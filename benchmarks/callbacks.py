@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from typing import TYPE_CHECKING
 
 from browser import callback_request
@@ -72,7 +73,7 @@ async def _compare(
     async with contextlib.AsyncExitStack() as stack:
         subjects = [Subject(app, server) for app in (FLASH, peer, *limits)]
         running = await serve_all(stack, *subjects)
-        await _check_equal(request, running[:2])
+        await check_equal(request, running[:2])
         for one in running:
             await turn(one, effort.warm_up_seconds)
         flash, *others = await take_turns(running, effort.rounds, turn)
@@ -91,7 +92,7 @@ def rates(
     costs = [
         Spread.of((burst.cpu_per_request for burst in bursts), "s") for bursts in (flash, other)
     ]
-    saving = costs[1].median / costs[0].median
+    saving = costs[1].median / costs[0].median if costs[0].median else math.inf
     return compare(
         work,
         peer,
@@ -105,8 +106,8 @@ def rates(
     )
 
 
-async def _check_equal(request: bytes, servers: Sequence[Server]) -> None:
-    """Refuse to compare servers that do not give the same answer."""
+async def check_equal(request: bytes, servers: Sequence[Server]) -> None:
+    """Refuse to compare servers that do not give the same answer; also their first request."""
     answers: list[object] = []
     for server in servers:
         connection = await Connection.open(server.port)

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 
 from browser import cold_load, get_request
-from callbacks import CONNECTIONS, rates
+from callbacks import CONNECTIONS, check_equal, rates
 from load import Burst, drive
 from report import Row, Spread, Target, compare
 from rounds import Effort, take_turns
@@ -81,6 +81,7 @@ async def measure_layout(effort: Effort) -> list[Row]:
     for peer in (Subject(DASH_QUART, "hypercorn"), Subject(DASH_FASTAPI, "uvicorn")):
         async with contextlib.AsyncExitStack() as stack:
             running = await serve_all(stack, Subject(FLASH, peer.server), peer)
+            await check_equal(request, running)
             for server in running:
                 await turn(server, effort.warm_up_seconds)
             flash, other = await take_turns(running, effort.long_rounds, turn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -80,7 +81,7 @@ def compare(
     notes: tuple[str, ...] = (),
 ) -> Row:
     """A row whose ratio is Flash's median over the peer's: a gain for rates, a cost otherwise."""
-    ratio = flash_figure.median / peer_figure.median
+    ratio = flash_figure.median / peer_figure.median if peer_figure.median else math.inf
     return Row(work, peer, flash_figure, peer_figure, ratio, target, notes)
 
 

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from browser import callback_request
-from callbacks import rates
+from callbacks import check_equal, rates
 from load import Burst, drive
 from report import Row, Spread, Target, compare, quantity
 from rounds import Effort, take_turns
@@ -31,6 +31,7 @@ async def measure_rate(effort: Effort) -> list[Row]:
     for peer in (Subject(DASH_QUART, "hypercorn"), Subject(DASH_FASTAPI, "uvicorn")):
         async with contextlib.AsyncExitStack() as stack:
             running = await serve_all(stack, Subject(FLASH, peer.server), peer)
+            await check_equal(_SLOW, running)
             flash, other = await take_turns(running, effort.long_rounds, _sleep)
         work = f"plain callback that sleeps 100 ms, {CALLERS} callers"
         rows.append(rates(work, str(peer), flash, other, Target(30.0)))
