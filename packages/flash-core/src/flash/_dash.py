@@ -6,9 +6,15 @@ app. All names exist in Dash 4.4.0 to 4.5.0rc2 unless a line says otherwise.
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import dash
+from dash.development.base_component import ComponentRegistry
 
 # The store of callbacks made by `dash.callback` before an app has claimed them.
 from dash._callback import GLOBAL_CALLBACK_LIST as GLOBAL_CALLBACK_LIST
@@ -63,12 +69,30 @@ from dash import _validate as validate
 from dash.fingerprint import check_fingerprint as check_fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-UNSET: Any = object()
+    from flash.document import Document
+    from flash.hooks import Hooks
+
+# The ids of the components that make up `dash.page_container`.
+from dash.dash import _ID_CONTENT as PAGES_CONTENT
+from dash.dash import _ID_DUMMY as PAGES_DUMMY
+from dash.dash import _ID_LOCATION as PAGES_LOCATION
+from dash.dash import _ID_STORE as PAGES_STORE
+from dash.dash import _re_index_config_id, _re_index_entry_id
+from dash.dash import _re_index_scripts_id, _re_renderer_scripts_id
 
 # The names that Dash's `register_callback` gives to the two wrappers it puts into `callback_map`.
 _WRAPPERS = frozenset({"add_context", "async_add_context"})
+
+
+# What must be in a page's HTML: patterns, with how an error names them.
+_INDEX_CHECKS = (
+    _re_index_entry_id,
+    _re_index_config_id,
+    _re_index_scripts_id,
+    _re_renderer_scripts_id,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +133,198 @@ def read_registration(wrapper: object) -> Registration | None:
         )
     except KeyError:
         return None
+
+
+class DashApp(dash.Dash):
+    """`dash.Dash` with its private methods behind public ones, which `flash.app.Flash` builds on.
+
+    Overrides what Dash would call on the event loop or once per request. Nothing in it awaits.
+    """
+
+    # Both are made before `dash.Dash.__init__` runs, which assigns its own registry to `_hooks`.
+    hooks: Hooks
+    document: Document
+
+    # -- what Dash calls -------------------------------------------------------------------------
+
+    @property
+    def _hooks(self) -> Hooks:
+        return self.hooks
+
+    @_hooks.setter
+    def _hooks(self, registry: object) -> None:
+        """Ignore Dash's registry: `hooks` stands in front of it."""
+
+    def _layout_value(self) -> Any:
+        return self.layout_value()
+
+    def _add_url(
+        self, name: str, view_func: Callable[..., Any], methods: Sequence[str] = ("GET",)
+    ) -> None:
+        # Dash hands over its bound methods here; a subclass answers some of them itself.
+        super()._add_url(name, self.view_for(name, view_func), methods)
+
+    def _config(self) -> dict[str, Any]:
+        config = super()._config()
+        if not self.uses_websocket_callbacks:
+            # Told of it, every page would open Dash's socket, used or not.
+            config.pop("websocket", None)
+        return config
+
+    def _generate_scripts_html(self) -> str:
+        return self.document.scripts()
+
+    def _generate_css_dist_html(self) -> str:
+        return self.document.css()
+
+    def _generate_config_html(self) -> str:
+        return self.document.config()
+
+    def enable_pages(self) -> None:
+        """Import the pages; their routing callback is registered at start-up, by Flash."""
+        if self.use_pages and self.pages_folder:
+            import_pages(self.config.pages_folder)
+
+    # -- what a subclass fills in ----------------------------------------------------------------
+
+    def layout_value(self) -> Any:
+        """Return the layout, called if it is a function, with the extra components."""
+        return super()._layout_value()
+
+    def view_for(self, name: str, view: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the view to register for Dash's route ``name``."""
+        del name
+        return view
+
+    # -- what a subclass uses --------------------------------------------------------------------
+
+    def add_url(
+        self, name: str, view: Callable[..., Awaitable[Any]], methods: Sequence[str] = ("GET",)
+    ) -> None:
+        """Register a view below the app's own prefix."""
+        super()._add_url(name, view, methods)
+
+    def run_first_request_setup(self) -> None:
+        """Do what Dash does before its first request: walk assets, claim callbacks, validate.
+
+        Reads the disk. Calls `layout_value`. Idempotent.
+        """
+        self._setup_server()
+
+    @property
+    def raw_layout(self) -> Any:
+        """What was assigned to ``layout``: components or a function."""
+        return self._layout
+
+    @raw_layout.setter
+    def raw_layout(self, value: Any) -> None:
+        """Set the layout without calling it, where the public setter would."""
+        validate.validate_layout_type(value)
+        self._layout = value
+        self._layout_is_function = callable(value)
+
+    def with_extras(self, layout: Any) -> Any:
+        """Return ``layout`` with the components that plugins added to the app."""
+        if self._extra_components:
+            return dash.html.Div(children=[layout, *self._extra_components])
+        return layout
+
+    @property
+    def on_error(self) -> Callable[[Exception], Any] | None:
+        """The app's own error handler, or None."""
+        return self._on_error
+
+    @property
+    def background_manager(self) -> Any:
+        """The app's background manager, or None."""
+        return self._background_manager
+
+    @property
+    def callback_list(self) -> list[dict[str, Any]]:
+        """What the page is told of the callbacks."""
+        return self._callback_list
+
+    @property
+    def dev_tools(self) -> AttributeDict:
+        """Which developer tools are on."""
+        return self._dev_tools
+
+    @property
+    def reload_hash(self) -> str | None:
+        """Changes when an asset changes under hot reload; None without it."""
+        return self._hot_reload.hash
+
+    @property
+    def uses_websocket_callbacks(self) -> bool:
+        """Whether any callback goes over Dash's own WebSocket."""
+        return bool(self._websocket_callbacks) or any(
+            entry.get("websocket") for entry in self.callback_map.values()
+        )
+
+    def signing_secret(self) -> bytes:
+        """Return the key for background handles; may read the manager's store."""
+        return self._get_signing_secret()
+
+    def page_config(self) -> dict[str, Any]:
+        """Return what the renderer is told of the app, a fresh page identity included."""
+        return self._config()
+
+    @property
+    def is_developing(self) -> bool:
+        """Whether files and bundles may change under the running app."""
+        return bool(self._dev_tools.hot_reload or self._dev_tools.serve_dev_bundles)
+
+    @property
+    def has_extras(self) -> bool:
+        """Whether plugins added components to the layout."""
+        return bool(self._extra_components)
+
+    def resource_state(self) -> tuple[Any, ...]:
+        """Return what the page's script and style tags depend on, to compare with an earlier one."""
+        return (
+            len(ComponentRegistry.registry),
+            len(self._inline_scripts) + len(GLOBAL_INLINE_SCRIPTS),
+            len(self.scripts.get_all_scripts()),
+            len(self.css.get_all_css()),
+            len(HooksManager.hooks._js_dist),
+            len(HooksManager.hooks._css_dist),
+            len(self.config.external_scripts),
+            len(self.config.external_stylesheets),
+            self.config.requests_pathname_prefix,
+        )
+
+    def make_scripts_html(self) -> str:
+        """Return the page's script tags. Asks the disk for each file's age."""
+        return super()._generate_scripts_html()
+
+    def make_css_html(self) -> str:
+        """Return the page's style tags. Asks the disk for each file's age."""
+        return super()._generate_css_dist_html()
+
+    def default_favicon(self) -> Any:
+        """Return Dash's icon. Reads the disk."""
+        return self._serve_default_favicon()
+
+
+def check_index(index: str) -> None:
+    """Raise Dash's error if a page's HTML lacks what the renderer needs."""
+    validate.validate_index("index", _INDEX_CHECKS, index)
+
+
+def is_first_request_setup(function: Callable[..., Any]) -> bool:
+    """Tell whether ``function`` is what Dash registers to run before its first request."""
+    # By name, since a subclass (dash-extensions') may have overridden it.
+    return getattr(function, "__name__", None) == dash.Dash._setup_server.__name__
+
+
+def registered_file(app: DashApp, package: str, fingerprinted: str) -> tuple[Path, bool] | None:
+    """Return the file a component-suite URL names, and whether the URL is fingerprinted.
+
+    None for what no component library registered. Asks no disk.
+    """
+    path, has_fingerprint = check_fingerprint(fingerprinted)
+    # `get`, since looking up would add to the defaultdict.
+    if path not in app.registered_paths.get(package, ()):
+        return None
+    module = sys.modules.get(package) or importlib.import_module(package)
+    return Path(module.__path__[0]) / path, has_fingerprint

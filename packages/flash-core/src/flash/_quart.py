@@ -6,7 +6,7 @@ need not pay. Nothing else in Flash touches private names of Quart. All exist in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -125,9 +125,42 @@ class DeferredRequestContext(RequestContext):
         return RequestContext(self.app, self.request_websocket, self.session)
 
     @property
-    def was_seen(self) -> bool:
-        """Whether anything looked at the request, so that the response must be processed for it."""
-        return "request_websocket" in self.__dict__ or bool(self._after_request_functions)
+    def must_be_finished(self) -> bool:
+        """Whether the response has to go through `finish`.
+
+        So if anything looked at the request; or the page has a session, whose cookie Quart may
+        refresh with every response.
+        """
+        return (
+            "request_websocket" in self.__dict__
+            or bool(self._after_request_functions)
+            or self._has_session_cookie()
+        )
+
+    def _has_session_cookie(self) -> bool:
+        name = self.app.config["SESSION_COOKIE_NAME"].encode() + b"="
+        return any(key == b"cookie" and name in value for key, value in self._scope["headers"])
+
+    async def finish(self, response: Any) -> Any:
+        """Do what Quart does with a view's response: ``after_this_request``, session, closing."""
+        response = await self.app.process_response(response, self)
+        await self._close()
+        return response
+
+    async def fail(self, error: Exception) -> Any:
+        """Return the response that Quart's error handlers give for ``error``; logs as Quart does."""
+        try:
+            result = await self.app.handle_user_exception(error)
+            return await self.app.finalize_request(result, self)
+        except Exception as unhandled:  # noqa: BLE001  as in `Quart.handle_request`
+            return await self.app.handle_exception(unhandled)
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        request = self.__dict__.get("request_websocket")
+        if request is not None:
+            await request.close()
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -155,7 +188,6 @@ async def _no_push(*_: Any) -> None:
     """Push nothing: a callback's response has no resources to announce."""
 
 
-def middleware_of(app: quart.Quart) -> Callable[..., Any] | None:
-    """Return the ASGI middleware already around ``app``, or None if its ``asgi_app`` is its own."""
-    current = app.asgi_app
-    return None if getattr(current, "__self__", None) is app else current
+def has_middleware(app: quart.Quart) -> bool:
+    """Tell whether somebody has put ASGI middleware around ``app``."""
+    return getattr(app.asgi_app, "__self__", None) is not app

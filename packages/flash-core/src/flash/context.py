@@ -72,7 +72,9 @@ class CallContext(_dash.AttributeDict):
     on first look. Used by one call only, so by one thread at a time.
     """
 
-    def __init__(self, plan: CallbackPlan, request: CallbackRequest, spec: Any, manager: Any) -> None:
+    def __init__(
+        self, plan: CallbackPlan, request: CallbackRequest, spec: Any, manager: Any
+    ) -> None:
         super().__init__(
             updated_props={},
             inputs_list=request.inputs,
@@ -106,7 +108,9 @@ class CallContext(_dash.AttributeDict):
             self[key]  # noqa: B018  looking is making
 
 
-def _triggered(ctx: CallContext, plan: CallbackPlan, request: CallbackRequest) -> list[dict[str, Any]]:
+def _triggered(
+    ctx: CallContext, plan: CallbackPlan, request: CallbackRequest
+) -> list[dict[str, Any]]:
     del plan
     values = ctx["input_values"]
     return [{"prop_id": name, "value": dict.get(values, name)} for name in request.changed]
@@ -144,7 +148,9 @@ _FIELDS: dict[str, Callable[[CallContext, CallbackPlan, CallbackRequest], Any]] 
     "using_args_grouping": lambda ctx, plan, request: _uses_grouping(
         [*request.inputs, *request.state], plan.indices
     ),
-    "outputs_grouping": lambda ctx, plan, request: _group(ctx["outputs_list"], plan.outputs_indices),
+    "outputs_grouping": lambda ctx, plan, request: _group(
+        ctx["outputs_list"], plan.outputs_indices
+    ),
     "using_outputs_grouping": lambda ctx, plan, request: _uses_grouping(
         ctx["outputs_list"], plan.outputs_indices
     ),

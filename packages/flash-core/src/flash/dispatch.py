@@ -153,7 +153,12 @@ class Dispatcher:
         return Answer(HTTPStatus.OK, encoded, additions=additions)
 
     async def _meet(
-        self, plan: CallbackPlan, request: CallbackRequest, ctx: CallContext, values: list[Any], spec: Any
+        self,
+        plan: CallbackPlan,
+        request: CallbackRequest,
+        ctx: CallContext,
+        values: list[Any],
+        spec: Any,
     ) -> bytes:
         """Run the call alone, in place of an older one, or together with its equals."""
 
@@ -183,9 +188,7 @@ class Dispatcher:
             args, kwargs = plan.bind(values)
             handler = self._error_handler(plan)
             if plan.background is not None:
-                call = background.BackgroundCall(
-                    plan, ctx, args, kwargs, self._app.signing_secret
-                )
+                call = background.BackgroundCall(plan, ctx, args, kwargs, self._app.signing_secret)
                 result = await background.respond(call, self._pool, handler)
                 if isinstance(result, background.Pending):
                     return dumps(result.body)

@@ -1,0 +1,425 @@
+"""`Flash`: a Dash app on Quart in which nothing blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dash
+import quart
+
+from flash import _dash, registration
+from flash.backend import QuartBackend
+from flash.dispatch import FOREIGN, MAX_VALUES_ON_LOOP, Dispatcher, is_large
+from flash.document import Document
+from flash.errors import BadRequest, ConfigurationError
+from flash.execution import PoolStatistics, WorkerPool, is_async
+from flash.gateway import Gateway, parse_json, to_response
+from flash.hooks import Hooks
+from flash.pages import Pages
+from flash.plan import RunIn
+from flash.serialize import dumps
+from flash.static import StaticCache, StaticResponse, StaticTree
+
+T = TypeVar("T")
+
+# Threads for Flash's own work, so that a page opens however busy the callbacks' threads are.
+_HOUSE_THREADS = 4
+
+
+class Flash(_dash.DashApp):
+    """A `dash.Dash` app served by Quart; every argument of `dash.Dash` works.
+
+    - ``server``: a `quart.Quart` to mount on (several apps may share one, each with its own
+      ``url_base_pathname``), True to make one, False to be given one by `init_app` later.
+    - ``max_threads``: plain functions that run at the same time; more wait.
+    - ``max_waiting``: how many may wait; one more is answered 503 with ``Retry-After``.
+
+    The app is an ASGI application, and so is ``app.server``.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        server: quart.Quart | bool | None = True,
+        *,
+        backend: Any = None,
+        use_async: bool | None = None,
+        max_threads: int = 40,
+        max_waiting: int = 1000,
+        **dash_arguments: Any,
+    ) -> None:
+        # Every Flash app is async; Dash's switch would only ask for a package that Flask needs.
+        del use_async
+        self.pool = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
+        self.house = WorkerPool(max_threads=_HOUSE_THREADS)
+        self.hooks = Hooks(self.pool)
+        self.document = Document(self)
+        self.dispatcher = Dispatcher(self, self.pool, self.hooks)
+        self.files = StaticCache()
+        self.compresses = False
+        self._pages = Pages(self)
+        self._assets: StaticTree | None = None
+        self._starting = asyncio.Lock()
+        self._started = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # The layout awaited at start-up, for Dash's validation, which cannot await.
+        self._validated_layout: Any = None
+        self._dependencies: tuple[list[Any], int, bytes] = ([], 0, b"")
+        super().__init__(
+            _name_of(name, server),
+            server=server is not False,
+            backend=_backend_for(server, backend),
+            **dash_arguments,
+        )
+
+    # -- set-up ----------------------------------------------------------------------------------
+
+    def init_app(self, app: quart.Quart | None = None, **kwargs: Any) -> None:
+        """Mount on ``app`` (or on the server made by the constructor); idempotent per server."""
+        if app is not None and not isinstance(app, quart.Quart):
+            raise ConfigurationError(
+                f"init_app({app!r}): Flash serves from a quart.Quart; give it one, or none"
+            )
+        server = app or self.server
+        self.backend.app = self
+        if getattr(self, "_mounted_on", None) is server:
+            return
+        self._mounted_on = server
+        super().init_app(app, **kwargs)
+        Gateway.of(server).mount(self)
+        server.before_serving(self.start)
+        server.after_serving(self.stop)
+
+    def callback(self, *_args: Any, **_kwargs: Any) -> Callable[..., Any]:
+        """Register a callback; `dash.Dash.callback`'s arguments and those of `flash.callback`."""
+        options = registration.take_options(_kwargs)
+        decorate = super().callback(*_args, **_kwargs)
+        registration.note_options(self.callback_list, self.callback_map, options)
+        return registration.checked(decorate, options)
+
+    @property
+    def layout(self) -> Any:
+        """The components, or the function that makes them; it may be ``async def``."""
+        return self.raw_layout
+
+    @layout.setter
+    def layout(self, value: Any) -> None:
+        if is_async(value):
+            # Validated at start-up, where it can be awaited.
+            self.raw_layout = value
+        else:
+            dash.Dash.layout.fset(self, value)  # type: ignore[attr-defined]
+
+    @property
+    def has_started(self) -> bool:
+        """Whether `start` has run."""
+        return self._started
+
+    async def start(self) -> None:
+        """Do once what needs the loop: async setup hooks, pages, validation, compiling; idempotent.
+
+        The server calls it before serving; without a server's lifespan, the first request does.
+        """
+        self._loop = asyncio.get_running_loop()
+        async with self._starting:
+            if self._started:
+                return
+            _dash.app_context.set(self)
+            await self.hooks.setup(self)
+            if self.use_pages:
+                self._pages.register()
+            if is_async(self.raw_layout):
+                self._validated_layout = self.with_extras(await self.raw_layout())
+            try:
+                await self.house.run(self.run_first_request_setup)
+                if not self.config.suppress_callback_exceptions:
+                    if self.use_pages:
+                        self.validation_layout = await self._pages.validation_layout()
+                    elif self._validated_layout is not None and not self.validation_layout:
+                        self.validation_layout = self._validated_layout
+            finally:
+                self._validated_layout = None
+            self.dispatcher.compile()
+            await self.house.run(self.document.scripts)
+            await self.house.run(self.document.css)
+            self._started = True
+
+    async def stop(self) -> None:
+        """Let go of threads; running functions end by themselves. The app can be started again."""
+        self.pool.close()
+        self.house.close()
+        await self.files.close()
+
+    # -- serving ---------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one ASGI connection."""
+        await self.server(scope, receive, send)
+
+    def serve(self, host: str, port: int, *, debug: bool, **options: Any) -> None:
+        """Serve until told to stop; ``options`` as of `flash.options.options_from_run`."""
+        from flash.options import options_from_run  # noqa: PLC0415
+        from flash.server import serve  # noqa: PLC0415
+
+        serve(self, options_from_run(host, port, debug, **options))
+
+    async def serve_callback_request(self, dashs_view: Callable[[], Any]) -> Any:
+        """Answer a callback request that came through Quart (the gateway answers the others)."""
+        request = quart.request
+        _dash.app_context.set(self)
+        if "Content-Encoding" in request.headers:
+            return await self._leave_to_dash(dashs_view)
+        body = await request.get_data(as_text=False)
+        try:
+            value = parse_json(request.headers.get("Content-Type", "").encode("latin-1"), body)
+        except BadRequest as error:
+            return quart.Response(str(error), status=error.status, content_type="text/plain")
+        answer = await self.dispatcher.answer(value)
+        if answer is FOREIGN:
+            return await self._leave_to_dash(dashs_view)
+        return to_response(answer)
+
+    async def _leave_to_dash(self, dashs_view: Callable[[], Any]) -> Any:
+        """Let Dash answer a kind of request that Flash does not know.
+
+        What Dash cannot make sense of ends in one of a few exceptions of no meaning to the sender.
+        """
+        try:
+            return await dashs_view()
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            body = await quart.request.get_json(silent=True)
+            if isinstance(body, dict) and isinstance(body.get("output"), str):
+                # A callback's own exception.
+                raise
+            self.logger.debug("a request that Dash does not understand either", exc_info=error)
+            return quart.Response(
+                "the body is no callback request: it names no 'output'",
+                status=400,
+                content_type="text/plain",
+            )
+
+    async def serve_index(self, *_args: Any, **_kwargs: Any) -> quart.Response:
+        """Answer with the page."""
+        _dash.app_context.set(self)
+        # In a thread: it asks the disk how old files are and calls what users overrode.
+        index = await self.house.run(self.index)
+        hooks = self.hooks.of("index")
+        for hook in hooks:
+            index = await self.pool.call(hook.func, index)
+        if hooks:
+            _dash.check_index(index)
+        return quart.Response(index, content_type="text/html; charset=utf-8")
+
+    async def serve_layout(self) -> quart.Response:
+        """Answer with the layout, as `render_layout` makes it."""
+        _dash.app_context.set(self)
+        layout = await self.render_layout()
+        if is_large(layout, MAX_VALUES_ON_LOOP):
+            body = await self.house.run(dumps, layout)
+        else:
+            body = dumps(layout)
+        return quart.Response(body, content_type="application/json")
+
+    async def render_layout(self) -> Any:
+        """Return the layout as the page gets it: called or awaited, with extras, after the hooks."""
+        layout = self.raw_layout
+        if callable(layout):
+            layout = await self.pool.call(layout)
+        layout = self.with_extras(layout)
+        for hook in self.hooks.of("layout"):
+            layout = await self.pool.call(hook.func, layout)
+        return layout
+
+    def layout_value(self) -> Any:
+        """Return the layout for Dash's own code, which cannot await; hooks are not applied.
+
+        An async layout is awaited on the app's loop, so this must be called from a thread.
+        """
+        if self._validated_layout is not None:
+            return self._validated_layout
+        if is_async(self.raw_layout):
+            return self.with_extras(self.wait_for(self.raw_layout()))
+        return super().layout_value()
+
+    def get_layout(self) -> Any:
+        """Return what `render_layout` returns, from a thread; on the loop, await that instead."""
+        return self.wait_for(self.render_layout())
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run ``coroutine`` on the app's loop and wait for it, from a thread.
+
+        Before the app is served there is no loop, and one is made for the purpose. Raises
+        `RuntimeError` when called on a running loop, which it would block.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            coroutine.close()
+            raise RuntimeError("wait_for() would block the event loop; await the coroutine instead")
+        if self._loop is None or not self._loop.is_running():
+            return asyncio.run(coroutine)  # type: ignore[arg-type]
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def dependencies(self) -> quart.Response:  # type: ignore[override]
+        """Answer with the callbacks' dependencies."""
+        callbacks = self.callback_list
+        kept, count, body = self._dependencies
+        if kept is not callbacks or count != len(callbacks):
+            body = dumps(callbacks)
+            self._dependencies = (callbacks, len(callbacks), body)
+        return quart.Response(body, content_type="application/json")
+
+    async def serve_component_suite(
+        self, package_name: str, fingerprinted_path: str
+    ) -> quart.Response:
+        """Answer with a file of a component library."""
+        found = _dash.registered_file(self, package_name, fingerprinted_path)
+        if found is None:
+            return quart.Response("no such file", status=404, content_type="text/plain")
+        path, immutable = found
+        response = await self.files.answer(
+            path,
+            method=quart.request.method,
+            headers=_raw_headers(),
+            immutable=immutable,
+            revalidate=self.is_developing,
+        )
+        return _file_response(response)
+
+    async def serve_asset(self, filename: str) -> quart.Response:
+        """Answer with a file of the assets folder."""
+        response = await self._asset_tree().answer(
+            filename, method=quart.request.method, headers=_raw_headers()
+        )
+        return _file_response(response)
+
+    async def file_at(
+        self, path: str, method: str, headers: Iterable[tuple[bytes, bytes]]
+    ) -> StaticResponse | None:
+        """Answer for a file of this app at a URL path, or None if the path is not a file's."""
+        prefix: str = self.config.routes_pathname_prefix
+        suites = f"{prefix}_dash-component-suites/"
+        if path.startswith(suites):
+            package, _, rest = path[len(suites) :].partition("/")
+            found = _dash.registered_file(self, package, rest)
+            if found is None:
+                return None
+            return await self.files.answer(
+                found[0],
+                method=method,
+                headers=headers,
+                immutable=found[1],
+                revalidate=self.is_developing,
+            )
+        assets = f"{prefix}{self.config.assets_url_path.strip('/')}/"
+        if path.startswith(assets):
+            return await self._asset_tree().answer(
+                path[len(assets) :], method=method, headers=headers
+            )
+        return None
+
+    def _asset_tree(self) -> StaticTree:
+        if self._assets is None:
+            self._assets = StaticTree(Path(self.config.assets_folder), self.files)
+        return self._assets
+
+    def view_for(self, name: str, view: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the view for one of Dash's own routes."""
+        return self.serve_favicon if name == "_favicon.ico" else view
+
+    async def serve_favicon(self) -> quart.Response:
+        """Answer with Dash's icon, for an app that has none of its own."""
+        response = await self.files.answer(
+            Path(inspect.getfile(dash)).with_name("favicon.ico"),
+            method=quart.request.method,
+            headers=_raw_headers(),
+            immutable=True,
+            revalidate=False,
+        )
+        return _file_response(response)
+
+    async def serve_reload_hash(self) -> quart.Response:  # type: ignore[override]
+        """Answer with what changed since the last time a page asked."""
+        return await asyncio.to_thread(super().serve_reload_hash)
+
+    def statistics(self) -> PoolStatistics:
+        """Return what the thread pool of this app does at this moment."""
+        return self.pool.statistics()
+
+
+def callback(
+    *args: Any,
+    run_in: RunIn = "thread",
+    supersede: bool = False,
+    coalesce: bool = False,
+    timeout: float | None = None,
+    **kwargs: Any,
+) -> Callable[..., Any]:
+    """Register a callback without an app at hand; everything `dash.callback` takes, and more.
+
+    - ``run_in``: where a plain function runs; "loop" is for functions known to be trivial.
+    - ``supersede``: a newer call from the same page cancels the older one.
+    - ``coalesce``: equal calls in flight share one execution, whoever makes them; the function
+      must not depend on who asks (session, cookies).
+    - ``timeout``: seconds after which the page gets an error.
+    """
+    options = registration.take_options(
+        {
+            **kwargs,
+            "run_in": run_in,
+            "supersede": supersede,
+            "coalesce": coalesce,
+            "timeout": timeout,
+        }
+    )
+    decorate = dash.callback(*args, **kwargs)
+    registration.note_options(_dash.GLOBAL_CALLBACK_LIST, _dash.GLOBAL_CALLBACK_MAP, options)
+    return registration.checked(decorate, options)
+
+
+def _name_of(name: str | None, server: object) -> str:
+    if name is not None:
+        return name
+    return getattr(server, "name", None) or _dash.get_caller_name()
+
+
+def _backend_for(server: object, backend: object) -> type[QuartBackend]:
+    """Return the backend class to hand to Dash; one that "makes" ``server`` if that is given."""
+    if backend not in (None, "quart") and not (
+        isinstance(backend, type) and issubclass(backend, QuartBackend)
+    ):
+        raise ConfigurationError(f"backend={backend!r}: Flash runs on Quart; leave backend out")
+    base = backend if isinstance(backend, type) else QuartBackend
+    if server in (None, True, False):
+        return base
+    if not isinstance(server, quart.Quart):
+        raise ConfigurationError(
+            f"server={server!r}: Flash serves from a quart.Quart; make it one, or leave server out"
+        )
+
+    def create_app(name: str = "", config: object = None) -> quart.Quart:
+        del name, config
+        return server
+
+    return type("MountedQuartBackend", (base,), {"create_app": staticmethod(create_app)})
+
+
+def _raw_headers() -> list[tuple[bytes, bytes]]:
+    scope: Any = quart.request.scope
+    return scope["headers"]
+
+
+def _file_response(response: StaticResponse | None) -> quart.Response:
+    if response is None:
+        return quart.Response("no such file", status=404, content_type="text/plain")
+    answer = quart.Response(response.body, status=response.status)
+    answer.headers.clear()
+    for name, value in response.headers:
+        answer.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+    return answer

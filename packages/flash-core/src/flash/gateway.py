@@ -1,0 +1,296 @@
+"""The ASGI front of a Quart app: callbacks and files answered before Quart builds a request.
+
+A request goes straight to a Flash app only while nothing of the Quart app wants to see it; a login
+guard, a signal, a session in Redis, middleware: any of these sends every request through Quart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+import quart
+
+from flash import _dash, _quart
+from flash.dispatch import FOREIGN, Answer
+from flash.errors import BadRequest
+
+if TYPE_CHECKING:
+    from flash.app import Flash
+    from flash.static import StaticResponse
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+# Seconds a callback may run before its client is watched: most are done by then, and never pay.
+WATCH_AFTER = 0.05
+
+_EXTENSION = "flash"
+
+
+class Disconnected(Exception):  # noqa: N818  an outcome, not a failure
+    """The client went away before its request was whole."""
+
+
+class Gateway:
+    """Stands around a Quart app's ``asgi_app``; serves every Flash app mounted on it."""
+
+    def __init__(self, server: quart.Quart) -> None:
+        self._server = server
+        self._inner: Any = server.asgi_app
+        # Middleware inside of the gateway would be passed by.
+        self._may_answer = _quart.is_plain(server) and not _quart.has_middleware(server)
+        self._apps: list[Flash] = []
+        self._callbacks: dict[str, Flash] = {}
+
+    @classmethod
+    def of(cls, server: quart.Quart) -> Gateway:
+        """Return the gateway of ``server``, put around it on first use."""
+        gateway = server.extensions.get(_EXTENSION)
+        if gateway is None:
+            gateway = server.extensions[_EXTENSION] = cls(server)
+            server.asgi_app = gateway  # type: ignore[method-assign]
+        return gateway
+
+    def mount(self, app: Flash) -> None:
+        """Serve ``app`` below its ``routes_pathname_prefix``."""
+        self._apps.append(app)
+        self._callbacks[f"{app.config.routes_pathname_prefix}_dash-update-component"] = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._inner(scope, receive, send)
+            return
+        for app in self._apps:
+            if not app.has_started:
+                # A server that speaks no lifespan; otherwise they have started by now.
+                await app.start()
+        if kind == "http" and self._may_answer and not _quart.is_watched(self._server):
+            path = _path_of(scope)
+            if scope["method"] == "POST":
+                app = self._callbacks.get(path)
+                if app is not None:
+                    await self._call(app, scope, receive, send)
+                    return
+            elif scope["method"] in ("GET", "HEAD"):
+                for app in self._apps:
+                    response = await app.file_at(path, scope["method"], scope["headers"])
+                    if response is not None:
+                        await send_file(send, response, scope["method"])
+                        return
+        await self._inner(scope, receive, send)
+
+    async def _call(self, app: Flash, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a callback request."""
+        config = self._server.config
+        headers = dict(scope["headers"])
+        try:
+            async with asyncio.timeout(config["BODY_TIMEOUT"]):
+                body = await read_body(receive, headers, config["MAX_CONTENT_LENGTH"])
+            foreign = b"content-encoding" in headers
+            value = None if foreign else parse_json(headers.get(b"content-type", b""), body)
+        except Disconnected:
+            return
+        except BadRequest as error:
+            await _send_answer(send, _plain(error.status, str(error)))
+            return
+        except TimeoutError:
+            await _send_answer(
+                send, _plain(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time")
+            )
+            return
+        context = _quart.DeferredRequestContext(self._server, scope, body)
+        answer = FOREIGN
+        if not foreign:
+            with context.active():
+                _dash.app_context.set(app)
+                departure = Departure(receive)
+                try:
+                    async with departure:
+                        answer = await app.dispatcher.answer(value)
+                    if departure.happened:
+                        return
+                    if answer is not FOREIGN and context.must_be_finished:
+                        await _send_response(send, await context.finish(to_response(answer)))
+                        return
+                except Exception as error:  # noqa: BLE001  the boundary of a request: Quart's handlers answer
+                    await _send_response(send, await context.fail(error))
+                    return
+        if answer is FOREIGN:
+            await self._inner(scope, _replay(body, receive), send)
+        else:
+            await _send_answer(send, answer)
+
+
+class Departure:
+    """Cancels the code within ``async with`` when the client goes away; then ``happened`` is true.
+
+    Listening begins after `WATCH_AFTER`, so that a short call pays for no second task.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self.happened = False
+        self._receive = receive
+        self._task: asyncio.Task[Any] | None = None
+        self._listener: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(WATCH_AFTER, self._begin)
+        return self
+
+    def _begin(self) -> None:
+        self._listener = asyncio.ensure_future(self._listen())
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self._task is not None:
+            self.happened = True
+            self._task.cancel()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        task, self._task = self._task, None
+        self._timer.cancel()
+        if self._listener is not None and not self._listener.done():
+            self._listener.cancel()
+            await asyncio.wait({self._listener})
+        if self.happened and task is not None:
+            task.uncancel()
+            return kind is not None and issubclass(kind, asyncio.CancelledError)
+        return False
+
+
+async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int | None) -> bytes:
+    """Receive a request's whole body.
+
+    Raises `BadRequest` (413) as soon as it is known to be longer than ``limit`` bytes, and
+    `Disconnected`.
+    """
+    declared = headers.get(b"content-length", b"0")
+    if limit is not None and declared.isdigit() and int(declared) > limit:
+        raise BadRequest(
+            f"the body has {int(declared)} bytes, more than the {limit} allowed",
+            status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        )
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(chunk)
+        if limit is not None and size > limit:
+            raise BadRequest(
+                f"the body has more than the {limit} bytes allowed",
+                status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            )
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def parse_json(content_type: bytes, body: bytes) -> Any:
+    """Parse a body that must be JSON; raises `BadRequest`, 415 for another content type."""
+    kind = content_type.split(b";", 1)[0].strip().lower()
+    if kind != b"application/json" and not kind.endswith(b"+json"):
+        raise BadRequest(
+            f"the body must be application/json, not {kind.decode('latin-1') or 'untyped'}",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        )
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # A browser writes half a surrogate pair as an escape, which only the slower parser takes.
+        return json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def to_response(answer: Answer) -> quart.Response:
+    """Return an answer as the response of a Quart view."""
+    response = quart.Response(answer.body, status=answer.status, content_type=answer.content_type)
+    if answer.retry_after is not None:
+        response.headers["Retry-After"] = str(answer.retry_after)
+    if answer.additions is not None:
+        response.headers.extend(answer.additions.headers)
+    return response
+
+
+def _plain(status: int, text: str) -> Answer:
+    return Answer(status, text.encode(), "text/plain; charset=utf-8")
+
+
+def _path_of(scope: Scope) -> str:
+    """Return the path below the server's root path, as Quart's routing sees it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root):
+        return path[len(root.rstrip("/")) :] or "/"
+    return path
+
+
+async def _send_answer(send: Send, answer: Answer) -> None:
+    headers: list[Header] = [
+        (b"content-type", answer.content_type.encode("latin-1")),
+        (b"content-length", str(len(answer.body)).encode()),
+    ]
+    if answer.retry_after is not None:
+        headers.append((b"retry-after", str(answer.retry_after).encode()))
+    if answer.additions is not None:
+        headers.extend(_quart.encode_headers(answer.additions.headers))
+    await _send_all(send, answer.status, headers, answer.body)
+
+
+async def _send_response(send: Send, response: Any) -> None:
+    headers = _quart.encode_headers(response.headers)
+    body = await response.get_data(as_text=False)
+    await _send_all(send, response.status_code, headers, body)
+
+
+async def send_file(send: Send, response: StaticResponse, method: str) -> None:
+    """Send a file's answer; for HEAD its headers only."""
+    body = b"" if method == "HEAD" else response.body
+    await _send_all(send, response.status, response.headers, body)
+
+
+async def _send_all(send: Send, status: int, headers: Iterable[Header], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": int(status), "headers": list(headers)})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that gives a body already read, then whatever comes."""
+    pending = True
+
+    async def replayed() -> dict[str, Any]:
+        nonlocal pending
+        if pending:
+            pending = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return replayed

@@ -1,0 +1,43 @@
+"""What a callback is told beyond Dash's options, from the decorator to the entry in `callback_map`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
+from typing import Any
+
+from flash.errors import ConfigurationError
+from flash.execution import is_async
+from flash.plan import CallbackOptions
+
+_NAMES = tuple(field.name for field in fields(CallbackOptions))
+
+
+def take_options(keywords: dict[str, Any]) -> CallbackOptions:
+    """Take Flash's own options out of a decorator's keywords; raises `ConfigurationError`."""
+    return CallbackOptions(**{name: keywords.pop(name) for name in _NAMES if name in keywords})
+
+
+def note_options(
+    callbacks: list[dict[str, Any]], callback_map: dict[str, Any], options: CallbackOptions
+) -> None:
+    """Put the options into the entry of the callback that was registered last.
+
+    The entry stays on the server: the page is sent ``callbacks``.
+    """
+    callback_map[callbacks[-1]["output"]]["flash_options"] = options
+
+
+def checked(decorate: Callable[..., Any], options: CallbackOptions) -> Callable[..., Any]:
+    """Return the decorator, refusing options that do not fit the function it is put on."""
+
+    @wraps(decorate)
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        if options.run_in == "loop" and is_async(function):
+            raise ConfigurationError(
+                f"run_in='loop' on {function!r}: an async function always runs on the loop"
+            )
+        return decorate(function)
+
+    return register
