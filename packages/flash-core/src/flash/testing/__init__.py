@@ -1,0 +1,39 @@
+"""Tests of Dash apps: without a browser here, in one with ``flash.testing.plugin``."""
+
+from flash.testing.asgi import Exchange as Exchange
+from flash.testing.asgi import Headers as Headers
+from flash.testing.asgi import Response as Response
+from flash.testing.calls import CallbackResult as CallbackResult
+from flash.testing.client import FlashClient as FlashClient
+from flash.testing.cookies import Cookies as Cookies
+from flash.testing.errors import BrowserMissing as BrowserMissing
+from flash.testing.errors import CallbackFailed as CallbackFailed
+from flash.testing.errors import CallbackNotFound as CallbackNotFound
+from flash.testing.errors import NoAnswer as NoAnswer
+from flash.testing.errors import PageFailed as PageFailed
+from flash.testing.errors import ServerDied as ServerDied
+from flash.testing.errors import ServerStuck as ServerStuck
+from flash.testing.errors import StartupFailed as StartupFailed
+from flash.testing.errors import UnexpectedConsoleErrors as UnexpectedConsoleErrors
+from flash.testing.errors import WaitTimeout as WaitTimeout
+from flash.testing.layout import Node as Node
+
+__all__ = [
+    "BrowserMissing",
+    "CallbackFailed",
+    "CallbackNotFound",
+    "CallbackResult",
+    "Cookies",
+    "Exchange",
+    "FlashClient",
+    "Headers",
+    "NoAnswer",
+    "Node",
+    "PageFailed",
+    "Response",
+    "ServerDied",
+    "ServerStuck",
+    "StartupFailed",
+    "UnexpectedConsoleErrors",
+    "WaitTimeout",
+]
