@@ -43,7 +43,7 @@ from flash.errors import BadRequest, CallbackTimeout, ConfigurationError, FlashE
 
 __version__ = "0.1.0"
 
-# Moving an app is one changed import line: `from dash import Dash` becomes `from flash import Dash`.
+# So that an app moves by changing `from dash import Dash` to `from flash import Dash`.
 Dash = Flash
 
 __all__ = [
@@ -92,7 +92,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Return what a newer Dash exports and this list does not name yet."""
-    import dash  # noqa: PLC0415
+    import dash
 
     if name in dash.__all__:
         return getattr(dash, name)

@@ -4,6 +4,8 @@ Nothing else in Flash imports from a ``dash._…`` module or reads an underscore
 app. All names exist in Dash 4.4.0 to 4.5.0rc2 unless a line says otherwise.
 """
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import importlib
@@ -14,14 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dash
-from dash.development.base_component import ComponentRegistry
+
+# Dash's own checks, so that the error texts stay Dash's.
+from dash import _validate as validate
 
 # The store of callbacks made by `dash.callback` before an app has claimed them.
 from dash._callback import GLOBAL_CALLBACK_LIST as GLOBAL_CALLBACK_LIST
 from dash._callback import GLOBAL_CALLBACK_MAP as GLOBAL_CALLBACK_MAP
 
-# Scripts of `clientside_callback("function…")` not yet claimed: the page's script list depends on it.
+# Scripts of `clientside_callback("function…")` not yet claimed by an app.
 from dash._callback import GLOBAL_INLINE_SCRIPTS as GLOBAL_INLINE_SCRIPTS
+
+# What `dash.ctx` reads; one context variable for the whole process.
+from dash._callback_context import context_value as context_value
 
 # The signed identity of a page load, echoed by the renderer with every callback as `endId`.
 from dash._callback_signing import END_SCOPE as END_SCOPE
@@ -29,9 +36,6 @@ from dash._callback_signing import cache_scope as cache_scope
 from dash._callback_signing import job_scope as job_scope
 from dash._callback_signing import sign as sign
 from dash._callback_signing import unsign as unsign
-
-# What `dash.ctx` reads; one context variable for the whole process.
-from dash._callback_context import context_value as context_value
 
 # What `dash.get_app()` reads.
 from dash._get_app import app_context as app_context
@@ -61,9 +65,7 @@ from dash._utils import clean_property_name as clean_property_name
 from dash._utils import get_caller_name as get_caller_name
 from dash._utils import inputs_to_dict as inputs_to_dict
 from dash._utils import stringify_id as stringify_id
-
-# Dash's own checks, so that the error texts stay Dash's.
-from dash import _validate as validate
+from dash.development.base_component import ComponentRegistry
 
 # The renderer's JSON is fingerprinted by these; the component-suite routes parse it.
 from dash.fingerprint import check_fingerprint as check_fingerprint
@@ -79,12 +81,57 @@ from dash.dash import _ID_CONTENT as PAGES_CONTENT
 from dash.dash import _ID_DUMMY as PAGES_DUMMY
 from dash.dash import _ID_LOCATION as PAGES_LOCATION
 from dash.dash import _ID_STORE as PAGES_STORE
-from dash.dash import _re_index_config_id, _re_index_entry_id
-from dash.dash import _re_index_scripts_id, _re_renderer_scripts_id
+from dash.dash import (
+    _re_index_config_id,
+    _re_index_entry_id,
+    _re_index_scripts_id,
+    _re_renderer_scripts_id,
+)
 
 # The names that Dash's `register_callback` gives to the two wrappers it puts into `callback_map`.
 _WRAPPERS = frozenset({"add_context", "async_add_context"})
 
+
+__all__ = [
+    "END_SCOPE",
+    "GLOBAL_CALLBACK_LIST",
+    "GLOBAL_CALLBACK_MAP",
+    "GLOBAL_INLINE_SCRIPTS",
+    "PAGES_CONTENT",
+    "PAGES_DUMMY",
+    "PAGES_LOCATION",
+    "PAGES_STORE",
+    "PAGE_REGISTRY",
+    "AttributeDict",
+    "DashApp",
+    "HooksManager",
+    "NoUpdate",
+    "Registration",
+    "app_context",
+    "cache_scope",
+    "check_fingerprint",
+    "check_index",
+    "clean_property_name",
+    "context_value",
+    "flatten_grouping",
+    "get_caller_name",
+    "grouping_len",
+    "import_pages",
+    "inputs_to_dict",
+    "is_first_request_setup",
+    "job_scope",
+    "map_grouping",
+    "page_meta_tags",
+    "parse_query_string",
+    "path_to_page",
+    "read_registration",
+    "registered_file",
+    "sign",
+    "stringify_id",
+    "unsign",
+    "update_args_group",
+    "validate",
+]
 
 # What must be in a page's HTML: patterns, with how an error names them.
 _INDEX_CHECKS = (
@@ -280,7 +327,7 @@ class DashApp(dash.Dash):
         return bool(self._extra_components)
 
     def resource_state(self) -> tuple[Any, ...]:
-        """Return what the page's script and style tags depend on, to compare with an earlier one."""
+        """Return what the page's script and style tags depend on, to tell when they change."""
         return (
             len(ComponentRegistry.registry),
             len(self._inline_scripts) + len(GLOBAL_INLINE_SCRIPTS),

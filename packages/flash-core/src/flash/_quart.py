@@ -4,9 +4,10 @@ Quart builds request, session and URL match for every request; a callback that l
 need not pay. Nothing else in Flash touches private names of Quart. All exist in Quart 0.20 to 0.22.
 """
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +21,7 @@ from quart.sessions import SecureCookieSessionInterface
 from quart.utils import encode_headers as encode_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Generator
 
 T = TypeVar("T")
 
@@ -148,7 +149,7 @@ class DeferredRequestContext(RequestContext):
         return response
 
     async def fail(self, error: Exception) -> Any:
-        """Return the response that Quart's error handlers give for ``error``; logs as Quart does."""
+        """Return what Quart's error handlers make of ``error``; logs as Quart does."""
         try:
             result = await self.app.handle_user_exception(error)
             return await self.app.finalize_request(result, self)
@@ -163,7 +164,7 @@ class DeferredRequestContext(RequestContext):
             await request.close()
 
     @contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> Generator[None]:
         """Make this the current request context, and with it an app context."""
         app_token = app_variable.set(self.app.app_context())
         request_token = request_variable.set(self)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dash
 import quart
@@ -20,9 +19,13 @@ from flash.execution import PoolStatistics, WorkerPool, is_async
 from flash.gateway import Gateway, parse_json, to_response
 from flash.hooks import Hooks
 from flash.pages import Pages
-from flash.plan import RunIn
 from flash.serialize import dumps
 from flash.static import StaticCache, StaticResponse, StaticTree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from flash.plan import RunIn
 
 T = TypeVar("T")
 
@@ -80,11 +83,12 @@ class Flash(_dash.DashApp):
 
     def init_app(self, app: quart.Quart | None = None, **kwargs: Any) -> None:
         """Mount on ``app`` (or on the server made by the constructor); idempotent per server."""
-        if app is not None and not isinstance(app, quart.Quart):
+        if not isinstance(app, quart.Quart | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
                 f"init_app({app!r}): Flash serves from a quart.Quart; give it one, or none"
             )
         server = app or self.server
+        self.backend: QuartBackend
         self.backend.app = self
         if getattr(self, "_mounted_on", None) is server:
             return
@@ -162,8 +166,8 @@ class Flash(_dash.DashApp):
 
     def serve(self, host: str, port: int, *, debug: bool, **options: Any) -> None:
         """Serve until told to stop; ``options`` as of `flash.options.options_from_run`."""
-        from flash.options import options_from_run  # noqa: PLC0415
-        from flash.server import serve  # noqa: PLC0415
+        from flash.options import options_from_run
+        from flash.server import serve
 
         serve(self, options_from_run(host, port, debug, **options))
 
@@ -173,7 +177,7 @@ class Flash(_dash.DashApp):
         _dash.app_context.set(self)
         if "Content-Encoding" in request.headers:
             return await self._leave_to_dash(dashs_view)
-        body = await request.get_data(as_text=False)
+        body: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]
         try:
             value = parse_json(request.headers.get("Content-Type", "").encode("latin-1"), body)
         except BadRequest as error:
@@ -225,7 +229,7 @@ class Flash(_dash.DashApp):
         return quart.Response(body, content_type="application/json")
 
     async def render_layout(self) -> Any:
-        """Return the layout as the page gets it: called or awaited, with extras, after the hooks."""
+        """Return the layout as the page gets it: called or awaited, extras added, hooks run."""
         layout = self.raw_layout
         if callable(layout):
             layout = await self.pool.call(layout)
@@ -407,7 +411,8 @@ def _backend_for(server: object, backend: object) -> type[QuartBackend]:
         del name, config
         return server
 
-    return type("MountedQuartBackend", (base,), {"create_app": staticmethod(create_app)})
+    mounted: Any = type("MountedBackend", (base,), {"create_app": staticmethod(create_app)})
+    return mounted
 
 
 def _raw_headers() -> list[tuple[bytes, bytes]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ from flash.errorpage import render_error
 from flash.execution import is_async
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from flash.app import Flash
 
 _DashQuart: Any = get_backend("quart")
@@ -29,6 +30,7 @@ class QuartBackend(_DashQuart):
     """
 
     app: Flash
+    server: Any
 
     def __init__(self, server: quart.Quart) -> None:
         super().__init__(server)
@@ -57,7 +59,7 @@ class QuartBackend(_DashQuart):
         )
 
     def before_request(self, func: Callable[[], Any]) -> None:
-        """Register a function to run before each request; Dash's own set-up runs at start-up instead."""
+        """Run ``func`` before each request; Dash's own set-up runs at start-up instead."""
         if not _dash.is_first_request_setup(func):
             super().before_request(func)
 
@@ -97,7 +99,7 @@ class QuartBackend(_DashQuart):
         endpoint: str | None = None,
         methods: list[str] | None = None,
     ) -> None:
-        """Add a route; a view that Dash wrapped in a plain function is awaited if it is async within."""
+        """Add a route; a view that Dash wrapped in a plain function may be async within."""
         inner = inspect.unwrap(view_func)
         if inner is not view_func and is_async(inner) and not is_async(view_func):
             view_func = self._awaiting(inner)

@@ -1,12 +1,11 @@
 """What `dash.ctx` sees during a call, worked out when it is looked at, and the context variables.
 
-Dash fills some twenty fields for every callback; most callbacks read none. A `CallContext` knows how
-to make each and makes it once.
+Dash fills some twenty fields for every callback; most callbacks read none. A `CallContext` knows
+how to make each and makes it once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import quart
@@ -16,6 +15,8 @@ from werkzeug.datastructures import Headers, MultiDict
 from flash import _dash
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flash.plan import CallbackPlan, CallbackRequest
 
 
@@ -83,7 +84,7 @@ class CallContext(_dash.AttributeDict):
             background_callback_manager=manager,
             ignore_register_page=plan.background is not None,
         )
-        # Kept off the dictionary: these are Flash's, and the dictionary may be pickled by a manager.
+        # Kept off the dictionary: a background manager may pickle that.
         object.__setattr__(self, "_plan", plan)
         object.__setattr__(self, "_request", request)
 
@@ -105,7 +106,7 @@ class CallContext(_dash.AttributeDict):
     def materialise(self) -> None:
         """Make every field now, for a copy that outlives the request."""
         for key in _FIELDS:
-            self[key]  # noqa: B018  looking is making
+            self[key]
 
 
 def _triggered(
@@ -180,11 +181,12 @@ def handshake() -> Any:
 class _NoRequest:
     """What a call sees that no browser asked for."""
 
-    cookies: dict[str, str] = {}
-    headers: dict[str, str] = {}
-    args: MultiDict[str, str] = MultiDict()
-    full_path = ""
-    remote_addr = None
+    def __init__(self) -> None:
+        self.cookies: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
+        self.args: MultiDict[str, str] = MultiDict()
+        self.full_path = ""
+        self.remote_addr = None
 
 
 _NO_REQUEST = _NoRequest()

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from dash.development.base_component import Component, ComponentRegistry
@@ -22,9 +21,13 @@ from flash import _dash, background
 from flash.context import CallbackResponse, CallContext
 from flash.errors import BadRequest, CallbackTimeout, Overloaded
 from flash.execution import SharedCalls, Superseded, Supersession, WorkerPool
-from flash.hooks import Hooks
 from flash.plan import CallbackPlan, CallbackRequest, Runner, compile_plan
 from flash.serialize import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from flash.hooks import Hooks
 
 # Above this many values a result is serialised in a thread: about two milliseconds on the loop.
 MAX_VALUES_ON_LOOP = 1000
@@ -60,7 +63,7 @@ class DashApp(Protocol):
         ...
 
     def signing_secret(self) -> bytes:
-        """Return the key that background handles are signed with; may block on the manager's store."""
+        """Return the key that background handles are signed with; may read a store."""
         ...
 
     @property
@@ -148,8 +151,8 @@ class Dispatcher:
             return Answer(
                 HTTPStatus.GATEWAY_TIMEOUT, str(error).encode(), "text/plain; charset=utf-8"
             )
-        # `in`, not `get`: looking would make one.
-        additions = ctx["dash_response"] if "dash_response" in ctx else None
+        # Not through `ctx`, which would make one.
+        additions = dict.get(ctx, "dash_response")
         return Answer(HTTPStatus.OK, encoded, additions=additions)
 
     async def _meet(
@@ -176,7 +179,7 @@ class Dispatcher:
         return await run()
 
     async def _run(
-        self, plan: CallbackPlan, ctx: dict[str, Any], values: list[Any], spec: Any
+        self, plan: CallbackPlan, ctx: CallContext, values: list[Any], spec: Any
     ) -> bytes:
         """Run one call under its context and return the JSON of the response."""
         token = _dash.context_value.set(ctx)
@@ -288,7 +291,7 @@ class Dispatcher:
         return callback
 
     def _unblocked(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return ``function``, in a thread if it is plain, for a callback that Flash did not compile."""
+        """Return ``function``, run in a thread if plain: a callback that Flash did not compile."""
         if inspect.iscoroutinefunction(function):
             return function
 
@@ -315,7 +318,7 @@ def _manager_of(plan: CallbackPlan, ctx: Mapping[str, Any]) -> Any:
 
 
 def is_large(value: object, limit: int) -> bool:
-    """Tell whether ``value`` holds more than about ``limit`` values; looks at no more than that many."""
+    """Tell whether ``value`` holds more than about ``limit`` values, looking at no more."""
     count = 0
     stack = [value]
     while stack:

@@ -49,7 +49,7 @@ class Document:
         return tags
 
     def config(self) -> str:
-        """Return the script tag with the page's configuration, this page's signed identity included."""
+        """Return the tag with the page's configuration, its signed identity included."""
         config = self._app.page_config()
         layout = config.pop("validation_layout", None)
         text = dumps_for_html(config)

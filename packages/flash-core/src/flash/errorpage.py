@@ -9,12 +9,15 @@ import html
 import linecache
 import traceback
 from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 import dash
 import quart
 
 import flash
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 # Frames below these folders are not the user's; nor is the standard library's thread machinery.
 _FRAMEWORK = tuple(str(Path(module.__file__ or "").parent) for module in (dash, quart, flash))
@@ -28,11 +31,12 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <title>{title}</title>
 <style>
-body {{ font: 14px/1.5 system-ui, sans-serif; margin: 0; padding: 20px; color: #1c2733; background: #fff; }}
+body {{ font: 14px/1.5 system-ui, sans-serif; margin: 0; padding: 20px; }}
+body {{ color: #1c2733; background: #fff; }}
 h1 {{ font-size: 18px; margin: 0 0 4px; color: #b3261e; }}
 p.message {{ margin: 0 0 16px; white-space: pre-wrap; overflow-wrap: anywhere; }}
-section {{ border: 1px solid #d5dbe1; border-radius: 6px; margin: 0 0 12px; overflow: hidden; }}
-section h2 {{ font-size: 13px; font-weight: 500; margin: 0; padding: 6px 10px; background: #f1f4f7; }}
+section {{ border: 1px solid #d5dbe1; border-radius: 6px; margin: 0 0 12px; }}
+section h2 {{ font-size: 13px; margin: 0; padding: 6px 10px; background: #f1f4f7; }}
 pre {{ font: 12px/1.5 ui-monospace, monospace; margin: 0; padding: 8px 10px; overflow-x: auto; }}
 pre b {{ display: block; background: #fdecea; }}
 </style>

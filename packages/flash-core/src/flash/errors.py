@@ -47,7 +47,7 @@ class Overloaded(FlashError):
 
     def __str__(self) -> str:
         return (
-            f"server busy: {self.max_threads} threads at work and {self.max_waiting} calls waiting; "
+            f"server busy: {self.max_threads} threads at work, {self.max_waiting} calls waiting; "
             "raise Flash(max_threads=…, max_waiting=…) or make slow callbacks async"
         )
 

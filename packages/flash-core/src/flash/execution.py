@@ -1,6 +1,6 @@
 """Where callbacks run and how calls meet: the thread pool, superseding and sharing.
 
-Nothing here knows Dash. All of it belongs to one event loop; only `WorkerPool`'s threads are others.
+Nothing here knows Dash. All of it belongs to one event loop, but for `WorkerPool`'s threads.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ import inspect
 import queue
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from flash.errors import ConfigurationError, Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Tell whether calling ``function`` gives an awaitable, looking through partials and instances."""
+    """Tell whether ``function`` gives an awaitable, looking through partials and instances."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004  an instance's async __call__
     )
@@ -57,7 +59,7 @@ class _Job:
 
 
 class WorkerPool:
-    """Runs plain functions in at most ``max_threads`` threads, callers waiting first come, first served.
+    """Runs plain functions in at most ``max_threads`` threads; callers wait in order of arrival.
 
     At most ``max_waiting`` callers wait; one more gets `Overloaded` at once (policy: refuse the
     newest). A caller that is cancelled while waiting gives its place up; one that is cancelled
@@ -109,7 +111,7 @@ class WorkerPool:
             raise
 
     async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call what a user wrote: ``async def`` on the loop, plain in a thread; raises what it raises.
+        """Call what a user wrote, ``async def`` on the loop, plain in a thread.
 
         A plain function that returns an awaitable (a decorator around ``async def``) has it awaited
         on the loop.
@@ -170,7 +172,7 @@ class WorkerPool:
         )
 
     def close(self) -> None:
-        """Let the threads end as they fall idle; functions that run go on. A later `run` starts anew."""
+        """Let the threads end as they fall idle; what runs goes on, and a later `run` works."""
         for _ in range(self._threads):
             self._jobs.put(None)
         self._jobs = queue.SimpleQueue()
@@ -195,7 +197,7 @@ def _work(
         del job, result, error
 
 
-class Superseded(Exception):  # noqa: N818  an outcome, not a failure
+class Superseded(Exception):
     """A newer call took this one's place; its result is wanted by nobody."""
 
 
@@ -220,7 +222,7 @@ class Supersession:
         if older is not None:
             older.cancel()
         try:
-            # Waited for rather than awaited, to tell a task that was superseded from a caller that left.
+            # Waited for, not awaited: a task that was superseded is no caller that left.
             await asyncio.wait({task})
         except asyncio.CancelledError:
             task.cancel()
@@ -268,7 +270,7 @@ class SharedCalls:
             flight.passengers -= 1
             if flight.passengers == 0 and not flight.task.done():
                 flight.task.cancel()
-                # Gone at once, so that a caller arriving now begins anew instead of being cancelled.
+                # Gone at once: a caller arriving now begins anew instead of being cancelled.
                 self._forget(key, flight.task)
 
     def _landed(self, key: Hashable, task: asyncio.Task[Any]) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
@@ -21,6 +20,8 @@ from flash.dispatch import FOREIGN, Answer
 from flash.errors import BadRequest
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from flash.app import Flash
     from flash.static import StaticResponse
 
@@ -35,7 +36,7 @@ WATCH_AFTER = 0.05
 _EXTENSION = "flash"
 
 
-class Disconnected(Exception):  # noqa: N818  an outcome, not a failure
+class Disconnected(Exception):
     """The client went away before its request was whole."""
 
 

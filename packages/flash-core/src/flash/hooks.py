@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flash import _dash
-from flash.execution import WorkerPool
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from flash.execution import WorkerPool
 
 
 class Hook(Protocol):
@@ -54,7 +57,7 @@ class Hooks:
     def __getattr__(self, name: str) -> Any:
         return getattr(_dash.HooksManager, name)
 
-    def of(self, kind: str) -> list[Hook]:
+    def of(self, kind: str) -> Sequence[Hook]:
         """Return the hooks of ``kind``, in the order they run."""
         return _dash.HooksManager.get_hooks(kind)
 
@@ -64,11 +67,11 @@ class Hooks:
             return []
         hooks = self.of(kind)
         if kind == "setup":
-            # Called in the constructor, where nothing can be awaited; `Flash` awaits them at start-up.
+            # Called in the constructor, which cannot await; `Flash` awaits them at start-up.
             return [hook for hook in hooks if not inspect.iscoroutinefunction(hook.func)]
         if kind in _AWAITED_BY_DASH:
             return [_ThreadedHook(hook, self._pool) for hook in hooks]
-        return hooks
+        return list(hooks)
 
     async def setup(self, app: Any) -> None:
         """Await the setup hooks that `get_hooks` kept from Dash."""

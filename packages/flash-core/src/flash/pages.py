@@ -64,7 +64,7 @@ class Pages:
         )
         whole = html.Div(_flat(layouts))
         if _dash.PAGES_CONTENT not in whole:
-            raise Exception("`dash.page_container` not found in the layout")  # noqa: TRY002  Dash's
+            raise Exception("`dash.page_container` not found in the layout")
         return whole
 
     async def _layout_of(self, layout: Any, **arguments: Any) -> Any:

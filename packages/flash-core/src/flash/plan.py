@@ -1,15 +1,14 @@
 """Callbacks compiled to plans: what can be decided once is decided before the first request.
 
-Dash resolves outputs, groupings and validation on every request. A `CallbackPlan` holds the answers;
-a request only binds values to arguments and names to results. Nothing here knows an event loop.
+Dash resolves outputs, groupings and validation on every request. A `CallbackPlan` holds the
+answers, and a request only binds values to arguments and names to results. No event loop in here.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dash.dependencies import Output
 from dash.exceptions import InvalidCallbackReturnValue, PreventUpdate
@@ -17,6 +16,9 @@ from dash.exceptions import InvalidCallbackReturnValue, PreventUpdate
 from flash import _dash
 from flash.errors import BadRequest, ConfigurationError
 from flash.execution import is_async
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 RunIn = Literal["thread", "loop"]
 
@@ -79,7 +81,7 @@ class CallbackRequest:
 
     @classmethod
     def parse(cls, body: object) -> CallbackRequest:
-        """Check ``body`` (parsed JSON); raises `BadRequest` naming the first thing wrong with it."""
+        """Check ``body`` (parsed JSON); raises `BadRequest` naming the first thing wrong."""
         if not isinstance(body, dict):
             raise BadRequest(f"the body must be a JSON object, not {_json_type(body)}")
         fields: dict[str, Any] = body
@@ -144,7 +146,7 @@ class CallbackPlan:
     allow_dynamic: bool
 
     def spec(self, request: CallbackRequest) -> Any:
-        """Return the outputs the request names; raises Dash's error if they are not this callback's."""
+        """Return the outputs the request names; raises Dash's error if they are another's."""
         if not self.has_output:
             return []
         spec = request.outputs
@@ -176,7 +178,8 @@ class CallbackPlan:
                 return [values[indices]], {}
             if isinstance(indices, list) and all(isinstance(index, int) for index in indices):
                 return [values[index] for index in indices], {}
-        return _dash.validate.validate_and_group_input_args(values, self.indices)
+        grouped: Any = _dash.validate.validate_and_group_input_args(values, self.indices)
+        return grouped
 
     def assemble(self, result: Any, spec: Any, side_updates: dict[str, Any]) -> dict[str, Any]:
         """Turn what the function returned into the body of the response.
@@ -230,7 +233,7 @@ class CallbackPlan:
 def compile_plan(
     callback_id: str, entry: Mapping[str, Any], options: CallbackOptions | None
 ) -> CallbackPlan | None:
-    """Compile one entry of `callback_map`; None for a kind of callback that Flash leaves to Dash."""
+    """Compile one entry of `callback_map`; None for a kind that Flash leaves to Dash."""
     registration = _dash.read_registration(entry.get("callback"))
     if registration is None:
         return None
@@ -308,4 +311,4 @@ def _json_type(value: object) -> str:
         bool: "a boolean",
         type(None): "null",
     }
-    return names.get(type(value), "a number")
+    return next((name for kind, name in names.items() if type(value) is kind), "a number")

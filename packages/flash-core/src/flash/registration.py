@@ -1,15 +1,17 @@
-"""What a callback is told beyond Dash's options, from the decorator to the entry in `callback_map`."""
+"""What a callback is told beyond Dash's options, from decorator to entry in `callback_map`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flash.errors import ConfigurationError
 from flash.execution import is_async
 from flash.plan import CallbackOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NAMES = tuple(field.name for field in fields(CallbackOptions))
 
