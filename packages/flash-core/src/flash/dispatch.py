@@ -96,7 +96,7 @@ class Dispatcher:
             self.plan(callback_id)
 
     def plan(self, callback_id: str) -> CallbackPlan | None:
-        """Return the plan of a callback, compiled on first sight; None for what Flash leaves to Dash.
+        """Return a callback's plan, compiled on first sight; None for what is left to Dash.
 
         Raises `BadRequest` (404) where no callback has this id.
         """
@@ -273,7 +273,7 @@ class Dispatcher:
         body["dist"] = self._app.get_dist(new)
 
     def _adapter(self, plan: CallbackPlan) -> Callable[..., Awaitable[str]]:
-        """Return what Dash's own handlers call for ``plan``: async, so they never block the loop."""
+        """Return what Dash's own handlers call: async, so that they never block the loop."""
 
         async def callback(
             *values: Any, outputs_list: Any, callback_context: Any, **rest: Any
