@@ -71,7 +71,7 @@ def is_watched(app: quart.Quart) -> bool:
         or app.teardown_request_funcs.get(None)
         or app.teardown_appcontext_funcs
         or app.url_value_preprocessors.get(None)
-        or type(app.session_interface) is not SecureCookieSessionInterface
+        or not _has_cookie_session(app)
         or any(signal.receivers for signal in _SIGNALS)
     )
 
@@ -173,6 +173,37 @@ class DeferredRequestContext(RequestContext):
         finally:
             request_variable.reset(request_token)
             app_variable.reset(app_token)
+
+
+async def first_visit(app: quart.Quart, path: str) -> DeferredRequestContext:
+    """Return the context of a visit that nobody made: a GET of ``path`` without any header.
+
+    Layouts that look at the request or the session see it when they are called at start-up.
+    """
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"localhost")],
+        "client": None,
+        "server": None,
+    }
+    context = DeferredRequestContext(app, scope, b"")
+    if not _has_cookie_session(app):
+        interface = app.session_interface
+        session = await interface.open_session(app, context.request_websocket)
+        context.session = session or await interface.make_null_session(app)
+    return context
+
+
+def _has_cookie_session(app: quart.Quart) -> bool:
+    return type(app.session_interface) is SecureCookieSessionInterface
 
 
 def _drive(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dash
 import quart
 
-from flash import _dash, registration
+from flash import _dash, _quart, registration
 from flash.backend import QuartBackend
 from flash.dispatch import FOREIGN, MAX_VALUES_ON_LOOP, Dispatcher, is_large
 from flash.document import Document
@@ -137,20 +137,40 @@ class Flash(_dash.DashApp):
             if self.use_pages:
                 self._pages.register()
             if is_async(self.raw_layout):
-                self._validated_layout = self.with_extras(await self.raw_layout())
+                self._validated_layout = self.with_extras(await self._layout_without_visitor())
+            visit = await _quart.first_visit(self.server, self.config.routes_pathname_prefix)
             try:
-                await self.house.run(self.run_first_request_setup)
-                if not self.config.suppress_callback_exceptions:
-                    if self.use_pages:
-                        self.validation_layout = await self._pages.validation_layout()
-                    elif self._validated_layout is not None and not self.validation_layout:
-                        self.validation_layout = self._validated_layout
+                # Dash does this within the first request, and layouts may look at it.
+                with visit.active():
+                    await self._validate()
             finally:
                 self._validated_layout = None
             self.dispatcher.compile()
             await self.house.run(self.document.scripts)
             await self.house.run(self.document.css)
             self._started = True
+
+    async def _validate(self) -> None:
+        await self.house.run(self.run_first_request_setup)
+        if self.config.suppress_callback_exceptions:
+            return
+        if self.use_pages:
+            self.validation_layout = await self._pages.validation_layout()
+        elif self._validated_layout is not None and not self.validation_layout:
+            self.validation_layout = self._validated_layout
+
+    async def _layout_without_visitor(self) -> Any:
+        """Return what an async layout gives where there is no request.
+
+        Dash calls a plain one so when it is assigned, and some then give every component that any
+        page will ever have. One that must have a request gets that of a made-up visitor.
+        """
+        try:
+            return await self.raw_layout()
+        except RuntimeError:
+            visit = await _quart.first_visit(self.server, self.config.routes_pathname_prefix)
+            with visit.active():
+                return await self.raw_layout()
 
     async def stop(self) -> None:
         """Let go of threads; running functions end by themselves. The app can be started again."""

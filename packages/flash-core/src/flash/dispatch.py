@@ -92,8 +92,10 @@ class Dispatcher:
 
     def compile(self) -> None:
         """Compile every callback registered so far; idempotent."""
-        for callback_id in list(self._app.callback_map):
-            self.plan(callback_id)
+        for callback_id, entry in list(self._app.callback_map.items()):
+            # A clientside callback has an entry but no function.
+            if "callback" in entry:
+                self.plan(callback_id)
 
     def plan(self, callback_id: str) -> CallbackPlan | None:
         """Return a callback's plan, compiled on first sight; None for what is left to Dash.
@@ -102,7 +104,6 @@ class Dispatcher:
         """
         entry = self._app.callback_map.get(callback_id)
         if entry is None or "callback" not in entry:
-            # A clientside callback has an entry but no function.
             raise BadRequest(f"no callback for output {callback_id!r}", status=HTTPStatus.NOT_FOUND)
         if self._installed.get(callback_id) is not entry["callback"]:
             # New, or somebody put another function there since.
