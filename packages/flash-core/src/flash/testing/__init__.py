@@ -17,8 +17,10 @@ from flash.testing.errors import StartupFailed as StartupFailed
 from flash.testing.errors import UnexpectedConsoleErrors as UnexpectedConsoleErrors
 from flash.testing.errors import WaitTimeout as WaitTimeout
 from flash.testing.layout import Node as Node
+from flash.testing.process import AppProcess as AppProcess
 
 __all__ = [
+    "AppProcess",
     "BrowserMissing",
     "CallbackFailed",
     "CallbackNotFound",

@@ -1,0 +1,414 @@
+"""A real browser for tests: headless Chromium, an app in a process of its own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urljoin
+
+from flash.testing.errors import BrowserMissing, UnexpectedConsoleErrors, WaitTimeout
+from flash.testing.process import AppProcess
+
+try:
+    from selenium.common.exceptions import (
+        NoSuchElementException,
+        StaleElementReferenceException,
+        WebDriverException,
+    )
+    from selenium.webdriver import Chrome, ChromeOptions, Keys
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.remote.command import Command
+except ImportError as error:
+    raise ImportError(
+        "flash.testing.browser needs Selenium: pip install 'flash-core[testing]'"
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from selenium.webdriver.remote.webelement import WebElement
+
+T = TypeVar("T")
+
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    # Tabs that are not in front must run as those in front do.
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--window-size=1280,900",
+)
+_LOOK_EVERY = 0.02
+# Seconds that a page's load or a script's promise may take.
+_PAGE_TIMEOUT = 30
+# How much of a page's text a failed wait shows.
+_SHOWN = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleEntry:
+    """One entry of the browser's console; ``level`` is SEVERE for errors, WARNING, INFO, DEBUG."""
+
+    level: str
+    message: str
+
+
+class Chromium:
+    """A running Chromium, driven by the chromedriver of this machine; one is enough for a session.
+
+    Raises `BrowserMissing` where one of the two is not on the PATH; nothing is ever downloaded.
+    """
+
+    def __init__(self, profile: Path) -> None:
+        options = ChromeOptions()
+        options.binary_location = _program("chromium", "chromium-browser", "google-chrome")
+        for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        # The protocol that knows users who share nothing within one browser.
+        options.enable_bidi = True
+        # With its path given, Selenium looks for no driver itself.
+        service = Service(executable_path=_program("chromedriver"))
+        # Selenium's driver, for what has no method here.
+        self.driver = Chrome(options=options, service=service)
+        self._base = self.driver.current_window_handle
+        self.driver.set_page_load_timeout(_PAGE_TIMEOUT)
+        self.driver.set_script_timeout(_PAGE_TIMEOUT)
+
+    def to_base(self) -> None:
+        """Put the tab in front that Chromium itself opened; the driver is dead without a tab."""
+        self.driver.switch_to.window(self._base)
+
+    def quit(self) -> None:
+        """Close the browser and its driver."""
+        # Ends the session from the browser's side; `quit` alone waits ten seconds for a socket
+        # that chromedriver does not close when it is asked to.
+        self.driver.execute(Command.QUIT)
+        self.driver.quit()
+
+
+class Tab:
+    """One tab. Everything that names a CSS selector waits for it, up to ``timeout`` seconds."""
+
+    def __init__(self, browser: Browser, context: str) -> None:
+        # The browser that the tab belongs to.
+        self.browser = browser
+        # How long each wait may take, in seconds.
+        self.timeout = browser.timeout
+        self._chromium = browser.chromium
+        self._context = context
+        self._handle: str = self._chromium.driver.browsing_context.create(
+            type="tab", user_context=context
+        )
+
+    # Where the tab is
+
+    @property
+    def driver(self) -> Chrome:
+        """Selenium's driver, with this tab in front."""
+        driver = self._chromium.driver
+        if driver.current_window_handle != self._handle:
+            driver.switch_to.window(self._handle)
+        return driver
+
+    @property
+    def url(self) -> str:
+        """The address that the tab shows."""
+        return self.driver.current_url
+
+    @property
+    def title(self) -> str:
+        """The page's title."""
+        return self.driver.title
+
+    def open(self, path: str = "/") -> None:
+        """Go to a path of the app served, or to a URL, and wait until the page is loaded."""
+        self.driver.get(urljoin(self.browser.address, path))
+
+    def reload(self) -> None:
+        """Load the page again."""
+        self.driver.refresh()
+
+    def back(self) -> None:
+        """Go back one step in the tab's history."""
+        self.driver.back()
+
+    def close(self) -> None:
+        """Close the tab, as its user would."""
+        self.driver.close()
+        self._chromium.to_base()
+
+    def is_one_of(self, handles: set[str]) -> bool:
+        """Whether the tab is among the driver's windows named."""
+        return self._handle in handles
+
+    # What the page shows
+
+    def find(self, css: str) -> WebElement:
+        """Return the first element that fits, once there is one."""
+        return self.wait_for(lambda: self._present(css), f"an element {css!r}")
+
+    def find_all(self, css: str) -> list[WebElement]:
+        """Return the elements that fit now, maybe none."""
+        return self.driver.find_elements(By.CSS_SELECTOR, css)
+
+    def text(self, css: str) -> str:
+        """Return the visible text of the first element that fits, once there is one."""
+        return self.wait_for(lambda: (self._present(css).text,), f"an element {css!r}")[0]
+
+    def wait_for_text(self, css: str, text: str | re.Pattern[str]) -> None:
+        """Wait until an element's visible text is ``text``, or holds what the pattern describes."""
+
+        def shows() -> bool:
+            seen = self._present(css).text
+            return seen == text if isinstance(text, str) else text.search(seen) is not None
+
+        try:
+            self.wait_for(shows, "")
+        except WaitTimeout as timeout:
+            found = [element.text for element in self.find_all(css)]
+            raise WaitTimeout(
+                f"{css!r} to show {text!r}",
+                self.timeout,
+                f"its text is {found[0]!r}" if found else timeout.seen,
+            ) from None
+
+    def wait_for_no(self, css: str) -> None:
+        """Wait until no element fits."""
+        self.wait_for(lambda: not self.find_all(css), f"no element {css!r}")
+
+    def wait_for(
+        self,
+        condition: Callable[[], T],
+        awaited: str = "a condition",
+        *,
+        timeout: float | None = None,
+    ) -> T:
+        """Call ``condition`` until it returns something true, and return that.
+
+        It may look for elements that are not there yet or are being replaced. ``awaited`` is said
+        when the time is over.
+        """
+        timeout = self.timeout if timeout is None else timeout
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                value = condition()
+                if value:
+                    return value
+            except (NoSuchElementException, StaleElementReferenceException):
+                # Not there yet, or replaced while it was read.
+                pass
+            if time.monotonic() > deadline:
+                raise WaitTimeout(awaited, timeout, self._seen())
+            time.sleep(_LOOK_EVERY)
+
+    def screenshot(self, name: str) -> Path:
+        """Write what the tab shows to ``screenshots/<name>.png`` and return that path."""
+        path = self.browser.screenshots / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(path))
+        return path
+
+    # What a user does
+
+    def click(self, css: str) -> None:
+        """Click the first element that fits, once it is there and nothing covers it."""
+        refused: list[str] = []
+
+        def clicked() -> bool:
+            try:
+                self._present(css).click()
+            except (NoSuchElementException, StaleElementReferenceException):
+                raise
+            except WebDriverException as error:
+                refused.append(str(error.msg))
+                return False
+            return True
+
+        try:
+            self.wait_for(clicked, f"{css!r} to be clicked")
+        except WaitTimeout as timeout:
+            seen = refused[-1] if refused else timeout.seen
+            raise WaitTimeout(timeout.awaited, timeout.seconds, seen) from None
+
+    def type(self, css: str, text: str, *, clear: bool = False, enter: bool = False) -> None:
+        """Type into the first element that fits; ``clear`` empties it before as a user would."""
+        keys = (Keys.CONTROL, "a", Keys.NULL, Keys.DELETE) if clear else ()
+
+        def typed() -> bool:
+            self._present(css).send_keys(*keys, text, *([Keys.ENTER] if enter else []))
+            return True
+
+        self.wait_for(typed, f"an element {css!r}")
+
+    def run_js(self, script: str, *arguments: Any) -> Any:
+        """Run a function's body in the page and return what it returns, awaited where a promise."""
+        return self.driver.execute_script(script, *arguments)
+
+    def set_viewport(self, width: int, height: int) -> None:
+        """Give the page this size in CSS pixels, a phone's included."""
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+        )
+
+    def new_tab(self, path: str | None = None) -> Tab:
+        """Open another tab of the same user: it shares cookies, storage and shared workers."""
+        tab = Tab(self.browser, self._context)
+        self.browser.tabs.append(tab)
+        if path is not None:
+            tab.open(path)
+        return tab
+
+    def _present(self, css: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, css)
+
+    def _seen(self) -> str:
+        text = cast("str", self.run_js("return document.body ? document.body.innerText : ''"))
+        return f"the page at {self.url} shows: {text[:_SHOWN]!r}"
+
+
+class Browser(Tab):
+    """What a test gets as ``flash_browser``: the first tab of a user, and the app it looks at.
+
+    Each one has cookies, storage, cache and workers of its own, all gone when it is closed.
+    """
+
+    def __init__(
+        self, chromium: Chromium, *, screenshots: Path | None = None, timeout: float = 10.0
+    ) -> None:
+        self.chromium = chromium
+        # Where screenshots go.
+        self.screenshots = screenshots or Path("screenshots")
+        # How long each wait may take, in seconds; also for tabs opened from now on.
+        self.timeout = timeout
+        # What paths are relative to.
+        self.address = "about:blank"
+        # The apps that this browser looked at.
+        self.servers: list[AppProcess] = []
+        # Every tab opened so far, this one first.
+        self.tabs: list[Tab] = [self]
+        self._console: list[ConsoleEntry] = []
+        self._expected: list[re.Pattern[str]] = []
+        self._contexts: list[str] = []
+        self._running = ExitStack()
+        # What earlier tests left in the driver's log is none of this one's.
+        chromium.driver.get_log("browser")
+        super().__init__(self, self._new_context())
+
+    def serve(
+        self,
+        target: str | Path,
+        server: str = "hypercorn",
+        *,
+        env: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        path: str | None = "/",
+    ) -> AppProcess:
+        """Serve an app in a process of its own until the test ends, and open ``path`` of it.
+
+        ``target`` and ``arguments`` are those of `AppProcess`. A path of None opens nothing.
+        """
+        process = self._running.enter_context(
+            AppProcess(target, server=server, env=env, arguments=arguments)
+        )
+        self.visit(process, path)
+        return process
+
+    def visit(self, process: AppProcess, path: str | None = "/") -> None:
+        """Open an app that runs already and outlives the test, such as one for a whole module."""
+        self.servers.append(process)
+        self.address = process.url
+        if path is not None:
+            self.open(path)
+
+    def new_user(self, path: str | None = None) -> Tab:
+        """Open a tab of another user: nothing is shared, as in a second browser."""
+        tab = Tab(self, self._new_context())
+        self.tabs.append(tab)
+        if path is not None:
+            tab.open(path)
+        return tab
+
+    def console(self, level: str | None = None) -> list[ConsoleEntry]:
+        """Return what all tabs wrote to the console since the test began, oldest first."""
+        for entry in cast("list[dict[str, Any]]", self.chromium.driver.get_log("browser")):
+            self._console.append(ConsoleEntry(entry["level"], entry["message"]))
+        return [entry for entry in self._console if level in (None, entry.level)]
+
+    def expect_console_errors(self, pattern: str = "") -> None:
+        """Let errors in the console be whose text holds what this regular expression describes."""
+        self._expected.append(re.compile(pattern))
+
+    def check_console(self) -> None:
+        """Raise `UnexpectedConsoleErrors` where the console holds others than those expected."""
+        errors = [
+            entry.message
+            for entry in self.console("SEVERE")
+            if not any(pattern.search(entry.message) for pattern in self._expected)
+        ]
+        if errors:
+            raise UnexpectedConsoleErrors(errors)
+
+    def keep(self, name: str) -> list[Path]:
+        """Write each open tab's screenshot and source, and the servers' output, for a look later.
+
+        Returns the files: ``<name>.png``, ``<name>.html`` and ``<name>.log``, numbered from the
+        second tab or server on.
+        """
+        self.screenshots.mkdir(parents=True, exist_ok=True)
+        kept: list[Path] = []
+        open_tabs = set(self.chromium.driver.window_handles)
+        for number, tab in enumerate(self.tabs, start=1):
+            if not tab.is_one_of(open_tabs):
+                continue
+            stem = name if number == 1 else f"{name}-{number}"
+            # A tab that has crashed or shows a dialogue has no picture; the others still have.
+            with suppress(WebDriverException):
+                kept.append(tab.screenshot(stem))
+                source = self.screenshots / f"{stem}.html"
+                source.write_text(tab.driver.page_source, encoding="utf-8")
+                kept.append(source)
+        for number, process in enumerate(self.servers, start=1):
+            log = self.screenshots / f"{name if number == 1 else f'{name}-{number}'}.log"
+            log.write_text(process.output, encoding="utf-8")
+            kept.append(log)
+        return kept
+
+    def quit(self) -> None:
+        """Close all tabs, forget all that they stored, and stop the servers.
+
+        Raises what `AppProcess` raises for a server that died or does not stop.
+        """
+        with self._running:
+            # The pages leave first, so that no server waits for them.
+            while self._contexts:
+                self.chromium.driver.browser.remove_user_context(self._contexts.pop())
+            self.chromium.to_base()
+
+    def _new_context(self) -> str:
+        context = cast("str", self.chromium.driver.browser.create_user_context())
+        self._contexts.append(context)
+        return context
+
+
+def _program(*names: str) -> str:
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    raise BrowserMissing(names[0])

@@ -1,0 +1,66 @@
+"""The pytest plugin; it loads where asked for: ``pytest_plugins = ["flash.testing.plugin"]``.
+
+Fixtures:
+
+- ``flash_browser``: a `flash.testing.browser.Browser`, fresh for each test.
+
+A test that leaves errors in the browser's console fails, unless it announced them. When a test
+fails, what its tabs show and what its servers wrote is kept in ``screenshots/``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flash.testing.browser import Browser, Chromium
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_BROWSER = pytest.StashKey[Browser]()
+
+
+@pytest.fixture(scope="session")
+def flash_chromium(tmp_path_factory: pytest.TempPathFactory) -> Generator[Chromium]:
+    """One Chromium for all tests, with an empty profile."""
+    chromium = Chromium(tmp_path_factory.mktemp("chromium"))
+    yield chromium
+    chromium.quit()
+
+
+@pytest.fixture
+def flash_browser(request: pytest.FixtureRequest, flash_chromium: Chromium) -> Generator[Browser]:
+    """A browser without a past, and apps served for it: ``flash_browser.serve("app.py")``."""
+    screenshots = request.config.rootpath / "screenshots"
+    browser = Browser(flash_chromium, screenshots=screenshots)
+    node: pytest.Item = request.node
+    node.stash[_BROWSER] = browser
+    yield browser
+    del node.stash[_BROWSER]
+    browser.quit()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that passed but left errors in the console."""
+    result = yield
+    browser = item.stash.get(_BROWSER, None)
+    if browser is not None:
+        browser.check_console()
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep what a failed test's browser shows, and say where."""
+    report = yield
+    browser = item.stash.get(_BROWSER, None)
+    if browser is not None and call.when == "call" and report.failed:
+        kept = browser.keep(re.sub(r"[^\w.-]+", "-", item.name))
+        report.sections.append(("flash_browser kept", "\n".join(map(str, kept))))
+    return report

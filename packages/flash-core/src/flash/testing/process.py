@@ -1,0 +1,196 @@
+"""An app served in a process of its own, for tests that need a real server or a crash."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from flash.testing.errors import ServerDied, ServerStuck
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+_HOST = "127.0.0.1"
+_LOOK_EVERY = 0.05
+
+
+class AppProcess:
+    """Serves an app with ``flash run`` on a free port of this machine; ``with`` starts and stops.
+
+    ``target`` is ``module:attribute``, or the path of a Python file, with ``:attribute`` where that
+    is not ``app``; a file's directory becomes the working directory. ``arguments`` go to
+    ``flash run``. It counts as up when a GET of ``ready_path`` gets any answer. Coming up and
+    stopping may take ``timeout`` seconds each. Blocking, and usable from async tests too, since
+    the app runs elsewhere.
+    """
+
+    def __init__(
+        self,
+        target: str | Path,
+        *,
+        server: str = "hypercorn",
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        arguments: Sequence[str] = (),
+        port: int | None = None,
+        ready_path: str = "/",
+        timeout: float = 30.0,
+    ) -> None:
+        # What is served, as given.
+        self.target = str(target)
+        # The port, the same after a restart.
+        self.port = port or _free_port()
+        module, here = _located(self.target)
+        self._cwd = Path(cwd) if cwd is not None else here
+        self._command = [
+            *(sys.executable, "-m", "flash.cli", "run", module),
+            *("--bind", f"{_HOST}:{self.port}", "--server", server),
+            *arguments,
+        ]
+        self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
+        self._ready_path = ready_path
+        self._timeout = timeout
+        descriptor, log = tempfile.mkstemp(prefix="flash-", suffix=".log")
+        os.close(descriptor)
+        self._log = Path(log)
+        # The output can be read when all has ended, as long as somebody may want to.
+        weakref.finalize(self, self._log.unlink, missing_ok=True)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self.terminate()
+
+    @property
+    def url(self) -> str:
+        """The server's address, without a slash at its end."""
+        return f"http://{_HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process; with several workers the one that watches over them."""
+        return self._running().pid
+
+    @property
+    def output(self) -> str:
+        """All that the processes wrote so far, those before a restart included."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def start(self) -> None:
+        """Start the server and return when it answers.
+
+        Raises `ServerDied` when it ends before that, `ServerStuck` when it takes too long.
+        """
+        if self._process is not None:
+            raise RuntimeError(f"{self.target} is being served already; call restart()")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._cwd,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A group of its own, so that no worker outlives the test.
+                start_new_session=True,
+            )
+        try:
+            self._wait_until_it_answers(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
+    def restart(self) -> None:
+        """Stop the server where it runs, as an operator would, and start it on the same port."""
+        if self._process is not None:
+            self.terminate()
+        self.start()
+
+    def terminate(self) -> None:
+        """Ask the server to stop, and wait for it.
+
+        Raises `ServerDied` when it had ended before or ends with an error, `ServerStuck` when it
+        does not end.
+        """
+        process = self._running()
+        ended_before = process.poll() is not None
+        if not ended_before:
+            process.send_signal(signal.SIGTERM)
+        try:
+            exit_code = process.wait(self._timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise ServerStuck(self.target, "stop", self._timeout, self.output) from None
+        self.kill()
+        if ended_before or exit_code != 0:
+            raise ServerDied(self.target, exit_code, self.output)
+
+    def kill(self) -> None:
+        """End the server and its workers at once, as a crash would."""
+        process = self._running()
+        # A group of which all have ended is no group.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self._process = None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError(f"{self.target} is not being served; call start()")
+        return self._process
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + self._timeout
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise ServerDied(self.target, process.returncode, self.output)
+            if self._answers(deadline - time.monotonic()):
+                return
+            time.sleep(_LOOK_EVERY)
+        raise ServerStuck(self.target, "answer", self._timeout, self.output)
+
+    def _answers(self, seconds: float) -> bool:
+        connection = http.client.HTTPConnection(_HOST, self.port, timeout=max(seconds, _LOOK_EVERY))
+        try:
+            connection.request("GET", self._ready_path)
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return probe.getsockname()[1]
+
+
+def _located(target: str) -> tuple[str, Path | None]:
+    """Return what to import, and the directory to do it in where the target is a file."""
+    name, colon, attribute = target.rpartition(":")
+    file = Path(name if colon and name.endswith(".py") else target)
+    if file.suffix != ".py":
+        return target, None
+    return f"{file.stem}:{attribute if name.endswith('.py') else 'app'}", file.resolve().parent
