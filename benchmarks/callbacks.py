@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
+import statistics
 from typing import TYPE_CHECKING
 
 from browser import callback_request
 from load import Burst, Connection, LoadError, drive
-from report import Row, Spread, Target, compare, quantity
+from report import Row, Spread, Target, compare
 from rounds import Effort, take_turns
 from servers import (
     BARE_ASGI,
@@ -19,7 +19,6 @@ from servers import (
     FLASH,
     App,
     Server,
-    ServerName,
     Subject,
     serve_all,
 )
@@ -30,58 +29,56 @@ if TYPE_CHECKING:
 CONNECTIONS = 32
 
 
-async def measure_async(effort: Effort) -> list[Row]:
-    """An ``async def`` callback, and how far from the limit of the same server that is."""
+# What was promised for each kind of callback, on each server against each peer.
+_TARGETS = {
+    "hypercorn": {"async": Target(1.8), "plain": Target(1.2)},
+    "uvicorn": {"async": Target(2.0), "plain": Target(1.2)},
+}
+
+
+async def measure(effort: Effort) -> list[Row]:
+    """Async and plain callbacks against Dash, and how far from the limit of the same server.
+
+    A plain callback runs in a thread under Flash, on the loop under its peers.
+    """
     return [
-        *await _compare(
-            "async", "hypercorn", DASH_QUART, Target(1.8), effort, limits=(BARE_QUART, BARE_ASGI)
-        ),
-        *await _compare("async", "uvicorn", DASH_FASTAPI, Target(2.0), effort, limits=(BARE_ASGI,)),
+        *await _compare(Subject(DASH_QUART, "hypercorn"), (BARE_QUART, BARE_ASGI), effort),
+        *await _compare(Subject(DASH_FASTAPI, "uvicorn"), (BARE_ASGI,), effort),
     ]
 
 
-async def measure_plain(effort: Effort) -> list[Row]:
-    """A plain callback: Flash runs it in a thread, its peers on the loop."""
-    return [
-        *await _compare("plain", "hypercorn", DASH_QUART, Target(1.2), effort),
-        *await _compare("plain", "uvicorn", DASH_FASTAPI, Target(1.2), effort),
-    ]
+async def _compare(peer: Subject, limits: Sequence[App], effort: Effort) -> list[Row]:
+    rows: list[Row] = []
+    bare = [Subject(app, peer.server) for app in limits]
+    async with contextlib.AsyncExitStack() as stack:
+        flash, dash, *others = await serve_all(stack, Subject(FLASH, peer.server), peer, *bare)
+        rows += await _race("async", [flash, dash, *others], effort)
+        rows += await _race("plain", [flash, dash], effort)
+    return rows
 
 
-async def _compare(
-    kind: str,
-    server: ServerName,
-    peer: App,
-    target: Target,
-    effort: Effort,
-    *,
-    limits: Sequence[App] = (),
-) -> list[Row]:
+async def _race(kind: str, servers: Sequence[Server], effort: Effort) -> list[Row]:
     request = callback_request(f"{kind}-answer.children")
-    expect = f"{kind} benchmark".encode()
 
-    async def turn(running: Server, seconds: float = effort.seconds) -> Burst:
+    async def turn(server: Server, seconds: float = effort.seconds) -> Burst:
         return await drive(
             request,
-            port=running.port,
+            port=server.port,
             connections=CONNECTIONS,
             seconds=seconds,
-            cpu=running.cpu_seconds,
-            expect=expect,
+            cpu=server.cpu_seconds,
+            expect=f"{kind} benchmark".encode(),
         )
 
-    async with contextlib.AsyncExitStack() as stack:
-        subjects = [Subject(app, server) for app in (FLASH, peer, *limits)]
-        running = await serve_all(stack, *subjects)
-        await check_equal(request, running[:2])
-        for one in running:
-            await turn(one, effort.warm_up_seconds)
-        flash, *others = await take_turns(running, effort.rounds, turn)
+    await check_equal(request, servers)
+    for server in servers:
+        await turn(server, effort.warm_up_seconds)
+    flash, *others = await take_turns(servers, effort.rounds, turn)
     work = f"trivial {kind} callback, {CONNECTIONS} connections"
-    targets = (target, *(None for _ in limits))
+    targets = [_TARGETS[servers[0].subject.server][kind], *(None for _ in others[1:])]
     return [
-        rates(work, str(subject), flash, bursts, limit)
-        for subject, bursts, limit in zip(subjects[1:], others, targets, strict=True)
+        rates(work, str(server.subject), flash, bursts, target)
+        for server, bursts, target in zip(servers[1:], others, targets, strict=True)
     ]
 
 
@@ -89,10 +86,12 @@ def rates(
     work: str, peer: str, flash: Sequence[Burst], other: Sequence[Burst], target: Target | None
 ) -> Row:
     """A row of requests per second, with the processor time of a request beside it."""
-    costs = [
+    cost, other_cost = (
         Spread.of((burst.cpu_per_request for burst in bursts), "s") for bursts in (flash, other)
-    ]
-    saving = costs[1].median / costs[0].median if costs[0].median else math.inf
+    )
+    load, other_load = (
+        statistics.median(burst.load for burst in bursts) for bursts in (flash, other)
+    )
     return compare(
         work,
         peer,
@@ -100,8 +99,9 @@ def rates(
         Spread.of((burst.rate for burst in other), "/s"),
         target=target,
         notes=(
-            f"server CPU per request {costs[0]} against {costs[1]}: "
-            f"{quantity(saving, '×')} in Flash's favour",
+            f"server CPU per request {cost} against {other_cost}, "
+            f"{other_cost.median / cost.median:.2f} × as much; "
+            f"the core busy {load:.0%} against {other_load:.0%}",
         ),
     )
 

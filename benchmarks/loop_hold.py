@@ -35,11 +35,19 @@ _TRAFFIC = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
-    """The longest hold of one server's loop, in seconds."""
+class _Look:
+    """What the probe saw since the last look, in seconds; see ``apps.loop_probe``."""
 
-    idle: float
-    busy: float
+    hold: float
+    work: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One server's life: without a request, then with all of them."""
+
+    idle: _Look
+    busy: _Look
 
 
 async def measure(effort: Effort) -> list[Row]:
@@ -49,17 +57,25 @@ async def measure(effort: Effort) -> list[Row]:
     callers at a time: a loop that is merely busy with many requests is not held by one of them.
     """
     flash, quart = await take_turns((_FLASH, _DASH_QUART), effort.long_rounds, _longest_hold)
-    holds = Spread.of((turn.busy for turn in flash), "s")
-    idle = Spread.of((turn.idle for turn in (*flash, *quart)), "s")
+    hold, peers_hold = (
+        Spread.of((turn.busy.hold for turn in turns), "s") for turns in (flash, quart)
+    )
+    work, peers_work = (
+        Spread.of((turn.busy.work for turn in turns), "s") for turns in (flash, quart)
+    )
+    idle = Spread.of((turn.idle.hold for turn in (*flash, *quart)), "s")
     return [
         Row(
             "the loop's longest hold, mixed requests, before_request plain",
             str(_DASH_QUART),
-            holds,
-            Spread.of((turn.busy for turn in quart), "s"),
-            holds.median / _LIMIT_SECONDS,
+            hold,
+            peers_hold,
+            hold.median / _LIMIT_SECONDS,
             Target(1.0, "at most"),
-            notes=(f"the ratio is to 20 ms; an idle server's tick is late by {idle}",),
+            notes=(
+                f"the ratio is to 20 ms; an idle server's tick is late by {idle}",
+                f"the loop's own work in such a stretch {work} against {peers_work}",
+            ),
         )
     ]
 
@@ -92,8 +108,8 @@ async def _ask(server: Server, callers: int, pause: float, request: bytes) -> No
     )
 
 
-async def _look(server: Server) -> float:
+async def _look(server: Server) -> _Look:
     connection = await Connection.open(server.port)
     answer = await connection.fetch(get_request(PROBE_PATH))
     connection.close()
-    return json.loads(answer.body)["longest"]
+    return _Look(**json.loads(answer.body))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import callbacks
 import loop_hold
 import pages
+import serialize
 import sleepers
 from report import Row, render
 from rounds import FULL, QUICK, Effort
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
 # Every benchmark, in the order of the table. One more is one more line.
 BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
-    "async-callback": callbacks.measure_async,
-    "plain-callback": callbacks.measure_plain,
+    "callback": callbacks.measure,
     "sleepers": sleepers.measure_rate,
     "neighbour": sleepers.measure_neighbour,
+    "serialize": serialize.measure,
     "page": pages.measure_page,
     "layout": pages.measure_layout,
     "loop": loop_hold.measure,

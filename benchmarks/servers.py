@@ -43,6 +43,7 @@ FLASH = App("Flash", "apps.flash_app:app")
 DASH_QUART = App("Dash Quart", "apps.dash_quart:server")
 DASH_FASTAPI = App("Dash FastAPI", "apps.dash_fastapi:server")
 BARE_QUART = App("bare Quart", "apps.bare_quart:app")
+REPLAY = App("bare ASGI, Flash's bytes", "apps.replay:app")
 BARE_ASGI = App("bare ASGI", "apps.bare_asgi:app")
 
 
