@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from flash.document import Document
-    from flash.hooks import Hooks
+    from flash.hook_registry import Hooks
 
 # The ids of the components that make up `dash.page_container`.
 from dash.dash import _ID_CONTENT as PAGES_CONTENT

@@ -8,6 +8,7 @@ need not pay. Nothing else in Flash touches private names of Quart. All exist in
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import quart
 import quart.signals
 from quart.ctx import RequestContext
+from quart.debug import traceback_response
 from quart.globals import _cv_app as app_variable
 from quart.globals import _cv_request as request_variable
 from quart.sessions import SecureCookieSessionInterface
@@ -154,7 +156,13 @@ class DeferredRequestContext(RequestContext):
             result = await self.app.handle_user_exception(error)
             return await self.app.finalize_request(result, self)
         except Exception as unhandled:  # noqa: BLE001  as in `Quart.handle_request`
-            return await self.app.handle_exception(unhandled)
+            try:
+                return await self.app.handle_exception(unhandled)
+            except Exception as propagated:
+                if not (self.app.debug or self.app.testing):
+                    raise
+                # It reads the source files, and waits for nothing.
+                return await asyncio.to_thread(_drive, traceback_response(propagated))
         finally:
             await self._close()
 
@@ -207,13 +215,13 @@ def _has_cookie_session(app: quart.Quart) -> bool:
 
 
 def _drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits: the cookie session's are `async` in name only."""
+    """Run a coroutine that never waits: some of Quart's are `async` in name only."""
     try:
         coroutine.send(None)
     except StopIteration as stop:
         return stop.value
     coroutine.close()
-    raise RuntimeError("the cookie session waited for something; it never does")
+    raise RuntimeError(f"{coroutine!r} waited for something; it never does")
 
 
 async def _no_push(*_: Any) -> None:

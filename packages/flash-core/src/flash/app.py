@@ -17,7 +17,7 @@ from flash.document import Document
 from flash.errors import BadRequest, ConfigurationError
 from flash.execution import PoolStatistics, WorkerPool, is_async
 from flash.gateway import Gateway, parse_json, to_response
-from flash.hooks import Hooks
+from flash.hook_registry import Hooks
 from flash.pages import Pages
 from flash.serialize import dumps
 from flash.static import StaticCache, StaticResponse, StaticTree

@@ -27,7 +27,7 @@ from flash.serialize import dumps
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from flash.hooks import Hooks
+    from flash.hook_registry import Hooks
 
 # Above this many values a result is serialised in a thread: about two milliseconds on the loop.
 MAX_VALUES_ON_LOOP = 1000
