@@ -1,0 +1,96 @@
+"""What a channel has said lately, so that a page which was away is told exactly what it missed."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far somebody has followed a channel.
+
+    ``epoch`` names one life of the channel's numbering: after a restart numbers begin anew, and a
+    position of an earlier epoch means nothing.
+    """
+
+    epoch: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One numbered message: the bytes that went to every page."""
+
+    number: int
+    frame: bytes
+    # Seconds of the caller's clock when it was appended.
+    at: float
+
+
+class History:
+    """The last messages of one channel, bounded by count, bytes and age; the oldest are forgotten.
+
+    Numbers begin at 1 and have no gaps.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_messages: int = 1000,
+        max_bytes: int = 1 << 20,
+        max_age: float = 120.0,
+        epoch: str | None = None,
+    ) -> None:
+        self.epoch = epoch or secrets.token_urlsafe(6)
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        # Seconds.
+        self._max_age = max_age
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
+        # The number of the newest message ever appended; 0 before the first.
+        self._number = 0
+
+    @property
+    def position(self) -> Position:
+        """The position of somebody who has seen everything."""
+        return Position(self.epoch, self._number)
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next message is to carry."""
+        return self._number + 1
+
+    def append(self, frame: bytes, now: float) -> int:
+        """Keep a message whose bytes carry `next_number`; returns that number."""
+        self._number += 1
+        self._entries.append(Entry(self._number, frame, now))
+        self._bytes += len(frame)
+        self.forget(now)
+        return self._number
+
+    def forget(self, now: float) -> None:
+        """Drop what is over the bounds."""
+        entries = self._entries
+        while entries and (
+            len(entries) > self._max_messages
+            or self._bytes > self._max_bytes
+            or now - entries[0].at > self._max_age
+        ):
+            self._bytes -= len(entries.popleft().frame)
+
+    def since(self, position: Position, now: float) -> list[Entry] | None:
+        """Return every message after ``position``, in order; None if that cannot be known.
+
+        None means another epoch, a number never given out, or messages already forgotten: the page
+        then needs a snapshot, and is told so. Never a part of what was missed.
+        """
+        self.forget(now)
+        if position.epoch != self.epoch or not 0 <= position.number <= self._number:
+            return None
+        missed = self._number - position.number
+        if missed > len(self._entries):
+            return None
+        return list(self._entries)[len(self._entries) - missed :] if missed else []

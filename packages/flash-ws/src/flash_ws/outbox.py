@@ -1,0 +1,133 @@
+"""What waits to be sent to one page: bounded in bytes, newest value of a property first to stay.
+
+No event loop in here. A shell asks `take` for the next message and says how long it may wait for
+more with `due`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+
+# What a frame sets, in full: (component id, property). Empty for events and for changes that build
+# on the value before (`Patch`, `extendData`), none of which may be left out.
+Keys = Iterable[Hashable]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A frame that has not been sent."""
+
+    frame: bytes
+    # Seconds of the caller's clock.
+    since: float
+    # The properties it sets that no later frame has set. Empty from the start for a frame that
+    # must be sent.
+    keys: set[Hashable]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStatistics:
+    """What has passed through an `Outbox`."""
+
+    frames_waiting: int
+    bytes_waiting: int
+    sent: int
+    # Frames left out because later ones set everything they set.
+    conflated: int
+
+
+class Outbox:
+    """Frames on their way to one page.
+
+    - ``max_bytes``: of frames waiting. When one more would exceed it `add` returns False, and the
+      link is to be closed as too slow: nothing is dropped in silence.
+    - ``max_batch_bytes``: a message is sent as soon as this much waits.
+    - ``max_batch_delay``: seconds that the first frame waiting may wait for company.
+
+    Conflation: a frame that sets properties is left out once later frames have set every property
+    it sets. A frame that builds on a property's value (``touches``) keeps whatever set that property
+    before it.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int = 1 << 20,
+        max_batch_bytes: int = 1 << 16,
+        max_batch_delay: float = 0.005,
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._max_batch_bytes = max_batch_bytes
+        self._max_batch_delay = max_batch_delay
+        # By order of arrival.
+        self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
+        self._arrived = 0
+        # For each property, the number of the frame waiting that set it last and may be replaced.
+        self._latest: dict[Hashable, int] = {}
+        self._bytes = 0
+        self._sent = 0
+        self._conflated = 0
+
+    def add(self, frame: bytes, now: float, *, sets: Keys = (), touches: Keys = ()) -> bool:
+        """Add a frame; False if there is no room for it, even after conflation."""
+        keys = set(sets)
+        for key in keys:
+            self._replace(key)
+        if self._bytes + len(frame) > self._max_bytes:
+            return False
+        for key in touches:
+            self._latest.pop(key, None)
+        number = self._arrived
+        self._arrived += 1
+        self._waiting[number] = _Waiting(frame, now, keys)
+        self._bytes += len(frame)
+        for key in keys:
+            self._latest[key] = number
+        return True
+
+    def _replace(self, key: Hashable) -> None:
+        number = self._latest.pop(key, None)
+        if number is None:
+            return
+        earlier = self._waiting[number]
+        earlier.keys.discard(key)
+        if not earlier.keys:
+            del self._waiting[number]
+            self._bytes -= len(earlier.frame)
+            self._conflated += 1
+
+    def due(self, now: float) -> float | None:
+        """Return in how many seconds to send a message: 0 is now, None for nothing waiting."""
+        if not self._waiting:
+            return None
+        if self._bytes >= self._max_batch_bytes:
+            return 0.0
+        oldest = next(iter(self._waiting.values()))
+        return max(0.0, oldest.since + self._max_batch_delay - now)
+
+    def take(self) -> bytes | None:
+        """Return the next message, a JSON list of frames of about ``max_batch_bytes``, or None."""
+        frames: list[bytes] = []
+        size = 0
+        while self._waiting:
+            number, waiting = next(iter(self._waiting.items()))
+            if frames and size + len(waiting.frame) > self._max_batch_bytes:
+                break
+            del self._waiting[number]
+            for key in waiting.keys:
+                # On its way: a later frame can no longer replace it.
+                if self._latest.get(key) == number:
+                    del self._latest[key]
+            size += len(waiting.frame)
+            frames.append(waiting.frame)
+        if not frames:
+            return None
+        self._bytes -= size
+        self._sent += len(frames)
+        return b"[" + b",".join(frames) + b"]"
+
+    def statistics(self) -> OutboxStatistics:
+        """Return what waits and what has passed."""
+        return OutboxStatistics(len(self._waiting), self._bytes, self._sent, self._conflated)
