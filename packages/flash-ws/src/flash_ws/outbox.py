@@ -47,8 +47,8 @@ class Outbox:
     - ``max_batch_delay``: seconds that the first frame waiting may wait for company.
 
     Conflation: a frame that sets properties is left out once later frames have set every property
-    it sets. A frame that builds on a property's value (``touches``) keeps whatever set that property
-    before it.
+    it sets. A frame that builds on a property's value (``touches``) keeps whatever set that
+    property before it.
     """
 
     def __init__(
