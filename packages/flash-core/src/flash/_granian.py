@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import multiprocessing
 import threading
@@ -20,10 +21,12 @@ from .listener import BACKLOG, Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.queues import SimpleQueue
+    from multiprocessing.connection import Connection
 
     from .options import ServeOptions
     from .target import ASGIApp
+
+granian_logger = logging.getLogger("_granian")
 
 # Granian always applies a logging configuration; this one changes nothing but levels.
 _KEEP_LOGGING: dict[str, Any] = {
@@ -81,7 +84,7 @@ async def serve(
 
 
 def serve_workers(
-    load: Callable[[SimpleQueue[Any]], ASGIApp],
+    load: Callable[[Connection], ASGIApp],
     address: Address,
     options: ServeOptions,
     *,
@@ -89,10 +92,11 @@ def serve_workers(
 ) -> None:
     """Serve in ``options.workers`` processes until the process is told to stop.
 
-    ``load`` runs in each of them. What it puts on its queue is given to ``report``, in a thread
+    ``load`` runs in each of them. What it sends into its pipe is given to ``report``, in a thread
     here; when that returns false, the server stops.
     """
-    reports: SimpleQueue[Any] = multiprocessing.SimpleQueue()
+    # All workers write into one pipe: no lock that a killed worker could keep.
+    reports, pipe = multiprocessing.Pipe(duplex=False)
     server = Granian(
         f"flash, at {address}",
         **_settings(address, options),
@@ -101,16 +105,27 @@ def serve_workers(
         workers_kill_timeout=math.ceil(options.grace_period + HANG_UP + LAST_CALL + 1),
     )
 
+    # Whether workers have begun to serve. Until then they say themselves why they end.
+    proven = False
+
     def read_reports() -> None:
-        while (message := reports.get()) is not None:
-            if not report(message):
+        nonlocal proven
+        while (message := reports.recv()) is not None:
+            proven = report(message)
+            if not proven:
                 server.signal_handler_interrupt()
 
-    reader = threading.Thread(target=read_reports, name="flash-reports", daemon=True)
+    def serious(_record: logging.LogRecord) -> bool:
+        return proven
+
     reader = threading.Thread(target=read_reports, name="flash-reports", daemon=True)
     reader.start()
+    granian_logger.addFilter(serious)
     try:
-        server.serve(target_loader=partial(load, reports), wrap_loader=False)
+        server.serve(target_loader=partial(load, pipe), wrap_loader=False)
     finally:
-        reports.put(None)
+        granian_logger.removeFilter(serious)
+        pipe.send(None)
         reader.join()
+        reports.close()
+        pipe.close()

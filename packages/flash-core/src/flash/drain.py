@@ -61,7 +61,8 @@ class Drain:
 
     ``begin`` starts draining. Requests that still run after ``grace_period`` seconds see their
     client leave, are cancelled half a second later, and are answered 503 if no answer had begun.
-    An app that knows no lifespan is taken as one that started well.
+    An app that knows no lifespan is taken as one that started well. ``on_startup`` is called once
+    the app has started, with None, or has failed to, with what it said.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Drain:
         app: ASGIApp,
         *,
         grace_period: float,
-        on_startup: Callable[[], None] | None = None,
+        on_startup: Callable[[str | None], None] | None = None,
     ) -> None:
         self._app = app
         self._grace_period = grace_period
@@ -89,11 +90,11 @@ class Drain:
     def begin(self) -> None:
         """Start draining; called on the loop. A second call ends the grace period at once."""
         if self.draining.is_set():
-            self._hang_up()
+            self._grace_over()
             return
         self.draining.set()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._grace_period, self._hang_up)
+        self._timer = loop.call_later(self._grace_period, self._grace_over)
 
     def close(self) -> None:
         """Forget the timers; called on the loop when the server has ended."""
@@ -142,16 +143,17 @@ class Drain:
 
         return receive_until_cut
 
+    def _grace_over(self) -> None:
+        if self._running and not self._cut:
+            logger.warning("ending %d request(s) that do not finish", len(self._running))
+        self._hang_up()
+
     def _hang_up(self) -> None:
         if self._cut:
             return
         self._cut = True
-        if self._running:
-            logger.warning(
-                "ending %d request(s) that still run after the grace period of %g s",
-                len(self._running),
-                self._grace_period,
-            )
+        if self._timer is not None:
+            self._timer.cancel()
         self._hung_up = set(self._receiving)
         for task in self._hung_up:
             task.cancel()
@@ -161,27 +163,44 @@ class Drain:
         for task in self._running:
             task.cancel()
 
+    async def _end_requests(self) -> None:
+        """End what the server left running, so that shutdown functions come after every request."""
+        self._hang_up()
+        for _ in range(2):
+            if self._running:
+                await asyncio.wait(self._running, timeout=HANG_UP)
+            self._cancel()
+
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("state", {})[DRAINING] = self.draining
         answered: set[str] = set()
+
+        async def tell() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self._end_requests()
+            return message
 
         async def listen(message: Message) -> None:
             stage, _, outcome = message["type"].removeprefix("lifespan.").partition(".")
             if outcome == "failed" and stage == "startup":
                 self.startup_failure = str(message.get("message", ""))
+            if stage == "startup" and self._on_startup is not None:
+                # Before the server hears of a failure: it may end the process at once.
+                self._on_startup(self.startup_failure)
             answered.add(stage)
             await send(message)
-            if message["type"] == "lifespan.startup.complete" and self._on_startup is not None:
-                self._on_startup()
 
         try:
-            await self._app(scope, receive, listen)
-        except Exception as error:  # noqa: BLE001 — by ASGI, how an app says it has none.
+            await self._app(scope, tell, listen)
+        except Exception as error:  # By ASGI, this is how an app says that it has none.
+            if self.startup_failure is not None:
+                raise
             logger.debug("the app has no lifespan: %r", error)
         for stage in ("startup", "shutdown"):
             if stage not in answered and self.startup_failure is None:
                 if stage == "shutdown":
-                    await receive()
+                    await tell()
                 await listen({"type": f"lifespan.{stage}.complete"})
 
 
@@ -250,5 +269,6 @@ async def _refuse(scope: Scope, send: Send) -> None:
         else:
             await send(_RETRY_LATER)
             await send({"type": "http.response.body", "body": b"the server is restarting\n"})
-    except Exception as error:  # noqa: BLE001 — each server has its own error for "too late".
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 — each server has its own
+        # error for "too late"; granian's is a CancelledError. The task ends here either way.
         logger.debug("a response was cut: %r", error)

@@ -94,17 +94,17 @@ def bound(address: Address) -> Generator[tuple[socket.socket, Address]]:
 
 @contextmanager
 def reserved(address: Address) -> Generator[Address]:
-    """Hold a free TCP port for a server that binds by itself, and give the address with it.
+    """Give an address that is free to a server that binds by itself; port 0 becomes a held one.
 
     Raises ConfigurationError when another server has the address; servers that share ports among
     their workers would otherwise take turns with that one, without a word.
     """
-    if address.kind != "tcp":
+    if address.kind == "fd":
         yield address
         return
     with bound(address) as (_, free):
         pass
-    if address.port:
+    if address.kind == "unix" or address.port:
         yield free
         return
     with socket.socket(_family(free.host)) as holder:

@@ -10,7 +10,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from .drain import Deadline, Drain, StartupFailed
 from .errors import ConfigurationError
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Generator
     from multiprocessing.connection import Connection
-    from multiprocessing.queues import SimpleQueue
     from types import FrameType, ModuleType
 
     from .options import ServeOptions
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# Characters; pickled in UTF-8 they stay below the 4096 bytes that a pipe takes in one piece.
+MAX_SHARED_TEXT = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,10 @@ class Failed:
 
     text: str
     exit_code: int
+
+    def shortened(self) -> Failed:
+        """The end of it, short enough for many processes to write into one pipe without a lock."""
+        return Failed(self.text[-MAX_SHARED_TEXT:], self.exit_code)
 
 
 Report: TypeAlias = Listening | Failed
@@ -57,7 +63,7 @@ def server_module(options: ServeOptions) -> ModuleType:
 
 
 def wrapped(
-    app: ASGIApp, options: ServeOptions, *, on_startup: Callable[[], None] | None = None
+    app: ASGIApp, options: ServeOptions, *, on_startup: Callable[[str | None], None] | None = None
 ) -> Drain:
     """Put an app into what every server runs around it."""
     if options.access_log:
@@ -94,8 +100,8 @@ def serve_here(
             deadline.start()
             loop.call_soon_threadsafe(begin)
 
-        def on_startup() -> None:
-            if isinstance(where, Address):
+        def on_startup(failure: str | None) -> None:
+            if isinstance(where, Address) and failure is None:
                 probes.append(loop.create_task(_answered(where, listening)))
 
         probes: list[asyncio.Task[None]] = []
@@ -166,7 +172,7 @@ def load_for_granian(
     target: Target,
     address: Address,
     options: ServeOptions,
-    reports: SimpleQueue[Any],
+    pipe: Connection,
 ) -> ASGIApp:
     """Load the app in one of granian's workers, which has a loop but does not run it yet."""
     for number in STOP_SIGNALS:
@@ -176,12 +182,16 @@ def load_for_granian(
         app = target.load()
         configure_logs(options)
     except Exception as error:  # noqa: BLE001 — the boundary of the process; the parent prints it.
-        reports.put(Failed(*explain(error)))
-        sys.exit(explain(error)[1])
+        failure = Failed(*explain(error))
+        pipe.send(failure.shortened())
+        sys.exit(failure.exit_code)
     deadline = Deadline(options.grace_period)
     probes: list[asyncio.Task[None]] = []
 
-    def on_startup() -> None:
+    def on_startup(failure: str | None) -> None:
+        if failure is not None:
+            pipe.send(Failed(*explain(StartupFailed(failure))).shortened())
+            return
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
@@ -191,15 +201,10 @@ def load_for_granian(
         # Granian has set its own handlers on the loop; asyncio and uvloop call those too.
         for number in STOP_SIGNALS:
             signal.signal(number, _calling(stop))
-        probes.append(loop.create_task(_answered(address, lambda: reports.put(Listening()))))
-
-    async def serve(scope: Any, receive: Any, send: Any) -> None:
-        await drain(scope, receive, send)
-        if scope["type"] == "lifespan" and drain.startup_failure is not None:
-            reports.put(Failed(*explain(StartupFailed(drain.startup_failure))))
+        probes.append(loop.create_task(_answered(address, lambda: pipe.send(Listening()))))
 
     drain = wrapped(app, options, on_startup=on_startup)
-    return serve
+    return drain
 
 
 async def _answered(address: Address, then: Callable[[], None]) -> None:
