@@ -729,6 +729,15 @@ def test_figures_are_written_as_dash_writes_them(figure: go.Figure) -> None:
         assert_as_dash(value)
 
 
+def test_a_part_that_a_figure_holds_twice_is_written_as_in_dash() -> None:
+    part = {"a": np.arange(3.0), "b": [np.arange(2)], "c": Mapping(d=np.arange(2))}
+    for geojson in (part, [part], Mapping(part), {"deep": part}):
+        figure = go.Figure(go.Choroplethmap())
+        figure._data[0].update(geojson=geojson, meta=part)
+        for value in (figure, [figure]):
+            assert_as_dash(value)
+
+
 def test_writing_a_figure_leaves_it_as_it_was() -> None:
     figure = figures()[2]
     before = figure.to_json()

@@ -44,6 +44,14 @@ _NARROWER = {
 }
 
 
+class _MaybeShared(Exception):
+    """Below a key where arrays stay lies something that plotly would change in another place.
+
+    If one dict is in both places, its arrays are typed in both: what plotly then writes depends on
+    which objects are one and the same.
+    """
+
+
 def is_known_figure(cls: type) -> bool:
     """Whether the instances of a class are figures that are written as plotly's own are."""
     return (
@@ -78,7 +86,10 @@ def figure_form(figure: Any, finish: Callable[[Any], object]) -> object:
     parts = {"data": state["_data"], "layout": state["_layout"]}
     if frames := [frame._props for frame in state["_frame_objs"]]:
         parts["frames"] = frames
-    return _typed(parts, finish)
+    try:
+        return _typed(parts, finish)
+    except _MaybeShared:
+        return finish(figure.to_dict())
 
 
 def _typed(node: Any, finish: Callable[[Any], object], *, typing: bool = True) -> object:
@@ -97,8 +108,10 @@ def _typed(node: Any, finish: Callable[[Any], object], *, typing: bool = True) -
             typed[key] = _typed(value, finish, typing=typing and key not in _UNTYPED_KEYS)
         elif typing and key not in _UNTYPED_KEYS:
             typed[key] = finish(_typed_value(value))
-        else:
+        elif typing and not isinstance(value, (dict, list, tuple)):
             typed[key] = finish(deepcopy(value))
+        else:
+            raise _MaybeShared
     return typed
 
 
@@ -114,8 +127,10 @@ def _typed_sequence(
             typed.append(value)
         elif kind in CONTAINERS:
             typed.append(_typed(value, finish, typing=typing))
+        elif typing:
+            typed.append(finish(_converted([value])[0]))
         else:
-            typed.append(finish(_converted([value])[0] if typing else deepcopy(value)))
+            raise _MaybeShared
     return typed
 
 
