@@ -28,7 +28,7 @@ T = TypeVar("T")
 def is_async(function: Callable[..., Any]) -> bool:
     """Tell whether ``function`` gives an awaitable, looking through partials and instances."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004  an instance's async __call__
+        type(function).__call__
     )
 
 
