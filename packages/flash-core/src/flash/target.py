@@ -126,9 +126,10 @@ def explain(error: BaseException) -> tuple[str, int]:
         return f"flash: {error}\n", USAGE_EXIT
     if isinstance(error, FlashError):
         return f"flash: {error}\n", FAILURE_EXIT
-    lines = traceback.format_exception(
-        type(error), error, _user_frames(error) or error.__traceback__
-    )
+    frames = _user_frames(error)
+    if frames is None and not isinstance(error, SyntaxError):
+        frames = error.__traceback__
+    lines = traceback.format_exception(type(error), error, frames)
     return "".join(lines), FAILURE_EXIT
 
 
