@@ -34,4 +34,4 @@ def change(now: float, before: float | None) -> float | None:
 
 def seconds(duration: float) -> str:
     """Milliseconds below one second, seconds from there."""
-    return f"{duration * 1000:.0f} ms" if duration < 1 else f"{duration:.1f} s"
+    return f"{duration * 1000:.0f} ms" if duration < 0.9995 else f"{duration:.1f} s"

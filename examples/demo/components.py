@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from database import Answer
 
 
+def aria(**attributes: str) -> dict[str, Any]:
+    """Attributes for screen readers: ``**aria(label="Pages")``."""
+    return {f"aria-{name}": value for name, value in attributes.items()}
+
+
 def chart_id(name: str) -> dict[str, str]:
     """The id of a chart: a pattern, so that one callback can repaint all charts of a page."""
     return {"chart": name}
@@ -67,7 +72,7 @@ def chart(
         style={"height": height},
         role="img",
         title=title,
-        **{"aria-label": label},
+        **aria(label=label),
     )
 
 
@@ -91,7 +96,7 @@ def tile(
             html.Div(
                 [html.Span(style={"height": f"{100 * value / most:.0f}%"}) for value in trend],
                 className="sparkline",
-                **{"aria-hidden": "true"},
+                **aria(hidden="true"),
             ),
         ],
         className="tile",

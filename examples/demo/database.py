@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import orders
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Database:
             self._url, pool_size=max(4, os.cpu_count() or 1), max_overflow=0
         )
         if self._file is not None:
-            sa.event.listen(self._engine.sync_engine, "connect", _map_file)
+            event.listen(self._engine.sync_engine, "connect", _map_file)
         self._filling: asyncio.Task[None] | None = None
         self.preparation = Preparation(total=count)
 
@@ -127,14 +128,22 @@ class Database:
             await asyncio.gather(self._filling, return_exceptions=True)
         await self._engine.dispose()
 
-    async def fetch(self, statement: sa.Select[Any]) -> Answer:
-        """Run one query on a connection of its own, beside others."""
+    async def fetch(self, statement: sa.Executable) -> Answer:
+        """Run one query on a connection of its own, beside others; a cancelled one ends at once."""
         async with self._engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
             started = time.perf_counter()
-            rows = (await connection.execute(statement)).all()
+            query = asyncio.create_task(connection.execute(statement))
+            try:
+                result = await asyncio.shield(query)
+            except asyncio.CancelledError:
+                # Nobody waits for the rows any more: spare the machine the rest of the work.
+                await _stop(query, driver)
+                raise
+            rows = result.all()
         return Answer(rows, started, time.perf_counter())
 
-    def fetch_blocking(self, statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def fetch_blocking(self, statement: sa.Executable) -> Sequence[sa.Row[Any]]:
         """Run one query the old way: the calling thread waits for the rows."""
         # psycopg serves both kinds of engine under one name; SQLite has a driver for each.
         url = self._url.set(drivername=self._url.drivername.replace("+aiosqlite", ""))
@@ -201,6 +210,15 @@ async def fill(engine: AsyncEngine, count: int, report: Callable[[int], None]) -
             )
             done += len(batch)
             report(done)
+
+
+async def _stop(query: asyncio.Task[Any], driver: Any) -> None:
+    while not query.done():
+        # SQLAlchemy leaves this to the drivers: aiosqlite's word for it, and psycopg's. Said again
+        # until it is heard, since a query that has not begun yet does not hear it.
+        await (driver.interrupt() if hasattr(driver, "interrupt") else driver.cancel_safe())
+        await asyncio.wait([query], timeout=0.05)
+    query.exception()  # that it was interrupted is no news
 
 
 def _map_file(connection: DBAPIConnection, _record: object) -> None:

@@ -112,6 +112,8 @@ def revenue_by_country(rows: Rows, theme: str | None) -> go.Figure:
     regions = sorted({row.region for row in rows})
     totals = {region: sum(row.cents for row in rows if row.region == region) for region in regions}
     figure = go.Figure(layout={"template": template(theme)})
+    # Names that would not fit their tile are left to the pointer.
+    figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"})
     figure.add_treemap(
         labels=["", *regions, *(row.name for row in rows)],
         ids=["World", *regions, *(f"{row.region}/{row.name}" for row in rows)],
@@ -200,10 +202,11 @@ def side_by_side(spans: Sequence[dict[str, Any]], theme: str | None) -> go.Figur
 
 
 def waits(theme: str | None) -> go.Figure:
-    """The empty chart of waits between answers; the browser extends it."""
+    """The empty chart of waits between answers; the browser fills it."""
     figure = go.Figure(layout={"template": template(theme), "barmode": "overlay", "bargap": 0.1})
-    figure.add_bar(x=[], y=[], name="Nothing else to do")
-    figure.add_bar(x=[], y=[], name="Slow function running")
+    # In milliseconds: as wide as most of the time between two answers.
+    figure.add_bar(x=[], y=[], width=200, name="Nothing else to do")
+    figure.add_bar(x=[], y=[], width=200, name="Slow function running")
     figure.update_traces(hovertemplate="%{y:.0f} ms<extra></extra>")
     figure.update_xaxes(type="date", tickformat="%H:%M:%S", nticks=5, tickangle=0)
     figure.update_yaxes(ticksuffix=" ms", rangemode="tozero")
@@ -211,7 +214,7 @@ def waits(theme: str | None) -> go.Figure:
 
 
 def processor(theme: str | None) -> go.Figure:
-    """The empty chart of this machine's load; the browser extends it."""
+    """The empty chart of this machine's load; the browser fills it."""
     figure = go.Figure(layout={"template": template(theme)})
     figure.add_scatter(x=[], y=[], fill="tozeroy", line={"width": 2}, name="Processor")
     figure.update_traces(hovertemplate="%{y:.0%}<extra></extra>")

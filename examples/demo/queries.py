@@ -13,7 +13,7 @@ from orders import FIRST_DAY, LAST_DAY
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    Statement = sa.Select[Any]
+    Statement = sa.Select[*tuple[Any, ...]]
 
 # Name → label and first day of the periods that a page offers; all of them end on the last day.
 PERIODS: Mapping[str, tuple[str, date]] = {
@@ -58,7 +58,8 @@ class Scope:
     def of(cls, period: str | None, **filters: Any) -> Self:
         """The scope that a page's controls describe; an empty control filters nothing."""
         _, first = PERIODS.get(period or "all", PERIODS["all"])
-        return cls(first=first, **{name: value or None for name, value in filters.items()})
+        sides: dict[str, Any] = {name: value or None for name, value in filters.items()}
+        return cls(first=first, **sides)
 
     def a_year_earlier(self) -> Self | None:
         """The same days of the year before, or None where the orders do not reach back that far."""

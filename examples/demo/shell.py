@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amounts import size
-from components import meter
+from components import aria, meter
 from resources import database, machine
 from theme import template
 
@@ -80,7 +80,7 @@ async def layout() -> html.Div:
                             for page in page_registry.values()
                             if "icon" in page
                         ],
-                        **{"aria-label": "Pages"},
+                        **aria(label="Pages"),
                     ),
                     html.Div(
                         [
@@ -95,7 +95,7 @@ async def layout() -> html.Div:
                         id="theme-toggle",
                         className="quiet",
                         type="button",
-                        **{"aria-label": "Switch between the light and the dark theme"},
+                        **aria(label="Switch between the light and the dark theme"),
                     ),
                 ],
                 className="sidebar",

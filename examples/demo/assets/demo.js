@@ -4,10 +4,11 @@
   var dash = (window.dash_clientside = window.dash_clientside || {});
   var root = document.documentElement;
   var system = matchMedia("(prefers-color-scheme: dark)");
-  var waits = noWaits();
+  var KEPT = 120; // answers, half a minute of them
+  var seen = nothing();
 
-  function noWaits() {
-    return { last: null, busy: false, answers: 0, recent: [] };
+  function nothing() {
+    return { last: null, busy: false, answers: 0, ticks: [] };
   }
 
   function chosenTheme() {
@@ -46,7 +47,7 @@
         if (link.getAttribute("href") === path) link.setAttribute("aria-current", "page");
         else link.removeAttribute("aria-current");
       });
-      waits = noWaits();
+      seen = nothing();
       return dash.no_update;
     },
 
@@ -62,26 +63,55 @@
       return dash.no_update;
     },
 
-    tick: function (tick, reporting, blocking) {
+    tick: function (tick, reporting, blocking, waitsFigure, loadFigure) {
       var now = performance.now();
       // A browser slows the timers of a hidden page down: that is no wait of the server's.
-      var wait = waits.last === null || document.hidden ? null : now - waits.last;
-      waits.last = document.hidden ? null : now;
-      waits.answers += 1;
-      var busy = reporting || blocking;
-      var slow = busy || waits.busy; // at either end of the wait
-      waits.busy = busy;
-      if (wait !== null) waits.recent = waits.recent.concat(wait).slice(-120);
-      var time = new Date(Date.now() - new Date().getTimezoneOffset() * 60000).toISOString().slice(0, -1);
-      var longest = waits.recent.length ? Math.max.apply(null, waits.recent) : 0;
+      var wait = seen.last === null || document.hidden ? null : now - seen.last;
+      var busy = Boolean(reporting || blocking);
+      var slow = busy || seen.busy; // at either end of the wait
+      seen.last = document.hidden ? null : now;
+      seen.busy = busy;
+      seen.answers += 1;
+      seen.ticks = seen.ticks.concat({ time: localTime(), wait: wait, slow: slow, load: tick.cpu }).slice(-KEPT);
+
+      var waited = seen.ticks.filter(function (entry) {
+        return entry.wait !== null;
+      });
+      var longest = Math.max.apply(null, waited.map(pluck("wait")).concat(0));
+      var calm = waited.filter(function (entry) {
+        return !entry.slow;
+      });
+      var slowed = waited.filter(pluck("slow"));
       return [
         tick.clock,
-        waits.answers.toLocaleString("en"),
+        seen.answers.toLocaleString("en"),
         longest ? Math.round(longest) + " ms" : "–",
         String(tick.threads),
-        wait === null ? dash.no_update : [{ x: [[time]], y: [[wait]] }, [slow ? 1 : 0], 120],
-        [{ x: [[time]], y: [[tick.cpu]] }, [0], 240],
+        withPoints(waitsFigure, [points(calm, "wait"), points(slowed, "wait")]),
+        withPoints(loadFigure, [points(seen.ticks, "load")]),
       ];
     },
   };
+
+  function localTime() {
+    var now = new Date();
+    return new Date(now - now.getTimezoneOffset() * 60000).toISOString().slice(0, -1);
+  }
+
+  function pluck(name) {
+    return function (entry) {
+      return entry[name];
+    };
+  }
+
+  function points(entries, name) {
+    return { x: entries.map(pluck("time")), y: entries.map(pluck(name)) };
+  }
+
+  function withPoints(figure, byTrace) {
+    var data = figure.data.map(function (trace, index) {
+      return Object.assign({}, trace, byTrace[index]);
+    });
+    return Object.assign({}, figure, { data: data });
+  }
 })();

@@ -10,7 +10,7 @@ import figures
 import queries
 from amounts import exact_money
 from catalogue import CHANNELS, LINES, STATUSES
-from components import chart, chart_id, panel, segmented, select
+from components import aria, chart, chart_id, panel, segmented, select
 from queries import Scope
 from resources import database
 
@@ -52,7 +52,7 @@ FILTERS = {
 DEEPER = {"country": "line", "line": "product", "channel": "line", "status": "line"}
 
 
-async def layout(**_query: str) -> html.Div:
+async def layout(**_query: str) -> Component:
     """The page; the countries to choose from are read while it is made."""
     countries = await database.fetch(queries.countries())
     return components.page(
@@ -71,7 +71,7 @@ async def layout(**_query: str) -> html.Div:
                 html.Button("Reset", id="reset", type="button"),
             ],
             className="panel filters",
-            **{"aria-label": "Filters"},
+            **aria(label="Filters"),
         ),
         html.Div(
             [
@@ -122,7 +122,7 @@ async def layout(**_query: str) -> html.Div:
                     html.Div(
                         components.empty("Choose an order to see it and the customer behind it."),
                         id="order",
-                        **{"aria-live": "polite"},
+                        **aria(live="polite"),
                     ),
                     width=4,
                 ),
@@ -260,9 +260,10 @@ async def show_orders(view: dict[str, Any]) -> tuple[Component, str, str, bool, 
 )
 async def show_order(clicks: list[int | None], theme: str) -> Any:
     """One order, its customer, and what that customer bought over two years."""
-    if not any(clicks):  # the table was turned, nothing was chosen
+    chosen = ctx.triggered_id
+    if not chosen or not any(clicks):  # the table was turned, nothing was chosen
         return no_update
-    order = (await database.fetch(queries.order_with_customer(ctx.triggered_id["order"]))).rows[0]
+    order = (await database.fetch(queries.order_with_customer(chosen["order"]))).rows[0]
     history = (await database.fetch(queries.customer_by_month(order.customer_id))).rows
     spent = sum(row.cents for row in history)
     bought = sum(row.orders for row in history)
@@ -346,7 +347,7 @@ def order_row(row: Any) -> Component:
                         id={"order": row.id},
                         className="link",
                         type="button",
-                        **{"aria-label": f"Show order {row.id:,}"},
+                        **aria(label=f"Show order {row.id:,}"),
                     ),
                     html.Small(f"{row.day:%d %b %Y}"),
                 ]

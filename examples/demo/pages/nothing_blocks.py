@@ -11,7 +11,7 @@ import components
 import figures
 import queries
 from amounts import money
-from components import chart, chart_id, panel
+from components import aria, chart, chart_id, panel
 from resources import database, machine
 
 from flash import (
@@ -28,6 +28,7 @@ from flash import (
 
 if TYPE_CHECKING:
     from dash.development.base_component import Component
+    from plotly.graph_objects import Figure
 
 register_page(
     __name__,
@@ -50,11 +51,11 @@ def write_report() -> list[Component]:
     ]
 
 
-async def layout(**_query: str) -> html.Div:
+async def layout(**_query: str) -> Component:
     return components.page(
         "Nothing blocks",
         "A slow function keeps one thread busy, never the page, and never the other visitors",
-        dcc.Interval(id="every-moment-here", interval=250),
+        dcc.Interval(id="clockwork", interval=250, disabled=True),
         dcc.Store(id="tick"),
         html.Div(
             [
@@ -75,7 +76,7 @@ async def layout(**_query: str) -> html.Div:
                         components.empty("No report yet. Start one and watch the clock."),
                         id="report-result",
                         className="result",
-                        **{"aria-live": "polite"},
+                        **aria(live="polite"),
                     ),
                     html.Details(
                         [
@@ -96,18 +97,13 @@ async def layout(**_query: str) -> html.Div:
                         ],
                         className="facts",
                     ),
-                    chart(
-                        "processor",
-                        "Load of the processor",
-                        height=190,
-                        figure=figures.processor(None),
-                    ),
+                    chart("processor", "Load of the processor", height=190),
                     width=7,
                     note="An async callback answers every 250 milliseconds",
                 ),
                 panel(
                     "Time between two answers",
-                    chart("waits", "Milliseconds between two answers", figure=figures.waits(None)),
+                    chart("waits", "Milliseconds between two answers"),
                     note="As your browser saw it; level, whatever runs in a thread",
                 ),
             ],
@@ -116,7 +112,19 @@ async def layout(**_query: str) -> html.Div:
     )
 
 
-@callback(Output("tick", "data"), Input("every-moment-here", "n_intervals"))
+@callback(
+    Output(chart_id("waits"), "figure"),
+    Output(chart_id("processor"), "figure"),
+    Output("clockwork", "disabled"),
+    Input("tick", "id"),
+    State("theme", "data"),
+)
+async def start(_tick: str, theme: str) -> tuple[Figure, Figure, bool]:
+    """Called once, when the page appears: charts for the browser to fill, and then the clock."""
+    return figures.waits(theme), figures.processor(theme), False
+
+
+@callback(Output("tick", "data"), Input("clockwork", "n_intervals"))
 async def tick(_ticks: int) -> dict[str, Any]:
     """What must go on whatever else the server does."""
     now = machine.latest
@@ -157,10 +165,12 @@ clientside_callback(
     Output("answers", "children"),
     Output("longest", "children"),
     Output("threads", "children"),
-    Output(chart_id("waits"), "extendData"),
-    Output(chart_id("processor"), "extendData"),
+    Output(chart_id("waits"), "figure", allow_duplicate=True),
+    Output(chart_id("processor"), "figure", allow_duplicate=True),
     Input("tick", "data"),
     State("report", "disabled"),
     State("blocking-report", "disabled"),
+    State(chart_id("waits"), "figure"),
+    State(chart_id("processor"), "figure"),
     prevent_initial_call=True,
 )

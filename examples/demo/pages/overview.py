@@ -1,4 +1,8 @@
-"""The overview: every panel asks its own questions, and all of them are asked at once."""
+"""The overview: every panel asks its own questions, and all of them are asked at once.
+
+Whoever changes the period or the region is no longer interested in the answers for the old one:
+``supersede=True`` cancels the callbacks that work on them, and with them their queries.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,10 @@ from flash import ALL, Input, Output, State, callback, dcc, html, register_page
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dash.development.base_component import Component
     from database import Answer
     from plotly.graph_objects import Figure
-    from sqlalchemy import Select
+    from sqlalchemy import Executable
 
 register_page(
     __name__, path="/", name="Overview", title="Overview · Meridian Trade", icon="overview"
@@ -30,7 +35,7 @@ PANELS = ("totals", "months", "regions", "countries", "products", "lines", "hour
 Spans = list[dict[str, Any]]
 
 
-async def layout(**_query: str) -> html.Div:
+async def layout(**_query: str) -> Component:
     """The page; its figures come from the callbacks below, each as soon as it is ready."""
     return components.page(
         "Overview",
@@ -82,8 +87,9 @@ async def layout(**_query: str) -> html.Div:
     Output({"spans": "totals"}, "data"),
     Input("period", "value"),
     Input("region", "value"),
+    supersede=True,
 )
-async def show_totals(period: str, region: str) -> tuple[list[html.Div], Spans]:
+async def show_totals(period: str, region: str) -> tuple[list[Component], Spans]:
     """The key figures: three queries on three connections, awaited together."""
     scope = Scope.of(period, region=region)
     now, before, months = await asyncio.gather(
@@ -101,6 +107,7 @@ async def show_totals(period: str, region: str) -> tuple[list[html.Div], Spans]:
     Input("period", "value"),
     Input("region", "value"),
     State("theme", "data"),
+    supersede=True,
 )
 async def draw_months(period: str, region: str, theme: str) -> tuple[Figure, Spans]:
     scope = Scope.of(period, region=region)
@@ -117,6 +124,7 @@ async def draw_months(period: str, region: str, theme: str) -> tuple[Figure, Spa
     Input("period", "value"),
     Input("region", "value"),
     State("theme", "data"),
+    supersede=True,
 )
 async def draw_regions(period: str, region: str, theme: str) -> tuple[Figure, Spans]:
     scope = Scope.of(period, region=region)
@@ -133,6 +141,7 @@ async def draw_regions(period: str, region: str, theme: str) -> tuple[Figure, Sp
     Input("period", "value"),
     Input("region", "value"),
     State("theme", "data"),
+    supersede=True,
 )
 async def draw_countries(period: str, region: str, theme: str) -> tuple[Figure, Spans]:
     answer = await database.fetch(queries.by_country(Scope.of(period, region=region)))
@@ -145,6 +154,7 @@ async def draw_countries(period: str, region: str, theme: str) -> tuple[Figure, 
     Input("period", "value"),
     Input("region", "value"),
     State("theme", "data"),
+    supersede=True,
 )
 async def draw_products(period: str, region: str, theme: str) -> tuple[Figure, Spans]:
     scope = Scope.of(period, region=region)
@@ -158,6 +168,7 @@ async def draw_products(period: str, region: str, theme: str) -> tuple[Figure, S
     Input("period", "value"),
     Input("region", "value"),
     State("theme", "data"),
+    supersede=True,
 )
 async def draw_lines(period: str, region: str, theme: str) -> tuple[Figure, Spans]:
     answer = await database.fetch(queries.by_line_and_month(Scope.of(period, region=region)))
@@ -170,6 +181,7 @@ async def draw_lines(period: str, region: str, theme: str) -> tuple[Figure, Span
     Input("period", "value"),
     Input("region", "value"),
     State("theme", "data"),
+    supersede=True,
 )
 async def draw_hours(period: str, region: str, theme: str) -> tuple[Figure, Spans]:
     answer = await database.fetch(queries.by_hour(Scope.of(period, region=region)))
@@ -195,13 +207,13 @@ async def draw_spans(answered: list[Spans | None], theme: str) -> tuple[Figure, 
     return figures.side_by_side(sorted(ran, key=lambda span: span["started"]), theme), note
 
 
-async def fetch_year_before(query: Callable[[Scope], Select[Any]], scope: Scope) -> Answer | None:
+async def fetch_year_before(query: Callable[[Scope], Executable], scope: Scope) -> Answer | None:
     """The same question a year earlier, or None where the orders do not reach back that far."""
     earlier = scope.a_year_earlier()
     return await database.fetch(query(earlier)) if earlier else None
 
 
-def key_figures(now: Any, before: Any | None, months: Sequence[Any]) -> list[html.Div]:
+def key_figures(now: Any, before: Any | None, months: Sequence[Any]) -> list[Component]:
     """The tiles at the head of the page."""
 
     def figure(
@@ -210,7 +222,7 @@ def key_figures(now: Any, before: Any | None, months: Sequence[Any]) -> list[htm
         value: Callable[[Any], float],
         *,
         growth_is_good: bool = True,
-    ) -> html.Div:
+    ) -> Component:
         growth = change(value(now), value(before)) if before else None
         trend = [value(row) for row in months]
         return components.tile(title, wording(value(now)), growth, trend, growth_is_good)

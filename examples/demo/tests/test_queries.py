@@ -205,6 +205,22 @@ async def test_the_blocking_way_gives_the_same_answer(database):
     assert len({row.country for row in blocking}) == 5
 
 
+async def test_a_cancelled_query_ends_at_once_and_its_connection_serves_on(database):
+    numbers = sa.select(sa.literal(1).label("n")).cte("numbers", recursive=True)
+    numbers = numbers.union_all(sa.select(numbers.c.n + 1))
+    endless = sa.select(sa.func.count()).select_from(numbers)
+    for turns in range(8):  # more often than there are connections, and at any moment
+        query = asyncio.create_task(database.fetch(endless))
+        for _ in range(turns):
+            await asyncio.sleep(0.005)
+        query.cancel()
+        async with asyncio.timeout(30):
+            with pytest.raises(asyncio.CancelledError):
+                await query
+    [(found,)] = await rows(database, queries.count(Scope()))
+    assert found == COUNT
+
+
 async def test_a_country_is_found_by_its_name(database):
     [(portugal,)] = await rows(database, queries.country_named("Portugal"))
     europe = await rows(database, queries.countries("Europe"))
