@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,6 +183,23 @@ def read_registration(wrapper: object) -> Registration | None:
         return None
 
 
+# Settings that an app may change while it serves and that the page is told of.
+_PAGE_SETTINGS = ("update_title", "show_undo_redo", "suppress_callback_exceptions")
+
+
+class _Same:
+    """Equal to another of the same object only: components compare by their contents."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other._value is self._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+
 class DashApp(dash.Dash):
     """`dash.Dash` with its private methods behind public ones, which `flash.app.Flash` builds on.
 
@@ -312,6 +330,22 @@ class DashApp(dash.Dash):
         """Return the key for background handles; may read the manager's store."""
         return self._get_signing_secret()
 
+    def page_state(self) -> tuple[Any, ...]:
+        """Return what the page's configuration depends on, to tell when it changes."""
+        layout = self.validation_layout
+        return (
+            self.resource_state(),
+            # The layout itself, so that it lives as long as it is compared with.
+            layout if layout is None else _Same(layout),
+            len(self._extra_components),
+            self.uses_websocket_callbacks,
+            *(self.config.get(name) for name in _PAGE_SETTINGS),
+        )
+
+    def new_page_identity(self) -> str:
+        """Return a fresh signed identity for a page; may read the manager's store."""
+        return sign(self._get_signing_secret(), END_SCOPE, secrets.token_hex(12))
+
     def page_config(self) -> dict[str, Any]:
         """Return what the renderer is told of the app, a fresh page identity included."""
         return self._config()
@@ -320,11 +354,6 @@ class DashApp(dash.Dash):
     def is_developing(self) -> bool:
         """Whether files and bundles may change under the running app."""
         return bool(self._dev_tools.hot_reload or self._dev_tools.serve_dev_bundles)
-
-    @property
-    def has_extras(self) -> bool:
-        """Whether plugins added components to the layout."""
-        return bool(self._extra_components)
 
     def resource_state(self) -> tuple[Any, ...]:
         """Return what the page's script and style tags depend on, to tell when they change."""

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from pathlib import Path
+import importlib.util
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dash
 import quart
 
 from flash import _dash, _quart, registration
+from flash.answer import FOREIGN, to_response
 from flash.backend import QuartBackend
-from flash.dispatch import FOREIGN, MAX_VALUES_ON_LOOP, Dispatcher, is_large
+from flash.dispatch import Dispatcher
 from flash.document import Document
 from flash.errors import BadRequest, ConfigurationError
 from flash.execution import PoolStatistics, WorkerPool, is_async
-from flash.gateway import Gateway, parse_json, to_response
+from flash.gateway import Gateway, parse_json
 from flash.hook_registry import Hooks
 from flash.pages import Pages
-from flash.serialize import dumps
-from flash.static import StaticCache, StaticResponse, StaticTree
+from flash.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine
 
     from flash.plan import RunIn
+    from flash.static import StaticResponse
 
 T = TypeVar("T")
 
@@ -62,16 +62,14 @@ class Flash(_dash.DashApp):
         self.hooks = Hooks(self.pool)
         self.document = Document(self)
         self.dispatcher = Dispatcher(self, self.pool, self.hooks)
-        self.files = StaticCache()
+        self.views = Views(self)
         self.compresses = False
         self._pages = Pages(self)
-        self._assets: StaticTree | None = None
         self._starting = asyncio.Lock()
         self._started = False
         self._loop: asyncio.AbstractEventLoop | None = None
         # The layout awaited at start-up, for Dash's validation, which cannot await.
         self._validated_layout: Any = None
-        self._dependencies: tuple[list[Any], int, bytes] = ([], 0, b"")
         super().__init__(
             _name_of(name, server),
             server=server is not False,
@@ -145,6 +143,8 @@ class Flash(_dash.DashApp):
                     await self._validate()
             finally:
                 self._validated_layout = None
+            # Libraries that Plotly would import within the first request, in one of many threads.
+            await self.house.run(_import_scientific)
             self.dispatcher.compile()
             await self.house.run(self.document.scripts)
             await self.house.run(self.document.css)
@@ -176,7 +176,7 @@ class Flash(_dash.DashApp):
         """Let go of threads; running functions end by themselves. The app can be started again."""
         self.pool.close()
         self.house.close()
-        await self.files.close()
+        await self.views.files.close()
 
     # -- serving ---------------------------------------------------------------------------------
 
@@ -229,24 +229,12 @@ class Flash(_dash.DashApp):
     async def serve_index(self, *_args: Any, **_kwargs: Any) -> quart.Response:
         """Answer with the page."""
         _dash.app_context.set(self)
-        # In a thread: it asks the disk how old files are and calls what users overrode.
-        index = await self.house.run(self.index)
-        hooks = self.hooks.of("index")
-        for hook in hooks:
-            index = await self.pool.call(hook.func, index)
-        if hooks:
-            _dash.check_index(index)
-        return quart.Response(index, content_type="text/html; charset=utf-8")
+        return to_response(await self.views.index())
 
     async def serve_layout(self) -> quart.Response:
         """Answer with the layout, as `render_layout` makes it."""
         _dash.app_context.set(self)
-        layout = await self.render_layout()
-        if is_large(layout, MAX_VALUES_ON_LOOP):
-            body = await self.house.run(dumps, layout)
-        else:
-            body = dumps(layout)
-        return quart.Response(body, content_type="application/json")
+        return to_response(await self.views.layout())
 
     async def render_layout(self) -> Any:
         """Return the layout as the page gets it: called or awaited, extras added, hooks run."""
@@ -292,66 +280,23 @@ class Flash(_dash.DashApp):
 
     async def dependencies(self) -> quart.Response:  # type: ignore[override]
         """Answer with the callbacks' dependencies."""
-        callbacks = self.callback_list
-        kept, count, body = self._dependencies
-        if kept is not callbacks or count != len(callbacks):
-            body = dumps(callbacks)
-            self._dependencies = (callbacks, len(callbacks), body)
-        return quart.Response(body, content_type="application/json")
+        return to_response(await self.views.dependencies())
 
     async def serve_component_suite(
         self, package_name: str, fingerprinted_path: str
     ) -> quart.Response:
         """Answer with a file of a component library."""
-        found = _dash.registered_file(self, package_name, fingerprinted_path)
-        if found is None:
-            return quart.Response("no such file", status=404, content_type="text/plain")
-        path, immutable = found
-        response = await self.files.answer(
-            path,
-            method=quart.request.method,
-            headers=_raw_headers(),
-            immutable=immutable,
-            revalidate=self.is_developing,
+        return _file_response(
+            await self.views.component_suite(
+                package_name, fingerprinted_path, quart.request.method, _raw_headers()
+            )
         )
-        return _file_response(response)
 
     async def serve_asset(self, filename: str) -> quart.Response:
         """Answer with a file of the assets folder."""
-        response = await self._asset_tree().answer(
-            filename, method=quart.request.method, headers=_raw_headers()
+        return _file_response(
+            await self.views.asset(filename, quart.request.method, _raw_headers())
         )
-        return _file_response(response)
-
-    async def file_at(
-        self, path: str, method: str, headers: Iterable[tuple[bytes, bytes]]
-    ) -> StaticResponse | None:
-        """Answer for a file of this app at a URL path, or None if the path is not a file's."""
-        prefix: str = self.config.routes_pathname_prefix
-        suites = f"{prefix}_dash-component-suites/"
-        if path.startswith(suites):
-            package, _, rest = path[len(suites) :].partition("/")
-            found = _dash.registered_file(self, package, rest)
-            if found is None:
-                return None
-            return await self.files.answer(
-                found[0],
-                method=method,
-                headers=headers,
-                immutable=found[1],
-                revalidate=self.is_developing,
-            )
-        assets = f"{prefix}{self.config.assets_url_path.strip('/')}/"
-        if path.startswith(assets):
-            return await self._asset_tree().answer(
-                path[len(assets) :], method=method, headers=headers
-            )
-        return None
-
-    def _asset_tree(self) -> StaticTree:
-        if self._assets is None:
-            self._assets = StaticTree(Path(self.config.assets_folder), self.files)
-        return self._assets
 
     def view_for(self, name: str, view: Callable[..., Any]) -> Callable[..., Any]:
         """Return the view for one of Dash's own routes."""
@@ -359,14 +304,7 @@ class Flash(_dash.DashApp):
 
     async def serve_favicon(self) -> quart.Response:
         """Answer with Dash's icon, for an app that has none of its own."""
-        response = await self.files.answer(
-            Path(inspect.getfile(dash)).with_name("favicon.ico"),
-            method=quart.request.method,
-            headers=_raw_headers(),
-            immutable=True,
-            revalidate=False,
-        )
-        return _file_response(response)
+        return _file_response(await self.views.favicon(quart.request.method, _raw_headers()))
 
     async def serve_reload_hash(self) -> quart.Response:  # type: ignore[override]
         """Answer with what changed since the last time a page asked."""
@@ -405,6 +343,12 @@ def callback(
     decorate = dash.callback(*args, **kwargs)
     registration.note_options(_dash.GLOBAL_CALLBACK_LIST, _dash.GLOBAL_CALLBACK_MAP, options)
     return registration.checked(decorate, options)
+
+
+def _import_scientific() -> None:
+    for name in ("numpy", "pandas"):
+        if importlib.util.find_spec(name) is not None:
+            importlib.import_module(name)
 
 
 def _name_of(name: str | None, server: object) -> str:

@@ -9,47 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from dataclasses import dataclass
+import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
-from dash.development.base_component import Component, ComponentRegistry
+from dash.development.base_component import ComponentRegistry
 from dash.exceptions import CallbackException, ImportedInsideCallbackError, PreventUpdate
 
 from flash import _dash, background
-from flash.context import CallbackResponse, CallContext
+from flash.answer import FOREIGN, NOTHING, Answer, plain
+from flash.context import CallContext
 from flash.errors import BadRequest, CallbackTimeout, Overloaded
 from flash.execution import SharedCalls, Superseded, Supersession, WorkerPool
 from flash.plan import CallbackPlan, CallbackRequest, Runner, compile_plan
 from flash.serialize import dumps
+from flash.size import MAX_VALUES_ON_LOOP, is_large
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from flash.hook_registry import Hooks
-
-# Above this many values a result is serialised in a thread: about two milliseconds on the loop.
-MAX_VALUES_ON_LOOP = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back to the renderer."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = "application/json"
-    # Whole seconds, for a 503.
-    retry_after: int | None = None
-    # Headers and cookies that the callback added.
-    additions: CallbackResponse | None = None
-
-
-# The request is of a kind that Flash does not compile: Dash's own handler answers it.
-FOREIGN = Answer(HTTPStatus.NOT_IMPLEMENTED)
-
-NOTHING = Answer(HTTPStatus.NO_CONTENT)
 
 
 class DashApp(Protocol):
@@ -140,18 +120,11 @@ class Dispatcher:
         except Superseded:
             return NOTHING
         except BadRequest as error:
-            return Answer(error.status, str(error).encode(), "text/plain; charset=utf-8")
+            return plain(error.status, str(error))
         except Overloaded as error:
-            return Answer(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                str(error).encode(),
-                "text/plain; charset=utf-8",
-                retry_after=error.retry_after,
-            )
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after=error.retry_after)
         except CallbackTimeout as error:
-            return Answer(
-                HTTPStatus.GATEWAY_TIMEOUT, str(error).encode(), "text/plain; charset=utf-8"
-            )
+            return plain(HTTPStatus.GATEWAY_TIMEOUT, str(error))
         # Not through `ctx`, which would make one.
         additions = dict.get(ctx, "dash_response")
         return Answer(HTTPStatus.OK, encoded, additions=additions)
@@ -170,13 +143,12 @@ class Dispatcher:
             return await self._run(plan, ctx, values, spec)
 
         if plan.options.coalesce:
-            fields = (request.output, spec, request.inputs, request.state, request.changed)
-            return await self._shared.run(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), run)
+            key = _key(request.output, spec, request.inputs, request.state, request.changed)
+            return await self._shared.run(key, run)
         if plan.options.supersede:
             page = ctx["args"].get("endId")
             if page is not None:
-                outputs = orjson.dumps(spec, option=orjson.OPT_SORT_KEYS)
-                return await self._supersession.run((page, plan.id, outputs), run)
+                return await self._supersession.run(_key(page, plan.id, spec), run)
         return await run()
 
     async def _run(
@@ -235,14 +207,18 @@ class Dispatcher:
             raise
 
     async def _call(self, plan: CallbackPlan, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        if plan.runner is Runner.AWAIT:
-            return await plan.function(*args, **kwargs)
-        if plan.runner is Runner.THREAD:
-            result = await self._pool.run(plan.function, *args, **kwargs)
-        else:
-            result = plan.function(*args, **kwargs)
-        # A decorator may have made a plain function of an `async def`.
-        return await result if inspect.isawaitable(result) else result
+        try:
+            if plan.runner is Runner.AWAIT:
+                return await plan.function(*args, **kwargs)
+            if plan.runner is Runner.THREAD:
+                result = await self._pool.run(plan.function, *args, **kwargs)
+            else:
+                result = plan.function(*args, **kwargs)
+            # A decorator may have made a plain function of an `async def`.
+            return await result if inspect.isawaitable(result) else result
+        except SystemExit as error:
+            # It would end the event loop, and with it the server.
+            raise RuntimeError(f"callback {plan.id!r} raised {error!r}") from error
 
     def _error_handler(self, plan: CallbackPlan) -> Callable[[Exception], Awaitable[Any]] | None:
         own = plan.on_error or self._app.on_error
@@ -253,10 +229,12 @@ class Dispatcher:
 
         async def handle(error: Exception) -> Any:
             result = await self._pool.call(own, error) if own else None
+            if not hooks:
+                return result
             hooked = None
             for hook in hooks:
                 hooked = await self._pool.call(hook.func, error)
-            return result or hooked
+            return result or hooked if hooks else result
 
         return handle
 
@@ -302,6 +280,15 @@ class Dispatcher:
         return callback
 
 
+def _key(*fields: Any) -> bytes:
+    """Return what equal values from JSON have in common."""
+    try:
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        # Half a surrogate pair, or a number of more than 64 bits.
+        return json.dumps(fields, sort_keys=True).encode()
+
+
 def _request_of(plan: CallbackPlan, ctx: Mapping[str, Any]) -> CallbackRequest:
     """Read a request back from a context that Dash made."""
     return CallbackRequest(
@@ -316,35 +303,3 @@ def _request_of(plan: CallbackPlan, ctx: Mapping[str, Any]) -> CallbackRequest:
 
 def _manager_of(plan: CallbackPlan, ctx: Mapping[str, Any]) -> Any:
     return plan.manager or ctx.get("background_callback_manager")
-
-
-def is_large(value: object, limit: int) -> bool:
-    """Tell whether ``value`` holds more than about ``limit`` values, looking at no more."""
-    count = 0
-    stack = [value]
-    while stack:
-        each = stack.pop()
-        if isinstance(each, Component):
-            # A component's properties are its attributes.
-            each = each.__dict__
-        if isinstance(each, dict):
-            count += len(each)
-            children: Any = each.values()
-        elif isinstance(each, list | tuple):
-            count += len(each)
-            children = each
-        elif isinstance(each, str | bytes):
-            count += len(each) // 1000
-            continue
-        elif each is None or isinstance(each, int | float):
-            continue
-        else:
-            # A figure, an array, a frame: their size is not seen from outside, so assume the worst
-            # of what can be long.
-            if hasattr(each, "__len__") or hasattr(each, "to_plotly_json"):
-                return True
-            continue
-        if count > limit:
-            return True
-        stack.extend(children)
-    return False

@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     from flash._dash import DashApp
 
 
+# Stands for a page's identity in the configuration that is kept: nothing an app would say.
+_IDENTITY = "flash-page-identity-7c1d2e"
+
+
 class Document:
     """The parts of one app's index that are worth keeping.
 
-    The tags of scripts and styles cost a look at every file; they are kept until something they
-    depend on changes. The validation layout is by far the largest part of the page's configuration
-    and seldom changes; its JSON is kept as long as it is the same object. While a developer works
-    (hot reload, developer bundles) nothing is kept.
+    The tags of scripts and styles cost a look at every file, the configuration a walk through the
+    validation layout. They are kept until something they depend on changes; the identity of each
+    page is put in anew. While a developer works (hot reload, developer bundles) nothing is kept.
     """
 
     def __init__(self, app: DashApp) -> None:
         self._app = app
         # What the kept tags were made from, and they.
         self._tags: dict[str, tuple[tuple[Any, ...], str]] = {}
-        self._validation: tuple[Any, str] = (None, "")
+        # The configuration's tag in two parts, with what it was made from.
+        self._config: tuple[tuple[Any, ...], str, str] = ((), "", "")
 
     def scripts(self) -> str:
         """Return the script tags."""
@@ -50,17 +54,17 @@ class Document:
 
     def config(self) -> str:
         """Return the tag with the page's configuration, its signed identity included."""
-        config = self._app.page_config()
-        layout = config.pop("validation_layout", None)
-        text = dumps_for_html(config)
-        if layout is not None:
-            text = f'{text[:-1]},"validation_layout":{self._validation_json(layout)}}}'
-        return f'<script id="_dash-config" type="application/json">{text}</script>'
+        state = self._app.page_state()
+        kept, before, after = self._config
+        if kept != state or self._app.is_developing:
+            before, after = self._make_config()
+            self._config = (state, before, after)
+        return before + self._app.new_page_identity() + after
 
-    def _validation_json(self, layout: Any) -> str:
-        source = self._app.validation_layout
-        kept, text = self._validation
-        if kept is not source or self._app.has_extras or self._app.is_developing:
-            text = dumps_for_html(layout)
-            self._validation = (source, text)
-        return text
+    def _make_config(self) -> tuple[str, str]:
+        """Return the tag in two parts, between which a page's identity goes."""
+        config = self._app.page_config()
+        config["end_id"] = _IDENTITY
+        text = dumps_for_html(config)
+        before, _, after = text.partition(_IDENTITY)
+        return f'<script id="_dash-config" type="application/json">{before}', f"{after}</script>"

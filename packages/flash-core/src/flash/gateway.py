@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
-import quart
 
 from flash import _dash, _quart
-from flash.dispatch import FOREIGN, Answer
+from flash.answer import FOREIGN, Answer, plain, to_response
 from flash.errors import BadRequest
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    import quart
 
     from flash.app import Flash
     from flash.static import StaticResponse
@@ -49,7 +54,8 @@ class Gateway:
         # Middleware inside of the gateway would be passed by.
         self._may_answer = _quart.is_plain(server) and not _quart.has_middleware(server)
         self._apps: list[Flash] = []
-        self._callbacks: dict[str, Flash] = {}
+        # What is answered straight, by method and path; made when all apps have started.
+        self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] | None = None
 
     @classmethod
     def of(cls, server: quart.Quart) -> Gateway:
@@ -63,7 +69,7 @@ class Gateway:
     def mount(self, app: Flash) -> None:
         """Serve ``app`` below its ``routes_pathname_prefix``."""
         self._apps.append(app)
-        self._callbacks[f"{app.config.routes_pathname_prefix}_dash-update-component"] = app
+        self._routes = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -76,60 +82,92 @@ class Gateway:
                 # A server that speaks no lifespan; otherwise they have started by now.
                 await app.start()
         if kind == "http" and self._may_answer and not _quart.is_watched(self._server):
-            path = _path_of(scope)
-            if scope["method"] == "POST":
-                app = self._callbacks.get(path)
-                if app is not None:
-                    await self._call(app, scope, receive, send)
-                    return
-            elif scope["method"] in ("GET", "HEAD"):
+            method, path = scope["method"], _path_of(scope)
+            if self._routes is None:
+                self._routes = self._straight_routes()
+            serve = self._routes.get((method, path))
+            if serve is not None:
+                await serve(Exchange(scope, receive, send))
+                return
+            if method in ("GET", "HEAD"):
                 for app in self._apps:
-                    response = await app.file_at(path, scope["method"], scope["headers"])
+                    response = await app.views.file_at(path, method, scope["headers"])
                     if response is not None:
-                        await send_file(send, response, scope["method"])
+                        await _send_file(send, response, method)
                         return
         await self._inner(scope, receive, send)
 
-    async def _call(self, app: Flash, scope: Scope, receive: Receive, send: Send) -> None:
+    def _straight_routes(self) -> dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]]:
+        """Return what needs no routing by Quart: the paths for which only Flash has a rule."""
+        rules = Counter(rule.rule for rule in self._server.url_map.iter_rules())
+        routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {}
+        for app in self._apps:
+            path = f"{app.config.routes_pathname_prefix}_dash-update-component"
+            routes["POST", path] = partial(self._call, app)
+            for path, view in app.views.direct().items():
+                if rules[path] == 1:
+                    routes["GET", path] = partial(self._view, app, view)
+        return routes
+
+    async def _view(
+        self, app: Flash, view: Callable[[], Awaitable[Answer]], exchange: Exchange
+    ) -> None:
+        """Answer a GET."""
+        await self._answer(app, view, exchange, b"")
+
+    async def _call(self, app: Flash, exchange: Exchange) -> None:
         """Answer a callback request."""
         config = self._server.config
-        headers = dict(scope["headers"])
+        headers = dict(exchange.scope["headers"])
         try:
-            async with asyncio.timeout(config["BODY_TIMEOUT"]):
-                body = await read_body(receive, headers, config["MAX_CONTENT_LENGTH"])
-            foreign = b"content-encoding" in headers
-            value = None if foreign else parse_json(headers.get(b"content-type", b""), body)
+            body = await read_body(
+                exchange.receive, headers, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"]
+            )
+            if b"content-encoding" in headers:
+                await self._inner(exchange.scope, _replay(body, exchange.receive), exchange.send)
+                return
+            value = parse_json(headers.get(b"content-type", b""), body)
         except Disconnected:
             return
         except BadRequest as error:
-            await _send_answer(send, _plain(error.status, str(error)))
+            await _send_answer(exchange.send, plain(error.status, str(error)))
             return
-        except TimeoutError:
-            await _send_answer(
-                send, _plain(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time")
-            )
-            return
-        context = _quart.DeferredRequestContext(self._server, scope, body)
+        await self._answer(app, partial(app.dispatcher.answer, value), exchange, body)
+
+    async def _answer(
+        self, app: Flash, work: Callable[[], Awaitable[Answer]], exchange: Exchange, body: bytes
+    ) -> None:
+        """Send what ``work`` answers, under a request context that is built if looked at."""
         answer = FOREIGN
-        if not foreign:
-            with context.active():
-                _dash.app_context.set(app)
-                departure = Departure(receive)
-                try:
-                    async with departure:
-                        answer = await app.dispatcher.answer(value)
-                    if departure.happened:
-                        return
-                    if answer is not FOREIGN and context.must_be_finished:
-                        await _send_response(send, await context.finish(to_response(answer)))
-                        return
-                except Exception as error:  # noqa: BLE001  the boundary of a request: Quart's handlers answer
-                    await _send_response(send, await context.fail(error))
+        context = _quart.DeferredRequestContext(self._server, exchange.scope, body)
+        with context.active():
+            _dash.app_context.set(app)
+            departure = Departure(exchange.receive)
+            try:
+                async with departure:
+                    answer = await work()
+                if departure.happened:
                     return
+                if answer is not FOREIGN and context.must_be_finished:
+                    response = await context.finish(to_response(answer))
+                    await _send_response(exchange.send, response)
+                    return
+            except Exception as error:  # noqa: BLE001  a request's boundary: Quart's handlers answer
+                await _send_response(exchange.send, await context.fail(error))
+                return
         if answer is FOREIGN:
-            await self._inner(scope, _replay(body, receive), send)
+            await self._inner(exchange.scope, _replay(body, exchange.receive), exchange.send)
         else:
-            await _send_answer(send, answer)
+            await _send_answer(exchange.send, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One HTTP request, as ASGI brings it."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
 
 
 class Departure:
@@ -177,12 +215,24 @@ class Departure:
         return False
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int | None) -> bytes:
+async def read_body(
+    receive: Receive, headers: dict[bytes, bytes], limit: int | None, patience: float | None
+) -> bytes:
     """Receive a request's whole body.
 
-    Raises `BadRequest` (413) as soon as it is known to be longer than ``limit`` bytes, and
-    `Disconnected`.
+    Raises `BadRequest`: 413 as soon as it is known to be longer than ``limit`` bytes, 408 when it
+    is not whole after ``patience`` seconds. Raises `Disconnected`.
     """
+    try:
+        async with asyncio.timeout(patience):
+            return await _read_body(receive, headers, limit)
+    except TimeoutError as error:
+        raise BadRequest(
+            f"the body was not whole after {patience:g} s", status=HTTPStatus.REQUEST_TIMEOUT
+        ) from error
+
+
+async def _read_body(receive: Receive, headers: dict[bytes, bytes], limit: int | None) -> bytes:
     declared = headers.get(b"content-length", b"0")
     if limit is not None and declared.isdigit() and int(declared) > limit:
         raise BadRequest(
@@ -231,20 +281,6 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def to_response(answer: Answer) -> quart.Response:
-    """Return an answer as the response of a Quart view."""
-    response = quart.Response(answer.body, status=answer.status, content_type=answer.content_type)
-    if answer.retry_after is not None:
-        response.headers["Retry-After"] = str(answer.retry_after)
-    if answer.additions is not None:
-        response.headers.extend(answer.additions.headers)
-    return response
-
-
-def _plain(status: int, text: str) -> Answer:
-    return Answer(status, text.encode(), "text/plain; charset=utf-8")
-
-
 def _path_of(scope: Scope) -> str:
     """Return the path below the server's root path, as Quart's routing sees it."""
     path: str = scope["path"]
@@ -268,11 +304,14 @@ async def _send_answer(send: Send, answer: Answer) -> None:
 
 async def _send_response(send: Send, response: Any) -> None:
     headers = _quart.encode_headers(response.headers)
-    body = await response.get_data(as_text=False)
+    body = response.get_data(as_text=False)
+    if isawaitable(body):
+        # Werkzeug's own response, which Quart makes of an `HTTPException`, has its body at hand.
+        body = await body
     await _send_all(send, response.status_code, headers, body)
 
 
-async def send_file(send: Send, response: StaticResponse, method: str) -> None:
+async def _send_file(send: Send, response: StaticResponse, method: str) -> None:
     """Send a file's answer; for HEAD its headers only."""
     body = b"" if method == "HEAD" else response.body
     await _send_all(send, response.status, response.headers, body)

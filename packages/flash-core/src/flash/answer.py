@@ -1,0 +1,50 @@
+"""What goes back to the browser, before it is either sent directly or made a Quart response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import quart
+
+if TYPE_CHECKING:
+    from flash.context import CallbackResponse
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    # Whole seconds, for a 503.
+    retry_after: int | None = None
+    # Headers and cookies that a callback added.
+    additions: CallbackResponse | None = None
+
+
+# The request is of a kind that Flash does not compile: Dash's own handler answers it.
+FOREIGN = Answer(HTTPStatus.NOT_IMPLEMENTED)
+
+NOTHING = Answer(HTTPStatus.NO_CONTENT)
+
+
+def plain(status: int, text: str, *, retry_after: int | None = None) -> Answer:
+    """Return an answer of one line of text."""
+    return Answer(status, text.encode(), TEXT, retry_after)
+
+
+def to_response(answer: Answer) -> quart.Response:
+    """Return an answer as the response of a Quart view."""
+    response = quart.Response(answer.body, status=answer.status, content_type=answer.content_type)
+    if answer.retry_after is not None:
+        response.headers["Retry-After"] = str(answer.retry_after)
+    if answer.additions is not None:
+        response.headers.extend(answer.additions.headers)
+    return response
