@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from textwrap import dedent
 from urllib.request import urlopen
 
@@ -237,10 +238,12 @@ class TestPlugin:
             text=True,
         ).stdout
 
-    def test_a_failure_and_an_unexpected_console_error_are_kept_and_told(self, tmp_path):
+    def test_a_failure_and_an_unexpected_console_error_are_kept_and_told(self, tmp_path, served):
         output = self.run(
             tmp_path,
             """
+            import os
+
             from greeter import __file__ as APP
 
             def test_wrong(flash_browser):
@@ -248,12 +251,13 @@ class TestPlugin:
                 assert flash_browser.text("#title") == "Wrong"
 
             def test_noisy(flash_browser):
-                flash_browser.serve(APP)
+                flash_browser.open(os.environ["URL"])
                 flash_browser.run_js("console.error('ouch')")
 
             def test_quiet(flash_browser):
-                flash_browser.serve(APP)
+                flash_browser.open(os.environ["URL"])
             """,
+            URL=served.url,
         )
         assert "2 failed, 1 passed" in output
         assert "UnexpectedConsoleErrors" in output
@@ -282,6 +286,22 @@ class TestPlugin:
         output = self.run(tmp_path, "def test_it(flash_browser): pass", PATH="")
         assert "1 error" in output
         assert "apt install chromium chromium-driver" in output
+
+
+class TestGuide:
+    def test_what_the_guide_shows_runs(self, tmp_path):
+        guide = Path(__file__).parents[2] / "docs" / "testing.md"
+        files = re.findall(r"```\w+\n# (\S+\.\w+)\n(.*?)```", guide.read_text(), re.DOTALL)
+        assert len(files) == 5
+        for name, text in files:
+            (tmp_path / name).write_text(text)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert "8 passed" in done.stdout, done.stdout
 
 
 def _get(url):

@@ -1,6 +1,7 @@
 """The browserless client, shown on apps of every kind that it has to speak to."""
 
 import asyncio
+import gzip
 import json
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ from dash.exceptions import PreventUpdate
 from quart import Quart, redirect, request, session
 
 from flash import Flash
+from flash.background import AsyncManager
 from flash.errors import ConfigurationError
 from flash.testing import (
     CallbackFailed,
@@ -586,3 +588,155 @@ class TestCall:
 
         async with a_client(app, html.Div()) as client:
             assert (await client.call("out.children", {"in.children": html.B("x")})).value == "B"
+
+
+class Jobs:
+    """An app with background callbacks; made outside of a loop, since Dash reads their source."""
+
+    def __init__(self):
+        self.app = app = Flash(__name__, background_callback_manager=AsyncManager())
+        app.layout = html.Div([html.P(id=name) for name in ("in", "stop", "out", "bar")])
+        # Set when a page has been told of progress, and when the endless one runs.
+        self.told = asyncio.Event()
+        self.running = asyncio.Event()
+        # The numbers of the endless calls that ended.
+        self.ended = []
+
+        @app.callback(
+            Output("out", "children"),
+            Input("in", "title"),
+            background=True,
+            progress=[Output("bar", "title"), Output("bar", "lang")],
+        )
+        async def with_progress(set_progress, value):
+            set_progress(("1", "2"))
+            await self.told.wait()
+            dash.set_props("stop", {"title": "halfway"})
+            return f"done {value}"
+
+        @app.callback(Output("out", "title"), Input("in", "title"), background=True)
+        async def failing(value):
+            raise RuntimeError("boom")
+
+        @app.callback(
+            Output("out", "lang"),
+            Input("in", "title"),
+            background=True,
+            cancel=Input("stop", "title"),
+        )
+        async def endless(value):
+            self.running.set()
+            try:
+                await asyncio.Event().wait() if value == 1 else None
+            finally:
+                self.ended.append(value)
+            return value
+
+        @app.server.after_request
+        async def look(response):
+            if b"progress" in await response.get_data(as_text=False):
+                self.told.set()
+            return response
+
+
+class TestBackground:
+    @pytest.fixture
+    def jobs(self):
+        return Jobs()
+
+    async def test_it_is_followed_to_its_end(self, jobs):
+        async with a_client(jobs.app) as client:
+            result = await client.call("out.children", {"in.title": 1})
+        assert result.value == "done 1"
+        assert result.progress[0] == {"bar.title": "1", "bar.lang": "2"}
+        assert result.side_updates["stop.title"] == "halfway"
+
+    async def test_its_error_raises(self, jobs):
+        async with a_client(jobs.app) as client:
+            with pytest.raises(CallbackFailed, match="500"):
+                await client.call("out.title", {"in.title": 1})
+
+    async def test_another_callback_cancels_it(self, jobs):
+        async with a_client(jobs.app) as client:
+            call = asyncio.create_task(client.call("out.lang", {"in.title": 1}))
+            await jobs.running.wait()
+            await client.call("stop.id", {"stop.title": 1})
+            assert (await call).prevented
+        assert jobs.ended == [1]
+
+    async def test_a_newer_call_of_it_takes_its_place(self, jobs):
+        async with a_client(jobs.app) as client:
+            old = asyncio.create_task(client.call("out.lang", {"in.title": 1}))
+            await jobs.running.wait()
+            assert (await client.call("out.lang", {"in.title": 2})).value == 2
+            assert (await old).prevented
+        assert sorted(jobs.ended) == [1, 2]
+
+
+class TestWire:
+    """What only some versions or settings of Dash ask of a page, shown on a server that asks it."""
+
+    @pytest.fixture
+    def requests(self):
+        return []
+
+    @pytest.fixture
+    def server(self, requests):
+        server = Quart(__name__)
+        config = {"end_id": "signed", "csrf_token_name": "token", "csrf_header_name": "X-Token"}
+        dependency = {
+            "output": "out.children",
+            "inputs": [{"id": "in", "property": "value"}],
+            "state": [],
+            "compress_payload": True,
+            "compress_threshold": 200,
+        }
+
+        @server.get("/")
+        async def index():
+            response = await server.make_response(
+                f'<script id="_dash-config" type="application/json">{json.dumps(config)}</script>'
+            )
+            response.set_cookie("token", "secret")
+            return response
+
+        @server.get("/_dash-dependencies")
+        async def dependencies():
+            return [dependency]
+
+        @server.post("/_dash-update-component")
+        async def update():
+            requests.append((dict(request.headers), dict(request.args), await request.get_data()))
+            frames = [
+                {"response": {"out": {"children": 1}}},
+                {"response": {"out": {"children": 2}}, "sideUpdate": {"note": {"title": "t"}}},
+                {"done": True, **({"error": {"message": "late"}} if len(requests) > 1 else {})},
+            ]
+            lines = "".join(f"{json.dumps(frame)}\n" for frame in frames)
+            return lines, {"Content-Type": "application/x-ndjson"}
+
+        return server
+
+    async def test_a_streaming_callback_gives_each_of_its_frames(self, server):
+        async with a_client(server) as client:
+            result = await client.call("out.children", {"in.value": 1})
+            assert result.value == 2
+            assert result.frames == ({"out.children": 1}, {"out.children": 2})
+            assert result.side_updates == {"note.title": "t"}
+            with pytest.raises(CallbackFailed, match="late"):
+                await client.call("out.children", {"in.value": 1})
+
+    async def test_a_call_carries_the_page_s_tokens(self, server, requests):
+        async with a_client(server) as client:
+            await client.call("out.children", {"in.value": 1})
+        headers, arguments, body = requests[0]
+        assert headers["X-Token"] == "secret"
+        assert arguments == {"endId": "signed"}
+        assert json.loads(body)["inputs"][0]["value"] == 1
+
+    async def test_a_large_body_is_compressed_where_the_app_asks_for_it(self, server, requests):
+        async with a_client(server) as client:
+            await client.call("out.children", {"in.value": "x" * 500})
+        headers, _, body = requests[0]
+        assert headers["Content-Encoding"] == "gzip"
+        assert json.loads(gzip.decompress(body))["inputs"][0]["value"] == "x" * 500

@@ -16,10 +16,12 @@ from flash.testing.errors import ServerStuck as ServerStuck
 from flash.testing.errors import StartupFailed as StartupFailed
 from flash.testing.errors import UnexpectedConsoleErrors as UnexpectedConsoleErrors
 from flash.testing.errors import WaitTimeout as WaitTimeout
+from flash.testing.http import AppClient as AppClient
 from flash.testing.layout import Node as Node
 from flash.testing.process import AppProcess as AppProcess
 
 __all__ = [
+    "AppClient",
     "AppProcess",
     "BrowserMissing",
     "CallbackFailed",

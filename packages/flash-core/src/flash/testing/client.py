@@ -6,16 +6,12 @@ import asyncio
 import gzip
 import json
 import re
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, cast
-from urllib.parse import urlencode, urljoin, urlsplit
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urljoin, urlsplit
 
 from dash import Dash
-from plotly.utils import PlotlyJSONEncoder
 
-from flash.target import check_application
-from flash.testing.asgi import Exchange, Lifespan, Response, http_scope
 from flash.testing.calls import (
     Callback,
     CallbackResult,
@@ -28,16 +24,17 @@ from flash.testing.calls import (
     request_body,
     without_values,
 )
-from flash.testing.cookies import Cookies
 from flash.testing.errors import CallbackFailed, CallbackNotFound, PageFailed
+from flash.testing.http import AppClient
 from flash.testing.layout import Node
+from flash.testing.wire import dump
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from flash.testing.asgi import Response
 
 _CONFIG = re.compile(r'<script id="_dash-config"[^>]*>(.*?)</script>', re.DOTALL)
-_MAX_REDIRECTS = 20
 # A background callback is looked at this often even where its page would look less often.
 _MAX_INTERVAL = 0.05
 # The ids that `dash.page_container` is made of.
@@ -62,13 +59,11 @@ class _Job:
     cancel: tuple[Prop, ...]
 
 
-class FlashClient:
+class FlashClient(AppClient):
     """Speaks to a Flash app, or to any Dash app on an ASGI server object, as a browser would.
 
-    ``async with`` runs the app's start and stop. The path of ``base_url`` is where the app's pages
-    live; without one it is the app's own prefix. Cookies persist from request to request.
-    ``headers`` go with every request. An app that does not return ``grace`` seconds after its
-    answer was taken or abandoned is cancelled.
+    The path of ``base_url`` is where the app's pages live; without one it is the app's own prefix.
+    Requests, cookies and the app's start and stop are those of `AppClient`.
     """
 
     def __init__(
@@ -80,119 +75,21 @@ class FlashClient:
         headers: Mapping[str, str] | None = None,
         grace: float = 5.0,
     ) -> None:
-        self._app = check_application(app, type(app).__name__)
         prefix = urlsplit(base_url).path
         if not prefix and isinstance(app, Dash):
             prefix = cast("str", app.config["routes_pathname_prefix"])
-        self._base_url = urljoin(base_url, f"{prefix.rstrip('/')}/")
-        # What the client's browser would remember.
-        self.cookies = Cookies(self._base_url, cookies)
-        # What goes with every request.
-        self.headers = dict(headers or {})
-        self._grace = grace
-        self._lifespan = Lifespan(self._app)
-        self._page: _Page | None = None
-        self._jobs: dict[str, _Job] = {}
-
-    async def __aenter__(self) -> Self:
-        await self._lifespan.startup()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._lifespan.shutdown()
-
-    # Requests
-
-    @asynccontextmanager
-    async def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any] | Sequence[tuple[str, Any]] | None = None,
-        headers: Mapping[str, str] | None = None,
-        json: Any = None,
-        form: Mapping[str, Any] | None = None,
-        body: bytes = b"",
-    ) -> AsyncGenerator[Exchange]:
-        """Send a request and hand out the answer while it arrives; leaving disconnects.
-
-        ``path`` is absolute on the server, the app's prefix included, or a URL. Of ``json``,
-        ``form`` and ``body`` one is sent. Redirects are not followed.
-        """
-        url = urljoin(self._base_url, path)
-        if params:
-            url = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(params, doseq=True)}"
-        sent = {"host": urlsplit(url).netloc, "accept": "*/*"}
-        if json is not None:
-            body = _dump(json)
-            sent["content-type"] = "application/json"
-        elif form is not None:
-            body = urlencode(form, doseq=True).encode()
-            sent["content-type"] = "application/x-www-form-urlencoded"
-        if cookie := self.cookies.header(url):
-            sent["cookie"] = cookie
-        for extra in (self.headers, headers or {}):
-            sent.update((name.lower(), value) for name, value in extra.items())
-        if body:
-            sent["content-length"] = str(len(body))
-        exchange = Exchange(
-            self._app,
-            http_scope(method, url, sent.items(), self._lifespan.state),
-            body,
-            url,
+        super().__init__(
+            app,
+            base_url=urljoin(base_url, f"{prefix.rstrip('/')}/"),
+            cookies=cookies,
+            headers=headers,
+            grace=grace,
         )
-        try:
-            await exchange.start(self._lifespan.context.copy())
-            self.cookies.store(url, exchange.headers.get_all("set-cookie"))
-            yield exchange
-        finally:
-            await exchange.close(self._grace)
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any] | Sequence[tuple[str, Any]] | None = None,
-        headers: Mapping[str, str] | None = None,
-        json: Any = None,
-        form: Mapping[str, Any] | None = None,
-        body: bytes = b"",
-        follow_redirects: bool = False,
-    ) -> Response:
-        """Send a request and return the whole answer; see `stream` for the arguments.
-
-        Cancelling the call disconnects, as a browser does that leaves the page.
-        """
-        redirects = 0
-        while True:
-            async with self.stream(
-                method, path, params=params, headers=headers, json=json, form=form, body=body
-            ) as exchange:
-                response = await exchange.read()
-            target = response.headers.get("location")
-            if not follow_redirects or target is None or response.status not in range(300, 400):
-                return response
-            redirects += 1
-            if redirects > _MAX_REDIRECTS:
-                raise PageFailed(response.url, response.status, "it redirects without end")
-            path, params = urljoin(response.url, target), None
-            if response.status not in (307, 308) and method.upper() != "HEAD":
-                method, json, form, body = "GET", None, None, b""
-
-    async def get(self, path: str, **request: Any) -> Response:
-        """Send a GET; the keywords are those of `request`."""
-        return await self.request("GET", path, **request)
-
-    async def post(self, path: str, **request: Any) -> Response:
-        """Send a POST; the keywords are those of `request`."""
-        return await self.request("POST", path, **request)
+        self._page: _Page | None = None
+        # The background callbacks that are being followed, by the names the server gave them.
+        self._jobs: dict[str, _Job] = {}
+        # Held while a job has no name yet, so that a later call can cancel or overtake it.
+        self._jobs_named = asyncio.Lock()
 
     # Pages
 
@@ -203,9 +100,9 @@ class FlashClient:
         pages the page's own content stands in its place. What follows on this client, callbacks
         included, comes from the page loaded last.
         """
-        page = await self._open(path or self._base_url)
+        page = await self._open(path or self.base_url)
         answer = await self.get(
-            urljoin(self._base_url, "_dash-layout"), headers={"referer": page.url}
+            urljoin(self.base_url, "_dash-layout"), headers={"referer": page.url}
         )
         if answer.status != 200:
             raise PageFailed(answer.url, answer.status, answer.text)
@@ -235,7 +132,7 @@ class FlashClient:
         A background callback is followed to its end. Raises `CallbackNotFound` where the app has
         no such callback, `CallbackFailed` where the server answers with an error.
         """
-        page = self._page or await self._open(self._base_url)
+        page = self._page or await self._open(self.base_url)
         wanted = read_outputs(output)
         given = {Prop.of(key): value for key, value in {**(values or {}), **(state or {})}.items()}
         changed = None if triggered is None else [Prop.of(key) for key in triggered]
@@ -256,7 +153,7 @@ class FlashClient:
         if answer.status != 200 or config is None:
             raise PageFailed(answer.url, answer.status, answer.text)
         dependencies = await self.get(
-            urljoin(self._base_url, "_dash-dependencies"), headers={"referer": answer.url}
+            urljoin(self.base_url, "_dash-dependencies"), headers={"referer": answer.url}
         )
         if dependencies.status != 200:
             raise PageFailed(dependencies.url, dependencies.status, dependencies.text)
@@ -286,52 +183,78 @@ class FlashClient:
     async def _execute(
         self, page: _Page, callback: Callback, body: Mapping[str, Any], wanted: Sequence[Prop]
     ) -> CallbackResult:
-        """Post a callback and follow it to its end, as the renderer's `handleServerside` does."""
-        query = [*self._job_arguments(callback, body)]
-        handles: dict[str, str] = {}
-        progress: list[Mapping[str, Any]] = []
+        if callback.interval is not None:
+            return await self._follow(page, callback, body, wanted)
+        async with self._jobs_named:
+            query = self._job_arguments(callback, body)
+        answer = await self._post(page, callback, body, query)
+        if answer.status == 204:
+            return CallbackResult(answer, tuple(wanted), {}, {})
+        if "application/x-ndjson" in answer.headers.get("content-type", ""):
+            return _streamed(callback, answer, wanted)
+        reply = _reply(callback, answer)
+        return CallbackResult(
+            answer,
+            tuple(wanted),
+            read_updates(reply.get("response", {})),
+            read_side_updates(reply.get("sideUpdate", {})),
+        )
+
+    async def _follow(
+        self, page: _Page, callback: Callback, body: Mapping[str, Any], wanted: Sequence[Prop]
+    ) -> CallbackResult:
+        """Start a background callback and look at it until it ends, is cancelled or overtaken."""
+        async with self._jobs_named:
+            query = self._job_arguments(callback, body)
+            answer = await self._post(page, callback, body, query)
+            job_id, handles = self._note_job(callback, body, answer)
+        updates: dict[str, Any] = {}
         side_updates: dict[str, Any] = {}
+        progress: list[Mapping[str, Any]] = []
         try:
-            while True:
-                answer = await self._post(page, callback, body, query)
-                overtaken = bool(handles) and handles["job"] not in self._jobs
-                if answer.status == 204 or overtaken:
-                    # Prevented, cancelled, or overtaken by a later call of the same callback.
-                    return CallbackResult(answer, tuple(wanted), {}, side_updates, tuple(progress))
-                if answer.status != 200:
-                    raise CallbackFailed(callback.output, answer.status, answer.text)
-                if "application/x-ndjson" in answer.headers.get("content-type", ""):
-                    return _streamed(callback, answer, tuple(wanted))
-                reply: dict[str, Any] = answer.json()
+            while answer.status != 204 and (job_id is None or job_id in self._jobs):
+                reply = _reply(callback, answer)
                 side_updates.update(read_side_updates(reply.get("sideUpdate", {})))
                 if reply.get("progress"):
                     progress.append(read_side_updates(reply["progress"]))
-                if "response" in reply or callback.interval is None:
-                    updates = read_updates(reply.get("response", {}))
-                    return CallbackResult(
-                        answer, tuple(wanted), updates, side_updates, tuple(progress)
-                    )
-                if "job" in reply and not handles:
-                    handles = {"cacheKey": reply["cacheKey"], "job": reply["job"]}
-                    cancel = tuple(map(_dependency, reply.get("cancel", [])))
-                    self._jobs[reply["job"]] = _Job(json.dumps(body.get("outputs")), cancel)
-                    body = without_values(body)
-                query = list(handles.items())
-                await asyncio.sleep(min(callback.interval, _MAX_INTERVAL))
+                if "response" in reply:
+                    updates = read_updates(reply["response"])
+                    break
+                await asyncio.sleep(min(callback.interval or 0, _MAX_INTERVAL))
+                answer = await self._post(page, callback, without_values(body), handles)
         finally:
-            self._jobs.pop(handles.get("job", ""), None)
+            if job_id is not None:
+                self._jobs.pop(job_id, None)
+        return CallbackResult(answer, tuple(wanted), updates, side_updates, tuple(progress))
 
-    def _job_arguments(
-        self, callback: Callback, body: Mapping[str, Any]
-    ) -> Iterable[tuple[str, str]]:
-        """Name the running jobs that this call overtakes or cancels."""
+    def _note_job(
+        self, callback: Callback, body: Mapping[str, Any], answer: Response
+    ) -> tuple[str | None, list[tuple[str, str]]]:
+        """Remember a job just started; return its name and what to ask about it with."""
+        reply = _reply(callback, answer) if answer.status != 204 else {}
+        if "job" not in reply:
+            return None, []
+        cancel = tuple(
+            Prop.of(f"{item['id']}.{item['property']}") for item in reply.get("cancel", [])
+        )
+        self._jobs[reply["job"]] = _Job(json.dumps(body.get("outputs")), cancel)
+        return reply["job"], [("cacheKey", reply["cacheKey"]), ("job", reply["job"])]
+
+    def _job_arguments(self, callback: Callback, body: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Name the running jobs that this call overtakes, which end unseen, or cancels."""
         outputs = json.dumps(body.get("outputs"))
-        for job_id, job in list(self._jobs.items()):
-            if job.outputs == outputs:
-                del self._jobs[job_id]
-                yield "oldJob", job_id
-            if set(job.cancel) & set(callback.inputs):
-                yield "cancelJob", job_id
+        overtaken = [job_id for job_id, job in self._jobs.items() if job.outputs == outputs]
+        for job_id in overtaken:
+            del self._jobs[job_id]
+        cancelled = [
+            job_id
+            for job_id, job in self._jobs.items()
+            if not set(job.cancel).isdisjoint(callback.inputs)
+        ]
+        return [
+            *(("oldJob", job_id) for job_id in overtaken),
+            *(("cancelJob", job_id) for job_id in cancelled),
+        ]
 
     async def _post(
         self,
@@ -349,13 +272,13 @@ class FlashClient:
         token = self.cookies.get(config.get("csrf_token_name", "_csrf_token"))
         if token:
             headers[config.get("csrf_header_name", "X-CSRFToken")] = token
-        sent = _dump(body)
+        sent = dump(body)
         if callback.compress_from is not None and len(sent) > callback.compress_from:
             sent = gzip.compress(sent)
             headers["content-encoding"] = "gzip"
         identity = [("endId", config["end_id"])] if config.get("end_id") else []
         return await self.post(
-            urljoin(self._base_url, "_dash-update-component"),
+            urljoin(self.base_url, "_dash-update-component"),
             params=[*identity, *query],
             headers=headers,
             body=sent,
@@ -382,7 +305,13 @@ def _placed(tree: Node, page: _Page) -> Node:
     )
 
 
-def _streamed(callback: Callback, answer: Response, wanted: tuple[Prop, ...]) -> CallbackResult:
+def _reply(callback: Callback, answer: Response) -> dict[str, Any]:
+    if answer.status != 200:
+        raise CallbackFailed(callback.output, answer.status, answer.text)
+    return answer.json()
+
+
+def _streamed(callback: Callback, answer: Response, wanted: Sequence[Prop]) -> CallbackResult:
     """Read what a streaming callback yielded; the last value of each output is its result."""
     frames: list[Mapping[str, Any]] = []
     updates: dict[str, Any] = {}
@@ -397,12 +326,4 @@ def _streamed(callback: Callback, answer: Response, wanted: tuple[Prop, ...]) ->
         if "response" in frame:
             frames.append(read_updates(frame["response"]))
             updates.update(frames[-1])
-    return CallbackResult(answer, wanted, updates, side_updates, frames=tuple(frames))
-
-
-def _dependency(item: Mapping[str, Any]) -> Prop:
-    return Prop.of(f"{item['id']}.{item['property']}")
-
-
-def _dump(value: Any) -> bytes:
-    return json.dumps(value, cls=PlotlyJSONEncoder, separators=(",", ":")).encode()
+    return CallbackResult(answer, tuple(wanted), updates, side_updates, frames=tuple(frames))
