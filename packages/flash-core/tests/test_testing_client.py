@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import json
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 
 import dash
@@ -740,3 +742,17 @@ class TestWire:
         headers, _, body = requests[0]
         assert headers["Content-Encoding"] == "gzip"
         assert json.loads(gzip.decompress(body))["inputs"][0]["value"] == "x" * 500
+
+
+def test_only_the_browser_needs_the_extra_packages():
+    source = """
+import sys
+sys.modules.update(dict.fromkeys(["selenium", "pytest", "psutil"]))
+import flash.testing
+try:
+    import flash.testing.browser
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    assert "pip install 'flash-core[testing]'" in done.stdout, done.stderr
