@@ -353,6 +353,12 @@ CASES = {
     "its own on_error returns nothing": Case(
         (OUT, IN), raises(KeyError("x")), "out.children", {}, {"on_error": lambda e: None}
     ),
+    "its own on_error returns something false": Case(
+        (OUT, IN), raises(KeyError("x")), "out.children", {}, {"on_error": lambda e: 0}
+    ),
+    "the app's on_error returns something false": Case(
+        (OUT, IN), raises(KeyError("x")), "out.children", {}, {}, {"on_error": lambda e: ""}
+    ),
     "its own on_error for two": Case(
         (TWO, IN), raises(KeyError("x")), ["a.x", "b.y"], {}, {"on_error": lambda e: [1, 2]}
     ),
