@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dash
 import quart
 
 from flash import _dash, _quart, registration
-from flash.answer import FOREIGN, to_response
+from flash.answer import FOREIGN, plain, to_response
 from flash.backend import QuartBackend
 from flash.dispatch import Dispatcher
 from flash.document import Document
@@ -201,7 +202,7 @@ class Flash(_dash.DashApp):
         try:
             value = parse_json(request.headers.get("Content-Type", "").encode("latin-1"), body)
         except BadRequest as error:
-            return quart.Response(str(error), status=error.status, content_type="text/plain")
+            return to_response(plain(error.status, str(error)))
         answer = await self.dispatcher.answer(value)
         if answer is FOREIGN:
             return await self._leave_to_dash(dashs_view)
@@ -220,11 +221,8 @@ class Flash(_dash.DashApp):
                 # A callback's own exception.
                 raise
             self.logger.debug("a request that Dash does not understand either", exc_info=error)
-            return quart.Response(
-                "the body is no callback request: it names no 'output'",
-                status=400,
-                content_type="text/plain",
-            )
+            reason = "the body is no callback request: it names no 'output'"
+            return to_response(plain(HTTPStatus.BAD_REQUEST, reason))
 
     async def serve_index(self, *_args: Any, **_kwargs: Any) -> quart.Response:
         """Answer with the page."""
