@@ -645,7 +645,7 @@ async def test_a_cancelled_plain_job_is_told_when_it_next_speaks(
     await page.run("out.children", 2)
     await page.start("out.children", 2, oldJob=started["job"])
     assert (await page.poll("out.children", started)).status == 204
-    await become(lambda: len(app.background_manager._tasks) == 0)
+    await become(lambda: not app.background_manager.running)
     gate.set()
     await become(told.is_set)
 

@@ -122,6 +122,11 @@ class AsyncManager(DashFacade):
         self._dropped = 0
         self._abandoned = 0
 
+    @property
+    def running(self) -> list[str]:
+        """The jobs that run or wait."""
+        return self._tasks.names()
+
     # -- JobManager --------------------------------------------------------------------------------
 
     async def start(self, work: Work, pool: WorkerPool) -> Handles:

@@ -197,6 +197,11 @@ class RedisManager(DashFacade):
         # Beats while this worker has jobs.
         self._heart: asyncio.Task[None] | None = None
 
+    @property
+    def running(self) -> list[str]:
+        """The jobs that run or wait in this worker."""
+        return self._tasks.names()
+
     # -- JobManager --------------------------------------------------------------------------------
 
     async def start(self, work: Work, pool: WorkerPool) -> Handles:
