@@ -8,10 +8,12 @@ app. All names exist in Dash 4.4.0 to 4.5.0rc2 unless a line says otherwise.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import secrets
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +74,8 @@ from dash.development.base_component import ComponentRegistry
 from dash.fingerprint import check_fingerprint as check_fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    import logging
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 
     from flash.document import Document
     from flash.hook_registry import Hooks
@@ -132,6 +135,7 @@ __all__ = [
     "unsign",
     "update_args_group",
     "validate",
+    "without_banner",
 ]
 
 # What must be in a page's HTML: patterns, with how an error names them.
@@ -229,6 +233,15 @@ class DashApp(dash.Dash):
         # Dash hands over its bound methods here; a subclass answers some of them itself.
         super()._add_url(name, self.view_for(name, view_func), methods)
 
+    def _execute_callback(self, func: Any, args: Any, outputs_list: Any, g: Any) -> Any:
+        call = super()._execute_callback(func, args, outputs_list, g)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            # Dash's MCP, in a thread, expects the result; callbacks here are async.
+            return lambda: self.wait_for(call())
+        return call
+
     def _config(self) -> dict[str, Any]:
         config = super()._config()
         if not self.uses_websocket_callbacks:
@@ -260,6 +273,10 @@ class DashApp(dash.Dash):
         """Return the view to register for Dash's route ``name``."""
         del name
         return view
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run ``coroutine`` on the app's loop and wait for it, from a thread."""
+        raise NotImplementedError
 
     # -- what a subclass uses --------------------------------------------------------------------
 
@@ -313,6 +330,11 @@ class DashApp(dash.Dash):
     def dev_tools(self) -> AttributeDict:
         """Which developer tools are on."""
         return self._dev_tools
+
+    @property
+    def mcp_path(self) -> str:
+        """The URL path of Dash's MCP server, served or not."""
+        return f"{self.config.routes_pathname_prefix}{self._mcp_path}"
 
     @property
     def reload_hash(self) -> str | None:
@@ -385,6 +407,20 @@ class DashApp(dash.Dash):
 def check_index(index: str) -> None:
     """Raise Dash's error if a page's HTML lacks what the renderer needs."""
     validate.validate_index("index", _INDEX_CHECKS, index)
+
+
+@contextmanager
+def without_banner(logger: logging.Logger) -> Generator[None]:
+    """Keep Dash's "Dash is running on" out of ``logger``."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return not record.msg.startswith("Dash is running on")
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 def is_first_request_setup(function: Callable[..., Any]) -> bool:

@@ -11,8 +11,9 @@ import dash
 import quart
 
 from flash import _dash, _quart, registration
-from flash.answer import FOREIGN, plain, to_response
+from flash.answer import FOREIGN, Answer, plain, to_response
 from flash.backend import QuartBackend
+from flash.compression import compress
 from flash.dispatch import Dispatcher
 from flash.document import Document
 from flash.errors import BadRequest, ConfigurationError
@@ -60,10 +61,13 @@ class Flash(_dash.DashApp):
         del use_async
         self.pool = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
         self.house = WorkerPool(max_threads=_HOUSE_THREADS)
+        # For Dash's own code that waits for callbacks: in their threads it could hold the last one.
+        self.foreign = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
         self.hooks = Hooks(self.pool)
         self.document = Document(self)
         self.dispatcher = Dispatcher(self, self.pool, self.hooks)
         self.views = Views(self)
+        # Whether what is made per request is compressed; files always are.
         self.compresses = False
         self._pages = Pages(self)
         self._starting = asyncio.Lock()
@@ -144,8 +148,7 @@ class Flash(_dash.DashApp):
                     await self._validate()
             finally:
                 self._validated_layout = None
-            # Libraries that Plotly would import within the first request, in one of many threads.
-            await self.house.run(_import_scientific)
+            await self.house.run(_import_numpy)
             self.dispatcher.compile()
             await self.house.run(self.document.scripts)
             await self.house.run(self.document.css)
@@ -177,6 +180,7 @@ class Flash(_dash.DashApp):
         """Let go of threads; running functions end by themselves. The app can be started again."""
         self.pool.close()
         self.house.close()
+        self.foreign.close()
         await self.views.files.close()
 
     # -- serving ---------------------------------------------------------------------------------
@@ -184,6 +188,12 @@ class Flash(_dash.DashApp):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI connection."""
         await self.server(scope, receive, send)
+
+    def run(self, *args: Any, **kwargs: Any) -> None:
+        """Serve the app for development; `dash.Dash.run`'s arguments, and those of `flash run`."""
+        # Dash says that it runs before anything listens; the server says so when it is true.
+        with _dash.without_banner(self.logger):
+            super().run(*args, **kwargs)
 
     def serve(self, host: str, port: int, *, debug: bool, **options: Any) -> None:
         """Serve until told to stop; ``options`` as of `flash.options.options_from_run`."""
@@ -206,7 +216,7 @@ class Flash(_dash.DashApp):
         answer = await self.dispatcher.answer(value)
         if answer is FOREIGN:
             return await self._leave_to_dash(dashs_view)
-        return to_response(answer)
+        return await self._respond(answer)
 
     async def _leave_to_dash(self, dashs_view: Callable[[], Any]) -> Any:
         """Let Dash answer a kind of request that Flash does not know.
@@ -224,15 +234,21 @@ class Flash(_dash.DashApp):
             reason = "the body is no callback request: it names no 'output'"
             return to_response(plain(HTTPStatus.BAD_REQUEST, reason))
 
+    async def _respond(self, answer: Answer) -> quart.Response:
+        if self.compresses:
+            accepted = quart.request.headers.get("Accept-Encoding")
+            answer = await compress(answer, accepted, self.house)
+        return to_response(answer)
+
     async def serve_index(self, *_args: Any, **_kwargs: Any) -> quart.Response:
         """Answer with the page."""
         _dash.app_context.set(self)
-        return to_response(await self.views.index())
+        return await self._respond(await self.views.index())
 
     async def serve_layout(self) -> quart.Response:
         """Answer with the layout, as `render_layout` makes it."""
         _dash.app_context.set(self)
-        return to_response(await self.views.layout())
+        return await self._respond(await self.views.layout())
 
     async def render_layout(self) -> Any:
         """Return the layout as the page gets it: called or awaited, extras added, hooks run."""
@@ -278,7 +294,7 @@ class Flash(_dash.DashApp):
 
     async def dependencies(self) -> quart.Response:  # type: ignore[override]
         """Answer with the callbacks' dependencies."""
-        return to_response(await self.views.dependencies())
+        return await self._respond(await self.views.dependencies())
 
     async def serve_component_suite(
         self, package_name: str, fingerprinted_path: str
@@ -343,10 +359,10 @@ def callback(
     return registration.checked(decorate, options)
 
 
-def _import_scientific() -> None:
-    for name in ("numpy", "pandas"):
-        if importlib.util.find_spec(name) is not None:
-            importlib.import_module(name)
+def _import_numpy() -> None:
+    """Import numpy if it is there: Plotly would within a request, in one of many threads."""
+    if importlib.util.find_spec("numpy") is not None:
+        importlib.import_module("numpy")
 
 
 def _name_of(name: str | None, server: object) -> str:
