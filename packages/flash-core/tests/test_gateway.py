@@ -116,26 +116,27 @@ async def posted(app, body, **request):
     return await wire.answer()
 
 
+REQUESTS = {
+    "a call": a_body("é"),
+    "a call that finds no callback": {**a_body(), "output": "nothing.x"},
+    "a call whose output is another's": {**a_body(), "outputs": {"id": "x", "property": "y"}},
+    "no object": [1],
+    "no JSON": b"{",
+    "nothing": b"",
+    "half a surrogate pair": b'{"output":"out.children","outputs":{"id":"out","property":'
+    b'"children"},"inputs":[{"id":"in","property":"value","value":"\\ud800"}]}',
+}
+
+
 class TestBothWays:
     """What goes past Quart and what goes through it cannot be told apart."""
-
-    REQUESTS = {
-        "a call": a_body("é"),
-        "a call that finds no callback": {**a_body(), "output": "nothing.x"},
-        "a call whose output is another's": {**a_body(), "outputs": {"id": "x", "property": "y"}},
-        "no object": [1],
-        "no JSON": b"{",
-        "nothing": b"",
-        "half a surrogate pair": b'{"output":"out.children","outputs":{"id":"out","property":'
-        b'"children"},"inputs":[{"id":"in","property":"value","value":"\\ud800"}]}',
-    }
 
     @pytest.mark.parametrize("name", REQUESTS)
     async def test_a_post_is_answered_alike(self, app, name):
         async with served(app):
-            direct = await posted(app, self.REQUESTS[name])
+            direct = await posted(app, REQUESTS[name])
             watch(app)
-            through = await posted(app, self.REQUESTS[name])
+            through = await posted(app, REQUESTS[name])
         assert direct == through
 
     async def test_another_content_type_is_answered_alike(self, app):
@@ -480,16 +481,16 @@ class TestQuart:
         class Session(dict, quart.sessions.SessionMixin):
             pass
 
-        class Sessions(quart.sessions.SessionInterface):
-            store = {}
+        store = {}
 
+        class Sessions(quart.sessions.SessionInterface):
             async def open_session(self, app, request):
                 await asyncio.sleep(0)
-                return Session(self.store)
+                return Session(store)
 
             async def save_session(self, app, session, response):
                 await asyncio.sleep(0)
-                self.store.update(session)
+                store.update(session)
 
         app = mounted()
         app.server.session_interface = Sessions()

@@ -118,9 +118,9 @@ class DeferredRequestContext(RequestContext):
     def session(self) -> Any:  # type: ignore[override]
         """The session, from its cookie."""
         interface = self.app.session_interface
-        session = _drive(interface.open_session(self.app, self.request_websocket))
+        session = drive(interface.open_session(self.app, self.request_websocket))
         if session is None:
-            session = _drive(interface.make_null_session(self.app))
+            session = drive(interface.make_null_session(self.app))
         return session
 
     def copy(self) -> RequestContext:
@@ -162,7 +162,7 @@ class DeferredRequestContext(RequestContext):
                 if not (self.app.debug or self.app.testing):
                     raise
                 # It reads the source files, and waits for nothing.
-                return await asyncio.to_thread(_drive, traceback_response(propagated))
+                return await asyncio.to_thread(drive, traceback_response(propagated))
         finally:
             await self._close()
 
@@ -214,7 +214,7 @@ def _has_cookie_session(app: quart.Quart) -> bool:
     return type(app.session_interface) is SecureCookieSessionInterface
 
 
-def _drive(coroutine: Coroutine[Any, Any, T]) -> T:
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never waits: some of Quart's are `async` in name only."""
     try:
         coroutine.send(None)

@@ -27,6 +27,24 @@ class Answer:
     retry_after: int | None = None
     # Headers and cookies that a callback added.
     additions: CallbackResponse | None = None
+    # How the body is compressed, in HTTP's word for it.
+    coding: str | None = None
+    # Whether another reader may get the body in another form.
+    varies: bool = False
+
+    @property
+    def extra_headers(self) -> list[tuple[str, str]]:
+        """The headers besides the body's type and length."""
+        headers: list[tuple[str, str]] = []
+        if self.coding is not None:
+            headers.append(("content-encoding", self.coding))
+        if self.varies:
+            headers.append(("vary", "accept-encoding"))
+        if self.retry_after is not None:
+            headers.append(("retry-after", str(self.retry_after)))
+        if self.additions is not None:
+            headers.extend(self.additions.headers)
+        return headers
 
 
 # The request is of a kind that Flash does not compile: Dash's own handler answers it.
@@ -43,8 +61,5 @@ def plain(status: int, text: str, *, retry_after: int | None = None) -> Answer:
 def to_response(answer: Answer) -> quart.Response:
     """Return an answer as the response of a Quart view."""
     response = quart.Response(answer.body, status=answer.status, content_type=answer.content_type)
-    if answer.retry_after is not None:
-        response.headers["Retry-After"] = str(answer.retry_after)
-    if answer.additions is not None:
-        response.headers.extend(answer.additions.headers)
+    response.headers.extend(answer.extra_headers)
     return response

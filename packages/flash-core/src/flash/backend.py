@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import inspect
 from functools import wraps
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import quart
 from dash.backends import get_backend
 from werkzeug.exceptions import HTTPException
 
-from flash import _dash
+from flash import _dash, _quart
+from flash.answer import plain, to_response
 from flash.context import CallbackResponse
 from flash.errorpage import render_error
+from flash.errors import Overloaded
 from flash.execution import is_async
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from flash.app import Flash
 
@@ -100,6 +103,8 @@ class QuartBackend(_DashQuart):
         methods: list[str] | None = None,
     ) -> None:
         """Add a route; a view that Dash wrapped in a plain function may be async within."""
+        if rule == self.app.mcp_path and methods == ["POST"]:
+            view_func = self._mcp_view(view_func)
         inner = inspect.unwrap(view_func)
         if inner is not view_func and is_async(inner) and not is_async(view_func):
             view_func = self._awaiting(inner)
@@ -114,6 +119,28 @@ class QuartBackend(_DashQuart):
             return await view(*args, **kwargs)
 
         return awaited
+
+    def _mcp_view(self, view: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+        app = self.app
+
+        async def handle() -> Any:
+            _dash.app_context.set(app)
+            # Read here, it is at hand when Dash's view asks for it; what remains is plain code that
+            # renders the layout and calls callbacks one by one.
+            await quart.request.get_json()
+            return await app.foreign.run(lambda: _quart.drive(view()))
+
+        return handle
+
+    def register_error_handlers(self) -> None:
+        """Answer what Dash's code and layouts may raise, besides callbacks."""
+        super().register_error_handlers()
+
+        @self.server.errorhandler(Overloaded)
+        async def overloaded(error: Overloaded) -> quart.Response:
+            return to_response(
+                plain(HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after=error.retry_after)
+            )
 
     def register_callback_api_routes(
         self, callback_api_paths: dict[str, Callable[..., Any]]

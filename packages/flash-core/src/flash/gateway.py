@@ -20,6 +20,7 @@ import orjson
 
 from flash import _dash, _quart
 from flash.answer import FOREIGN, Answer, plain, to_response
+from flash.compression import compress
 from flash.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ class Gateway:
             try:
                 async with departure:
                     answer = await work()
+                    if app.compresses:
+                        answer = await compress(answer, _accepted(exchange.scope), app.house)
                 if departure.happened:
                     return
                 if answer is not FOREIGN and context.must_be_finished:
@@ -283,6 +286,11 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _accepted(scope: Scope) -> str:
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    return headers.get(b"accept-encoding", b"").decode("latin-1")
+
+
 def _path_of(scope: Scope) -> str:
     """Return the path below the server's root path, as Quart's routing sees it."""
     path: str = scope["path"]
@@ -297,10 +305,7 @@ async def _send_answer(send: Send, answer: Answer) -> None:
         (b"content-type", answer.content_type.encode("latin-1")),
         (b"content-length", str(len(answer.body)).encode()),
     ]
-    if answer.retry_after is not None:
-        headers.append((b"retry-after", str(answer.retry_after).encode()))
-    if answer.additions is not None:
-        headers.extend(_quart.encode_headers(answer.additions.headers))
+    headers.extend((name.lower().encode(), value.encode()) for name, value in answer.extra_headers)
     await _send_all(send, answer.status, headers, answer.body)
 
 
