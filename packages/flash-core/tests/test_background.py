@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-SECONDS = 20
+# Dash's own manager forks the server, as it does under any threaded server.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+SECONDS = 30
 
 
 class Signal:
@@ -263,7 +266,7 @@ async def test_a_plain_functions_result_comes_with_a_poll(app: App):
 
 async def test_an_async_functions_result_comes_with_a_poll(app: App, kind: str):
     if kind == "diskcache":
-        pytest.skip("the detector of blocking calls follows the fork into Dash's own process")
+        pytest.skip("tested below: the detector of blocking calls follows the fork into the job")
 
     @app.callback(Output("out", "children"), Input("go", "n_clicks"), background=True)
     async def double(n):
@@ -562,6 +565,23 @@ async def test_every_manager_can_be_awaited(app: App):
     assert isinstance(manager, JobManager)
     await manager.close()
     await manager.close()
+
+
+def test_dashs_diskcache_manager_runs_async_functions(tmp_path: Path):
+    diskcache = pytest.importorskip("diskcache")
+
+    async def run() -> Answer:
+        with diskcache.Cache(str(tmp_path)) as cache:
+            app = App(dash.DiskcacheManager(cache))
+
+            @app.callback(Output("out", "children"), Input("go", "n_clicks"), background=True)
+            async def double(n):
+                await asyncio.sleep(0)
+                return n * 2
+
+            return await Page(app).run("out.children", 21)
+
+    assert asyncio.run(run()).body["response"] == {"out": {"children": 42}}
 
 
 # -- AsyncManager and RedisManager -----------------------------------------------------------------

@@ -94,6 +94,8 @@ class JobTasks:
             if deaf:
                 logger.warning("%d background jobs ignore their cancellation", len(deaf))
         self._threads.close()
+        # The next jobs may run on another loop, as they do in tests.
+        self._places = asyncio.Semaphore(self.max_jobs)
 
     def _forget(self, job: str) -> None:
         self._tasks.pop(job, None)
