@@ -123,6 +123,13 @@ class DeferredRequestContext(RequestContext):
             session = drive(interface.make_null_session(self.app))
         return session
 
+    async def open_foreign_session(self) -> None:
+        """Load the session now if it is kept anywhere but in its cookie, which must be awaited."""
+        interface: Any = self.app.session_interface
+        if type(interface) is not SecureCookieSessionInterface:
+            session = await interface.open_session(self.app, self.request_websocket)
+            self.__dict__["session"] = session or await interface.make_null_session(self.app)
+
     def copy(self) -> RequestContext:
         """Return an ordinary context of the same request and session."""
         return RequestContext(self.app, self.request_websocket, self.session)

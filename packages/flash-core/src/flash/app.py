@@ -26,6 +26,7 @@ from flash.views import Views
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from flash.gateway import ASGIApp
     from flash.plan import RunIn
     from flash.static import StaticResponse
 
@@ -100,6 +101,16 @@ class Flash(_dash.DashApp):
         Gateway.of(server).mount(self)
         server.before_serving(self.start)
         server.after_serving(self.stop)
+
+    def add_asgi_route(self, rule: str, application: ASGIApp) -> None:
+        """Serve an ASGI application at ``rule`` below the app's prefix, HTTP and WebSocket alike.
+
+        ``rule`` may have variables (``"room/<name>"``), found in ``scope["path_params"]``. The
+        application is called before Quart: guards do not run by themselves, see
+        `flash.handshake.Handshake`.
+        """
+        prefix: str = self.config.routes_pathname_prefix
+        Gateway.of(self.server).add_application(prefix + rule.lstrip("/"), application)
 
     def callback(self, *_args: Any, **_kwargs: Any) -> Callable[..., Any]:
         """Register a callback; `dash.Dash.callback`'s arguments and those of `flash.callback`."""

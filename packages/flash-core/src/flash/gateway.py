@@ -17,11 +17,13 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
 
 from flash import _dash, _quart
 from flash.answer import FOREIGN, Answer, plain, to_response
 from flash.compression import compress
-from flash.errors import BadRequest
+from flash.errors import BadRequest, ConfigurationError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,6 +37,7 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # Seconds a callback may run before its client is watched: most are done by then, and never pay.
 WATCH_AFTER = 0.05
@@ -55,6 +58,9 @@ class Gateway:
         # Middleware inside of the gateway would be passed by.
         self._may_answer = _quart.is_plain(server) and not _quart.has_middleware(server)
         self._apps: list[Flash] = []
+        # Applications that speak ASGI themselves, by path or, with variables, by rule.
+        self._applications: dict[str, ASGIApp] = {}
+        self._rules = Map(strict_slashes=False)
         # What is answered straight, by method and path; made when all apps have started.
         self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] | None = None
 
@@ -72,6 +78,33 @@ class Gateway:
         self._apps.append(app)
         self._routes = None
 
+    def add_application(self, rule: str, application: ASGIApp) -> None:
+        """Serve an ASGI application at ``rule``, a path or a rule with variables.
+
+        It gets HTTP requests and WebSockets before Quart does, variables in
+        ``scope["path_params"]``; guarding it is its own business (`Handshake.refusal`). Raises
+        `ConfigurationError` where an application already is.
+        """
+        if rule in self._applications:
+            raise ConfigurationError(f"{rule!r} is taken: an endpoint is already served there")
+        self._applications[rule] = application
+        if "<" in rule:
+            self._rules.add(Rule(rule, endpoint=rule))
+
+    def _application_at(self, path: str, scope: Scope) -> ASGIApp | None:
+        if not self._applications:
+            return None
+        application = self._applications.get(path)
+        if application is None:
+            adapter = self._rules.bind("")
+            try:
+                rule, variables = adapter.match(path)
+            except HTTPException:
+                return None
+            scope["path_params"] = variables
+            application = self._applications[rule]
+        return application
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         kind = scope["type"]
@@ -82,6 +115,10 @@ class Gateway:
             if not app.has_started:
                 # A server that speaks no lifespan; otherwise they have started by now.
                 await app.start()
+        application = self._application_at(_path_of(scope), scope)
+        if application is not None:
+            await application(scope, receive, send)
+            return
         if kind == "http" and self._may_answer and not _quart.is_watched(self._server):
             method, path = scope["method"], _path_of(scope)
             if self._routes is None:

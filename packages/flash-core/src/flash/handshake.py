@@ -1,0 +1,51 @@
+"""A connection's handshake as Quart would see it, for endpoints that speak ASGI themselves.
+
+A long-lived connection needs cookies, session and login when it opens, and a request context when a
+handler runs, but not Quart's machinery for every message. The add-on packages build on this.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from flash import _dash, _quart
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    import quart
+
+    from flash.app import Flash
+
+
+class Handshake:
+    """The HTTP request that opened one connection, WebSocket or other."""
+
+    def __init__(self, app: Flash, scope: dict[str, Any]) -> None:
+        self._app = app
+        # Quart makes requests of HTTP scopes only; a WebSocket's opens with a GET.
+        self._scope = {"http_version": "1.1", "method": "GET", **scope, "type": "http"}
+
+    @asynccontextmanager
+    async def active(self) -> AsyncGenerator[None]:
+        """Make this the request at hand: `quart.request`, `session`, `dash.ctx.cookies`.
+
+        Built when looked at. Changes to the session are not saved: there is no response to carry
+        the cookie.
+        """
+        context = _quart.DeferredRequestContext(self._app.server, self._scope, b"")
+        await context.open_foreign_session()
+        with context.active():
+            _dash.app_context.set(self._app)
+            yield
+
+    async def refusal(self) -> quart.Response | None:
+        """Run the app's ``before_request`` functions; return the response if one refuses.
+
+        So a login guard that covers every route covers the connection, too.
+        """
+        server: Any = self._app.server
+        async with self.active():
+            result = await server.preprocess_request()
+            return None if result is None else await server.make_response(result)
