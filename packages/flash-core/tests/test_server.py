@@ -76,7 +76,7 @@ import sys
 from web import app
 from flash.server import ServeOptions, serve
 
-serve(app, ServeOptions(bind="127.0.0.1:0", server=sys.argv[1], access_log=True))
+serve(app, ServeOptions(bind="localhost:0", server=sys.argv[1], access_log=True))
 print("after serve")
 """
 

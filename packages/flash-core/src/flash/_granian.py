@@ -45,7 +45,7 @@ def _settings(address: Address, options: ServeOptions) -> dict[str, Any]:
     where: dict[str, Any] = (
         {"uds": Path(address.host)}
         if address.kind == "unix"
-        else {"address": address.host, "port": address.port}
+        else {"address": address.ip(), "port": address.port}
     )
     tls: dict[str, Any] = {}
     if options.certfile and options.keyfile:

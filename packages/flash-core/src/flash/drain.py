@@ -122,13 +122,9 @@ class Drain:
             await _refuse(scope, send)
 
     def _until_cut(self, scope: Scope, receive: Receive) -> Receive:
-        gone: Message = {"type": f"{scope['type']}.disconnect"}
-        if scope["type"] == "websocket":
-            gone["code"] = 1012
-
         async def receive_until_cut() -> Message:
             if self._cut:
-                return gone
+                return _client_gone(scope)
             task = _current_task()
             self._receiving.add(task)
             try:
@@ -136,7 +132,7 @@ class Drain:
             except asyncio.CancelledError:
                 if task not in self._hung_up or task.uncancel():
                     raise
-                return gone
+                return _client_gone(scope)
             finally:
                 self._receiving.discard(task)
                 self._hung_up.discard(task)
@@ -243,6 +239,12 @@ def _current_task() -> asyncio.Task[object]:
     if task is None:
         raise RuntimeError("an ASGI application runs in an asyncio task")
     return task
+
+
+def _client_gone(scope: Scope) -> Message:
+    if scope["type"] == "websocket":
+        return {"type": "websocket.disconnect", "code": 1012}
+    return {"type": "http.disconnect"}
 
 
 def _last_response(scope: Scope, send: Send) -> Send:

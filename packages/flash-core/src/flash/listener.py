@@ -59,6 +59,11 @@ class Address:
             return f"{'https' if tls else 'http'}://{host}:{self.port}{path}"
         return str(self)
 
+    def ip(self) -> str:
+        """The IP address behind the host name of "tcp"; blocks while the name is looked up."""
+        found = socket.getaddrinfo(self.host, None, family=_family(self.host))
+        return str(found[0][4][0])
+
     def __str__(self) -> str:
         if self.kind == "unix":
             return f"unix:{self.host}"
