@@ -1,6 +1,7 @@
-"""The page that shows a developer what went wrong: the traceback, user code first.
+"""The page that shows a developer what went wrong: the user's own lines, then what they came from.
 
-Dash's renderer puts it into its error panel, so it is one self-contained document.
+Dash's renderer puts it into its error panel, in a frame that is as high as the page says when it is
+loaded, resized or clicked; so it is one self-contained document, and says so when it grows.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from typing import TYPE_CHECKING
 
 import dash
 import quart
+import werkzeug
 
 import flash
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 # Frames below these folders are not the user's; nor is the standard library's thread machinery.
-_FRAMEWORK = tuple(str(Path(module.__file__ or "").parent) for module in (dash, quart, flash))
+_FRAMEWORK = tuple(
+    str(Path(module.__file__ or "").parent) for module in (dash, quart, werkzeug, flash)
+)
 
 # Lines shown before and after the one that raised.
 _AROUND = 3
@@ -34,18 +39,21 @@ _PAGE = """<!doctype html>
 body {{ font: 14px/1.5 system-ui, sans-serif; margin: 0; padding: 20px; }}
 body {{ color: #1c2733; background: #fff; }}
 h1 {{ font-size: 18px; margin: 0 0 4px; color: #b3261e; }}
+h1 small {{ display: block; font-size: 13px; font-weight: 400; color: #5b6875; }}
+section + h1 {{ margin-top: 20px; }}
 p.message {{ margin: 0 0 16px; white-space: pre-wrap; overflow-wrap: anywhere; }}
 section {{ border: 1px solid #d5dbe1; border-radius: 6px; margin: 0 0 12px; }}
 section h2 {{ font-size: 13px; margin: 0; padding: 6px 10px; background: #f1f4f7; }}
 pre {{ font: 12px/1.5 ui-monospace, monospace; margin: 0; padding: 8px 10px; overflow-x: auto; }}
+pre code {{ font: inherit; display: block; width: max-content; min-width: 100%; }}
 pre b {{ display: block; background: #fdecea; }}
+summary {{ cursor: pointer; }}
 </style>
 </head>
 <body>
-<h1>{kind}</h1>
-<p class="message">{message}</p>
-{frames}
-<details><summary>Traceback as text</summary><pre>{text}</pre></details>
+{errors}
+<details ontoggle="window.dispatchEvent(new Event('resize'))"><summary>Traceback as text</summary>
+<pre>{text}</pre></details>
 </body>
 </html>
 """
@@ -56,20 +64,42 @@ def render_error(error: BaseException, *, pruned: bool) -> str:
 
     Reads source files. An error that has no frame of the user's is shown whole.
     """
+    return _PAGE.format(
+        title=html.escape(f"{type(error).__name__}: {error}"),
+        errors="".join(_shown(each, how, pruned=pruned) for each, how in _with_origins(error)),
+        text=html.escape(_as_text(error, pruned=pruned)),
+    )
+
+
+def _with_origins(
+    error: BaseException, how: str = "", seen: frozenset[int] = frozenset()
+) -> Iterator[tuple[BaseException, str]]:
+    """Yield ``error``, the members of a group, and what it came from, each with how that was."""
+    if id(error) in seen:
+        return
+    seen |= {id(error)}
+    yield error, how
+    if isinstance(error, BaseExceptionGroup):
+        group: BaseExceptionGroup[BaseException] = error
+        for number, member in enumerate(group.exceptions, start=1):
+            of = f"{number} of {len(group.exceptions)} in the group"
+            yield from _with_origins(member, of, seen)
+    if error.__cause__ is not None:
+        yield from _with_origins(error.__cause__, "caused by", seen)
+    elif error.__context__ is not None and not error.__suppress_context__:
+        yield from _with_origins(error.__context__, "raised while this was handled", seen)
+
+
+def _shown(error: BaseException, how: str, *, pruned: bool) -> str:
     frames = list(traceback.walk_tb(error.__traceback__))
     if pruned:
         frames = [each for each in frames if _is_users(each[0].f_code.co_filename)] or frames
-    shown = "".join(
+    sections = "".join(
         _section(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in frames
     )
-    kind = type(error).__name__
-    return _PAGE.format(
-        title=html.escape(f"{kind}: {error}"),
-        kind=html.escape(kind),
-        message=html.escape(str(error)),
-        frames=shown,
-        text=html.escape(_as_text(error, pruned=pruned)),
-    )
+    kind, message = html.escape(type(error).__name__), html.escape(str(error))
+    heading = f"<small>{html.escape(how)}</small>{kind}" if how else kind
+    return f'<h1>{heading}</h1>\n<p class="message">{message}</p>\n{sections}'
 
 
 def _is_users(filename: str) -> bool:
@@ -77,14 +107,16 @@ def _is_users(filename: str) -> bool:
 
 
 def _section(filename: str, line: int, function: str) -> str:
+    lines = linecache.getlines(filename)
+    # The line itself even where its file is not there, such as code typed into a shell.
+    last = max(line, min(line + _AROUND, len(lines)))
     rows: list[str] = []
-    for number in range(max(1, line - _AROUND), line + _AROUND + 1):
+    for number in range(max(1, line - _AROUND), last + 1):
         source = linecache.getline(filename, number).rstrip("\n")
-        if source or number == line:
-            row = html.escape(f"{number:5d}  {source}")
-            rows.append(f"<b>{row}</b>" if number == line else row + "\n")
+        row = html.escape(f"{number:5d}  {source}")
+        rows.append(f"<b>{row}</b>" if number == line else f"{row}\n")
     where = html.escape(f"{filename}, line {line}, in {function}")
-    return f"<section><h2>{where}</h2><pre>{''.join(rows)}</pre></section>\n"
+    return f"<section><h2>{where}</h2><pre><code>{''.join(rows)}</code></pre></section>\n"
 
 
 def _as_text(error: BaseException, *, pruned: bool) -> str:
