@@ -6,6 +6,7 @@ import asyncio
 import gc
 import inspect
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from dash.exceptions import (
 from flash import _dash
 from flash.background import AsyncManager, JobManager, RedisManager, adapt
 from flash.background.job import Journal, SetProgress
+from flash.background.tasks import JobTasks
 from flash.dispatch import Dispatcher
 from flash.errors import ConfigurationError
 from flash.execution import WorkerPool
@@ -1014,6 +1016,18 @@ async def test_a_background_callback_without_a_manager_says_which_there_are():
 def test_options_that_cannot_work_are_refused(options: dict[str, Any]):
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         AsyncManager(**options)
+
+
+def test_forked_workers_name_their_jobs_apart(tmp_path: Path):
+    tasks = JobTasks(max_jobs=1, max_waiting=1)
+    here = tasks.process
+    assert tasks.new_name() != tasks.new_name()
+    child = os.fork()
+    if child == 0:
+        (tmp_path / "child").write_text(tasks.process)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert tasks.process == here != (tmp_path / "child").read_text()
 
 
 # -- what a job says -------------------------------------------------------------------------------

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import itertools
 import logging
-import secrets
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -107,9 +105,6 @@ class AsyncManager(DashFacade):
         self.expire = expire
         self.max_results = max_results
         self.abandon_after = abandon_after
-        # Tells this process's jobs from another's: in every handle.
-        self._process = secrets.token_hex(8)
-        self._numbers = itertools.count(1)
         self._secret: bytes | None = None
         self._tasks = JobTasks(max_jobs=max_jobs, max_waiting=max_waiting)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -136,7 +131,7 @@ class AsyncManager(DashFacade):
         if self.cache_by is not None:
             fingerprint = work.fingerprint(await cache_parts(self.cache_by, pool))
         self._loop = asyncio.get_running_loop()
-        job = f"{self._process}-{next(self._numbers)}"
+        job = self._tasks.new_name()
         if fingerprint is not None and (cached := self._cache.get(fingerprint)) is not None:
             self._cache.move_to_end(fingerprint)
             cached.timer.cancel()
@@ -213,7 +208,7 @@ class AsyncManager(DashFacade):
         record = self._ended.get(key)
         if record is not None and record.end is not None:
             return record.end
-        if key.startswith(self._process):
+        if key.startswith(self._tasks.process):
             return Report.loss(
                 "nothing is known of this job any more: its result was collected, or dropped after "
                 f"expire={self.expire:g} s or by max_results={self.max_results}"

@@ -5,7 +5,7 @@ ended; any worker answers polls from it. A worker keeps one key alive while it h
 key is gone, so are they. A cancellation is a state in the hash, and an entry in a list that the
 worker at work waits on. Keys, under the prefix:
 
-    job:<worker>-<number>   hash: state, progress, set:<component>\\n<property>, how it ended
+    job:<worker>-<random>   hash: state, progress, set:<component>\\n<property>, how it ended
     worker:<worker>         exists while the worker that runs jobs is alive
     cancel:<worker>         list of jobs that the worker is to end
     cache:<fingerprint>     the result of an earlier equal job
@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import itertools
 import logging
-import secrets
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -170,8 +168,6 @@ class RedisManager(DashFacade):
         self.max_result_bytes = max_result_bytes
         self.worker_timeout = worker_timeout
         self._redis_errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
-        self._process = secrets.token_hex(8)
-        self._numbers = itertools.count(1)
         self._tasks = JobTasks(max_jobs=max_jobs, max_waiting=max_waiting)
         options: Any = {
             "socket_timeout": _SOCKET_SECONDS,
@@ -207,11 +203,11 @@ class RedisManager(DashFacade):
     async def start(self, work: Work, pool: WorkerPool) -> Handles:
         """Begin ``work`` as a task of this worker, or find its cached result."""
         self._tasks.check_room()
-        job = f"{self._process}-{next(self._numbers)}"
+        job = self._tasks.new_name()
         cache = None
         if self.cache_by is not None:
             cache = self._key("cache", work.fingerprint(await cache_parts(self.cache_by, pool)))
-        keys = (self._key("job", job), self._key("worker", self._process), cache or "")
+        keys = (self._key("job", job), self._key("worker", self._tasks.process), cache or "")
         ends = (_ms(self.expire), _ms(self.worker_timeout), "1" if cache else "0")
         if await self._client.eval(_START, 3, *keys, *ends):
             return Handles(job, job)
@@ -280,8 +276,8 @@ class RedisManager(DashFacade):
     async def _beat(self) -> None:
         """Keep this worker's key and its jobs' alive, and end the jobs that others cancelled."""
         pause = self.worker_timeout / 3
-        worker = self._key("worker", self._process)
-        cancelled = self._key("cancel", self._process)
+        worker = self._key("worker", self._tasks.process)
+        cancelled = self._key("cancel", self._tasks.process)
         while len(self._tasks):
             jobs = self._tasks.names()
             try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
+import secrets
 from typing import TYPE_CHECKING
 
 from dash import no_update
@@ -47,6 +49,9 @@ class JobTasks:
         self._threads = WorkerPool(max_threads=max_jobs, max_waiting=max_jobs)
         self._places = asyncio.Semaphore(max_jobs)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # This process's name in its jobs', and the process it was made in.
+        self._process = ""
+        self._pid = 0
         # Jobs that somebody ended, as opposed to those that end with the server.
         self._cancelled: set[str] = set()
 
@@ -56,6 +61,21 @@ class JobTasks:
 
     def __contains__(self, job: object) -> bool:
         return job in self._tasks
+
+    @property
+    def process(self) -> str:
+        """What the names of this process's jobs begin with.
+
+        Made in the process that asks, since workers may be forks of one that made the manager.
+        """
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._process = secrets.token_hex(8)
+        return self._process
+
+    def new_name(self) -> str:
+        """Return a name for a job that no other job has, here or in another process."""
+        return f"{self.process}-{secrets.token_hex(8)}"
 
     def names(self) -> list[str]:
         """Return the jobs that run or wait."""
