@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from flash import __version__, cli
-from flash.server import ServingFailed
+from flash.serving import ServingFailed
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from flash.drain import DRAINING, Drain
+from flash.serving.drain import DRAINING, Drain
 
 HTTP = {"type": "http", "http_version": "1.1", "path": "/", "headers": []}
 

@@ -55,6 +55,7 @@ OVERRIDDEN = {
     "__module__",
     "_add_url",
     "_config",
+    "_execute_callback",
     "_generate_config_html",
     "_generate_css_dist_html",
     "_generate_scripts_html",
@@ -65,6 +66,7 @@ OVERRIDDEN = {
     "get_layout",
     "init_app",
     "layout",
+    "run",
     "serve_layout",
     "serve_reload_hash",
 }

@@ -7,8 +7,14 @@ import logging
 import pytest
 
 from flash.errors import ConfigurationError
-from flash.logs import AccessLog, FallbackHandler, access_logger, configure_logs, requested_level
-from flash.options import ServeOptions
+from flash.serving.logs import (
+    AccessLog,
+    FallbackHandler,
+    access_logger,
+    configure_logs,
+    requested_level,
+)
+from flash.serving.options import ServeOptions
 
 NAMES = ("flash", "flash.access", "hypercorn.error", "uvicorn.error", "_granian")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from flash.errors import ConfigurationError
-from flash.listener import Address
-from flash.server import ServeOptions, options_from_run
+from flash.serving import ServeOptions, options_from_run
+from flash.serving.listener import Address
 
 
 def test_debug_turns_reload_and_the_access_log_on_unless_they_are_set():

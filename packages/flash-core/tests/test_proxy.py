@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flash.proxy import RootPath, TrustedProxy
+from flash.serving.proxy import RootPath, TrustedProxy
 
 FORWARDED = [(b"x-forwarded-for", b"6.6.6.6, 1.2.3.4"), (b"x-forwarded-proto", b"https")]
 

@@ -10,14 +10,14 @@ import sys
 
 import pytest
 
-from flash.reload import Watched, differences, snapshot
+from flash.serving.reload import Watched, differences, snapshot
 
 PATIENCE = 60
 
 SCRIPT = """
 import sys
 {prelude}
-from flash.server import ServeOptions, serve
+from flash.serving import ServeOptions, serve
 from helper import VALUE
 
 async def app(scope, receive, send):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash.errors import ConfigurationError
-from flash.server import ServeOptions, serve
+from flash.serving import ServeOptions, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -74,7 +74,7 @@ def make():
 OBJECT_SCRIPT = """
 import sys
 from web import app
-from flash.server import ServeOptions, serve
+from flash.serving import ServeOptions, serve
 
 serve(app, ServeOptions(bind="localhost:0", server=sys.argv[1], access_log=True))
 print("after serve")

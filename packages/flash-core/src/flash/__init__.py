@@ -39,6 +39,7 @@ from dash import (
 )
 
 from flash.app import Flash, callback
+from flash.background import AsyncManager, RedisManager
 from flash.errors import BadRequest, CallbackTimeout, ConfigurationError, FlashError, Overloaded
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ __all__ = [
     "ALL",
     "ALLSMALLER",
     "MATCH",
+    "AsyncManager",
     "BadRequest",
     "CallbackTimeout",
     "CeleryManager",
@@ -64,6 +66,7 @@ __all__ = [
     "Output",
     "Overloaded",
     "Patch",
+    "RedisManager",
     "State",
     "__version__",
     "callback",

@@ -321,6 +321,10 @@ class DashApp(dash.Dash):
         """The app's background manager, or None."""
         return self._background_manager
 
+    def background_managers(self) -> list[Any]:
+        """Return every background manager that the app or a callback of it was given."""
+        return self._background_managers()
+
     @property
     def callback_list(self) -> list[dict[str, Any]]:
         """What the page is told of the callbacks."""

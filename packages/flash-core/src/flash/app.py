@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dash
 import quart
 
-from flash import _dash, _quart, registration
+from flash import _dash, _quart, background, registration
 from flash.answer import FOREIGN, Answer, plain, to_response
 from flash.backend import QuartBackend
-from flash.compression import compress
+from flash.compression import compress, expand
 from flash.dispatch import Dispatcher
 from flash.document import Document
 from flash.errors import BadRequest, ConfigurationError
@@ -74,6 +75,8 @@ class Flash(_dash.DashApp):
         self._starting = asyncio.Lock()
         self._started = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        # The process that `_loop` runs in.
+        self._process = 0
         # The layout awaited at start-up, for Dash's validation, which cannot await.
         self._validated_layout: Any = None
         super().__init__(
@@ -143,6 +146,7 @@ class Flash(_dash.DashApp):
         The server calls it before serving; without a server's lifespan, the first request does.
         """
         self._loop = asyncio.get_running_loop()
+        self._process = os.getpid()
         async with self._starting:
             if self._started:
                 return
@@ -160,6 +164,8 @@ class Flash(_dash.DashApp):
             finally:
                 self._validated_layout = None
             await self.house.run(_import_numpy)
+            # Resolved now, since it may be kept in the background manager's store.
+            await self.house.run(self.signing_secret)
             self.dispatcher.compile()
             await self.house.run(self.document.scripts)
             await self.house.run(self.document.css)
@@ -188,7 +194,12 @@ class Flash(_dash.DashApp):
                 return await self.raw_layout()
 
     async def stop(self) -> None:
-        """Let go of threads; running functions end by themselves. The app can be started again."""
+        """End background jobs and let go of threads; the app can be started again.
+
+        Plain functions that run end by themselves.
+        """
+        for manager in self.background_managers():
+            await background.adapt(manager, self.pool).close()
         self.pool.close()
         self.house.close()
         self.foreign.close()
@@ -207,29 +218,32 @@ class Flash(_dash.DashApp):
             super().run(*args, **kwargs)
 
     def serve(self, host: str, port: int, *, debug: bool, **options: Any) -> None:
-        """Serve until told to stop; ``options`` as of `flash.options.options_from_run`."""
-        from flash.options import options_from_run
-        from flash.server import serve
+        """Serve until told to stop; ``options`` as of `flash.serving.options.options_from_run`."""
+        from flash.serving import serve
+        from flash.serving.options import options_from_run
 
-        serve(self, options_from_run(host, port, debug, **options))
+        paths = [*options.pop("extra_files", ()), *self.config.extra_hot_reload_paths]
+        options.setdefault("shown_path", self.config.requests_pathname_prefix)
+        serve(self, options_from_run(host, port, debug, extra_files=paths, **options))
 
     async def serve_callback_request(self, dashs_view: Callable[[], Any]) -> Any:
         """Answer a callback request that came through Quart (the gateway answers the others)."""
         request = quart.request
         _dash.app_context.set(self)
-        if "Content-Encoding" in request.headers:
-            return await self._leave_to_dash(dashs_view)
         body: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]
         try:
+            coding = request.headers.get("Content-Encoding")
+            if coding is not None:
+                body = await self.house.run(expand, body, coding, request.max_content_length)
             value = parse_json(request.headers.get("Content-Type", "").encode("latin-1"), body)
         except BadRequest as error:
             return to_response(plain(error.status, str(error)))
         answer = await self.dispatcher.answer(value)
         if answer is FOREIGN:
-            return await self._leave_to_dash(dashs_view)
+            return await self._leave_to_dash(dashs_view, value)
         return await self._respond(answer)
 
-    async def _leave_to_dash(self, dashs_view: Callable[[], Any]) -> Any:
+    async def _leave_to_dash(self, dashs_view: Callable[[], Any], body: Any) -> Any:
         """Let Dash answer a kind of request that Flash does not know.
 
         What Dash cannot make sense of ends in one of a few exceptions of no meaning to the sender.
@@ -237,8 +251,7 @@ class Flash(_dash.DashApp):
         try:
             return await dashs_view()
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            body = await quart.request.get_json(silent=True)
-            if isinstance(body, dict) and isinstance(body.get("output"), str):
+            if isinstance(body.get("output"), str):
                 # A callback's own exception.
                 raise
             self.logger.debug("a request that Dash does not understand either", exc_info=error)
@@ -289,7 +302,8 @@ class Flash(_dash.DashApp):
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` on the app's loop and wait for it, from a thread.
 
-        Before the app is served there is no loop, and one is made for the purpose. Raises
+        Before the app is served there is no loop, and none in a fork of its process (a job of
+        Diskcache's manager): one is made for the purpose. Raises
         `RuntimeError` when called on a running loop, which it would block.
         """
         try:
@@ -299,7 +313,8 @@ class Flash(_dash.DashApp):
         else:
             coroutine.close()
             raise RuntimeError("wait_for() would block the event loop; await the coroutine instead")
-        if self._loop is None or not self._loop.is_running():
+        in_fork = self._process != os.getpid()
+        if self._loop is None or in_fork or not self._loop.is_running():
             return asyncio.run(coroutine)  # type: ignore[arg-type]
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 

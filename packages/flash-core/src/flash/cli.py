@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from . import __version__
-from .listener import DEFAULT_PORT
-from .options import LOG_LEVELS, SERVERS, ServeOptions
-from .server import ServingFailed, serve
-from .target import explain
+from flash import __version__
+from flash.serving import ServingFailed, serve
+from flash.serving.listener import DEFAULT_PORT
+from flash.serving.options import LOG_LEVELS, SERVERS, ServeOptions
+from flash.serving.target import explain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

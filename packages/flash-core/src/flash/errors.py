@@ -4,7 +4,11 @@ FlashError
 ├── ConfigurationError (ValueError)   the app is put together wrongly; raised at start-up
 ├── BadRequest (ValueError)           the browser sent what no page of this app sends: 4xx
 ├── Overloaded                        every thread is busy and the queue is full: 503
-└── CallbackTimeout (TimeoutError)    a callback took longer than its ``timeout=``: 504
+│   └── background.TooManyJobs        as many background jobs wait as may
+├── CallbackTimeout (TimeoutError)    a callback took longer than its ``timeout=``: 504
+├── static.OversizedFile              a file is too large to be kept in memory
+├── serving.StartupFailed             the app's own start-up function raised
+└── serving.ServingFailed             no worker process could serve
 """
 
 from __future__ import annotations
@@ -28,6 +32,11 @@ class BadRequest(FlashError, ValueError):
         super().__init__(reason)
         self.reason = reason
         self.status = status
+
+    @classmethod
+    def too_long(cls, limit: int) -> BadRequest:
+        """Return the refusal (413) of a body of more than ``limit`` bytes."""
+        return cls(f"the body has more than the {limit} bytes allowed", status=413)
 
     def __str__(self) -> str:
         return self.reason

@@ -18,7 +18,13 @@ _NAMES = tuple(field.name for field in fields(CallbackOptions))
 
 def take_options(keywords: dict[str, Any]) -> CallbackOptions:
     """Take Flash's own options out of a decorator's keywords; raises `ConfigurationError`."""
-    return CallbackOptions(**{name: keywords.pop(name) for name in _NAMES if name in keywords})
+    options = CallbackOptions(**{name: keywords.pop(name) for name in _NAMES if name in keywords})
+    if keywords.get("background") and (options.supersede or options.coalesce):
+        raise ConfigurationError(
+            "background=True excludes supersede= and coalesce=: a job has its own cancel=, and "
+            "the requests that ask how it goes are alike for every page"
+        )
+    return options
 
 
 def note_options(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
     from contextvars import Context
 
-    from flash.target import ASGIApp, Message, Scope
+    from flash.serving.target import ASGIApp, Message, Scope
 
 # How many unread body bytes an answer may pile up before the app's `send` waits for the reader,
 # as a socket's buffer would make it wait.

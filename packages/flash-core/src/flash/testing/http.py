@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from flash.target import check_application
+from flash.serving.target import check_application
 from flash.testing.asgi import Exchange, Lifespan, Response, http_scope
 from flash.testing.cookies import Cookies
 from flash.testing.errors import PageFailed

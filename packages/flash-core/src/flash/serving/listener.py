@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .errors import ConfigurationError
+from flash.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Generator

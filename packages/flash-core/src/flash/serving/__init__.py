@@ -7,8 +7,9 @@ import sys
 import threading
 from functools import partial
 
+from flash.errors import ConfigurationError, FlashError
+
 from . import reload
-from .errors import ConfigurationError, FlashError
 from .listener import Address, bound, reserved
 from .logs import configure_logs, requested_level
 from .options import ServeOptions as ServeOptions

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from flash.errors import ConfigurationError
+
 from .drain import Deadline, Drain, StartupFailed
-from .errors import ConfigurationError
 from .listener import Address
 from .logs import AccessLog, configure_logs
 from .proxy import RootPath, TrustedProxy
@@ -59,7 +60,7 @@ def server_module(options: ServeOptions) -> ModuleType:
         raise ConfigurationError(
             f"{options.server} is not installed: pip install flash-core[{options.server}]"
         )
-    return importlib.import_module(f"flash._{options.server}")
+    return importlib.import_module(f"flash.serving._{options.server}")
 
 
 def wrapped(

@@ -13,7 +13,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from .errors import ConfigurationError
+from flash.errors import ConfigurationError
+
 from .options import LOG_LEVELS, ServeOptions
 
 if TYPE_CHECKING:

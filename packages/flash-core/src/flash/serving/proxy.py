@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from .errors import ConfigurationError
+from flash.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

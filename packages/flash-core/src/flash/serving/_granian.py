@@ -15,8 +15,9 @@ from granian import Granian
 from granian.constants import Interfaces, SSLProtocols
 from granian.server.embed import Server as EmbeddedServer
 
+from flash.errors import ConfigurationError
+
 from .drain import HANG_UP, LAST_CALL
-from .errors import ConfigurationError
 from .listener import BACKLOG, Address
 
 if TYPE_CHECKING:

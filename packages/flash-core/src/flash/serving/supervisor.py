@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .options import ServeOptions
 
-logger = logging.getLogger("flash.server")
+logger = logging.getLogger("flash.serving")
 
 # Seconds before a worker that died while starting is tried again.
 RESTART_DELAY = 1.0

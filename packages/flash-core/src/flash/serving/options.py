@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
-from .errors import ConfigurationError
+from flash.errors import ConfigurationError
+
 from .listener import Address
 
 if TYPE_CHECKING:

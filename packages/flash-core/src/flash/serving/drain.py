@@ -15,14 +15,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from .errors import FlashError
+from flash.errors import FlashError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .target import ASGIApp, Message, Receive, Scope, Send
 
-logger = logging.getLogger("flash.server")
+logger = logging.getLogger("flash.serving")
 
 # In the lifespan's state, and so in every request's scope["state"]: an asyncio.Event that is set
 # when draining begins. Long-lived responses watch it to say goodbye before they are cut.

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
-from .errors import ConfigurationError, FlashError
+import flash
+from flash.errors import ConfigurationError, FlashError
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -145,7 +146,7 @@ def _user_frames(error: BaseException) -> Any:
 
 
 # Where the frames between the command line and the imported module lie.
-_IMPORTERS = (os.path.dirname(__file__) + os.sep, importlib.__file__, "<frozen importlib")
+_IMPORTERS = (os.path.dirname(flash.__file__) + os.sep, importlib.__file__, "<frozen importlib")
 
 
 def _takes(function: Callable[..., object], count: int) -> bool:

@@ -22,8 +22,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flash.errors import ConfigurationError
+
 from .drain import HANG_UP, LAST_CALL
-from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from .options import ServeOptions
 
-logger = logging.getLogger("flash.reload")
+logger = logging.getLogger("flash.serving.reload")
 
 # In the child's environment: the file to which it writes the source files it has imported.
 CHILD_VARIABLE = "FLASH_RELOAD_CHILD"
