@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flash_ws.frames import Frame
 from flash_ws.history import History, Position
 
 
@@ -9,7 +10,7 @@ def filled(count, **bounds):
     history = History(epoch="e", **bounds)
     for number in range(1, count + 1):
         assert history.next_number == number
-        history.append(b"%d" % number, now=0.0)
+        history.append(Frame(str(number), 4), now=0.0)
     return history
 
 
@@ -42,7 +43,7 @@ def test_forgotten_messages_are_said_to_be_unknown_rather_than_sent_in_part():
 
 def test_old_messages_are_forgotten():
     history = filled(2, max_age=60.0)
-    history.append(b"3", now=50.0)
+    history.append(Frame("x", 4), now=50.0)
     assert history.since(Position("e", 0), 70.0) is None
     assert numbers(history.since(Position("e", 2), 70.0)) == [3]
 
@@ -50,7 +51,7 @@ def test_old_messages_are_forgotten():
 def test_bytes_are_bounded():
     history = History(epoch="e", max_bytes=10)
     for _ in range(5):
-        history.append(b"1234", now=0.0)
+        history.append(Frame("x", 4), now=0.0)
     assert numbers(history.since(Position("e", 3), 0.0)) == [4, 5]
     assert history.since(Position("e", 2), 0.0) is None
 

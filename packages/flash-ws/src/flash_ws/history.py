@@ -5,6 +5,10 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flash_ws.frames import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +25,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One numbered message: the bytes that went to every page."""
+    """One numbered message, as it went to every page."""
 
     number: int
-    frame: bytes
+    frame: Frame
     # Seconds of the caller's clock when it was appended.
     at: float
 
@@ -63,11 +67,11 @@ class History:
         """The number that the next message is to carry."""
         return self._number + 1
 
-    def append(self, frame: bytes, now: float) -> int:
-        """Keep a message whose bytes carry `next_number`; returns that number."""
+    def append(self, frame: Frame, now: float) -> int:
+        """Keep a frame that carries `next_number`; returns that number."""
         self._number += 1
         self._entries.append(Entry(self._number, frame, now))
-        self._bytes += len(frame)
+        self._bytes += frame.size
         self.forget(now)
         return self._number
 
@@ -79,7 +83,7 @@ class History:
             or self._bytes > self._max_bytes
             or now - entries[0].at > self._max_age
         ):
-            self._bytes -= len(entries.popleft().frame)
+            self._bytes -= entries.popleft().frame.size
 
     def since(self, position: Position, now: float) -> list[Entry] | None:
         """Return every message after ``position``, in order; None if that cannot be known.

@@ -7,19 +7,19 @@ more with `due`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-# What a frame sets, in full: (component id, property). Empty for events and for changes that build
-# on the value before (`Patch`, `extendData`), none of which may be left out.
-Keys = Iterable[Hashable]
+if TYPE_CHECKING:
+    from flash_ws.frames import Frame
 
 
 @dataclass(slots=True)
 class _Waiting:
     """A frame that has not been sent."""
 
-    frame: bytes
+    frame: Frame
     # Seconds of the caller's clock.
     since: float
     # The properties it sets that no later frame has set. Empty from the start for a frame that
@@ -70,19 +70,19 @@ class Outbox:
         self._sent = 0
         self._conflated = 0
 
-    def add(self, frame: bytes, now: float, *, sets: Keys = (), touches: Keys = ()) -> bool:
+    def add(self, frame: Frame, now: float) -> bool:
         """Add a frame; False if there is no room for it, even after conflation."""
-        keys = set(sets)
+        keys = set(frame.sets)
         for key in keys:
             self._replace(key)
-        if self._bytes + len(frame) > self._max_bytes:
+        if self._bytes + frame.size > self._max_bytes:
             return False
-        for key in touches:
+        for key in frame.touches:
             self._latest.pop(key, None)
         number = self._arrived
         self._arrived += 1
         self._waiting[number] = _Waiting(frame, now, keys)
-        self._bytes += len(frame)
+        self._bytes += frame.size
         for key in keys:
             self._latest[key] = number
         return True
@@ -95,7 +95,7 @@ class Outbox:
         earlier.keys.discard(key)
         if not earlier.keys:
             del self._waiting[number]
-            self._bytes -= len(earlier.frame)
+            self._bytes -= earlier.frame.size
             self._conflated += 1
 
     def due(self, now: float) -> float | None:
@@ -107,26 +107,31 @@ class Outbox:
         oldest = next(iter(self._waiting.values()))
         return max(0.0, oldest.since + self._max_batch_delay - now)
 
-    def take(self) -> bytes | None:
+    def take(self) -> str | None:
         """Return the next message, a JSON list of frames of about ``max_batch_bytes``, or None."""
-        frames: list[bytes] = []
+        frames: list[str] = []
         size = 0
         while self._waiting:
             number, waiting = next(iter(self._waiting.items()))
-            if frames and size + len(waiting.frame) > self._max_batch_bytes:
+            if frames and size + waiting.frame.size > self._max_batch_bytes:
                 break
             del self._waiting[number]
             for key in waiting.keys:
                 # On its way: a later frame can no longer replace it.
                 if self._latest.get(key) == number:
                     del self._latest[key]
-            size += len(waiting.frame)
-            frames.append(waiting.frame)
+            size += waiting.frame.size
+            frames.append(waiting.frame.text)
         if not frames:
             return None
         self._bytes -= size
         self._sent += len(frames)
-        return b"[" + b",".join(frames) + b"]"
+        return f"[{','.join(frames)}]"
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether whoever can wait should, before adding more."""
+        return self._bytes * 2 > self._max_bytes
 
     def statistics(self) -> OutboxStatistics:
         """Return what waits and what has passed."""
