@@ -302,9 +302,9 @@ class Flash(_dash.DashApp):
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` on the app's loop and wait for it, from a thread.
 
-        Before the app is served there is no loop, and none in a fork of its process (a job of
-        Diskcache's manager): one is made for the purpose. Raises
-        `RuntimeError` when called on a running loop, which it would block.
+        Before the app is served there is no loop, nor in a fork of its process (a Diskcache job):
+        one is made for the purpose. Raises `RuntimeError` when called on a running loop, which it
+        would block.
         """
         try:
             asyncio.get_running_loop()
