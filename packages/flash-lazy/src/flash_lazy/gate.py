@@ -1,0 +1,44 @@
+"""A limit on how many loads run at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from flash_lazy.errors import LoadersBusy
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class Gate:
+    """Lets ``limit`` loads in at a time, in order of arrival; None lets everyone in.
+
+    At most ``max_waiting`` wait; one more gets `LoadersBusy` at once (policy: refuse the newest).
+    """
+
+    def __init__(self, limit: int | None, *, max_waiting: int = 1000) -> None:
+        self.limit = limit
+        self.max_waiting = max_waiting
+        self._turns = asyncio.Semaphore(limit) if limit is not None else None
+        self._waiting = 0
+
+    async def __aenter__(self) -> None:
+        if self._turns is None or self.limit is None:
+            return
+        if self._turns.locked() and self._waiting >= self.max_waiting:
+            raise LoadersBusy(self.limit, self.max_waiting)
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self._waiting -= 1
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._turns is not None:
+            self._turns.release()

@@ -1,0 +1,249 @@
+"""What one app loads: tokens checked, equal loads shared, results kept, errors shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import defaultdict
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from dash.exceptions import PreventUpdate
+
+from flash import BadRequest, ConfigurationError, get_app, no_update
+from flash.execution import SharedCalls
+from flash.serialize import dumps
+from flash_lazy.cache import Entry, LazyCache, MemoryCache
+from flash_lazy.definitions import DEFINITIONS
+from flash_lazy.errors import LoaderTimeout, TokenRefused
+from flash_lazy.gate import Gate
+from flash_lazy.token import Call, Signer
+from flash_lazy.visitor import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flash import Flash
+    from flash_lazy.loader import Loader
+
+logger = logging.getLogger("flash_lazy")
+
+_EXTENSION = "flash_lazy"
+# Keys are made of parts that hold no such character.
+_SEPARATOR = "\0"
+
+# Set while a result is written that more than one visitor may get.
+_shared_with_all: ContextVar[bool] = ContextVar("flash_lazy_shared_with_all", default=False)
+
+
+class Runtime:
+    """The loads of one app, on its event loop."""
+
+    def __init__(
+        self,
+        app: Flash,
+        *,
+        cache: LazyCache | None = None,
+        max_concurrency: int | None = None,
+        max_waiting: int = 1000,
+    ) -> None:
+        self.cache = cache or MemoryCache()
+        self._app = app
+        self._max_waiting = max_waiting
+        # For all loaders together; each may have one of its own besides.
+        self._gate = Gate(max_concurrency, max_waiting=max_waiting)
+        self._gates: dict[Loader[...], Gate] = {}
+        self._flights = SharedCalls()
+        # The loaders this app placed on pages, by name.
+        self._placed: dict[str, Loader[...]] = {}
+        # Counts each loader's invalidations: a load from before is not kept or joined after.
+        self._epochs: defaultdict[str, int] = defaultdict(int)
+        # Results loaded anew behind the visitors' backs; at most one for each key.
+        self._revalidations: dict[str, asyncio.Task[None]] = {}
+        self._drops: set[asyncio.Task[None]] = set()
+        self._signer: Signer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def open(self) -> None:
+        """Settle the key that tokens are signed with; the app calls it before it serves."""
+        self._loop = asyncio.get_running_loop()
+        # In a thread: the secret may come out of a store.
+        secret = await self._app.house.run(self._app.signing_secret)
+        self._signer = Signer(secret, self._app.config.routes_pathname_prefix)
+
+    @property
+    def signer(self) -> Signer:
+        """What signs for this app; raises `ConfigurationError` before the app is served."""
+        if self._signer is None:
+            raise ConfigurationError("a lazy panel was written before its app was served")
+        return self._signer
+
+    def sign(self, loader: Loader[...], call: Call) -> str:
+        """Return the token for a panel that is being written for the visitor at hand."""
+        bind = loader.options.bind
+        if bind is not None and _shared_with_all.get():
+            raise ConfigurationError(
+                f"{loader.name} is for one visitor but stands in a panel that is shared by all; "
+                "give the loader around it the same bind="
+            )
+        self._placed[loader.name] = loader
+        return self.signer.sign(call, identity(loader.name, bind))
+
+    # -- loading ---------------------------------------------------------------------------------
+
+    async def answer(self, request: Any, token: Any) -> tuple[Any, dict[str, Any]]:
+        """Answer a page that asks for a panel: its children, and how the load went."""
+        match request:
+            case {"n": int(number)}:
+                pass
+            case _:
+                raise BadRequest("a panel's request has a number")
+        loader, call, visitor = self._read(token)
+        try:
+            content = await self._load(loader, call, visitor)
+        except PreventUpdate:
+            # Nothing new; what the panel shows stays.
+            return no_update, {"n": number, "ok": True}
+        except BadRequest:
+            raise
+        except Exception as error:  # a boundary: the panel shows it where its author wants that
+            if loader.options.error is None:
+                raise
+            logger.exception("%s(%s) failed", loader.name, call.arguments)
+            return await self._error_view(loader, error), {"n": number, "ok": False}
+        return orjson.Fragment(content), {"n": number, "ok": True}
+
+    def _read(self, token: Any) -> tuple[Loader[...], Call, str]:
+        """Return what a token says; raises `TokenRefused`."""
+        try:
+            name = self.signer.loader(token)
+            loader = self._placed.get(name) or DEFINITIONS.find(name)
+            if loader is None:
+                raise TokenRefused
+            visitor = identity(name, loader.options.bind)
+            return loader, self.signer.read(token, visitor), visitor
+        except TokenRefused:
+            if not self._app.server.secret_key:
+                logger.warning(
+                    "A panel's token was refused. This app has no app.server.secret_key, so its "
+                    "tokens end with this process, and several workers do not know each other's."
+                )
+            raise
+
+    async def _load(self, loader: Loader[...], call: Call, visitor: str) -> bytes:
+        key = self._key(loader, call, visitor)
+        load = partial(self._fly, loader, call, visitor, key)
+        options = loader.options
+        if options.cache is not None and (entry := await self.cache.get(key)) is not None:
+            age = time.time() - entry.loaded_at
+            if age < options.cache:
+                return entry.content
+            if age < options.cache + options.stale:
+                self._revalidate(key, load)
+                return entry.content
+        return await load()
+
+    def _key(self, loader: Loader[...], call: Call, visitor: str) -> str:
+        parts = [loader.name, call.arguments, visitor]
+        if loader.options.key is not None:
+            args, kwargs = loader.arguments(call)
+            parts.append(json.dumps(loader.options.key(*args, **kwargs), sort_keys=True))
+        return _SEPARATOR.join(parts)
+
+    async def _fly(self, loader: Loader[...], call: Call, visitor: str, key: str) -> bytes:
+        epoch = self._epochs[loader.name]
+        loader.subscribe(self)
+
+        async def run() -> bytes:
+            content = await self._run(loader, call, shared=not visitor)
+            if loader.options.cache is not None and epoch == self._epochs[loader.name]:
+                seconds = loader.options.cache + loader.options.stale
+                await self.cache.put(key, Entry(content, time.time()), seconds)
+            return content
+
+        return await self._flights.run((key, epoch), run)
+
+    async def _run(self, loader: Loader[...], call: Call, *, shared: bool) -> bytes:
+        args, kwargs = loader.arguments(call)
+        limit = asyncio.timeout(None)
+        async with self._gate_of(loader), self._gate:
+            seconds = loader.options.timeout
+            try:
+                async with limit:
+                    if seconds is not None:
+                        limit.reschedule(asyncio.get_running_loop().time() + seconds)
+                    result = await self._app.pool.call(loader.function, *args, **kwargs)
+            except TimeoutError as error:
+                if limit.expired() and seconds is not None:
+                    raise LoaderTimeout(loader.name, seconds) from error
+                raise
+            mark = _shared_with_all.set(shared)
+            try:
+                return await self._app.house.run(dumps, result)
+            finally:
+                _shared_with_all.reset(mark)
+
+    def _gate_of(self, loader: Loader[...]) -> Gate:
+        if loader not in self._gates:
+            limit = loader.options.max_concurrency
+            self._gates[loader] = Gate(limit, max_waiting=self._max_waiting)
+        return self._gates[loader]
+
+    async def _error_view(self, loader: Loader[...], error: Exception) -> Any:
+        view = loader.options.error
+        return await self._app.pool.call(view, error) if callable(view) else view
+
+    def _revalidate(self, key: str, load: Callable[[], Any]) -> None:
+        if key in self._revalidations:
+            return
+
+        async def revalidate() -> None:
+            try:
+                await load()
+            except Exception:  # a boundary: nobody waits for it, and the old result still stands
+                logger.exception("a panel that is shown from the cache could not be loaded anew")
+            finally:
+                del self._revalidations[key]
+
+        self._revalidations[key] = asyncio.create_task(revalidate())
+
+    # -- invalidating ----------------------------------------------------------------------------
+
+    def invalidated(self, loader: Loader[...], call: Call | None) -> None:
+        """Forget what was loaded; from any thread, and done at once from the app's own."""
+        if self._loop is None or self._loop.is_closed():
+            return
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if here:
+            self._forget(loader.name, call)
+        else:
+            self._loop.call_soon_threadsafe(self._forget, loader.name, call)
+
+    def _forget(self, name: str, call: Call | None) -> None:
+        self._epochs[name] += 1
+        parts = [name, call.arguments, ""] if call else [name, ""]
+        drop = asyncio.ensure_future(self.cache.drop(_SEPARATOR.join(parts)))
+        self._drops.add(drop)
+        drop.add_done_callback(self._drops.discard)
+
+
+def runtime_of(app: Flash, **settings: Any) -> Runtime:
+    """Return the app's runtime, made on first sight with ``settings``."""
+    # Several apps may share a server, each below a prefix of its own.
+    runtimes: dict[str, Runtime] = app.server.extensions.setdefault(_EXTENSION, {})
+    prefix = app.config.routes_pathname_prefix
+    if prefix not in runtimes:
+        runtimes[prefix] = Runtime(app, **settings)
+    return runtimes[prefix]
+
+
+def current_runtime() -> Runtime:
+    """Return the runtime of the app that is answering now."""
+    return runtime_of(get_app())

@@ -1,0 +1,129 @@
+"""Tokens: which loader to call with which arguments, signed, as a page carries them.
+
+Pure: a `Signer` holds a key and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flash_lazy.errors import ArgumentError, TokenRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Bytes of the arguments' JSON. A token is sent with the layout and comes back with the load.
+MAX_ARGUMENT_BYTES = 4096
+_MAX_TOKEN_CHARS = 2 * MAX_ARGUMENT_BYTES + 1024
+_MAC_CHARS = 43
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One loader with its arguments; equal calls load the same."""
+
+    loader: str
+    # Canonical JSON: an object by parameter name.
+    arguments: str
+
+    def values(self) -> dict[str, Any]:
+        """Return the arguments by parameter name."""
+        return json.loads(self.arguments)
+
+    @classmethod
+    def of(cls, loader: str, arguments: Mapping[str, Any]) -> Call:
+        """Write the arguments down; raises `ArgumentError` for what would not come back equal."""
+        for name, value in arguments.items():
+            if (found := _foreign(value)) is not None:
+                raise ArgumentError(
+                    loader,
+                    f"argument {name}={found!r} is a {type(found).__name__}, which JSON does not "
+                    "keep; give an id, a number or a string, and fetch the rest in the loader",
+                )
+        text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError as error:
+            raise ArgumentError(loader, "an argument holds half a surrogate pair") from error
+        if size > MAX_ARGUMENT_BYTES:
+            raise ArgumentError(
+                loader,
+                f"the arguments take {size:,} bytes of at most {MAX_ARGUMENT_BYTES:,}; give an id "
+                "and fetch the rest in the loader",
+            )
+        return cls(loader, text)
+
+
+class Signer:
+    """Signs calls with a key of the app's own and reads back only what it signed.
+
+    ``identity`` is who the token is for; it is part of the signature and not of the token, so a
+    token says nothing about its visitor and is worth nothing to another one.
+    """
+
+    def __init__(self, secret: bytes, scope: str) -> None:
+        self._key = hmac.digest(secret, f"flash-lazy\0{scope}".encode(), "sha256")
+
+    def sign(self, call: Call, identity: str = "") -> str:
+        """Return the token of ``call``; equal calls for the same visitor have equal tokens."""
+        payload = _encode(json.dumps([call.loader, call.arguments]).encode())
+        return self._mac(payload, identity) + payload
+
+    def loader(self, token: object) -> str:
+        """Return which loader a token names, before it is known to be genuine."""
+        return self._parse(token)[1].loader
+
+    def read(self, token: object, identity: str = "") -> Call:
+        """Return the call that was signed; raises `TokenRefused` for everything else."""
+        mac, call, payload = self._parse(token)
+        if not hmac.compare_digest(mac.encode(), self._mac(payload, identity).encode()):
+            raise TokenRefused
+        return call
+
+    def _mac(self, payload: str, identity: str) -> str:
+        message = f"{len(identity)}:{identity}:{payload}".encode()
+        return _encode(hmac.digest(self._key, message, hashlib.sha256))
+
+    def _parse(self, token: object) -> tuple[str, Call, str]:
+        if not isinstance(token, str) or not _MAC_CHARS < len(token) <= _MAX_TOKEN_CHARS:
+            raise TokenRefused
+        mac, payload = token[:_MAC_CHARS], token[_MAC_CHARS:]
+        try:
+            match json.loads(base64.b64decode(f"{payload}==", altchars=b"-_")):
+                case [str(loader), str(arguments)]:
+                    return mac, Call(loader, arguments), payload
+                case _:
+                    raise TokenRefused
+        except (binascii.Error, ValueError, RecursionError) as error:
+            raise TokenRefused from error
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _foreign(value: Any) -> Any:
+    """Return the first part of ``value`` that JSON would change or refuse, else None.
+
+    Exact classes only: an enum or a numpy integer would come back as something else.
+    """
+    kind = type(value)
+    if kind in (str, int, bool, type(None)) or (kind is float and math.isfinite(value)):
+        return None
+    if kind is list:
+        return next((found for each in value if (found := _foreign(each)) is not None), None)
+    if kind is dict:
+        for name, each in value.items():
+            if type(name) is not str:
+                return name
+            if (found := _foreign(each)) is not None:
+                return found
+        return None
+    return value
