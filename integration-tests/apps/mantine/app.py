@@ -2,7 +2,7 @@
 
 import dash_mantine_components as dmc
 
-from flash import Dash, Input, Output, State, callback, ctx, dcc, html, no_update
+from flash import Dash, Input, Output, State, callback, ctx, dcc, no_update
 
 app = Dash(__name__, title="Booking")
 
@@ -40,7 +40,7 @@ app.layout = dmc.MantineProvider(
                 title="Sure?",
                 transitionProps={"duration": 0},
             ),
-            html.Div(id="booked"),
+            dmc.Box(id="booked", mt="xl"),
         ],
         size="sm",
     ),
