@@ -1,4 +1,4 @@
-"""What Dash keeps for the whole process is put back after each test."""
+"""What Dash keeps for the whole process is empty for each test, and put back after it."""
 
 import copy
 
@@ -8,12 +8,18 @@ import pytest
 from flash import _dash
 
 
+@pytest.fixture(scope="session")
+def hooks_of_other_packages():
+    """Let installed packages register their hooks now rather than in the midst of some test."""
+    _dash.HooksManager.register_setuptools()
+
+
 @pytest.fixture(autouse=True)
-def dashs_registries():
+def dashs_registries(hooks_of_other_packages):
     """Callbacks without an app, hooks and pages: what one test leaves, no other sees."""
     hooks = dash.hooks
-    kept = {name: copy.copy(getattr(hooks, name)) for name in vars(hooks)}
-    kept["_ns"] = {kind: list(registered) for kind, registered in hooks._ns.items()}
+    kept = {name: copy.copy(value) for name, value in vars(hooks).items()}
+    hooks.__init__()
     yield
     vars(hooks).update(kept)
     _dash.GLOBAL_CALLBACK_LIST.clear()

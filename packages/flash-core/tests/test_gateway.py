@@ -1,6 +1,7 @@
 """The two ways through the ASGI front, past Quart and through it, and that they are one to see."""
 
 import asyncio
+import gzip
 import json
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -565,6 +566,43 @@ class TestBodies:
             wire.give(body[600:])
             assert (await wire.answer())[0] == 413
             assert (await posted(app, a_body()))[0] == 200
+
+    @pytest.mark.parametrize("watched", [False, True])
+    async def test_one_compressed_with_gzip_is_read(self, app, watched):
+        if watched:
+            watch(app)
+        body = gzip.compress(json.dumps(a_body("x" * 1000)).encode())
+        async with served(app):
+            status, _, answer = await posted(app, body, headers={"content-encoding": "gzip"})
+        assert status == 200
+        assert json.loads(answer)["response"]["out"]["children"] == "x" * 1000
+
+    @pytest.mark.parametrize(
+        ("coding", "body", "expected"),
+        [
+            ("br", b"x", 415),
+            ("gzip, gzip", b"x", 415),
+            ("gzip", b"no gzip", 400),
+            ("gzip", b"", 400),
+            ("gzip", gzip.compress(b"{}")[:-9], 400),
+            ("gzip", gzip.compress(b" " * 2**25), 413),
+            ("gzip", gzip.compress(b"{}"), 400),
+        ],
+        ids=[
+            "another coding",
+            "two codings",
+            "no gzip",
+            "empty",
+            "cut off",
+            "a bomb",
+            "no callback",
+        ],
+    )
+    async def test_one_compressed_badly_is_refused(self, app, coding, body, expected):
+        async with served(app):
+            status, _, text = await posted(app, body, headers={"content-encoding": coding})
+        assert status == expected
+        assert text.count(b"\n") == 0
 
     async def test_one_declared_too_long_is_refused_before_it_is_sent(self, app):
         async with served(app):

@@ -89,7 +89,7 @@ class QuartBackend(_DashQuart):
     def serve_websocket_callback(self, dash_app: Flash) -> None:
         """Serve Dash's own WebSocket, under an endpoint of this app's own."""
         server = self.server
-        self.server = _SocketRoutes(server)
+        self.server = _SocketRoutes(server, self.app)
         try:
             super().serve_websocket_callback(dash_app)
         finally:
@@ -127,7 +127,8 @@ class QuartBackend(_DashQuart):
             _dash.app_context.set(app)
             # Read here, it is at hand when Dash's view asks for it; what remains is plain code that
             # renders the layout and calls callbacks one by one.
-            await quart.request.get_json()
+            if not isinstance(await quart.request.get_json(), dict):
+                return to_response(plain(HTTPStatus.BAD_REQUEST, "the body must be a JSON object"))
             return await app.foreign.run(lambda: _quart.drive(view()))
 
         return handle
@@ -193,8 +194,18 @@ class QuartBackend(_DashQuart):
 class _SocketRoutes:
     """A server as Dash's socket set-up sees it: each socket under an endpoint named by its path."""
 
-    def __init__(self, server: quart.Quart) -> None:
+    def __init__(self, server: quart.Quart, app: Flash) -> None:
         self._server = server
+        self._app = app
 
     def websocket(self, rule: str) -> Callable[..., Any]:
-        return self._server.websocket(rule, endpoint=f"dash_websocket_{rule}")
+        register = self._server.websocket(rule, endpoint=f"dash_websocket_{rule}")
+
+        def decorate(handler: Callable[[], Awaitable[None]]) -> Callable[..., Any]:
+            async def handle() -> None:
+                _dash.app_context.set(self._app)
+                await handler()
+
+            return register(handle)
+
+        return decorate

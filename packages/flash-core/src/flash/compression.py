@@ -1,14 +1,18 @@
-"""What is made per request, sent compressed: for apps that ask for it with ``compress=True``."""
+"""Bodies, compressed: answers for apps that ask for it with ``compress=True``, and requests."""
 
 from __future__ import annotations
 
 import gzip
+import zlib
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import brotli
 import zstandard
 from werkzeug.http import parse_accept_header
+
+from flash.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,3 +60,26 @@ async def compress(answer: Answer, accepted: str | None, house: WorkerPool) -> A
     else:
         body = encode(answer.body)
     return replace(answer, body=body, coding=coding, varies=True)
+
+
+def expand(body: bytes, coding: str, limit: int | None) -> bytes:
+    """Return a request's body as it was before its sender compressed it.
+
+    Raises `BadRequest`: 415 for a ``Content-Encoding`` that is not gzip, 413 as soon as the result
+    is longer than ``limit`` bytes.
+    """
+    if coding.strip().lower() not in ("gzip", "x-gzip"):
+        raise BadRequest(
+            f"the body may be compressed with gzip, not with {coding}",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        )
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        whole = stream.decompress(body, 0 if limit is None else limit + 1)
+    except zlib.error as error:
+        raise BadRequest(f"the body is not gzip: {error}") from error
+    if limit is not None and len(whole) > limit:
+        raise BadRequest.too_long(limit)
+    if not stream.eof:
+        raise BadRequest("the body is not gzip: it ends too early")
+    return whole

@@ -22,7 +22,7 @@ from flash.answer import FOREIGN, NOTHING, Answer, plain
 from flash.context import CallContext
 from flash.errors import BadRequest, CallbackTimeout, Overloaded
 from flash.execution import SharedCalls, Superseded, Supersession, WorkerPool
-from flash.plan import CallbackPlan, CallbackRequest, Runner, compile_plan
+from flash.plan import CallbackPlan, CallbackRequest, Runner, compile_plan, shown
 from flash.serialize import dumps
 from flash.size import MAX_VALUES_ON_LOOP, is_large
 
@@ -84,7 +84,9 @@ class Dispatcher:
         """
         entry = self._app.callback_map.get(callback_id)
         if entry is None or "callback" not in entry:
-            raise BadRequest(f"no callback for output {callback_id!r}", status=HTTPStatus.NOT_FOUND)
+            raise BadRequest(
+                f"no callback for output {shown(callback_id)}", status=HTTPStatus.NOT_FOUND
+            )
         if self._installed.get(callback_id) is not entry["callback"]:
             # New, or somebody put another function there since.
             plan = compile_plan(callback_id, entry, entry.get("flash_options"))
@@ -108,7 +110,7 @@ class Dispatcher:
                 return FOREIGN
             try:
                 spec = plan.spec(request)
-                values = request.values()
+                values = plan.values(request)
                 plan.bind(values)
             except CallbackException as error:
                 raise BadRequest(str(error).strip()) from error

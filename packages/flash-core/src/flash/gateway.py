@@ -276,7 +276,7 @@ async def _read_body(receive: Receive, headers: dict[bytes, bytes], limit: int |
     declared = headers.get(b"content-length", b"0")
     # Python refuses to read a number of thousands of digits.
     if limit is not None and declared.isdigit() and int(declared[:20]) > limit:
-        raise _too_long(limit)
+        raise BadRequest.too_long(limit)
     chunks: list[bytes] = []
     size = 0
     more = True
@@ -288,16 +288,9 @@ async def _read_body(receive: Receive, headers: dict[bytes, bytes], limit: int |
         more = message.get("more_body", False)
         size += len(chunk)
         if limit is not None and size > limit:
-            raise _too_long(limit)
+            raise BadRequest.too_long(limit)
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _too_long(limit: int) -> BadRequest:
-    return BadRequest(
-        f"the body has more than the {limit} bytes allowed",
-        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    )
 
 
 def parse_json(content_type: bytes, body: bytes) -> Any:

@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import orjson
+from dash import ALL, ALLSMALLER
 from dash.dependencies import Output
 from dash.exceptions import InvalidCallbackReturnValue, PreventUpdate
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 RunIn = Literal["thread", "loop"]
+
+# How much of a name that somebody sent is repeated in an answer.
+_MAX_SHOWN = 100
 
 # One dependency as the renderer sends it: {"id": …, "property": …, "value": …}.
 Dependency = dict[str, Any]
@@ -89,8 +94,8 @@ class CallbackRequest:
         if not isinstance(output, str):
             raise BadRequest(f"'output' must be a string, not {_json_type(output)}")
         changed = fields.get("changedPropIds") or []
-        if not isinstance(changed, list) or not all(isinstance(each, str) for each in changed):
-            raise BadRequest("'changedPropIds' must be a list of strings")
+        if not isinstance(changed, list) or not all(_names_property(each) for each in changed):
+            raise BadRequest("'changedPropIds' must be a list of strings such as 'id.property'")
         outputs = fields.get("outputs")
         if isinstance(outputs, list):
             for slot in outputs:
@@ -105,13 +110,6 @@ class CallbackRequest:
             changed=changed,
             body=fields,
         )
-
-    def values(self) -> list[Any]:
-        """Return the values of inputs and state, in that order; a wildcard's are a list."""
-        return [
-            [each.get("value") for each in slot] if isinstance(slot, list) else slot.get("value")
-            for slot in (*self.inputs, *self.state)
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +132,9 @@ class CallbackPlan:
     output_grouping: Any
     multi: bool
     has_output: bool
+    # For each output, and for each input and state, whether it stands for several components.
+    several_outputs: list[bool]
+    several_arguments: list[bool]
     # [(id, property)] of each output where none has a wildcard, else None.
     fixed: list[tuple[Any, str]] | None
     # Whether the result is one flat list without wildcards: the common case, checked without Dash.
@@ -141,7 +142,6 @@ class CallbackPlan:
     # Grouping of indices into inputs + state, as Dash compiled it.
     indices: Any
     outputs_indices: Any
-    arguments: int
     # Whether a component library may be imported inside the callback.
     allow_dynamic: bool
 
@@ -165,14 +165,28 @@ class CallbackPlan:
                         break
                 else:
                     return spec
-        if not isinstance(spec, list if self.multi else (list, dict)):
-            raise BadRequest(f"'outputs' does not fit callback {self.id!r}")
+        slots: Any = spec if self.multi else [spec]
+        if not isinstance(slots, list) or not _fit(slots, self.several_outputs):
+            raise BadRequest(f"'outputs' does not fit callback {shown(self.id)}")
+        for slot in slots:
+            for each in slot if isinstance(slot, list) else (slot,):
+                _check_id(each)
         _dash.validate.validate_output_spec(self.declared, spec, Output)
         return spec
 
+    def values(self, request: CallbackRequest) -> list[Any]:
+        """Return the values of inputs and state, in that order; a wildcard's are a list."""
+        slots = [*request.inputs, *request.state]
+        if not _fit(slots, self.several_arguments):
+            raise BadRequest(f"'inputs' or 'state' does not fit callback {shown(self.id)}")
+        return [
+            [each.get("value") for each in slot] if isinstance(slot, list) else slot.get("value")
+            for slot in slots
+        ]
+
     def bind(self, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """Arrange the request's values as the function's arguments, positional and by keyword."""
-        if len(values) == self.arguments:
+        if len(values) == len(self.several_arguments):
             indices = self.indices
             if isinstance(indices, int):
                 return [values[indices]], {}
@@ -256,6 +270,10 @@ def compile_plan(
         output_grouping=grouping,
         multi=registration.multi,
         has_output=registration.has_output,
+        several_outputs=[_is_several(leaf.component_id) for leaf in leaves],
+        several_arguments=[
+            _is_several(_parsed_id(each["id"])) for each in (*entry["inputs"], *entry["state"])
+        ],
         fixed=[(leaf.component_id, leaf.component_property) for leaf in leaves] if plain else None,
         flat=plain
         and (
@@ -264,7 +282,6 @@ def compile_plan(
         ),
         indices=indices,
         outputs_indices=entry.get("outputs_indices", []),
-        arguments=_dash.grouping_len(indices),
         allow_dynamic=bool(entry.get("allow_dynamic_callbacks")),
     )
 
@@ -274,6 +291,50 @@ def runner_of(function: Callable[..., Any], run_in: RunIn = "thread") -> Runner:
     if is_async(function):
         return Runner.AWAIT
     return Runner.LOOP if run_in == "loop" else Runner.THREAD
+
+
+def _is_several(component_id: Any) -> bool:
+    """Tell whether an id, as declared, stands for several components at once."""
+    return isinstance(component_id, dict) and any(
+        value in (ALL, ALLSMALLER, ["ALL"], ["ALLSMALLER"]) for value in component_id.values()
+    )
+
+
+def _parsed_id(component_id: str) -> Any:
+    return orjson.loads(component_id) if component_id.startswith("{") else component_id
+
+
+def _fit(slots: list[Any], several: list[bool]) -> bool:
+    """Tell whether lists are where they should be; Dash tells whether there are enough of all."""
+    return all(isinstance(slot, list) is many for slot, many in zip(slots, several, strict=False))
+
+
+def shown(text: str) -> str:
+    """Return what somebody sent for an answer of one line."""
+    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")
+
+
+def _names_property(name: object) -> bool:
+    if not isinstance(name, str):
+        return False
+    if not name.startswith("{"):
+        return True
+    # Parsed again where `ctx.triggered_id` is looked at.
+    try:
+        component_id = orjson.loads(name.rpartition(".")[0])
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(component_id, dict) and _has_plain_values(component_id)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _has_plain_values(component_id: dict[str, Any]) -> bool:
+    return all(isinstance(value, str | int | float) for value in component_id.values())
+
+
+def _check_id(output: Dependency) -> None:
+    component_id = output["id"]
+    if isinstance(component_id, dict) and not _has_plain_values(component_id):  # pyright: ignore[reportUnknownArgumentType]
+        raise BadRequest("in an output's 'id', each value must be a string, a number or a boolean")
 
 
 def _check_slots(slots: object, name: str) -> list[Slot]:
