@@ -1,0 +1,722 @@
+/*
+ * The page's side of the live link; docs/link-protocol.md is what it keeps to.
+ *
+ * A plain classic script without a build step, run before Dash's renderer. It does nothing on a page
+ * whose configuration has no `flash_link`, since Dash loads it for every app of a process.
+ *
+ * window.flash
+ *   on(name, handler)      call handler(data) for each event; returns a function that ends that
+ *   send(name, data)       send an event to the server
+ *   statistics()           what came, what waits and what was dropped
+ *   link.onStatus(fn)      call fn({status, latency, recovered}) now and at each change; as `on`
+ *   link.call(body, fn)    start an event callback, fn({id, state, reason}) when it has ended; its id
+ *   link.stop(id)          cancel it
+ * window.flash_ws.LinkStatus         the component
+ * window.dash_clientside.flash_ws    any name in it starts the event callback of that name
+ */
+(function () {
+    'use strict';
+
+    // Events, and frames to the server, that may wait; the oldest are dropped, and counted.
+    const MAX_WAITING = 1000;
+    // Milliseconds.
+    const FIRST_WAIT = 500;
+    const LONGEST_WAIT = 20000;
+    const WELCOME_WITHIN = 10000;
+    const PROBE_WITHIN = 5000;
+    // Bytes that a socket may hold unsent before frames wait here, where they are counted.
+    const MAX_UNSENT = 1 << 20;
+    // Close codes after which the page does not come back.
+    const FINAL = [4400, 4401, 4403, 4409, 4413, 4426, 4430];
+    const LOST = 1006;
+
+    const flash = (window.flash = window.flash || {});
+    if (flash.link) {
+        return;
+    }
+
+    const counts = {
+        applied: 0, // frames of channels
+        repeated: 0, // frames of channels that had been applied before
+        absent: 0, // updates for components that are not on the page
+        droppedEvents: 0, // events for which no handler came in time
+        droppedFrames: 0, // frames that could not be sent in time
+        connections: 0, // times that a server said welcome
+    };
+
+    /** Call something of the app's: what it throws is its own affair. */
+    function run(fn, argument) {
+        try {
+            fn(argument);
+        } catch (error) {
+            console.error(error);
+        }
+    }
+
+    // -- Events for the page's own scripts ---------------------------------------------------------
+
+    const handlers = new Map();
+    let events = []; // [name, data] for which there is no handler yet
+
+    function on(name, handler) {
+        const mine = (data) => handler(data); // the same function may be given twice
+        handlers.set(name, (handlers.get(name) || []).concat(mine));
+        // Later, so that all handlers that a script adds get what has waited.
+        Promise.resolve().then(() => handOut(name));
+        return () => {
+            const rest = (handlers.get(name) || []).filter((each) => each !== mine);
+            if (rest.length) {
+                handlers.set(name, rest);
+            } else {
+                handlers.delete(name);
+            }
+        };
+    }
+
+    /** Hand an event out after all of its name that came before. */
+    function emit(name, data) {
+        events.push([name, data]);
+        if (handlers.has(name)) {
+            handOut(name);
+        } else if (events.length > MAX_WAITING) {
+            events.shift();
+            counts.droppedEvents += 1;
+        }
+    }
+
+    function handOut(name) {
+        if (!handlers.has(name)) {
+            return;
+        }
+        const due = events.filter((each) => each[0] === name);
+        events = events.filter((each) => each[0] !== name);
+        due.forEach((each) => handlers.get(name).forEach((handler) => run(handler, each[1])));
+    }
+
+    // -- What the page shows -----------------------------------------------------------------------
+
+    let hydrated = false;
+
+    /** Whether Dash has drawn the layout; what is set before that has no component to go to. */
+    function isHydrated() {
+        const clientside = window.dash_clientside;
+        const api = window.dash_component_api;
+        hydrated =
+            hydrated ||
+            (Boolean(clientside && clientside.set_props && api && api.getLayout) &&
+                document.getElementById('react-entry-point') !== null &&
+                document.querySelector('._dash-loading') === null);
+        return hydrated;
+    }
+
+    function whenHydrated(then) {
+        if (isHydrated()) {
+            then();
+            return;
+        }
+        const observer = new MutationObserver(() => {
+            if (isHydrated()) {
+                observer.disconnect();
+                then();
+            }
+        });
+        observer.observe(document, { childList: true, subtree: true });
+    }
+
+    function canonical(id) {
+        return typeof id === 'object' && id ? JSON.stringify(id, Object.keys(id).sort()) : id;
+    }
+
+    function isOnPage(id) {
+        let component;
+        try {
+            // Throws for some ids that it does not know, and returns the whole layout for others.
+            component = window.dash_component_api.getLayout(id);
+        } catch (_) {
+            return false;
+        }
+        return Boolean(component && component.props && canonical(component.props.id) === canonical(id));
+    }
+
+    /** Set properties, in order. React draws once for all that is set within one message. */
+    function setProps(updates) {
+        updates.forEach(([id, props]) => {
+            if (isOnPage(id)) {
+                run(() => window.dash_clientside.set_props(id, props));
+            } else {
+                counts.absent += 1;
+            }
+        });
+    }
+
+    // -- Channels ----------------------------------------------------------------------------------
+
+    // {channel: [epoch, number]}: how far this page has followed each.
+    let positions = {};
+    // Frames that came before the page was hydrated; not yet part of the positions.
+    let early = [];
+
+    function take(frame) {
+        const [epoch, number] = positions[frame.c] || [null, 0];
+        // A frame may name an epoch: that of a channel joined, or begun anew, since the welcome.
+        const begins = frame.e !== undefined && frame.e !== epoch;
+        if (frame.t !== 'snapshot' && !begins && frame.n <= number) {
+            counts.repeated += 1;
+            return;
+        }
+        positions[frame.c] = [begins ? frame.e : epoch, frame.n];
+        counts.applied += 1;
+        if (frame.t === 'event') {
+            emit(frame.name, frame.data);
+        } else if (frame.t === 'call') {
+            callChanged(frame);
+        } else {
+            setProps(frame.u);
+        }
+    }
+
+    // -- Event callbacks ---------------------------------------------------------------------------
+
+    // id → {onEnd, sent: whether a server has it, reset: updates to make if that server is lost}
+    const calls = new Map();
+    let lastCall = 0;
+
+    function call(body, onEnd) {
+        const id = lastCall + 1;
+        const text = encode({ t: 'call', id, body });
+        lastCall = id;
+        calls.set(id, { onEnd, sent: false, reset: [] });
+        if (calls.size > MAX_WAITING) {
+            calls.delete(calls.keys().next().value);
+        }
+        post(text, id);
+        return id;
+    }
+
+    function stop(id) {
+        const running = calls.get(id);
+        if (!running) {
+            return;
+        }
+        if (running.sent) {
+            post(encode({ t: 'stop', id }));
+        } else {
+            outbox = outbox.filter((each) => each.call !== id);
+            ended(id, 'cancelled');
+        }
+    }
+
+    function callChanged(frame) {
+        const running = calls.get(frame.id);
+        if (frame.state !== 'running') {
+            ended(frame.id, frame.state, frame.reason);
+        } else if (running) {
+            running.reset = frame.reset || [];
+        }
+    }
+
+    function ended(id, state, reason) {
+        const running = calls.get(id);
+        calls.delete(id);
+        if (running && running.onEnd) {
+            run(running.onEnd, { id, state, reason });
+        }
+    }
+
+    /** End the calls of a server that does not know them any more. */
+    function forgetCalls() {
+        calls.forEach((running, id) => {
+            if (running.sent) {
+                setProps(running.reset);
+                ended(id, 'failed', 'the server has lost it');
+            }
+        });
+    }
+
+    /** Start the event callback `name` with what triggered the clientside callback at hand. */
+    function trigger(name) {
+        const context = window.dash_clientside.callback_context;
+        call({
+            callback: name,
+            outputs: context.outputs_list,
+            inputs: context.inputs_list,
+            state: context.states_list,
+            changedPropIds: context.triggered.map((each) => each.prop_id),
+        });
+        return window.dash_clientside.no_update;
+    }
+
+    // -- Frames to the server ----------------------------------------------------------------------
+
+    let outbox = []; // {text, size, call: id of the call it starts}
+    let flushing = false;
+
+    const encoder = new TextEncoder();
+
+    function encode(frame) {
+        const text = JSON.stringify(frame);
+        const size = encoder.encode(text).length;
+        if (size + 2 > maxMessage) {
+            throw new RangeError(
+                `flash: a frame of ${size} bytes is more than the server takes, ${maxMessage}`
+            );
+        }
+        return { text, size };
+    }
+
+    function post(frame, id) {
+        outbox.push({ text: frame.text, size: frame.size, call: id });
+        if (status.status === 'offline' || outbox.length > MAX_WAITING) {
+            const dropped = outbox.shift();
+            counts.droppedFrames += 1;
+            if (dropped.call) {
+                // Later, as any other end of a call.
+                Promise.resolve().then(() => ended(dropped.call, 'failed', 'it could not be sent'));
+            }
+        }
+        if (!flushing) {
+            flushing = true;
+            Promise.resolve().then(flush);
+        }
+    }
+
+    /** Send what waits, in messages as large as the server takes. */
+    function flush() {
+        flushing = false;
+        while (link && link.welcomed && outbox.length) {
+            if (link.transport.isBusy()) {
+                // The end of a POST calls this again; a socket does not tell.
+                if (link.kind === 'websocket') {
+                    flushing = true;
+                    setTimeout(flush, 100);
+                }
+                return;
+            }
+            const texts = [];
+            let size = 1;
+            do {
+                const frame = outbox.shift();
+                size += frame.size + 1;
+                texts.push(frame.text);
+                if (calls.has(frame.call)) {
+                    calls.get(frame.call).sent = true;
+                }
+            } while (outbox.length && size + outbox[0].size + 1 <= maxMessage);
+            link.transport.send(`[${texts}]`);
+        }
+    }
+
+    // -- Transports --------------------------------------------------------------------------------
+    // Each calls message(text) and, once, closed(code).
+
+    function openSocket(url, hello, message, closed) {
+        const socket = new WebSocket(url.replace(/^http/, 'ws'));
+        socket.onopen = () => socket.send(hello);
+        socket.onmessage = (event) => message(event.data);
+        socket.onclose = (event) => closed(event.code);
+        return {
+            send: (text) => socket.send(text),
+            isBusy: () => socket.bufferedAmount > MAX_UNSENT,
+            close: () => socket.close(),
+        };
+    }
+
+    // Read with fetch, since an EventSource does not tell why it was refused, and reconnects by itself.
+    function openStream(url, hello, message, closed) {
+        const abort = new AbortController();
+        let connection = '';
+        let waiting = []; // messages; one POST at a time keeps them in order
+        let posting = false;
+
+        function request(path, options) {
+            return fetch(url + path, Object.assign({ signal: abort.signal }, options)).then((response) => {
+                if (!response.ok) {
+                    const refused = response.status === 401 || response.status === 403;
+                    throw refused ? 4000 + response.status : LOST;
+                }
+                return response;
+            });
+        }
+
+        function failed(error) {
+            closed(typeof error === 'number' ? error : LOST);
+        }
+
+        function receive(lines) {
+            const field = (name) =>
+                lines
+                    .filter((line) => line.startsWith(name + ':'))
+                    .map((line) => line.slice(name.length + 1).replace(/^ /, ''))
+                    .join('\n');
+            const data = field('data');
+            if (field('event') === 'close') {
+                throw JSON.parse(data).code;
+            } else if (data) {
+                message(data);
+            }
+        }
+
+        async function read() {
+            const response = await request('/events?hello=' + encodeURIComponent(hello), {
+                headers: { Accept: 'text/event-stream' },
+                cache: 'no-store',
+            });
+            const reader = response.body.getReader();
+            const decoder = new TextDecoder();
+            let text = '';
+            for (;;) {
+                const { done, value } = await reader.read();
+                if (done) {
+                    throw LOST;
+                }
+                text += decoder.decode(value, { stream: true });
+                const blocks = text.split(/\r?\n\r?\n/);
+                text = blocks.pop();
+                blocks.forEach((block) => receive(block.split(/\r?\n/)));
+            }
+        }
+
+        async function write() {
+            posting = true;
+            while (waiting.length) {
+                await request('/frames?connection=' + encodeURIComponent(connection), {
+                    method: 'POST',
+                    headers: { 'Content-Type': 'application/json' },
+                    body: waiting.shift(),
+                });
+            }
+            posting = false;
+            flush();
+        }
+
+        read().catch(failed);
+        return {
+            send: (text) => {
+                waiting.push(text);
+                if (!posting) {
+                    write().catch(failed);
+                }
+            },
+            isBusy: () => posting,
+            close: () => abort.abort(),
+            welcomed: (frame) => {
+                connection = frame.connection;
+            },
+        };
+    }
+
+    // -- The link ----------------------------------------------------------------------------------
+
+    let config = {};
+    let maxMessage = 65536;
+    // The identity token: the page's secret.
+    let page = null;
+    // The connection that is open or being opened; events of any other are those of the past.
+    let link = null;
+    let tries = 0;
+    let retryTimer = 0;
+    // Which transport has worked on this page, and how often in a row sockets have not.
+    let proven = null;
+    let failures = 0;
+    // Between pagehide and pageshow.
+    let away = false;
+    // The browser may call itself offline while servers on this machine, or behind a tunnel, answer.
+    let offlineIsWrong = navigator.onLine === false;
+
+    let status = { status: 'connecting', latency: null, recovered: null };
+    const watchers = new Set();
+
+    function setStatus(changes) {
+        const next = Object.assign({}, status, changes);
+        if (Object.keys(next).some((key) => next[key] !== status[key])) {
+            status = next;
+            watchers.forEach((watcher) => run(watcher, status));
+        }
+    }
+
+    function onStatus(fn) {
+        const watcher = (state) => fn(Object.assign({}, state));
+        watchers.add(watcher);
+        run(watcher, status);
+        return () => watchers.delete(watcher);
+    }
+
+    function isPaused() {
+        return document.hidden || away || (navigator.onLine === false && !offlineIsWrong);
+    }
+
+    function connect() {
+        clearTimeout(retryTimer);
+        if (link || status.status === 'offline' || isPaused()) {
+            return;
+        }
+        // What was not applied is sent again, since the positions do not cover it.
+        early = [];
+        const kind = proven || (failures < 2 && window.WebSocket ? 'websocket' : 'sse');
+        const mine = {
+            kind,
+            transport: null,
+            welcomed: false,
+            begun: performance.now(),
+            // Milliseconds between heartbeats.
+            every: 0,
+            lastBeat: 0,
+            // When the heartbeats were sent that have not been answered.
+            beats: [],
+            // Heartbeats since something was heard.
+            silence: 0,
+            interval: 0,
+            deadline: 0,
+        };
+        link = mine;
+        const url = new URL(`${config.requests_pathname_prefix || '/'}_flash/link`, location.origin).href;
+        const hello = JSON.stringify({ t: 'hello', v: 1, page, at: positions, path: location.pathname });
+        const open = kind === 'websocket' ? openSocket : openStream;
+        mine.deadline = setTimeout(() => lose(mine, LOST), WELCOME_WITHIN);
+        try {
+            mine.transport = open(
+                url,
+                kind === 'websocket' ? `[${hello}]` : hello,
+                (text) => link === mine && receive(mine, text),
+                (code) => lose(mine, code)
+            );
+        } catch (_) {
+            // Some browsers throw where a policy forbids the address.
+            lose(mine, LOST);
+        }
+    }
+
+    /** Let go of a connection; nothing of it is listened to any more. */
+    function drop(mine) {
+        link = null;
+        clearInterval(mine.interval);
+        clearTimeout(mine.deadline);
+        if (mine.transport) {
+            mine.transport.close();
+        }
+    }
+
+    function showDown(final) {
+        const down = proven ? 'reconnecting' : 'connecting';
+        setStatus({ status: final ? 'offline' : down, latency: null });
+    }
+
+    function lose(mine, code) {
+        if (link !== mine) {
+            return;
+        }
+        drop(mine);
+        showDown(FINAL.includes(code));
+        if (status.status === 'offline') {
+            abandon();
+            return;
+        }
+        if (!mine.welcomed && code < 4000) {
+            // Neither has worked: perhaps nothing is blocked, and the server is away.
+            failures = mine.kind === 'websocket' ? failures + 1 : 0;
+        }
+        const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * Math.pow(2, Math.min(tries, 10)));
+        tries += 1;
+        retry(Math.random() * longest);
+    }
+
+    function retry(wait) {
+        clearTimeout(retryTimer);
+        retryTimer = setTimeout(connect, wait);
+    }
+
+    /** Give up what waits for a server. */
+    function abandon() {
+        forgetCalls();
+        counts.droppedFrames += outbox.length;
+        outbox.splice(0).forEach((frame) => frame.call && ended(frame.call, 'failed', 'offline'));
+    }
+
+    function receive(mine, text) {
+        mine.silence = 0;
+        offlineIsWrong = navigator.onLine === false;
+        if (mine.welcomed) {
+            clearTimeout(mine.deadline);
+        }
+        let frames;
+        try {
+            frames = JSON.parse(text);
+            if (!Array.isArray(frames)) {
+                throw new TypeError('flash: the server sent something that is not a list of frames');
+            }
+        } catch (error) {
+            console.error(error);
+            lose(mine, LOST);
+            return;
+        }
+        for (const frame of frames) {
+            receiveFrame(mine, frame);
+            if (link !== mine) {
+                return;
+            }
+        }
+    }
+
+    function receiveFrame(mine, frame) {
+        switch (frame.t) {
+            case 'welcome':
+                welcome(mine, frame);
+                break;
+            case 'beat':
+                if (mine.beats.length) {
+                    setStatus({ latency: Math.round(performance.now() - mine.beats.shift()) });
+                }
+                break;
+            case 'bye':
+                drop(mine);
+                showDown();
+                retry(frame.after + Math.random() * FIRST_WAIT);
+                break;
+            case 'props':
+            case 'snapshot':
+            case 'event':
+            case 'call':
+                if (hydrated) {
+                    run(take, frame);
+                } else if (early.push(frame) > MAX_WAITING) {
+                    // Told what is missing when the layout is there.
+                    drop(mine);
+                    showDown();
+                }
+        }
+    }
+
+    function welcome(mine, frame) {
+        clearTimeout(mine.deadline);
+        mine.welcomed = true;
+        tries = failures = 0;
+        proven = mine.kind;
+        page = frame.page;
+        positions = Object.assign(Object.create(null), frame.at);
+        counts.connections += 1;
+        if (mine.transport.welcomed) {
+            mine.transport.welcomed(frame);
+        }
+        mine.every = frame.beat;
+        mine.lastBeat = Date.now();
+        mine.interval = setInterval(() => beat(mine), mine.every);
+        if (frame.recovered !== true) {
+            forgetCalls();
+        }
+        setStatus({
+            status: 'open',
+            latency: Math.round(performance.now() - mine.begun),
+            recovered: frame.recovered,
+        });
+        flush();
+    }
+
+    // -- Heartbeats, sleep, and pages that nobody looks at -----------------------------------------
+
+    function beat(mine) {
+        const since = Date.now() - mine.lastBeat;
+        mine.lastBeat = Date.now();
+        if (since > 2 * mine.every) {
+            // The machine has slept, or the browser has slowed this page down.
+            probe(mine);
+        } else if (mine.silence >= 2) {
+            lose(mine, LOST);
+        } else {
+            mine.silence += 1;
+            sendBeat(mine);
+        }
+    }
+
+    function sendBeat(mine) {
+        mine.beats.push(performance.now());
+        mine.transport.send(JSON.stringify([{ t: 'beat', rtt: status.latency }]));
+    }
+
+    /** Find out soon whether a connection still is one. */
+    function probe(mine) {
+        clearTimeout(mine.deadline);
+        mine.deadline = setTimeout(() => lose(mine, LOST), PROBE_WITHIN);
+        sendBeat(mine);
+    }
+
+    function wake() {
+        if (!link) {
+            connect();
+        } else if (link.welcomed) {
+            probe(link);
+        }
+    }
+
+    function start() {
+        config = JSON.parse(document.getElementById('_dash-config').textContent);
+        if (!config.flash_link) {
+            return;
+        }
+        maxMessage = config.flash_link.max_message || maxMessage;
+        page = config.end_id || null;
+
+        document.addEventListener('visibilitychange', () => document.hidden || wake());
+        window.addEventListener('online', wake);
+        window.addEventListener('offline', () => {
+            offlineIsWrong = false;
+        });
+        // Browsers keep pages for the back button if they hold no connection. Nobody is told before the
+        // page is shown again: callbacks would start requests, which prevent it, too.
+        window.addEventListener('pagehide', () => {
+            away = true;
+            if (link) {
+                drop(link);
+            }
+        });
+        window.addEventListener('pageshow', () => {
+            if (away) {
+                away = false;
+                if (status.status === 'open') {
+                    showDown();
+                }
+                wake();
+            }
+        });
+        connect();
+        whenHydrated(() => {
+            early.splice(0).forEach((frame) => run(take, frame));
+            connect();
+        });
+    }
+
+    // -- For the page, for Dash --------------------------------------------------------------------
+
+    Object.assign(flash, {
+        on,
+        send: (name, data) => post(encode({ t: 'event', name, data })),
+        statistics: () =>
+            Object.assign(
+                {
+                    transport: proven,
+                    waitingEvents: events.length,
+                    waitingFrames: outbox.length,
+                    runningCalls: calls.size,
+                },
+                status,
+                counts
+            ),
+        link: { call, stop, onStatus },
+    });
+
+    const clientside = (window.dash_clientside = window.dash_clientside || {});
+    clientside.flash_ws = new Proxy({}, { get: (_, name) => () => trigger(name) });
+
+    function LinkStatus(props) {
+        const latest = window.React.useRef(null);
+        latest.current = props.setProps;
+        window.React.useEffect(() => onStatus((state) => latest.current(state)), []);
+        return null;
+    }
+    window.flash_ws = Object.assign(window.flash_ws || {}, { LinkStatus });
+
+    if (document.getElementById('_dash-config')) {
+        start();
+    } else {
+        document.addEventListener('DOMContentLoaded', start);
+    }
+})();
