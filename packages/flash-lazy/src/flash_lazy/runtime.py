@@ -51,7 +51,9 @@ class Runtime:
         max_concurrency: int | None = None,
         max_waiting: int = 1000,
     ) -> None:
-        self.cache = cache or MemoryCache()
+        self.cache: LazyCache = MemoryCache() if cache is None else cache
+        # What says how old a result is, in seconds; the same for every process that shares a cache.
+        self.clock: Callable[[], float] = time.time
         self._app = app
         self._max_waiting = max_waiting
         # For all loaders together; each may have one of its own besides.
@@ -139,7 +141,7 @@ class Runtime:
         load = partial(self._fly, loader, call, visitor, key)
         options = loader.options
         if options.cache is not None and (entry := await self.cache.get(key)) is not None:
-            age = time.time() - entry.loaded_at
+            age = self.clock() - entry.loaded_at
             if age < options.cache:
                 return entry.content
             if age < options.cache + options.stale:
@@ -162,7 +164,7 @@ class Runtime:
             content = await self._run(loader, call, shared=not visitor)
             if loader.options.cache is not None and epoch == self._epochs[loader.name]:
                 seconds = loader.options.cache + loader.options.stale
-                await self.cache.put(key, Entry(content, time.time()), seconds)
+                await self.cache.put(key, Entry(content, self.clock()), seconds)
             return content
 
         return await self._flights.run((key, epoch), run)

@@ -1,0 +1,56 @@
+"""How many loads run at a time."""
+
+import asyncio
+
+import pytest
+
+from flash import Overloaded
+from flash_lazy import LoadersBusy
+from flash_lazy.gate import Gate
+
+
+async def test_no_more_than_the_limit_are_inside_and_they_come_in_order():
+    gate, inside, order, most = Gate(2), 0, [], 0
+
+    async def visit(number: int) -> None:
+        nonlocal inside, most
+        async with gate:
+            inside += 1
+            most = max(most, inside)
+            order.append(number)
+            await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*map(visit, range(10)))
+    assert most == 2
+    assert order == list(range(10))
+
+
+async def test_without_a_limit_everyone_is_let_in():
+    gate = Gate(None)
+    async with gate, gate, gate:
+        pass
+
+
+async def test_one_more_than_may_wait_is_refused_at_once():
+    gate = Gate(1, max_waiting=1)
+    async with gate:
+        waiting = asyncio.ensure_future(gate.__aenter__())
+        await asyncio.sleep(0)
+        with pytest.raises(LoadersBusy, match="1 loads at work, 1 waiting; raise max_concurrency="):
+            await gate.__aenter__()
+    await waiting
+    await gate.__aexit__(None, None, None)
+    assert issubclass(LoadersBusy, Overloaded)
+
+
+async def test_one_that_gives_up_waiting_takes_no_place():
+    gate = Gate(1, max_waiting=1)
+    async with gate:
+        for _ in range(3):
+            waiting = asyncio.ensure_future(gate.__aenter__())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+    async with asyncio.timeout(1), gate:
+        pass
