@@ -173,6 +173,12 @@ BAD = {
         400,
         "'outputs'",
     ),
+    "a list in a list in the outputs": ({**EVERY, "outputs": [EVERY["outputs"]]}, 400, "'outputs'"),
+    "no output that matches": (
+        {key: value for key, value in MATCHING.items() if key != "outputs"},
+        400,
+        "'outputs'",
+    ),
     "a matching output in a list": ({**MATCHING, "outputs": [MATCHING["outputs"]]}, 400, "outputs"),
     "a matching output with a string id": (
         {**MATCHING, "outputs": {"id": "cell", "property": "children"}},

@@ -12,7 +12,7 @@ import brotli
 import zstandard
 from werkzeug.http import parse_accept_header
 
-from flash.errors import BadRequest
+from flash.errors import BadRequest, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ def expand(body: bytes, coding: str, limit: int | None) -> bytes:
     """
     if coding.strip().lower() not in ("gzip", "x-gzip"):
         raise BadRequest(
-            f"the body may be compressed with gzip, not with {coding}",
+            f"the body may be compressed with gzip, not with {quoted(coding)}",
             status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         )
     stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)

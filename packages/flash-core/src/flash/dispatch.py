@@ -20,9 +20,9 @@ from dash.exceptions import CallbackException, ImportedInsideCallbackError, Prev
 from flash import _dash, background
 from flash.answer import FOREIGN, NOTHING, Answer, plain
 from flash.context import CallContext
-from flash.errors import BadRequest, CallbackTimeout, Overloaded
+from flash.errors import BadRequest, CallbackTimeout, Overloaded, quoted
 from flash.execution import SharedCalls, Superseded, Supersession, WorkerPool
-from flash.plan import CallbackPlan, CallbackRequest, Runner, compile_plan, shown
+from flash.plan import CallbackPlan, CallbackRequest, Runner, compile_plan
 from flash.serialize import dumps
 from flash.size import MAX_VALUES_ON_LOOP, is_large
 
@@ -85,7 +85,7 @@ class Dispatcher:
         entry = self._app.callback_map.get(callback_id)
         if entry is None or "callback" not in entry:
             raise BadRequest(
-                f"no callback for output {shown(callback_id)}", status=HTTPStatus.NOT_FOUND
+                f"no callback for output {quoted(callback_id)}", status=HTTPStatus.NOT_FOUND
             )
         if self._installed.get(callback_id) is not entry["callback"]:
             # New, or somebody put another function there since.

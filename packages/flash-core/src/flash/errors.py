@@ -13,6 +13,14 @@ FlashError
 
 from __future__ import annotations
 
+# How much of what somebody sent is repeated in an answer.
+_MAX_QUOTED = 100
+
+
+def quoted(text: str) -> str:
+    """Return what somebody sent as it may stand in an answer of one line."""
+    return repr(text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}…")
+
 
 class FlashError(Exception):
     """The base of every error that Flash itself raises."""

@@ -23,7 +23,7 @@ from werkzeug.routing import Map, Rule
 from flash import _dash, _quart
 from flash.answer import FOREIGN, Answer, plain, to_response
 from flash.compression import compress
-from flash.errors import BadRequest, ConfigurationError
+from flash.errors import BadRequest, ConfigurationError, quoted
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -298,7 +298,7 @@ def parse_json(content_type: bytes, body: bytes) -> Any:
     kind = content_type.split(b";", 1)[0].strip().lower()
     if kind != b"application/json" and not kind.endswith(b"+json"):
         raise BadRequest(
-            f"the body must be application/json, not {kind.decode('latin-1') or 'untyped'}",
+            f"the body must be application/json, not {quoted(kind.decode('latin-1'))}",
             status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         )
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import orjson
 from dash import ALL, ALLSMALLER
@@ -16,16 +16,13 @@ from dash.dependencies import Output
 from dash.exceptions import InvalidCallbackReturnValue, PreventUpdate
 
 from flash import _dash
-from flash.errors import BadRequest, ConfigurationError
+from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.execution import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 RunIn = Literal["thread", "loop"]
-
-# How much of a name that somebody sent is repeated in an answer.
-_MAX_SHOWN = 100
 
 # One dependency as the renderer sends it: {"id": …, "property": …, "value": …}.
 Dependency = dict[str, Any]
@@ -165,20 +162,27 @@ class CallbackPlan:
                         break
                 else:
                     return spec
-        slots: Any = spec if self.multi else [spec]
-        if not isinstance(slots, list) or not _fit(slots, self.several_outputs):
-            raise BadRequest(f"'outputs' does not fit callback {shown(self.id)}")
-        for slot in slots:
-            for each in slot if isinstance(slot, list) else (slot,):
-                _check_id(each)
+        if not self._are_outputs(spec):
+            raise BadRequest(f"'outputs' does not fit callback {quoted(self.id)}")
         _dash.validate.validate_output_spec(self.declared, spec, Output)
         return spec
+
+    def _are_outputs(self, spec: object) -> bool:
+        """Tell whether ``spec`` has a list where there are several, and components elsewhere."""
+        if self.multi and not isinstance(spec, list):
+            return False
+        slots = cast("list[Any]", spec if self.multi else [spec])
+        return _fit(slots, self.several_outputs) and all(
+            _is_one_output(each)
+            for slot in slots
+            for each in (cast("list[Any]", slot) if isinstance(slot, list) else (slot,))
+        )
 
     def values(self, request: CallbackRequest) -> list[Any]:
         """Return the values of inputs and state, in that order; a wildcard's are a list."""
         slots = [*request.inputs, *request.state]
         if not _fit(slots, self.several_arguments):
-            raise BadRequest(f"'inputs' or 'state' does not fit callback {shown(self.id)}")
+            raise BadRequest(f"'inputs' or 'state' does not fit callback {quoted(self.id)}")
         return [
             [each.get("value") for each in slot] if isinstance(slot, list) else slot.get("value")
             for slot in slots
@@ -309,11 +313,6 @@ def _fit(slots: list[Any], several: list[bool]) -> bool:
     return all(isinstance(slot, list) is many for slot, many in zip(slots, several, strict=False))
 
 
-def shown(text: str) -> str:
-    """Return what somebody sent for an answer of one line."""
-    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")
-
-
 def _names_property(name: object) -> bool:
     if not isinstance(name, str):
         return False
@@ -331,10 +330,13 @@ def _has_plain_values(component_id: dict[str, Any]) -> bool:
     return all(isinstance(value, str | int | float) for value in component_id.values())
 
 
-def _check_id(output: Dependency) -> None:
-    component_id = output["id"]
-    if isinstance(component_id, dict) and not _has_plain_values(component_id):  # pyright: ignore[reportUnknownArgumentType]
-        raise BadRequest("in an output's 'id', each value must be a string, a number or a boolean")
+def _is_one_output(output: object) -> bool:
+    """Tell whether ``output`` names a single property of a single component."""
+    if not isinstance(output, dict):
+        # A list in a list.
+        return False
+    component_id: Any = output["id"]
+    return isinstance(component_id, str) or _has_plain_values(component_id)
 
 
 def _check_slots(slots: object, name: str) -> list[Slot]:
