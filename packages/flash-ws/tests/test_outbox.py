@@ -95,6 +95,16 @@ def test_a_message_waits_for_company_from_its_first_frame_on():
     assert outbox.due(11.0) == 0.0
 
 
+def test_a_property_that_never_rests_does_not_keep_its_message_back():
+    outbox = Outbox(max_batch_delay=0.5)
+    for tick in range(8):
+        outbox.add(frame(("a", tick)), tick / 8)
+    assert outbox.due(0.875) == 0.0
+    outbox.take()
+    outbox.add(frame(("a", 9)), 2.0)
+    assert outbox.due(2.0) == 0.5
+
+
 def test_a_full_batch_does_not_wait():
     outbox = Outbox(max_batch_delay=0.5, max_batch_bytes=4)
     outbox.add(raw("1234"), 0.0)

@@ -372,6 +372,10 @@ class DashApp(dash.Dash):
         """Return a fresh signed identity for a page; may read the manager's store."""
         return sign(self._get_signing_secret(), END_SCOPE, secrets.token_hex(12))
 
+    def page_of(self, token: str) -> str | None:
+        """Return the id of the page that a signed identity names, or None if it is not ours."""
+        return unsign(self._get_signing_secret(), END_SCOPE, token)
+
     def page_config(self) -> dict[str, Any]:
         """Return what the renderer is told of the app, a fresh page identity included."""
         return self._config()

@@ -6,6 +6,9 @@ how to make each and makes it once.
 
 from __future__ import annotations
 
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import quart
@@ -13,11 +16,12 @@ from dash.backends.base_server import ResponseAdapter
 from werkzeug.datastructures import Headers, MultiDict
 
 from flash import _dash
+from flash.plan import CallbackRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
-    from flash.plan import CallbackPlan, CallbackRequest
+    from flash.plan import CallbackPlan
 
 
 class CallbackResponse(ResponseAdapter):
@@ -107,6 +111,50 @@ class CallContext(_dash.AttributeDict):
         """Make every field now, for a copy that outlives the request."""
         for key in _FIELDS:
             self[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Flat:
+    """How the arguments of a call are arranged that no Dash callback makes: one after the other."""
+
+    indices: list[int]
+    outputs_indices: tuple[int, ...] = ()
+    background: None = None
+
+
+class EventContext:
+    """`dash.ctx` for code that a page calls by other ways than a Dash callback.
+
+    ``inputs``, ``state`` and ``changed`` are as in a callback request; raises `BadRequest` where
+    they are not. For the add-on packages.
+    """
+
+    def __init__(self, inputs: Any, state: Any, changed: Any) -> None:
+        request = CallbackRequest.parse(
+            {"output": "", "inputs": inputs, "state": state, "changedPropIds": changed}
+        )
+        self.slots = [*request.inputs, *request.state]
+        shape: Any = _Flat(list(range(len(self.slots))))
+        self._context = CallContext(shape, request, [], None)
+
+    @contextmanager
+    def active(self) -> Generator[None]:
+        """Make this what `dash.ctx` and `dash.set_props` work on."""
+        token = _dash.context_value.set(self._context)
+        try:
+            yield
+        finally:
+            _dash.context_value.reset(token)
+
+    def take_updates(self) -> list[tuple[str | dict[str, Any], dict[str, Any]]]:
+        """Return, once, what `dash.set_props` collected: component ids with their properties."""
+        collected: dict[str, dict[str, Any]] = self._context["updated_props"]
+        taken = [
+            (json.loads(name) if name.startswith("{") else name, props)
+            for name, props in collected.items()
+        ]
+        collected.clear()
+        return taken
 
 
 def _triggered(

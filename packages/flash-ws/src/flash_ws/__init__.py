@@ -1,8 +1,38 @@
 """WebSocket and SSE endpoints and the live link, for Flash."""
 
+from flash_ws.audience import EVERYBODY, Audience
+from flash_ws.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
+from flash_ws.client import Client
+from flash_ws.codes import CloseCode
+from flash_ws.errors import LinkClosed, LiveError, ProtocolError, UnknownClient
+from flash_ws.limits import RateLimit
+from flash_ws.link import LinkLimits
 from flash_ws.link_status import LinkStatus
+from flash_ws.live import Live, LiveStatistics
+from flash_ws.streams import StreamedProps, stream_props
 
-__all__ = ["LinkStatus", "__version__"]
+__all__ = [
+    "EVERYBODY",
+    "Audience",
+    "Backplane",
+    "Client",
+    "ClientInfo",
+    "CloseCode",
+    "Disconnect",
+    "LinkClosed",
+    "LinkLimits",
+    "LinkStatus",
+    "Live",
+    "LiveError",
+    "LiveStatistics",
+    "MemoryBackplane",
+    "ProtocolError",
+    "RateLimit",
+    "StreamedProps",
+    "UnknownClient",
+    "__version__",
+    "stream_props",
+]
 
 __version__ = "0.1.0"
 

@@ -30,3 +30,4 @@ class CloseCode(enum.Enum):
     TOO_SLOW = 4530, "the page takes its messages more slowly than they come", True
     DRAINING = 4531, "the server is about to restart", True
     EXPIRED = 4532, "the permission to connect is to be asked for again", True
+    FULL = 4533, "the server has as many pages as it takes", True

@@ -151,14 +151,25 @@
 
     // -- Channels ----------------------------------------------------------------------------------
 
-    // {channel: [epoch, number]}: how far this page has followed each.
+    // {channel: [epoch, number]}: how far this page has followed each. The epoch of a channel that was
+    // joined since the welcome is null, unless its frames name it.
     let positions = {};
     // Frames that came before the page was hydrated; not yet part of the positions.
     let early = [];
 
+    /** The positions that mean something to a server. */
+    function known() {
+        const at = {};
+        Object.keys(positions).forEach((channel) => {
+            if (positions[channel][0] !== null) {
+                at[channel] = positions[channel];
+            }
+        });
+        return at;
+    }
+
     function take(frame) {
         const [epoch, number] = positions[frame.c] || [null, 0];
-        // A frame may name an epoch: that of a channel joined, or begun anew, since the welcome.
         const begins = frame.e !== undefined && frame.e !== epoch;
         if (frame.t !== 'snapshot' && !begins && frame.n <= number) {
             counts.repeated += 1;
@@ -470,7 +481,7 @@
         };
         link = mine;
         const url = new URL(`${config.requests_pathname_prefix || '/'}_flash/link`, location.origin).href;
-        const hello = JSON.stringify({ t: 'hello', v: 1, page, at: positions, path: location.pathname });
+        const hello = JSON.stringify({ t: 'hello', v: 1, page, at: known(), path: location.pathname });
         const open = kind === 'websocket' ? openSocket : openStream;
         mine.deadline = setTimeout(() => lose(mine, LOST), WELCOME_WITHIN);
         try {
@@ -635,7 +646,8 @@
     /** Find out soon whether a connection still is one. */
     function probe(mine) {
         clearTimeout(mine.deadline);
-        mine.deadline = setTimeout(() => lose(mine, LOST), PROBE_WITHIN);
+        const within = Math.min(PROBE_WITHIN, mine.every);
+        mine.deadline = setTimeout(() => lose(mine, LOST), within);
         sendBeat(mine);
     }
 

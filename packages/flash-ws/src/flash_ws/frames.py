@@ -51,8 +51,9 @@ class Message:
     members: str
     sets: frozenset[Hashable] = frozenset()
     touches: frozenset[Hashable] = frozenset()
-    # For each property set: its component's id as JSON, its name, its value as JSON.
-    values: tuple[tuple[str, str, str], ...] = ()
+    # For each property changed: its component's id, its name and its value, as JSON; None for a
+    # value that builds on the one before.
+    values: tuple[tuple[str, str, str | None], ...] = ()
 
     def numbered(self, channel: str, number: int) -> Frame:
         """Return the frame that this message is in ``channel``."""
@@ -63,7 +64,7 @@ class Message:
 def props_message(updates: Updates) -> Message:
     """Return the message that sets properties; raises ``TypeError`` for what has no JSON form."""
     keys: set[Hashable] = set()
-    values: list[tuple[str, str, str]] = []
+    values: list[tuple[str, str, str | None]] = []
     entries: list[str] = []
     builds = False
     for component_id, props in updates:
@@ -71,13 +72,12 @@ def props_message(updates: Updates) -> Message:
         id_json = _json(component_id)
         members: list[str] = []
         for prop, value in props.items():
-            encoded = dumps(value).decode()
-            members.append(f"{_json(prop)}:{encoded}")
+            prop_json, encoded = _json(prop), dumps(value).decode()
+            members.append(f"{prop_json}:{encoded}")
             keys.add((name, prop))
-            if isinstance(value, Patch) or prop in INCREMENTAL:
-                builds = True
-            else:
-                values.append((id_json, prop, encoded))
+            incremental = isinstance(value, Patch) or prop in INCREMENTAL
+            builds = builds or incremental
+            values.append((id_json, prop_json, None if incremental else encoded))
         entries.append(f"[{id_json},{{{','.join(members)}}}]")
     return Message(
         f'"t":"props","u":[{",".join(entries)}]',
@@ -85,6 +85,12 @@ def props_message(updates: Updates) -> Message:
         touches=frozenset(keys) if builds else frozenset(),
         values=tuple(values),
     )
+
+
+def snapshot_frame(channel: str, number: int, updates: str) -> Frame:
+    """Return the frame that brings a page to a channel's state, ``updates`` being JSON."""
+    text = f'{{"t":"snapshot","c":{_json(channel)},"n":{number},"u":{updates}}}'
+    return Frame(text, len(text.encode()), channel, number)
 
 
 def event_message(name: str, data: Any) -> Message:
@@ -136,7 +142,7 @@ def parse_hello(frame: Mapping[str, Any], max_channels: int = 100) -> Hello:
         raise ProtocolError(
             CloseCode.UNSUPPORTED_VERSION, f"this server speaks version {VERSION}; reload the page"
         )
-    token, path, at = frame.get("page"), frame.get("path", ""), frame.get("at") or {}
+    token, path, at = frame.get("page"), frame.get("path", ""), frame.get("at", {})
     if not isinstance(token, str | None) or not isinstance(path, str) or not isinstance(at, dict):
         raise ProtocolError(CloseCode.MALFORMED, "'hello' has a member of the wrong type")
     positions: dict[str, tuple[str, int]] = {}

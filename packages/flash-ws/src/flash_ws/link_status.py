@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from dash.development.base_component import Component
 
@@ -22,8 +22,9 @@ class LinkStatus(Component):
     The page sets them; values given here are what callbacks see until it has.
     """
 
-    _children_props: ClassVar[list[str]] = []
-    _base_nodes: ClassVar[list[str]] = ["children"]
+    # Declared as the base class does.
+    _children_props: list[str] = []  # noqa: RUF012
+    _base_nodes: list[str] = ["children"]  # noqa: RUF012
     _namespace = "flash_ws"
     _type = "LinkStatus"
 

@@ -7,11 +7,12 @@ more with `due`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from flash_ws.frames import Frame
 
 
@@ -64,6 +65,8 @@ class Outbox:
         # By order of arrival.
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._arrived = 0
+        # Since when something waits; a frame that replaces the first one does not start anew.
+        self._since = 0.0
         # For each property, the number of the frame waiting that set it last and may be replaced.
         self._latest: dict[Hashable, int] = {}
         self._bytes = 0
@@ -73,12 +76,15 @@ class Outbox:
     def add(self, frame: Frame, now: float) -> bool:
         """Add a frame; False if there is no room for it, even after conflation."""
         keys = set(frame.sets)
+        replaced = False
         for key in keys:
-            self._replace(key)
+            replaced = self._replace(key) or replaced
         if self._bytes + frame.size > self._max_bytes:
             return False
         for key in frame.touches:
             self._latest.pop(key, None)
+        if not self._waiting and not replaced:
+            self._since = now
         number = self._arrived
         self._arrived += 1
         self._waiting[number] = _Waiting(frame, now, keys)
@@ -87,16 +93,19 @@ class Outbox:
             self._latest[key] = number
         return True
 
-    def _replace(self, key: Hashable) -> None:
+    def _replace(self, key: Hashable) -> bool:
+        """Note that a property is set anew; True if that leaves a frame out."""
         number = self._latest.pop(key, None)
         if number is None:
-            return
+            return False
         earlier = self._waiting[number]
         earlier.keys.discard(key)
-        if not earlier.keys:
-            del self._waiting[number]
-            self._bytes -= earlier.frame.size
-            self._conflated += 1
+        if earlier.keys:
+            return False
+        del self._waiting[number]
+        self._bytes -= earlier.frame.size
+        self._conflated += 1
+        return True
 
     def due(self, now: float) -> float | None:
         """Return in how many seconds to send a message: 0 is now, None for nothing waiting."""
@@ -104,8 +113,7 @@ class Outbox:
             return None
         if self._bytes >= self._max_batch_bytes:
             return 0.0
-        oldest = next(iter(self._waiting.values()))
-        return max(0.0, oldest.since + self._max_batch_delay - now)
+        return max(0.0, self._since + self._max_batch_delay - now)
 
     def take(self) -> str | None:
         """Return the next message, a JSON list of frames of about ``max_batch_bytes``, or None."""
@@ -124,6 +132,8 @@ class Outbox:
             frames.append(waiting.frame.text)
         if not frames:
             return None
+        if self._waiting:
+            self._since = next(iter(self._waiting.values())).since
         self._bytes -= size
         self._sent += len(frames)
         return f"[{','.join(frames)}]"

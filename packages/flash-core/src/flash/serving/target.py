@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
-import flash
 from flash.errors import ConfigurationError, FlashError
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -146,7 +145,7 @@ def _user_frames(error: BaseException) -> Any:
 
 
 # Where the frames between the command line and the imported module lie.
-_IMPORTERS = (os.path.dirname(flash.__file__) + os.sep, importlib.__file__, "<frozen importlib")
+_IMPORTERS = (os.path.dirname(os.path.dirname(__file__)) + os.sep, importlib.__file__, "<frozen importlib")
 
 
 def _takes(function: Callable[..., object], count: int) -> bool:

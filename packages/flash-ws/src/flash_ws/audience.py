@@ -1,0 +1,35 @@
+"""Whom a message is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class HasChannel(Protocol):
+    """Anything that messages can be addressed to: an `Audience`, a connected client."""
+
+    @property
+    def channel(self) -> str:
+        """The name of the channel that reaches it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Everybody, a group, or one page: whoever follows the channel."""
+
+    channel: str
+
+
+EVERYBODY = Audience("all")
+
+
+def group(name: str) -> Audience:
+    """Return the audience of the pages that joined ``name``."""
+    return Audience(f"group:{name}")
+
+
+def page(client_id: str) -> Audience:
+    """Return the audience of one page."""
+    return Audience(f"page:{client_id}")

@@ -1,0 +1,109 @@
+"""A page, as the server knows it: it outlives its connections, for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from flash_ws import audience
+from flash_ws.codes import CloseCode
+
+if TYPE_CHECKING:
+    from flash.handshake import Handshake
+    from flash_ws.backplane import ClientInfo
+    from flash_ws.frames import Frame
+    from flash_ws.hub import Hub
+    from flash_ws.link import Link
+
+
+class Client:
+    """One page. Given to ``on_connect`` and ``on_disconnect``; ``live.client`` inside handlers.
+
+    A page whose connection breaks stays the same client if it comes back within the resume window.
+    """
+
+    def __init__(self, hub: Hub, info: ClientInfo, token: str, handshake: Handshake) -> None:
+        self._hub = hub
+        self.info = info
+        # The page's secret: whoever shows it is this page.
+        self.token = token
+        # The request that opened the latest connection.
+        self.handshake = handshake
+        # None while the page is away.
+        self.link: Link | None = None
+        self._present = asyncio.Event()
+        # Names of the groups joined.
+        self.groups: set[str] = set()
+        # For the application's own use.
+        self.data: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<Client {self.id} user={self.user!r} path={self.path!r}>"
+
+    @property
+    def id(self) -> str:
+        """The page's public name; not a secret."""
+        return self.info.id
+
+    @property
+    def user(self) -> str | None:
+        """What ``authorize`` identified the user by."""
+        return self.info.user
+
+    @property
+    def path(self) -> str:
+        """The path of the page's location when it first connected."""
+        return self.info.path
+
+    @property
+    def channel(self) -> str:
+        """The channel that only this page follows."""
+        return audience.page(self.id).channel
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection at this moment."""
+        return self.link is not None
+
+    def join(self, group: str) -> asyncio.Task[None]:
+        """Join a group; the task, which need not be awaited, is done when it is effective.
+
+        A message published to the group after this call reaches the page in any case.
+        """
+        self.groups.add(group)
+        return self._hub.join(self, audience.group(group).channel)
+
+    def leave(self, group: str) -> None:
+        """Leave a group; leaving one that was not joined does nothing."""
+        self.groups.discard(group)
+        self._hub.unfollow(self, audience.group(group).channel)
+
+    def deliver(self, frame: Frame) -> None:
+        """Put a frame on its way; while the page is away the channels' histories keep it."""
+        if self.link is not None:
+            self.link.deliver(frame)
+
+    def attach(self, link: Link) -> None:
+        """Take a new connection; an older one is closed."""
+        self.close(CloseCode.REPLACED)
+        self.link = link
+        self._present.set()
+
+    def detach(self, link: Link) -> bool:
+        """Note that a connection has ended; False if the page has another by now."""
+        if self.link is not link:
+            return False
+        self.link = None
+        self._present.clear()
+        return True
+
+    async def room(self) -> None:
+        """Wait until the page is there and takes its messages."""
+        while self.link is None:
+            await self._present.wait()
+        await self.link.room()
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """Close the connection, if there is one."""
+        if self.link is not None:
+            self.link.close(code, reason)

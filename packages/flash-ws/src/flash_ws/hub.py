@@ -1,0 +1,330 @@
+"""The pages of this worker: who follows what, who is connected, who may come back."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from flash_ws import audience
+from flash_ws.backplane import ClientInfo, Disconnect
+from flash_ws.client import Client
+from flash_ws.codes import CloseCode
+from flash_ws.context import current_client
+from flash_ws.errors import ProtocolError
+from flash_ws.frames import VERSION, Frame, Hello, own_frame, parse_hello, parse_message
+from flash_ws.history import Position
+from flash_ws.link import Link, LinkLimits
+
+if TYPE_CHECKING:
+    from flash import Flash
+    from flash.handshake import Handshake
+    from flash_ws.backplane import Backplane
+    from flash_ws.channel import CatchUp
+    from flash_ws.frames import Message
+    from flash_ws.link import Transport
+
+logger = logging.getLogger(__name__)
+
+# Seconds for a page to say hello.
+HELLO_TIMEOUT = 10.0
+
+# Characters that an identity must have, to be nobody's guess.
+MIN_TOKEN = 32
+
+# Pages told to go at a time when the server stops, and seconds between two such batches.
+DRAIN_BATCH = 100
+DRAIN_PAUSE = 0.05
+
+FrameHandler = Callable[[Client, dict[str, Any]], Awaitable[None]]
+ClientHandler = Callable[[Client], Any]
+
+
+class Hub:
+    """Connects pages to the backplane. Belongs to the app's event loop.
+
+    - ``resume_window``: seconds for which a page that broke off stays the same client.
+    - ``max_clients``: pages connected or expected back; one more is told to try later.
+    """
+
+    def __init__(
+        self,
+        app: Flash,
+        backplane: Backplane,
+        *,
+        limits: LinkLimits,
+        resume_window: float,
+        max_clients: int,
+    ) -> None:
+        self._app = app
+        self._backplane = backplane
+        self._limits = limits
+        self._resume_window = resume_window
+        self._max_clients = max_clients
+        self.clients: dict[str, Client] = {}
+        # Kinds of frames from pages, and who takes them.
+        self.handlers: dict[str, FrameHandler] = {}
+        self.on_connect: list[ClientHandler] = []
+        self.on_disconnect: list[ClientHandler] = []
+        self._followers: dict[str, set[Client]] = {}
+        # By channel, the task that tells the backplane; messages wait for it.
+        self._following: dict[str, asyncio.Task[None]] = {}
+        # By client id, what lets go of a page that does not come back.
+        self._expiries: dict[str, asyncio.TimerHandle] = {}
+        # Kept until done, since the loop itself holds tasks weakly.
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._draining: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to deliver; call before serving."""
+        await self._backplane.start(self.deliver, self.obey)
+        await self._backplane.follow(audience.EVERYBODY.channel)
+
+    async def close(self) -> None:
+        """Close every link and forget every page; disconnect handlers run."""
+        for client in list(self.clients.values()):
+            client.close(CloseCode.DRAINING)
+            await self._let_go(client)
+        if self._draining is not None:
+            self._draining.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._backplane.close()
+
+    # -- messages --------------------------------------------------------------------------------
+
+    async def publish(self, channel: str, message: Message) -> Position:
+        """Send a message to whoever follows the channel, on any worker."""
+        following = self._following.get(channel)
+        if following is not None and not following.done():
+            # Joined a moment ago: the message must not overtake the joining.
+            await following
+        return await self._backplane.publish(channel, message)
+
+    def deliver(self, frame: Frame) -> None:
+        """Give a frame to this worker's followers of its channel."""
+        for client in self._followers.get(frame.channel or "", ()):
+            client.deliver(frame)
+
+    def obey(self, order: Disconnect) -> None:
+        """Close the links that an order concerns."""
+        for client in list(self.clients.values()):
+            if order.concerns(client.info):
+                client.close(CloseCode.KICKED)
+
+    def join(self, client: Client, channel: str) -> asyncio.Task[None]:
+        """Let a client that is connected follow a channel from this moment on."""
+        link = client.link
+        if link is not None:
+            link.hold(channel)
+        return self._spawn(self._join(self.follow(client, channel), link, channel))
+
+    async def _join(self, following: asyncio.Task[None], link: Link | None, channel: str) -> None:
+        await following
+        if link is None:
+            # Caught up with when the page is back.
+            return
+        here = (await self._backplane.catch_up(channel, None)).position
+        # What was published since the call is held, and comes after the position told.
+        first = link.first_held(channel)
+        number = here.number if first is None else first - 1
+        link.deliver(own_frame("at", at={channel: (here.epoch, number)}))
+        link.release(channel, after=number)
+
+    def follow(self, client: Client, channel: str) -> asyncio.Task[None]:
+        """Note that a client follows a channel; the task is done when the backplane knows."""
+        followers = self._followers.setdefault(channel, set())
+        followers.add(client)
+        following = self._following.get(channel)
+        if following is None:
+            following = self._spawn(self._backplane.follow(channel))
+            self._following[channel] = following
+        return following
+
+    def unfollow(self, client: Client, channel: str) -> None:
+        """Stop a client from following a channel; nothing happens if it does not."""
+        followers = self._followers.get(channel, set())
+        followers.discard(client)
+        if not followers and self._followers.pop(channel, None) is not None:
+            self._following.pop(channel, None)
+            if channel != audience.EVERYBODY.channel:
+                self._spawn(self._backplane.unfollow(channel))
+
+    # -- connections -----------------------------------------------------------------------------
+
+    async def serve(self, transport: Transport, handshake: Handshake, user: str | None) -> None:
+        """Serve one connection to its end."""
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT):
+                message = await transport.receive()
+            if message is None:
+                return
+            frames = parse_message(message)
+            hello = parse_hello(frames[0] if frames else {})
+        except TimeoutError:
+            await transport.close(CloseCode.SILENT, "no 'hello' came")
+            return
+        except ProtocolError as error:
+            await transport.close(error.code, error.reason)
+            return
+        client = self._client_for(hello, handshake, user)
+        if client is None:
+            await transport.close(CloseCode.FULL, CloseCode.FULL.meaning)
+            return
+        link = Link(transport, self._limits)
+        is_new = client.link is None and client.id not in self._expiries
+        self._attach(client, link)
+        try:
+            await self._catch_up(client, link, hello, is_new=is_new)
+            if is_new:
+                await self._backplane.enter(client.info)
+                await self._tell(client, self.on_connect)
+            await link.run(lambda frame: self._handle(client, frame))
+        finally:
+            if client.detach(link):
+                self._expect_back(client)
+
+    def _client_for(self, hello: Hello, handshake: Handshake, user: str | None) -> Client | None:
+        token = hello.token
+        if token is None or len(token) < MIN_TOKEN:
+            token = self._app.new_page_identity()
+        page_id = self.name_of(token)
+        client = self.clients.get(page_id)
+        if client is None:
+            if len(self.clients) >= self._max_clients:
+                return None
+            info = ClientInfo(page_id, user, hello.path, time.time())
+            client = self.clients[page_id] = Client(self, info, token, handshake)
+        client.handshake = handshake
+        return client
+
+    def name_of(self, token: str) -> str:
+        """Return the id of the page whose identity ``token`` is."""
+        page_id = self._app.page_of(token)
+        if page_id is not None:
+            return page_id
+        # Signed with another key: before a restart, or by a worker that does not share it. Whoever
+        # shows it is still one page, with a name that no signed identity can have.
+        return "u-" + hashlib.sha256(token.encode()).hexdigest()[:24]
+
+    def _attach(self, client: Client, link: Link) -> None:
+        expiry = self._expiries.pop(client.id, None)
+        if expiry is not None:
+            expiry.cancel()
+        # Held before anything is awaited: what is published from now on is not lost.
+        for channel in _channels(client):
+            link.hold(channel)
+        client.attach(link)
+
+    async def _catch_up(self, client: Client, link: Link, hello: Hello, *, is_new: bool) -> None:
+        """Send ``welcome`` and what the page missed, then let live frames through."""
+        caught: dict[str, CatchUp] = {}
+        at: dict[str, tuple[str, int]] = {}
+        for channel in _channels(client):
+            await self.follow(client, channel)
+            known = hello.positions.get(channel)
+            caught[channel] = await self._backplane.catch_up(
+                channel, Position(*known) if known else None
+            )
+            here = caught[channel].position
+            at[channel] = (
+                known if known and caught[channel].recovered else (here.epoch, here.number)
+            )
+        # A page that this server does not remember had groups and calls that are gone, too.
+        recovered = None
+        if hello.positions:
+            recovered = not is_new and all(each.recovered for each in caught.values())
+        welcome = own_frame(
+            "welcome",
+            v=VERSION,
+            page=client.token,
+            connection=link.id,
+            beat=round(self._limits.heartbeat * 1000),
+            at=at,
+            recovered=recovered,
+        )
+        await link.send_first([welcome, *(f for each in caught.values() for f in each.frames)])
+        for channel, catch_up in caught.items():
+            link.release(channel, after=catch_up.position.number)
+
+    async def _handle(self, client: Client, frame: dict[str, Any]) -> None:
+        handler = self.handlers.get(frame["t"])
+        if handler is None:
+            raise ProtocolError(
+                CloseCode.MALFORMED, f"no frame {frame['t'][:40]!r} in version {VERSION}"
+            )
+        await handler(client, frame)
+
+    def _expect_back(self, client: Client) -> None:
+        loop = asyncio.get_running_loop()
+        self._expiries[client.id] = loop.call_later(
+            self._resume_window, lambda: self._spawn(self._expire(client))
+        )
+
+    async def _expire(self, client: Client) -> None:
+        # It may have come back in the same moment.
+        if client.link is None:
+            await self._let_go(client)
+
+    async def _let_go(self, client: Client) -> None:
+        """Forget a page: it is gone for good."""
+        expiry = self._expiries.pop(client.id, None)
+        if expiry is not None:
+            expiry.cancel()
+        if self.clients.pop(client.id, None) is None:
+            return
+        for channel in _channels(client):
+            self.unfollow(client, channel)
+        await self._backplane.leave(client.id)
+        await self._tell(client, self.on_disconnect)
+
+    async def _tell(self, client: Client, handlers: list[ClientHandler]) -> None:
+        token = current_client.set(client)
+        try:
+            async with client.handshake.active():
+                for handler in handlers:
+                    try:
+                        await self._app.pool.call(handler, client)
+                    except Exception:  # an application's handler: logged, and the rest run
+                        logger.exception("%r failed for %r", handler, client)
+        finally:
+            current_client.reset(token)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def watch(self, draining: asyncio.Event | None) -> None:
+        """Send the pages away, in batches, once the server says that it is about to stop."""
+        if draining is not None and self._draining is None:
+            self._draining = self._spawn(self._drain(draining))
+
+    async def _drain(self, draining: asyncio.Event) -> None:
+        await draining.wait()
+        clients = [client for client in self.clients.values() if client.is_connected]
+        # Spread over the time that the others need to take so many pages.
+        spread = 200.0 + 5.0 * len(clients)
+        for start in range(0, len(clients), DRAIN_BATCH):
+            for client in clients[start : start + DRAIN_BATCH]:
+                client.deliver(own_frame("bye", after=round(random.uniform(0, spread))))
+            await asyncio.sleep(DRAIN_PAUSE)
+            for client in clients[start : start + DRAIN_BATCH]:
+                client.close(CloseCode.DRAINING)
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _channels(client: Client) -> list[str]:
+    """Return what a client follows, in the order in which it is caught up with."""
+    return [
+        audience.EVERYBODY.channel,
+        *sorted(audience.group(name).channel for name in client.groups),
+        client.channel,
+    ]

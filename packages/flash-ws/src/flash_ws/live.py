@@ -1,0 +1,420 @@
+"""`Live`: what an app uses to reach its pages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs
+
+from flash import ConfigurationError, ctx
+from flash.handshake import Handshake
+from flash_ws import audience
+from flash_ws.audience import EVERYBODY, Audience, HasChannel
+from flash_ws.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
+from flash_ws.codes import CloseCode
+from flash_ws.context import current_client
+from flash_ws.events import Events
+from flash_ws.frames import ComponentId, Updates, event_message, props_message
+from flash_ws.hub import Hub
+from flash_ws.link import LinkLimits
+from flash_ws.origin import OriginPolicy
+from flash_ws.streams import Mode, Streams, make_callback, register_on_page
+from flash_ws.transports import EventStreamTransport, WebSocketTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dash.dependencies import Input, State
+
+    from flash import Flash
+    from flash.gateway import Receive, Scope, Send
+    from flash_ws.client import Client
+
+logger = logging.getLogger(__name__)
+
+H = TypeVar("H", bound=Callable[..., Any])
+
+# True or a user's name lets a page connect, False refuses it.
+Authorize = Callable[[Handshake], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStatistics:
+    """A moment of one worker's links."""
+
+    # Pages connected, and pages expected back.
+    connected: int
+    away: int
+    # Of all connections open now: frames and bytes waiting, frames sent, frames replaced by later
+    # ones before they were sent.
+    frames_waiting: int
+    bytes_waiting: int
+    frames_sent: int
+    frames_conflated: int
+
+
+class Live:
+    """The live link of one app.
+
+    - ``backplane``: what stands behind push and events; this process alone by default.
+    - ``allowed_origins``: pages of other origins that may connect, as ``"https://host"``.
+    - ``authorize``: asked with the `Handshake` before a page may connect, and again every
+      ``recheck_interval`` seconds; may be async. False refuses; a string names the user.
+    - ``resume_window``: seconds for which a page that broke off stays the same client.
+    - ``max_message_bytes``: of one message from a page, after inflating.
+
+    An app's ``before_request`` functions guard the link, too.
+    """
+
+    def __init__(
+        self,
+        app: Flash | None = None,
+        *,
+        backplane: Backplane | None = None,
+        allowed_origins: Sequence[str] = (),
+        authorize: Authorize | None = None,
+        recheck_interval: float | None = None,
+        resume_window: float = 30.0,
+        limits: LinkLimits | None = None,
+        max_message_bytes: int = 64 * 1024,
+        max_clients: int = 20_000,
+    ) -> None:
+        self._backplane = backplane or MemoryBackplane()
+        self._origins = OriginPolicy(allowed_origins)
+        self._authorize = authorize
+        self._recheck_interval = recheck_interval
+        self._resume_window = resume_window
+        self._limits = limits or LinkLimits()
+        self._max_message_bytes = max_message_bytes
+        self._max_clients = max_clients
+        self._app: Flash | None = None
+        self._hub: Hub | None = None
+        self._events = Events()
+        self._calls = Streams()
+        self._connect_handlers: list[Callable[[Client], Any]] = []
+        self._disconnect_handlers: list[Callable[[Client], Any]] = []
+        # Event streams by connection id, for the posts that belong to them.
+        self._streams: dict[str, EventStreamTransport] = {}
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flash) -> None:
+        """Serve the link of ``app``; call once, before the app is served."""
+        if self._app is not None:
+            raise ConfigurationError(
+                "this Live has an app already; make another Live for another app"
+            )
+        self._app = app
+        app.add_asgi_route("_flash/link", self._serve_websocket)
+        app.add_asgi_route("_flash/link/events", self._serve_events)
+        app.add_asgi_route("_flash/link/frames", self._serve_frames)
+        app.server.before_serving(self._start)
+        app.server.after_serving(self._stop)
+
+    # -- reaching pages --------------------------------------------------------------------------
+
+    async def push(
+        self,
+        component: ComponentId | Updates,
+        props: Mapping[str, Any] | None = None,
+        *,
+        to: HasChannel = EVERYBODY,
+    ) -> None:
+        """Set properties of components on pages: ``push(id, props)`` or ``push([(id, props), …])``.
+
+        Serialised once. Returns when the message is on its way, in order with every other to the
+        same audience. A page that is away gets it when it comes back; one loaded later does not.
+        """
+        updates: Any = [(component, props)] if props is not None else component
+        await self.hub.publish(to.channel, props_message(updates))
+
+    async def send_event(self, name: str, data: Any = None, *, to: HasChannel = EVERYBODY) -> None:
+        """Call the handlers that pages registered with ``flash.on(name, …)``; never conflated."""
+        await self.hub.publish(to.channel, event_message(name, data))
+
+    def push_threadsafe(
+        self,
+        component: ComponentId | Updates,
+        props: Mapping[str, Any] | None = None,
+        *,
+        to: HasChannel = EVERYBODY,
+    ) -> None:
+        """Do what `push` does, from a thread."""
+        self.app.wait_for(self.push(component, props, to=to))
+
+    def send_event_threadsafe(
+        self, name: str, data: Any = None, *, to: HasChannel = EVERYBODY
+    ) -> None:
+        """Do what `send_event` does, from a thread."""
+        self.app.wait_for(self.send_event(name, data, to=to))
+
+    everybody = EVERYBODY
+
+    def group(self, name: str) -> Audience:
+        """Return the audience of the pages that joined ``name``."""
+        return audience.group(name)
+
+    @property
+    def client(self) -> Client | Audience:
+        """The page that the running handler, event callback or callback was called by.
+
+        In an ordinary callback it is an `Audience`: the page may be connected to another worker.
+        Raises `RuntimeError` where no page is calling.
+        """
+        client = current_client.get()
+        if client is not None:
+            return client
+        token = ctx.args.get("endId") if ctx.args else None
+        if not token:
+            raise RuntimeError(
+                "live.client: no page is calling; name whom to reach with to=live.group(…)"
+            )
+        page_id = self.hub.name_of(token)
+        return self.hub.clients.get(page_id) or audience.page(page_id)
+
+    # -- hearing from pages ----------------------------------------------------------------------
+
+    def on_connect(self, handler: H) -> H:
+        """Call ``handler(client)`` when a page connects for the first time; async or plain."""
+        self._connect_handlers.append(handler)
+        return handler
+
+    def on_disconnect(self, handler: H) -> H:
+        """Call ``handler(client)`` when a page has gone and not come back within the window."""
+        self._disconnect_handlers.append(handler)
+        return handler
+
+    def event_callback(
+        self,
+        *dependencies: Input | State,
+        inputs: Mapping[str, Input | State] | None = None,
+        cancel: Sequence[Input | tuple[Input, Any]] = (),
+        reset_props: Sequence[tuple[ComponentId, Mapping[str, Any]]] = (),
+        on_error: Callable[[Exception], Any] | None = None,
+        mode: Mode = "replace",
+    ) -> Callable[[H], H]:
+        """Run an async generator when an Input changes; what it yields is set on that page.
+
+        It yields `stream_props`, any number of times, over the live link: an endless one holds no
+        request. Not called when the page loads. A page that is slow or away slows or stops its own
+        generator; when it is gone for good the generator is closed.
+
+        - ``inputs``: dependencies by argument name, in place of positional ones.
+        - ``cancel``: an Input that ends the running calls when it changes, or ``(Input, value)``:
+          when it changes to anything but ``value``.
+        - ``reset_props``: set when a call ends, however it ends; by the page itself if the server
+          is lost.
+        - ``on_error``: called with what the generator raised; may return `stream_props`.
+        - ``mode``: a new trigger replaces the running call, or runs in parallel.
+        """
+
+        def register(function: H) -> H:
+            chosen = inputs if inputs is not None else dependencies
+            callback = make_callback(
+                function,
+                chosen,
+                cancel=cancel,
+                reset_props=reset_props,
+                on_error=on_error,
+                mode=mode,
+            )
+            self._calls.add(callback)
+            register_on_page(self.app, callback)
+            return function
+
+        return register
+
+    def on_event(self, name: str) -> Callable[[H], H]:
+        """Call the function with the data of each ``flash.send(name, data)``, in order per page."""
+        return self._events.on(name)
+
+    # -- who is there ----------------------------------------------------------------------------
+
+    async def clients(self) -> list[ClientInfo]:
+        """Return who is connected, on any worker."""
+        return await self._backplane.clients()
+
+    async def disconnect(self, *, user: str | None = None, client: str | None = None) -> None:
+        """Disconnect pages for good: all of a user's, or one by its id."""
+        if (user is None) == (client is None):
+            raise ConfigurationError("disconnect() takes either user= or client=")
+        await self._backplane.order(Disconnect(client=client, user=user))
+
+    def statistics(self) -> LiveStatistics:
+        """Return what this worker's links do at this moment."""
+        clients = list(self.hub.clients.values())
+        waiting = [client.link.outbox.statistics() for client in clients if client.link]
+        return LiveStatistics(
+            connected=len(waiting),
+            away=len(clients) - len(waiting),
+            frames_waiting=sum(each.frames_waiting for each in waiting),
+            bytes_waiting=sum(each.bytes_waiting for each in waiting),
+            frames_sent=sum(each.sent for each in waiting),
+            frames_conflated=sum(each.conflated for each in waiting),
+        )
+
+    # -- serving ---------------------------------------------------------------------------------
+
+    @property
+    def app(self) -> Flash:
+        """The app; raises `ConfigurationError` before `init_app`."""
+        if self._app is None:
+            raise ConfigurationError("this Live has no app yet: Live(app), or live.init_app(app)")
+        return self._app
+
+    @property
+    def hub(self) -> Hub:
+        """The pages of this worker; raises `RuntimeError` before the app is served."""
+        if self._hub is None:
+            raise RuntimeError("the live link has not started: it does when the app is served")
+        return self._hub
+
+    async def _start(self) -> None:
+        hub = self._hub = Hub(
+            self.app,
+            self._backplane,
+            limits=self._limits,
+            resume_window=self._resume_window,
+            max_clients=self._max_clients,
+        )
+        hub.on_connect = self._connect_handlers
+        hub.on_disconnect = [
+            self._events.forget,
+            self._calls.forget,
+            *self._disconnect_handlers,
+        ]
+        hub.handlers["event"] = self._events.receive
+        self._events.pool = self.app.pool
+        self._calls.start(self.app, hub)
+        await hub.start()
+
+    async def _stop(self) -> None:
+        if self._hub is not None:
+            await self._hub.close()
+            self._hub = None
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await _answer(send, HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket endpoint")
+            return
+        await receive()  # websocket.connect
+        refused, user = await self._admit(scope)
+        if refused is not None:
+            # Before it is accepted, closing is how ASGI refuses: the page sees HTTP 403.
+            await send({"type": "websocket.close", "code": refused.number})
+            return
+        await send({"type": "websocket.accept"})
+        transport = WebSocketTransport(receive, send, max_message_bytes=self._max_message_bytes)
+        await self._serve(transport, scope, user)
+
+    async def _serve_events(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused, user = await self._admit(scope)
+        if refused is not None:
+            status = 403 if refused is CloseCode.FORBIDDEN_ORIGIN else 401
+            await _answer(send, HTTPStatus(status), refused.meaning)
+            return
+        hello = parse_qs(scope["query_string"].decode("latin-1")).get("hello", [""])[0]
+        if len(hello) > self._max_message_bytes:
+            await _answer(send, HTTPStatus.REQUEST_URI_TOO_LONG, "the hello is too long")
+            return
+        transport = EventStreamTransport(receive, send, hello)
+        self._streams[transport.id] = transport
+        try:
+            await transport.open()
+            await self._serve(transport, scope, user)
+        finally:
+            del self._streams[transport.id]
+
+    async def _serve_frames(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a message that belongs to an event stream."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await _answer(send, HTTPStatus.METHOD_NOT_ALLOWED, "messages are posted here")
+            return
+        if self._origins.objection(scope) is not None:
+            await _answer(send, HTTPStatus.FORBIDDEN, CloseCode.FORBIDDEN_ORIGIN.meaning)
+            return
+        connection = parse_qs(scope["query_string"].decode("latin-1")).get("connection", [""])[0]
+        transport = self._streams.get(connection)
+        if transport is None:
+            await _answer(send, HTTPStatus.GONE, "this connection has ended; open another")
+            return
+        body = b""
+        more = True
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                return
+            body += event.get("body", b"")
+            more = event.get("more_body", False)
+            if len(body) > self._max_message_bytes:
+                await _answer(
+                    send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, CloseCode.TOO_LARGE.meaning
+                )
+                return
+        try:
+            accepted = transport.post(body.decode())
+        except UnicodeDecodeError:
+            await _answer(send, HTTPStatus.BAD_REQUEST, "the message is not UTF-8")
+            return
+        if accepted:
+            await _answer(send, HTTPStatus.NO_CONTENT, "")
+        else:
+            await _answer(send, HTTPStatus.TOO_MANY_REQUESTS, CloseCode.TOO_FAST.meaning)
+
+    async def _admit(self, scope: Scope) -> tuple[CloseCode | None, str | None]:
+        """Return why a page may not connect, or the user's name if one is known."""
+        if self._origins.objection(scope) is not None:
+            return CloseCode.FORBIDDEN_ORIGIN, None
+        handshake = Handshake(self.app, scope)
+        if await handshake.refusal() is not None:
+            return CloseCode.UNAUTHORIZED, None
+        return await self._ask(handshake)
+
+    async def _ask(self, handshake: Handshake) -> tuple[CloseCode | None, str | None]:
+        if self._authorize is None:
+            return None, None
+        try:
+            async with handshake.active():
+                verdict = await self.app.pool.call(self._authorize, handshake)
+        except Exception:
+            # An application's function: its failure must not let anybody in.
+            logger.exception("authorize failed; the page is refused")
+            verdict = False
+        if not verdict:
+            return CloseCode.UNAUTHORIZED, None
+        return None, verdict if isinstance(verdict, str) else None
+
+    async def _serve(
+        self,
+        transport: WebSocketTransport | EventStreamTransport,
+        scope: Scope,
+        user: str | None,
+    ) -> None:
+        hub = self.hub
+        hub.watch((scope.get("state") or {}).get("flash.draining"))
+        handshake = Handshake(self.app, scope)
+        if self._recheck_interval is None or self._authorize is None:
+            await hub.serve(transport, handshake, user)
+            return
+        serving = asyncio.ensure_future(hub.serve(transport, handshake, user))
+        try:
+            while not serving.done():
+                done, _ = await asyncio.wait({serving}, timeout=self._recheck_interval)
+                if not done and (await self._ask(handshake))[0] is not None:
+                    await transport.close(CloseCode.UNAUTHORIZED, CloseCode.UNAUTHORIZED.meaning)
+                    return
+            serving.result()
+        finally:
+            if not serving.done():
+                serving.cancel()
+                await asyncio.wait({serving})
+
+
+async def _answer(send: Send, status: HTTPStatus, text: str) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8")] if text else []
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
