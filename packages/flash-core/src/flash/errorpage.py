@@ -16,15 +16,14 @@ import dash
 import quart
 import werkzeug
 
-import flash
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
 # Frames below these folders are not the user's; nor is the standard library's thread machinery.
-_FRAMEWORK = tuple(
-    str(Path(module.__file__ or "").parent) for module in (dash, quart, werkzeug, flash)
+_FRAMEWORK = (
+    str(Path(__file__).parent),
+    *(str(Path(module.__file__ or "").parent) for module in (dash, quart, werkzeug)),
 )
 
 # Lines shown before and after the one that raised.

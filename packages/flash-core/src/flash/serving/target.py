@@ -145,7 +145,8 @@ def _user_frames(error: BaseException) -> Any:
 
 
 # Where the frames between the command line and the imported module lie.
-_IMPORTERS = (os.path.dirname(os.path.dirname(__file__)) + os.sep, importlib.__file__, "<frozen importlib")
+_FLASH = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_IMPORTERS = (_FLASH, importlib.__file__, "<frozen importlib")
 
 
 def _takes(function: Callable[..., object], count: int) -> bool:
