@@ -1,0 +1,227 @@
+"""Files in memory, read and compressed once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from flash.codings import ENCODERS, QUICKEST, Coding
+from flash.static.disk import Version, read
+from flash.static.response import FileRequest, StaticResponse, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from flash.static.file import StaticFile
+
+T = TypeVar("T")
+
+# The path and the folder that it must not leave.
+_Key: TypeAlias = "tuple[str, Path | None]"
+
+
+@dataclass(slots=True)
+class _Entry:
+    version: Version
+    # The version's file, with the forms made of it since.
+    file: StaticFile
+    # On the loop's clock.
+    checked_at: float
+    # Complete answers given.
+    sent: int = 0
+
+
+class StaticCache:
+    """Files in memory with their compressed forms; least recently used ones make room.
+
+    Belongs to one event loop at a time. Reading, looking for changes and compressing happen in
+    its own threads, once however many requests wait, and go on when a waiting request is
+    cancelled.
+
+    - ``max_bytes``: of bodies and forms together; beyond it, least recently used files go.
+    - ``max_file_bytes``: a larger file raises `OversizedFile`.
+    - ``max_compressed_file_bytes``: a larger file is sent as it is, not to keep a client waiting.
+    - ``check_interval``: seconds for which a file once looked at is taken to be unchanged.
+    - ``brotli_after``: complete answers after which a file's brotli form is made for clients that
+      could be served with the cheaper zstd so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int = 256 * 2**20,
+        max_file_bytes: int = 64 * 2**20,
+        max_compressed_file_bytes: int = 16 * 2**20,
+        check_interval: float = 0.25,
+        brotli_after: int = 100,
+        max_threads: int = 2,
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._max_file_bytes = max_file_bytes
+        self._max_compressed_file_bytes = max_compressed_file_bytes
+        self._check_interval = check_interval
+        self._brotli_after = brotli_after
+        self._max_threads = max_threads
+        # Least recently used first.
+        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
+        self._bytes_held = 0
+        # Work under way; each entry is removed by the future's own callback.
+        self._reading: dict[_Key, asyncio.Future[Version | None]] = {}
+        self._encoding: dict[tuple[_Key, Coding], asyncio.Future[bytes]] = {}
+        # Started by the first file, so that a closed cache can be used again.
+        self._threads: ThreadPoolExecutor | None = None
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of all bodies and forms in memory."""
+        return self._bytes_held
+
+    async def answer(
+        self,
+        path: Path,
+        *,
+        method: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        immutable: bool,
+        revalidate: bool,
+        root: Path | None = None,
+    ) -> StaticResponse | None:
+        """Answer a request for a file, making the compressed form that its client likes best.
+
+        None when there is no such file; the rest is as in `respond` and `load`.
+        """
+        file = await self.load(path, revalidate=revalidate, root=root)
+        if file is None:
+            return None
+        request = FileRequest.parse(method, headers)
+        response = answer(file, request, immutable=immutable)
+        entry = self._entries.get(_key(path, root))
+        # An entry may be missing: a file too large to stay, or evicted meanwhile.
+        if response.status != 200 or entry is None:
+            return response
+        entry.sent += 1
+        if coding := self._next_form(entry, request):
+            encoding = self._encode(_key(path, root), entry, coding)
+            if not any(best in entry.file.forms for best in request.best_codings()):
+                form = await asyncio.shield(encoding)
+                response = answer(file.with_form(coding, form), request, immutable=immutable)
+        return response
+
+    async def load(
+        self, path: Path, *, revalidate: bool, root: Path | None = None
+    ) -> StaticFile | None:
+        """The file, from memory where possible; None when it is missing or not a regular file.
+
+        With ``revalidate``, a file changed on disk is read again. With ``root``, a path whose
+        real place, symbolic links followed, is outside that folder counts as missing. Raises
+        `OversizedFile`.
+        """
+        key = _key(path, root)
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+            if not revalidate or self._checked_lately(entry):
+                return entry.file
+        version = await asyncio.shield(self._reading.get(key) or self._read(path, root, entry))
+        if version is None:
+            return None
+        entry = self._entries.get(key)
+        return version.file if entry is None else entry.file
+
+    async def close(self) -> None:
+        """Wait for work under way and end the threads; files stay, and a next use starts anew."""
+        await asyncio.gather(
+            *self._reading.values(), *self._encoding.values(), return_exceptions=True
+        )
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False)
+
+    def _checked_lately(self, entry: _Entry) -> bool:
+        return asyncio.get_running_loop().time() - entry.checked_at < self._check_interval
+
+    def _next_form(self, entry: _Entry, request: FileRequest) -> Coding | None:
+        """The form to make now: the quickest for want of any, the smallest once it pays."""
+        file = entry.file
+        best = request.best_codings()
+        if not best or not file.compressible or file.size > self._max_compressed_file_bytes:
+            return None
+        if not any(coding in file.forms for coding in best):
+            return QUICKEST if QUICKEST in best else best[0]
+        if best[0] not in file.forms and entry.sent > self._brotli_after:
+            return best[0]
+        return None
+
+    def _read(
+        self, path: Path, root: Path | None, entry: _Entry | None
+    ) -> asyncio.Future[Version | None]:
+        known = None if entry is None else entry.version
+        reading = self._run(partial(read, path, root, known, self._max_file_bytes))
+        key = _key(path, root)
+        self._reading[key] = reading
+        # Added before anybody waits, hence called before any waiter goes on.
+        reading.add_done_callback(partial(self._keep, key))
+        return reading
+
+    def _encode(self, key: _Key, entry: _Entry, coding: Coding) -> asyncio.Future[bytes]:
+        under_way = self._encoding.get((key, coding))
+        if under_way is not None:
+            return under_way
+        file = entry.file
+        encoding = self._run(partial(ENCODERS[coding], file.body))
+        self._encoding[key, coding] = encoding
+        encoding.add_done_callback(partial(self._keep_form, key, file, coding))
+        return encoding
+
+    def _run(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._max_threads, "flash-static")
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _keep(self, key: _Key, reading: asyncio.Future[Version | None]) -> None:
+        del self._reading[key]
+        # Asking for the exception keeps asyncio from reporting one whose waiters all left.
+        version = None if reading.cancelled() or reading.exception() else reading.result()
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes_held -= entry.file.bytes_held
+        if version is None:
+            return
+        now = reading.get_loop().time()
+        if entry is None or entry.file.digest != version.file.digest:
+            entry = _Entry(version, version.file, now)
+        else:
+            entry.version, entry.checked_at = version, now
+            entry.file = replace(entry.file, last_modified=version.file.last_modified)
+        self._entries[key] = entry
+        self._bytes_held += entry.file.bytes_held
+        self._evict()
+
+    def _keep_form(
+        self, key: _Key, file: StaticFile, coding: Coding, encoding: asyncio.Future[bytes]
+    ) -> None:
+        del self._encoding[key, coding]
+        entry = self._entries.get(key)
+        failed = encoding.cancelled() or encoding.exception() is not None
+        # The file may have changed or gone while its form was being made.
+        if failed or entry is None or entry.file.digest != file.digest:
+            return
+        self._bytes_held -= entry.file.bytes_held
+        entry.file = entry.file.with_form(coding, encoding.result())
+        self._bytes_held += entry.file.bytes_held
+        self._evict()
+
+    def _evict(self) -> None:
+        while self._bytes_held > self._max_bytes:
+            _, entry = self._entries.popitem(last=False)
+            self._bytes_held -= entry.file.bytes_held
+
+
+def _key(path: Path, root: Path | None) -> _Key:
+    return os.fspath(path), root

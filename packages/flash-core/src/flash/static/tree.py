@@ -1,0 +1,81 @@
+"""A folder whose files are served, and nothing outside it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from flash.static.cache import StaticCache
+    from flash.static.file import StaticFile
+    from flash.static.response import StaticResponse
+
+_MAX_NAME = 255
+_MAX_PATH = 4096
+
+
+class StaticTree:
+    """A folder whose every file is served, and nothing outside it."""
+
+    def __init__(self, root: Path, cache: StaticCache, *, revalidate: bool = True) -> None:
+        self.root = root.absolute()
+        self._cache = cache
+        self._revalidate = revalidate
+
+    def locate(self, url_path: str) -> Path | None:
+        """Where a path below the folder's URL, percent-decoded once, would be; asks no disk.
+
+        None for what cannot be inside: absolute paths, empty names, ``.`` and ``..`` however
+        often encoded, backslashes, control characters.
+        """
+        if len(url_path) > _MAX_PATH or not all(map(_is_plain_name, url_path.split("/"))):
+            return None
+        return self.root / url_path
+
+    async def load(self, url_path: str) -> StaticFile | None:
+        """The file at a path as in `locate`; None for links that lead outside, too."""
+        path = self.locate(url_path)
+        if path is None:
+            return None
+        return await self._cache.load(path, revalidate=self._revalidate, root=self.root)
+
+    async def answer(
+        self,
+        url_path: str,
+        *,
+        method: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        immutable: bool = False,
+    ) -> StaticResponse | None:
+        """Answer a request for the file at a path as in `locate`, or None if there is none."""
+        path = self.locate(url_path)
+        if path is None:
+            return None
+        return await self._cache.answer(
+            path,
+            method=method,
+            headers=headers,
+            immutable=immutable,
+            revalidate=self._revalidate,
+            root=self.root,
+        )
+
+
+def _is_plain_name(name: str) -> bool:
+    """Whether a name stays one harmless name, however often something decodes it further."""
+    try:
+        if not 0 < len(os.fsencode(name)) <= _MAX_NAME:
+            return False
+    except UnicodeEncodeError:
+        return False
+    while True:
+        if name in ("", ".", "..") or any(c in "/\\" or c < " " for c in name):
+            return False
+        decoded = unquote(name)
+        if decoded == name:
+            return True
+        name = decoded
