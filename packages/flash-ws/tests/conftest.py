@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 
-class Refused(Exception):
+class Refused(ConnectionRefusedError):
     """The handshake was answered with an HTTP status."""
 
     def __init__(self, status, body=b"", headers=()):
@@ -17,7 +17,9 @@ class Refused(Exception):
         self.headers = dict(headers)
 
 
-class ClosedByServer(Exception):
+class ClosedByServer(ConnectionAbortedError):
+    """The app sent a close frame."""
+
     def __init__(self, code, reason):
         super().__init__(code, reason)
         self.code = code
@@ -118,8 +120,35 @@ class Socket:
 
 
 @pytest.fixture
-def connect():
-    """Open a WebSocket: ``async with connect(app, "/ticker") as socket``."""
+def until():
+    """Let the loop turn until something is so."""
+
+    async def until(condition):
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110  what is waited for sets no event
+                await asyncio.sleep(0)
+
+    return until
+
+
+@pytest.fixture
+async def no_task_is_left(until):
+    """Fail where a task of flash-ws outlives the test."""
+
+    def left():
+        return [task for task in asyncio.all_tasks() if "flash_ws" in repr(task)]
+
+    yield
+    await until(lambda: not left())
+
+
+@pytest.fixture
+def connect(no_task_is_left):
+    """Open a WebSocket: ``async with connect(app, "/ticker") as socket``.
+
+    Refused, it raises ``ConnectionRefusedError`` with the status; ``socket.receive`` raises
+    ``ConnectionAbortedError`` with code and reason when the app closes.
+    """
 
     @asynccontextmanager
     async def connected(app, url, **options):

@@ -103,7 +103,9 @@ def test_other_origins_are_allowed_by_name_by_domain_or_all():
     assert allows(everyone, ("origin", "https://evil.test"))
 
 
-@pytest.mark.parametrize("name", ["shop.test", "https://shop.test/", "https://*", "", "https://a*.b"])
+@pytest.mark.parametrize(
+    "name", ["shop.test", "https://shop.test/", "https://*", "", "https://a*.b"]
+)
 def test_what_is_no_origin_is_refused_with_an_example(name):
     with pytest.raises(ConfigurationError, match=r"https://example\.org"):
         OriginPolicy([name])

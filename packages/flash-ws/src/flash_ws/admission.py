@@ -70,6 +70,10 @@ class Admission:
             response = await Handshake(self._app, scope).refusal()
         except HTTPException as error:
             raise _refused(error) from error
+        except Exception as error:
+            logger.exception("a before_request function failed; nobody is let in")
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            raise Refused(status, "not allowed to connect") from error
         if response is None:
             return
         if response.status_code < HTTPStatus.BAD_REQUEST:
@@ -89,6 +93,10 @@ class Admission:
                 visit.user = await self._app.pool.call(self._authorize, visit)
             except HTTPException as error:
                 raise _refused(error) from error
+            except Exception as error:
+                logger.exception("authorize failed; nobody is let in")
+                status = HTTPStatus.INTERNAL_SERVER_ERROR
+                raise Refused(status, "not allowed to connect") from error
         if not visit.user:
             raise Refused(HTTPStatus.UNAUTHORIZED, "not allowed to connect")
 

@@ -169,7 +169,7 @@ class Connection(Visit):
         # The loop's time when the handler last took a message, or when it last could.
         self._taken_at = now
         self._ending: Ending | None = None
-        self._ended: asyncio.Future[Ending] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closed = asyncio.Event()
         self._timer = self._loop.call_later(self._patience(), self._look)
 
@@ -291,7 +291,8 @@ class Connection(Visit):
         handling.add_done_callback(self._handled)
         reading = self._loop.create_task(self._read_ahead())
         try:
-            ending = await self._ended
+            await self._ended
+            ending = self._ending or Ending(ABNORMAL)
             if not ending.gone:
                 await self._say_goodbye(ending, reading)
             await self._release(ending)
@@ -312,10 +313,9 @@ class Connection(Visit):
         if self._ending is not None:
             return
         self._ending = ending
-        self._ended.set_result(ending)
         if not ending.orderly:
             self._inbox.clear()
-        for waiting in (self._wanted, self._room):
+        for waiting in (self._ended, self._wanted, self._room):
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
 

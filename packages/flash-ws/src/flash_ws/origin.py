@@ -59,8 +59,9 @@ class OriginPolicy:
     def __init__(self, allowed: Iterable[str] = ()) -> None:
         names = (allowed,) if isinstance(allowed, str) else tuple(allowed)
         self._everyone = "*" in names
-        self._allowed = frozenset(_read(name) for name in names if name != "*" and "*." not in name)
-        self._below = frozenset(_read(name.replace("*.", "", 1)) for name in names if "*." in name)
+        below = {name: name.replace("://*.", "://", 1) for name in names if "://*." in name}
+        self._below = frozenset(map(_read, below.values()))
+        self._allowed = frozenset(_read(name) for name in {*names} - {"*", *below})
 
     def objection(self, scope: dict[str, Any]) -> str | None:
         """Say in one line why the page behind this request is refused; None if it is not."""
