@@ -539,3 +539,19 @@ async def test_the_calls_of_a_page_gone_for_good_end(app):
         await page.leave()
         async with asyncio.timeout(5):
             await ended.wait()
+
+
+async def test_a_module_without_a_live_registers_for_the_current_app(app):
+    from flash_ws import event_callback
+
+    @event_callback(Input("go", "n_clicks"))
+    async def report(clicks):
+        yield stream_props("out", {"children": clicks})
+
+    live = Live(app)
+    async with serving(app):
+        page = await connected(app)
+        page.send(call(1, only_name(live), 7))
+        _, frame, _ = await page.frames(3)
+        assert updates(frame) == [["out", {"children": 7}]]
+        await page.leave()

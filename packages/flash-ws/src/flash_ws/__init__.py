@@ -9,6 +9,7 @@ from flash_ws.limits import RateLimit
 from flash_ws.link import LinkLimits
 from flash_ws.link_status import LinkStatus
 from flash_ws.live import Live, LiveStatistics
+from flash_ws.registry import event_callback
 from flash_ws.streams import StreamedProps, stream_props
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "StreamedProps",
     "UnknownClient",
     "__version__",
+    "event_callback",
     "stream_props",
 ]
 

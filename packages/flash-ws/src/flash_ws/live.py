@@ -22,6 +22,7 @@ from flash_ws.frames import ComponentId, Updates, event_message, props_message
 from flash_ws.hub import Hub
 from flash_ws.link import LinkLimits
 from flash_ws.origin import OriginPolicy
+from flash_ws.registry import Registry
 from flash_ws.streams import Mode, Streams, make_callback, register_on_page
 from flash_ws.transports import EventStreamTransport, WebSocketTransport
 
@@ -112,6 +113,7 @@ class Live:
         app.add_asgi_route("_flash/link", self._serve_websocket)
         app.add_asgi_route("_flash/link/events", self._serve_events)
         app.add_asgi_route("_flash/link/frames", self._serve_frames)
+        Registry.of(app).attach(self)
         app.server.before_serving(self._start)
         app.server.after_serving(self._stop)
 

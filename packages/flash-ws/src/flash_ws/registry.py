@@ -1,0 +1,59 @@
+"""Event callbacks that are written before their app has a `Live`: in modules of ``pages/``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flash import get_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flash import Flash
+    from flash_ws.live import Live
+
+_EXTENSION = "flash_ws"
+
+
+class Registry:
+    """What waits for one app's `Live`."""
+
+    def __init__(self) -> None:
+        self._live: Live | None = None
+        self._waiting: list[Callable[[Live], Any]] = []
+
+    @classmethod
+    def of(cls, app: Flash) -> Registry:
+        """Return the app's registry; several apps may share a server."""
+        registries: dict[int, Registry] = app.server.extensions.setdefault(_EXTENSION, {})
+        return registries.setdefault(id(app), cls())
+
+    def attach(self, live: Live) -> None:
+        """Give the app its `Live`, and the `Live` what waited for it."""
+        self._live = live
+        for register in self._waiting:
+            register(live)
+        self._waiting.clear()
+
+    def add(self, register: Callable[[Live], Any]) -> None:
+        """Call ``register`` with the app's `Live`, now or when there is one."""
+        if self._live is None:
+            self._waiting.append(register)
+        else:
+            register(self._live)
+
+
+def event_callback(*dependencies: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Register an event callback of the current app; arguments as of `Live.event_callback`.
+
+    For modules that have no ``live`` at hand, such as pages. It takes effect when the app has a
+    `Live`.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        Registry.of(get_app()).add(
+            lambda live: live.event_callback(*dependencies, **options)(function)
+        )
+        return function
+
+    return register
