@@ -27,6 +27,8 @@ def blocking_call_detector() -> BlockBuster:
         # A test builds its app inside its loop; in production an app is built before there is
         # a loop, and building one reads the assets folder, the pages and package metadata.
         function.can_block_in("flash/app.py", {"__init__", "init_app"})
+        # So are its callbacks registered, and Dash reads a background callback's source then.
+        function.can_block_in("flash/registration.py", {"register"})
     return detector
 
 

@@ -91,7 +91,7 @@ def test_every_public_name_of_dash_extensions_enrich_is_there():
 def test_without_dash_extensions_the_import_says_what_to_install():
     code = "import sys; sys.modules['dash_extensions'] = None; import flash; import flash.enrich"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "pip install dash-extensions" in answer.stderr.splitlines()[-1]
+    assert "pip install flash-core[enrich]" in answer.stderr.splitlines()[-1]
 
 
 async def test_two_async_callbacks_share_an_output_and_stay_on_the_loop():
