@@ -1,7 +1,11 @@
 """B7, B9: the page's side of the live link, in a browser, against a server that obeys the test."""
 
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -77,6 +81,11 @@ def show(status, recovered, latency):
 def echo(text):
     return f"heard {text}"
 
+
+if os.environ.get("DEBUG"):
+    app.enable_dev_tools(
+        debug=True, dev_tools_hot_reload=False, dev_tools_disable_version_check=True
+    )
 
 app.clientside_callback(
     ClientsideFunction("flash_ws", "report-5"),
@@ -352,7 +361,7 @@ def wait_for_layout(page):
     page.find("#out")
 
 
-def wait_for_connection(page, link, number):
+def wait_for_connection(page, number):
     """Wait until the page has connected so many times."""
     page.wait_for(lambda: statistics(page)["connections"] == number, f"connection {number}")
 
@@ -528,7 +537,7 @@ class TestSending:
         page.run_js("for (let i = 0; i < 1100; i++) flash.send('n', i)")
         link.do(answer=True)
         link.do(1012)
-        wait_for_connection(page, link, 2)
+        wait_for_connection(page, 2)
         page.wait_for(lambda: len(link.heard("event")) == 1000, "the events")
         assert [frame["data"] for frame in link.heard("event")] == list(range(100, 1100))
         assert statistics(page)["droppedFrames"] == 100
@@ -600,7 +609,7 @@ class TestCalls:
         link.do([running, props(1, ["out", {"children": "busy"}])])
         page.wait_for_text("#out", "busy")
         link.do(1012, welcome={**USUAL["welcome"], "recovered": recovered})
-        wait_for_connection(page, link, 2)
+        wait_for_connection(page, 2)
         if recovered:
             link.do([props(2, ["out", {"children": "on it goes"}])])
             page.wait_for_text("#out", "on it goes")
@@ -630,10 +639,10 @@ class TestReconnecting:
         flash_browser.expect_console_errors("WebSocket connection to .* failed")
         link.do(websocket=transport == "websocket")
         flash_browser.visit(server)
-        wait_for_connection(flash_browser, link, 1)
+        wait_for_connection(flash_browser, 1)
         link.do(code)
         if reconnects:
-            wait_for_connection(flash_browser, link, 2)
+            wait_for_connection(flash_browser, 2)
             assert statistics(flash_browser)["status"] == "open"
         else:
             wait_for_status(flash_browser, "offline")
@@ -652,7 +661,7 @@ class TestReconnecting:
         page.wait_for(lambda: statistics(page)["applied"] == 3, "the events")
         welcome = {**USUAL["welcome"], "recovered": True, "at": {"all": ["e", 9]}}
         link.do(1012, welcome=welcome, frames=[event(9, "tick"), event(10, "tick")])
-        wait_for_connection(page, link, 2)
+        wait_for_connection(page, 2)
         hello = link.heard("hello")[0]
         assert (hello["page"], hello["at"]) == (f"token {number}", {"all": ["e", 9]})
         page.wait_for(lambda: statistics(page)["applied"] == 4, "what was missed")
@@ -673,12 +682,12 @@ class TestReconnecting:
     def test_b9_a_killed_server_that_comes_back_is_found_again(self, flash_browser, folder):
         flash_browser.expect_console_errors(DOWN)
         process = flash_browser.serve(folder / "app.py", "uvicorn", env=ENV)
-        wait_for_connection(flash_browser, None, 1)
+        wait_for_connection(flash_browser, 1)
         flash_browser.wait_for_text("#status", "open None int")
         process.kill()
         wait_for_status(flash_browser, "reconnecting")
         process.start()
-        wait_for_connection(flash_browser, None, 2)
+        wait_for_connection(flash_browser, 2)
         flash_browser.wait_for_text("#status", "open None int")
         assert statistics(flash_browser)["transport"] == "websocket"
 
@@ -690,7 +699,7 @@ class TestReconnecting:
         let_timers_run(page)
         assert len(link.seen) == count
         show(page, hidden=False)
-        wait_for_connection(page, link, 2)
+        wait_for_connection(page, 2)
 
     def test_b9_a_page_waits_while_the_browser_is_offline(self, page, link):
         page.expect_console_errors(DOWN)
@@ -701,14 +710,14 @@ class TestReconnecting:
         let_timers_run(page)
         assert len(link.seen) == count
         network(page, offline=False)
-        wait_for_connection(page, link, 2)
+        wait_for_connection(page, 2)
 
     def test_a_server_that_answers_proves_the_browser_wrong_about_being_offline(self, page, link):
         page.run_js("Object.defineProperty(navigator, 'onLine', {get: () => false})")
         link.do([event(1, "tick")])
         page.wait_for(lambda: statistics(page)["applied"], "the event")
         link.do(1012)
-        wait_for_connection(page, link, 2)
+        wait_for_connection(page, 2)
 
     def test_b9_a_late_close_of_an_old_socket_is_no_concern_of_the_new(self, page, link):
         page.run_js("""
@@ -721,9 +730,9 @@ class TestReconnecting:
             };
         """)
         link.do(1012)
-        wait_for_connection(page, link, 2)
+        wait_for_connection(page, 2)
         link.do([{"t": "bye", "after": 0}])
-        wait_for_connection(page, link, 3)
+        wait_for_connection(page, 3)
         page.run_js("""
             sockets[0].onclose(new CloseEvent('close', {code: 4409}));
             sockets[0].onmessage({data: '[{"t": "event", "c": "all", "n": 99, "name": "ghost"}]'});
@@ -740,7 +749,7 @@ class TestReconnecting:
         """)
         number = len(link.seen) - 1
         link.do([{"t": "bye", "after": 300}, event(1, "never taken")])
-        wait_for_connection(page, link, 2)
+        wait_for_connection(page, 2)
         assert page.run_js("return states") == ["open", "reconnecting", "open"]
         assert link.seen[number]["closed"] is not None
         assert statistics(page)["applied"] == 0
@@ -752,16 +761,17 @@ class TestReconnecting:
         page.wait_for(lambda: link.seen[number]["closed"] is not None, "the link to close")
         page.back()
         wait_for_status(page, "open")
-        kept = page.run_js("return Boolean(window.got)")
-        assert statistics(page)["connections"] == (2 if kept else 1)
-        assert len(link.seen) == number + 2
+        assert got(page) == [], "the page was loaded again"
+        assert statistics(page)["connections"] == 2
+        link.do([event(1, "tick", 1)])
+        page.wait_for(lambda: got(page) == [["tick", 1]], "an event")
 
     def test_what_is_no_list_of_frames_ends_the_connection_only(self, page, link):
         page.expect_console_errors()
         link.do("{}")
-        wait_for_connection(page, link, 2)
+        wait_for_connection(page, 2)
         link.do("not JSON")
-        wait_for_connection(page, link, 3)
+        wait_for_connection(page, 3)
 
 
 class TestHeartbeats:
@@ -783,11 +793,18 @@ class TestHeartbeats:
         flash_browser.wait_for(lambda: statistics(flash_browser)["connections"] > 1, "a reconnect")
         assert len(link.heard("beat", to=-2)) == 2
 
+    def test_a_server_that_asks_is_answered(self, page, link):
+        link.do([{"t": "beat"}])
+        page.wait_for(lambda: len(link.heard("beat")) == 1, "the answer")
+        link.do([event(1, "tick")])
+        page.wait_for(lambda: statistics(page)["applied"], "the event")
+        assert len(link.heard("beat")) == 1
+
     @pytest.mark.parametrize("answers", [True, False])
     def test_after_a_sleep_the_connection_is_tried(self, flash_browser, server, link, answers):
         link.do(welcome={**USUAL["welcome"], "beat": 1000})
         flash_browser.visit(server)
-        wait_for_connection(flash_browser, link, 1)
+        wait_for_connection(flash_browser, 1)
         link.do(beats=answers)
         flash_browser.run_js("const now = Date.now; Date.now = () => now() + 3600e3")
         if answers:
@@ -795,7 +812,7 @@ class TestHeartbeats:
             flash_browser.wait_for(lambda: len(link.heard("beat")) > 1, "a heartbeat as usual")
             assert statistics(flash_browser)["connections"] == 1
         else:
-            wait_for_connection(flash_browser, link, 2)
+            wait_for_connection(flash_browser, 2)
             assert len(link.heard("beat", to=-2)) < 3
 
 
@@ -805,7 +822,7 @@ class TestStream:
         flash_browser.expect_console_errors("WebSocket connection to .* failed")
         link.do(websocket=False)
         flash_browser.visit(server)
-        wait_for_connection(flash_browser, link, 1)
+        wait_for_connection(flash_browser, 1)
         wait_for_layout(flash_browser)
         return flash_browser
 
@@ -831,7 +848,7 @@ class TestStream:
 
     def test_a_page_stays_with_it(self, page, link):
         link.do(1012, websocket=True)
-        wait_for_connection(page, link, 2)
+        wait_for_connection(page, 2)
         assert statistics(page)["transport"] == "sse"
 
     @pytest.mark.parametrize("status", [401, 403])
@@ -853,15 +870,54 @@ class TestStream:
             "a stream to be refused",
         )
         link.do(websocket=True)
-        wait_for_connection(flash_browser, link, 1)
+        wait_for_connection(flash_browser, 1)
         assert statistics(flash_browser)["transport"] == "websocket"
+
+
+@pytest.fixture
+def encrypted(folder, tmp_path):
+    """The address of a server with a certificate that nobody vouches for."""
+    certificate = tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", "/CN=127.0.0.1", "-keyout", certificate, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = probe.getsockname()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "flash.cli", "run", "app:app"),
+            *("--bind", f"127.0.0.1:{address[1]}"),
+            *("--certfile", certificate, "--keyfile", certificate),
+        ],
+        cwd=folder,
+        env={**os.environ, **ENV},
+    )
+    try:
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def is_listening(address):
+    try:
+        socket.create_connection(address).close()
+    except OSError:
+        return False
+    return True
 
 
 class TestPage:
     def test_a_prefix_leads_the_link_s_address(self, flash_browser, folder):
         env = {**ENV, "PREFIX": "/some/app/"}
         process = flash_browser.serve(folder / "app.py", "uvicorn", env=env, path="/some/app/")
-        wait_for_connection(flash_browser, None, 1)
+        wait_for_connection(flash_browser, 1)
         assert Link(process).heard("hello")[0]["path"] == "/some/app/"
 
     @pytest.mark.parametrize("websocket", [True, False])
@@ -869,13 +925,29 @@ class TestPage:
         flash_browser.expect_console_errors("WebSocket connection to .* failed")
         env = {"OPTIONS": json.dumps({**USUAL, "websocket": websocket}), "STRICT": "1"}
         process = flash_browser.serve(folder / "app.py", "uvicorn", env=env)
-        wait_for_connection(flash_browser, None, 1)
+        wait_for_connection(flash_browser, 1)
         wait_for_layout(flash_browser)
         link = Link(process)
         link.do([props(1, ["out", {"children": "set"}])])
         flash_browser.wait_for_text("#echo", "heard set")
         flash_browser.click("#go")
         flash_browser.wait_for(lambda: link.heard("call"), "the call")
+
+    def test_the_link_is_encrypted_where_the_page_is(self, flash_browser, encrypted):
+        flash_browser.wait_for(lambda: is_listening(encrypted), "the server", timeout=30)
+        flash_browser.driver.execute_cdp_cmd(
+            "Security.setIgnoreCertificateErrors", {"ignore": True}
+        )
+        flash_browser.open(f"https://127.0.0.1:{encrypted[1]}")
+        wait_for_connection(flash_browser, 1)
+        assert statistics(flash_browser)["transport"] == "websocket"
+
+    def test_developer_tools_find_nothing_wrong(self, flash_browser, folder):
+        process = flash_browser.serve(folder / "app.py", "uvicorn", env={**ENV, "DEBUG": "1"})
+        flash_browser.find("#dash-devtools-menu, .dash-debug-menu, .dash-debug-menu__outer")
+        Link(process).do([props(1, ["out", {"children": "set"}])])
+        flash_browser.wait_for_text("#echo", "heard set")
+        assert not flash_browser.find_all(".test-devtools-error-count")
 
     def test_callbacks_see_the_status(self, page, link):
         page.wait_for_text("#status", "open None int")

@@ -576,6 +576,10 @@
             case 'beat':
                 if (mine.beats.length) {
                     setStatus({ latency: Math.round(performance.now() - mine.beats.shift()) });
+                } else {
+                    // No answer but a question: browsers slow the timers of hidden pages down, and the
+                    // server has heard nothing for long.
+                    sendBeat(mine);
                 }
                 break;
             case 'bye':
