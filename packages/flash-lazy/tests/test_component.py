@@ -41,15 +41,28 @@ def test_everything_that_was_given_is_sent():
 
 @pytest.mark.parametrize(
     ("offset", "sent"),
-    [(5, 5), ([1, 2, 3, 4], [1, 2, 3, 4]), ({"top": 7, "left": 3}, [7, 0, 0, 3])],
+    [
+        (5, 5),
+        ([1, 2, 3, 4], [1, 2, 3, 4]),
+        ({"top": 7, "left": 3}, [7, 0, 0, 3]),
+        ([1, 2], [2, 1, 2, 1]),
+        (-30, -30),
+    ],
 )
 def test_an_offset_is_for_all_sides_or_each(offset, sent):
     assert LazyLoad(offset=offset).offset == sent
 
 
-def test_an_offset_for_two_sides_is_refused():
-    with pytest.raises(ValueError, match="top, right, bottom and left"):
-        LazyLoad(offset=[1, 2])
+def test_an_offset_for_three_sides_is_refused():
+    with pytest.raises(ValueError, match="top, right, bottom, left"):
+        LazyLoad(offset=[1, 2, 3])
+
+
+@pytest.mark.parametrize(("wait", "sent"), [(True, 300), (50, 50)])
+def test_true_is_the_usual_wait(wait, sent):
+    panel = LazyLoad(throttle=wait, debounce=wait)
+    assert panel.throttle == panel.debounce == sent
+    assert not hasattr(LazyLoad(throttle=False, debounce=None), "throttle")
 
 
 def test_a_property_that_is_none_is_refused():

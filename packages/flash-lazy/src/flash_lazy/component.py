@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 
 When: TypeAlias = Literal["visible", "idle", "click", "mount"]
 Size: TypeAlias = "int | float | str"
-# Pixels: on all sides, as top, right, bottom, left, or by the name of the side.
+# Pixels: on all sides; horizontally and vertically; top, right, bottom, left; or by side.
 Offset: TypeAlias = "float | Sequence[float] | Mapping[str, float]"
 
 _SIDES = ("top", "right", "bottom", "left")
+# Milliseconds.
+_USUAL_WAIT = 300
 
 _COMMON = [
     "children",
@@ -43,15 +45,15 @@ class LazyLoad(Component):
 
     - ``height``, ``width``: the room kept for them, in pixels or as CSS says it, so that nothing
       moves when they are drawn. Without a height a panel of 100 pixels stands in.
-    - ``offset``: how near, in pixels; a number, four of them (top, right, bottom, left) or a
-      dictionary by side.
+    - ``offset``: how near, in pixels; a number, two (horizontally, vertically), four (top, right,
+      bottom, left) or a dictionary by side. Below zero: how far inside.
     - ``once``: stop watching after the first time.
     - ``unmount_if_invisible``: take them out of the page again when they are far; their room stays.
     - ``placeholder``: components to show until then.
     - ``scroll_container``: a CSS selector, for panels within something that scrolls by itself; the
       nearest ancestor that fits, else the first in the page.
     - ``throttle``, ``debounce``: milliseconds; look at changes at most that often, or only once
-      nothing has changed for that long.
+      nothing has changed for that long; True is 300.
     - ``when``: "visible", "idle" (the browser has nothing to do), "click", "mount" (at once).
     - ``anchors``: ids within the panel that ``#id`` in the address leads to; those in ``children``
       are found without being named.
@@ -82,8 +84,8 @@ class LazyLoad(Component):
         unmount_if_invisible: bool = False,
         placeholder: Any = None,
         scroll_container: str | None = None,
-        throttle: float | None = None,
-        debounce: float | None = None,
+        throttle: float | bool | None = None,
+        debounce: float | bool | None = None,
         class_name: str | None = None,
         style: Mapping[str, Any] | None = None,
         when: When = "visible",
@@ -100,8 +102,8 @@ class LazyLoad(Component):
             "unmount_if_invisible": unmount_if_invisible or None,
             "placeholder": placeholder,
             "scroll_container": scroll_container,
-            "throttle": throttle,
-            "debounce": debounce,
+            "throttle": _milliseconds(throttle),
+            "debounce": _milliseconds(debounce),
             "class_name": class_name,
             "style": style,
             "when": when,
@@ -157,7 +159,17 @@ def _sides(offset: Offset) -> float | list[float]:
         return offset
     if isinstance(offset, dict):
         return [offset.get(side, 0) for side in _SIDES]
-    sides: list[float] = list(offset)  # type: ignore[arg-type]
-    if len(sides) != len(_SIDES):
-        raise ValueError(f"offset={offset!r}: give one number, or top, right, bottom and left")
-    return sides
+    match list(offset):
+        case [across, down]:
+            return [down, across, down, across]  # type: ignore[list-item]
+        case [_, _, _, _] as sides:
+            return sides  # type: ignore[return-value]
+        case _:
+            raise ValueError(
+                f"offset={offset!r}: give one number, two (horizontally, vertically) or four "
+                "(top, right, bottom, left)"
+            )
+
+
+def _milliseconds(wait: float | bool | None) -> float | None:
+    return _USUAL_WAIT if wait is True else wait or None

@@ -1,219 +1,154 @@
-/* flash_lazy: what LazyLoad and @lazy do in the browser. React and ReactDOM are Dash's. */
-(function () {
+/* flash_lazy: LazyLoad and @lazy in the browser. React and ReactDOM are Dash's. */
+(() => {
   "use strict";
-  var React = window.React;
-  var h = React.createElement;
-  var useEffect = React.useEffect;
-  var useRef = React.useRef;
-  var useState = React.useState;
-  var SIDES = ["top", "right", "bottom", "left"];
-  // A server that answered nothing at all is waited for this long after its request ended.
-  var GRACE = 300;
+  const { createElement: h, useEffect, useRef, useState } = window.React;
+  // Milliseconds from the end of a request to what it brought.
+  const GRACE = 300;
 
-  // What is mounted on the page now; printing goes through it.
-  var mounted = new Set();
-  var observers = new Map();
-  var queue = [];
+  const mounted = new Set();
+  const observers = new Map();
+  const queue = [];
 
-  function flush(change) {
-    window.ReactDOM.flushSync(change);
-  }
-
-  function px(size) {
-    return typeof size === "number" ? size + "px" : size;
-  }
-
-  function idle(run) {
-    return (window.requestIdleCallback || setTimeout)(run, { timeout: 2000 });
-  }
+  const flush = (change) => window.ReactDOM.flushSync(change);
+  const px = (size) => (typeof size === "number" ? size + "px" : size);
+  const named = (name, props) => name + (props.class_name ? " " + props.class_name : "");
 
   // Panels are drawn one per task, so that the page scrolls between two of them.
-  function enqueue(draw) {
-    if (queue.push(draw) === 1) {
-      setTimeout(next);
-    }
-  }
-
-  function next() {
+  const enqueue = (draw) => queue.push(draw) === 1 && setTimeout(next);
+  const next = () => {
     try {
       flush(queue[0]);
     } finally {
       queue.shift();
-      if (queue.length) {
-        setTimeout(next);
-      }
+      if (queue.length) setTimeout(next);
     }
-  }
+  };
+
+  const scrolls = (node) =>
+    node !== document.body &&
+    (/auto|scroll/.test(getComputedStyle(node).overflow) || scrolls(node.parentElement));
 
   // One IntersectionObserver serves all panels with the same margin and container.
-  function observe(element, margin, selector, tell) {
-    var root = (selector && (element.closest(selector) || document.querySelector(selector))) || null;
-    var key = margin + selector;
-    var shared = observers.get(key);
+  const observe = (element, margin, selector, tell) => {
+    const root =
+      (selector && (element.closest(selector) || document.querySelector(selector))) || null;
+    // Not for all: the page's own scrolling would count it too.
+    const scrollMargin = !root && scrolls(element) ? margin : "0px";
+    const key = margin + scrollMargin + selector;
+    let shared = observers.get(key);
     if (!shared || shared.root !== root) {
+      const listeners = new Map();
       shared = new IntersectionObserver(
-        function (entries, observer) {
-          entries.forEach(function (entry) {
-            var listener = observer.tell.get(entry.target);
-            if (listener) {
-              listener(entry.isIntersecting);
-            }
-          });
-        },
-        // The second margin is for panels in a container that scrolls itself.
-        { root: root, rootMargin: margin, scrollMargin: margin }
+        (entries) =>
+          entries.forEach((entry) => {
+            const listener = listeners.get(entry.target);
+            if (listener) listener(entry.isIntersecting);
+          }),
+        { root, rootMargin: margin, scrollMargin }
       );
-      shared.tell = new Map();
+      shared.listeners = listeners;
       observers.set(key, shared);
     }
-    shared.tell.set(element, tell);
+    shared.listeners.set(element, tell);
     shared.observe(element);
-    return function () {
+    return () => {
       shared.unobserve(element);
-      shared.tell.delete(element);
-      if (!shared.tell.size && observers.get(key) === shared) {
-        observers.delete(key);
-      }
+      shared.listeners.delete(element);
+      if (!shared.listeners.size && observers.get(key) === shared) observers.delete(key);
     };
-  }
+  };
 
-  function marginOf(offset) {
-    var sides = Array.isArray(offset) ? offset : [offset, offset, offset, offset];
-    return SIDES.map(function (side, at) {
-      return (sides[at] || 0) + "px";
-    }).join(" ");
-  }
+  const LazyLoad = (props) => {
+    const api = window.dash_component_api;
+    const context = api.useDashContext();
+    const isLoading = context.useLoading();
+    const element = useRef(null);
+    const { request, answer, when = "visible", offset = 200 } = props;
+    const my = useRef({ counted: answer && answer.n }).current;
+    const [near, setNear] = useState(false);
+    const [wanted, setWanted] = useState(false);
+    const [lost, setLost] = useState(0);
+    const remote = props.token !== undefined;
+    const answered = Boolean(request && answer && answer.n >= request.n);
+    const drawn = wanted && (!remote || Boolean(answer && (answer.ok || answered)));
+    let status = "idle";
+    if (!remote) status = wanted ? "loaded" : "idle";
+    else if (answered) status = answer.ok ? "loaded" : "error";
+    else if (request) status = lost === request.n ? "error" : "loading";
 
-  function hash() {
-    try {
-      return decodeURIComponent(location.hash.slice(1));
-    } catch (error) {
-      return "";
-    }
-  }
-
-  function LazyLoad(props) {
-    var api = window.dash_component_api;
-    var context = api.useDashContext();
-    var isLoading = context.useLoading();
-    var element = useRef(null);
-    var my = useRef({ counted: props.answer && props.answer.n }).current;
-    var remote = props.token !== undefined;
-    var when = props.when || "visible";
-    var request = props.request;
-    var answer = props.answer;
-    var nearState = useState(false);
-    var near = nearState[0];
-    var wantedState = useState(false);
-    var wanted = wantedState[0];
-    // The number of the request that ended without an answer.
-    var lostState = useState(0);
-    var answered = Boolean(request && answer && answer.n >= request.n);
-    var filled = remote ? Boolean(answer && (answer.ok || answered)) : true;
-    var drawn = wanted && filled;
-    var status = "idle";
-    if (remote) {
-      if (request) {
-        status = answered
-          ? answer.ok ? "loaded" : "error"
-          : lostState[0] === request.n ? "error" : "loading";
-      }
-    } else if (wanted) {
-      status = "loaded";
-    }
-
-    my.props = props;
-    my.status = status;
-    my.ask = function () {
-      var last = my.props.request ? my.props.request.n : 0;
-      my.asked = Date.now();
-      my.props.setProps({ request: { n: last + 1 } });
-    };
-    my.load = function () {
-      if (remote && !my.asked && !answered) {
-        my.ask();
-      }
-    };
-    my.show = function () {
-      my.queued = false;
-      my.shown = true;
-      wantedState[1](true);
-    };
-    my.want = function (atOnce) {
-      my.load();
-      if (my.shown) {
-        return;
-      }
-      if (atOnce || remote) {
-        my.show();
-      } else if (!my.queued) {
-        my.queued = true;
-        enqueue(function () {
-          if (my.queued && my.props) {
-            my.show();
-          }
-        });
-      }
-    };
-    my.apply = function () {
-      nearState[1](my.near);
-      if (my.near && when === "visible") {
-        my.want();
-      } else if (!my.near) {
+    Object.assign(my, {
+      props,
+      settled: wanted && (status === "loaded" || status === "error"),
+      ask() {
+        my.asked = Date.now();
+        const last = my.props.request;
+        my.props.setProps({ request: { n: last ? last.n + 1 : 1 } });
+      },
+      load() {
+        if (remote && !my.asked) my.ask();
+      },
+      show() {
+        my.queued = false;
+        my.shown = true;
+        setWanted(true);
+      },
+      want(atOnce) {
+        my.load();
+        if (my.shown) return;
+        if (atOnce === true || remote) {
+          my.show();
+        } else if (!my.queued) {
+          my.queued = true;
+          enqueue(() => my.queued && my.show());
+        }
+      },
+      look() {
+        my.timer = 0;
+        setNear(my.near);
+        if (my.near) {
+          if (when === "visible") my.want();
+          return;
+        }
         my.queued = false;
         if (my.props.unmount_if_invisible && my.shown && !my.printing) {
           my.kept = element.current.offsetHeight;
           my.shown = false;
-          wantedState[1](false);
+          setWanted(false);
         }
-      }
-    };
-    my.change = function (isNear) {
-      var wait = my.props.debounce || my.props.throttle;
-      my.near = isNear;
-      if (my.props.debounce) {
-        clearTimeout(my.timer);
-        my.timer = 0;
-      }
-      if (!wait) {
-        my.apply();
-      } else if (!my.timer) {
-        my.timer = setTimeout(function () {
+      },
+      change(isNear) {
+        const { debounce, throttle } = my.props;
+        my.near = isNear;
+        if (debounce) {
+          clearTimeout(my.timer);
           my.timer = 0;
-          my.apply();
-        }, wait);
+        }
+        if (!debounce && !throttle) my.look();
+        else if (!my.timer) my.timer = setTimeout(my.look, debounce || throttle);
       }
-    };
-    my.settled = function () {
-      return my.status === "loaded" || my.status === "error";
-    };
+    });
 
-    // In the document or out of it.
-    useEffect(function () {
+    useEffect(() => {
       mounted.add(my);
-      // One whose request was lost when the page drew something else in its place asks again.
       my.asked = answered || (request && context.isLoading()) ? Date.now() : 0;
-      if (request && !my.asked) {
-        my.ask();
-      }
-      function seek() {
-        var id = hash();
-        var inside =
+      // A request that was lost while something else was shown.
+      if (request && !my.asked) my.ask();
+      const seek = () => {
+        const id = new URLSearchParams("id=" + location.hash.slice(1)).get("id");
+        const layout = () => JSON.stringify(api.getLayout(context.componentPath) || "");
+        if (
           id &&
-          ((my.props.anchors || []).indexOf(id) >= 0 ||
-            (!remote &&
-              JSON.stringify(api.getLayout(context.componentPath) || "").indexOf(
-                '"id":' + JSON.stringify(id)
-              ) >= 0));
-        if (inside) {
+          ((my.props.anchors || []).includes(id) ||
+            (!remote && layout().includes('"id":' + JSON.stringify(id))))
+        ) {
           my.sought = id;
           element.current.scrollIntoView();
           my.want(true);
         }
-      }
+      };
       seek();
       window.addEventListener("hashchange", seek);
-      return function () {
+      return () => {
         mounted.delete(my);
         window.removeEventListener("hashchange", seek);
         clearTimeout(my.timer);
@@ -221,240 +156,168 @@
       };
     }, []);
 
-    useEffect(function () {
-      var alive = true;
-      function later(run) {
-        idle(function () {
-          if (alive) {
-            run();
-          }
-        });
-      }
-      if (when === "mount" || (when === "visible" && !window.IntersectionObserver)) {
-        my.want();
-      } else if (when === "idle") {
-        later(my.want);
-      }
-      if (props.prefetch === "idle") {
-        later(my.load);
-      }
-      return function () {
+    useEffect(() => {
+      let alive = true;
+      const later = (run) =>
+        (window.requestIdleCallback || setTimeout)(() => alive && run(), { timeout: 2000 });
+      if (when === "mount" || (when === "visible" && !window.IntersectionObserver)) my.want();
+      if (when === "idle") later(my.want);
+      if (props.prefetch === "idle") later(my.load);
+      return () => {
         alive = false;
       };
     }, [when, props.prefetch]);
 
-    var margin = marginOf(props.offset === undefined ? 200 : props.offset);
-    var done = Boolean(props.once && drawn);
-    useEffect(
-      function () {
-        if (!done && window.IntersectionObserver) {
-          return observe(element.current, margin, props.scroll_container, my.change);
-        }
-      },
-      [margin, props.scroll_container, done]
-    );
+    const margin = [0, 1, 2, 3].map((at) => (offset.map ? offset[at] : offset) + "px").join(" ");
+    const done = props.once && drawn;
+    useEffect(() => {
+      if (!done && window.IntersectionObserver)
+        return observe(element.current, margin, props.scroll_container, my.change);
+    }, [margin, props.scroll_container, done]);
 
-    // A request that ended without an answer: the server failed, or could not be reached.
-    useEffect(
-      function () {
-        if (status === "loading" && remote && isLoading) {
-          my.flying = request.n;
-        } else if (status === "loading" && remote && my.flying === request.n) {
-          var timer = setTimeout(function () {
-            lostState[1](request.n);
-          }, GRACE);
-          return function () {
-            clearTimeout(timer);
-          };
-        }
-      },
-      [isLoading, status, request && request.n]
-    );
+    // A request that ends without an answer has failed.
+    useEffect(() => {
+      if (status !== "loading") return;
+      if (isLoading) {
+        my.flying = request.n;
+      } else if (my.flying === request.n) {
+        const timer = setTimeout(() => setLost(request.n), GRACE);
+        return () => clearTimeout(timer);
+      }
+    }, [isLoading, status, request]);
 
-    // Refreshed while seen; one that missed its time out of view is refreshed when seen again.
-    useEffect(
-      function () {
-        if (!remote || !props.refresh_every || !drawn || !near || status === "loading") {
-          return undefined;
-        }
-        function refresh() {
-          if (document.hidden) {
-            document.addEventListener("visibilitychange", refresh, { once: true });
-          } else {
-            my.ask();
-          }
-        }
-        var left = my.asked + props.refresh_every * 1000 - Date.now();
-        var timer = setTimeout(refresh, Math.max(left, 0));
-        return function () {
-          clearTimeout(timer);
-          document.removeEventListener("visibilitychange", refresh);
-        };
-      },
-      [props.refresh_every, drawn, near, status, answer && answer.n]
-    );
+    // One that missed its time out of view is loaded again when it is seen.
+    useEffect(() => {
+      if (!props.refresh_every || !drawn || !near || status === "loading") return;
+      const event = "visibilitychange";
+      const refresh = () =>
+        document.hidden ? document.addEventListener(event, refresh, { once: true }) : my.ask();
+      const left = my.asked + props.refresh_every * 1000 - Date.now();
+      const timer = setTimeout(refresh, left);
+      return () => {
+        clearTimeout(timer);
+        document.removeEventListener(event, refresh);
+      };
+    }, [props.refresh_every, drawn, near, status, answer]);
 
     // What callbacks can read.
-    var edition = remote ? (answer ? answer.n : 0) : drawn;
-    useEffect(
-      function () {
-        var news = { visible: near, status: status };
-        if (status === "loaded" && drawn && my.counted !== edition) {
-          my.counted = edition;
-          news.load_count = (props.load_count || 0) + 1;
-        } else if (!drawn && !remote) {
-          my.counted = undefined;
-        }
-        if (status !== "idle" || near || props.status) {
-          props.setProps(news);
-        }
-      },
-      [near, status, drawn, edition]
-    );
+    const edition = remote ? answer && answer.n : drawn || undefined;
+    useEffect(() => {
+      const news = { visible: near, status };
+      if (status === "loaded" && drawn && my.counted !== edition)
+        news.load_count = (props.load_count || 0) + 1;
+      if (drawn || !remote) my.counted = edition;
+      if (status !== "idle" || near || props.status) props.setProps(news);
+      const target = drawn && my.sought && document.getElementById(my.sought);
+      if (target) {
+        my.sought = "";
+        target.scrollIntoView();
+      }
+    }, [near, status, drawn, edition]);
 
-    useEffect(
-      function () {
-        var target = drawn && my.sought && document.getElementById(my.sought);
-        if (target) {
-          my.sought = undefined;
-          target.scrollIntoView();
-        }
-      },
-      [drawn, edition]
-    );
-
-    var height = px(props.height);
-    var style = Object.assign({ width: px(props.width) }, props.style);
-    style.minHeight =
-      height || (drawn ? undefined : my.kept ? my.kept + "px" : props.placeholder ? "1px" : "100px");
-    if (height) {
-      style["--flash-lazy-height"] = height;
-    }
-    var attributes = {
+    const height = px(props.height);
+    const attributes = {
       id: props.id,
       ref: element,
-      className: "flash-lazy" + (props.class_name ? " " + props.class_name : ""),
-      style: style,
+      className: named("flash-lazy", props),
+      style: {
+        width: px(props.width),
+        minHeight: height || (drawn ? "" : px(my.kept || (props.placeholder ? 1 : 100))),
+        "--flash-lazy-height": height,
+        ...props.style
+      },
       "data-status": status,
-      "aria-busy": status === "loading" || (when !== "click" && status === "idle")
+      "aria-busy": status === "loading" || (status === "idle" && when !== "click")
     };
-    Object.keys(props).forEach(function (name) {
-      if (/^(data|aria)-/.test(name)) {
-        attributes[name] = props[name];
-      }
-    });
     if (!drawn) {
       // Reached with the keyboard it loads, else the focus would pass over what is inside.
-      attributes.tabIndex = 0;
-      attributes.role = when === "click" ? "button" : "group";
-      attributes["aria-label"] = when === "click" ? "Load" : "Not loaded yet";
-      attributes.onFocus = function () {
-        my.focused = true;
-        if (when !== "click") {
-          my.want(true);
-        }
+      const byHand = when === "click";
+      const open = (event) => {
+        if (event.key && event.key !== "Enter" && event.key !== " ") return;
+        if (event.key) event.preventDefault();
+        my.want(true);
       };
-      if (when === "click") {
-        attributes.onClick = function () {
-          my.want(true);
-        };
-        attributes.onKeyDown = function (event) {
-          if (event.key === "Enter" || event.key === " ") {
-            event.preventDefault();
-            my.want(true);
-          }
-        };
-      }
+      Object.assign(attributes, {
+        tabIndex: 0,
+        role: byHand ? "button" : "group",
+        "aria-label": byHand ? "Load" : "Not loaded yet",
+        onClick: byHand ? open : undefined,
+        onKeyDown: byHand ? open : undefined,
+        onFocus() {
+          my.focused = true;
+          if (!byHand) my.want(true);
+        }
+      });
     } else if (my.focused) {
       // Keeps the focus where it is: the next Tab goes to what has been loaded.
       attributes.tabIndex = -1;
     }
+    Object.keys(props).forEach((name) => {
+      if (/^(data|aria)-/.test(name)) attributes[name] = props[name];
+    });
 
-    var lost = status === "error" && !answered;
-    var retry =
-      status === "error" &&
-      h(
-        "div",
-        { className: "flash-lazy-error", role: "alert", key: "error" },
-        lost && h("p", null, "This part could not be loaded."),
+    const failed = status === "error";
+    return h(
+      "div",
+      attributes,
+      drawn ? props.children : failed || props.placeholder,
+      failed &&
         h(
-          "button",
-          {
-            type: "button",
-            className: "flash-lazy-retry",
-            onClick: my.ask
-          },
-          "Try again"
+          "div",
+          { className: "flash-lazy-error", role: "alert" },
+          !answered && h("p", null, "This part could not be loaded."),
+          h(
+            "button",
+            { type: "button", className: "flash-lazy-retry", onClick: my.ask },
+            "Try again"
+          )
         )
-      );
-    var content = drawn ? props.children : !lost && props.placeholder;
-    return h("div", attributes, content, retry);
-  }
+    );
+  };
 
-  function Skeleton(props) {
-    return h("div", {
+  const Skeleton = (props) =>
+    h("div", {
       id: props.id,
-      className: "flash-skeleton" + (props.class_name ? " " + props.class_name : ""),
-      style: Object.assign({ height: px(props.height), width: px(props.width) }, props.style),
+      className: named("flash-skeleton", props),
+      style: { height: px(props.height), width: px(props.width), ...props.style },
       "aria-hidden": true
     });
-  }
 
   // Printing: everything is loaded first.
-  function unsettled() {
-    return Array.from(mounted).filter(function (panel) {
-      return !panel.settled() || !panel.shown;
+  const unsettled = () => {
+    const open = Array.from(mounted).filter((panel) => !panel.settled);
+    open.forEach((panel) => {
+      panel.printing = true;
+      panel.want(true);
     });
-  }
-
-  function loadAll() {
-    flush(function () {
-      mounted.forEach(function (panel) {
-        panel.printing = true;
-        panel.want(true);
-      });
-    });
-    return new Promise(function (resolve) {
-      (function look() {
-        // Panels within panels appear as their parents load.
-        var open = unsettled();
-        open.forEach(function (panel) {
-          panel.printing = true;
-          panel.want(true);
-        });
-        if (open.length) {
-          setTimeout(look, 50);
-        } else {
-          // Two frames, for graphs to draw.
-          requestAnimationFrame(function () {
-            requestAnimationFrame(resolve);
-          });
-        }
-      })();
-    });
-  }
-
-  var print = window.print.bind(window);
-  window.print = function () {
-    if (unsettled().length) {
-      loadAll().then(print);
-    } else {
-      print();
-    }
+    return open.length;
   };
-  window.addEventListener("keydown", function (event) {
-    if ((event.ctrlKey || event.metaKey) && event.key === "p" && unsettled().length) {
+  const loadAll = () => {
+    flush(unsettled);
+    return new Promise((resolve) => {
+      // Panels within panels appear as theirs load; two frames are for graphs to draw.
+      const look = () =>
+        unsettled()
+          ? setTimeout(look, 50)
+          : requestAnimationFrame(() => requestAnimationFrame(resolve));
+      look();
+    });
+  };
+  const print = window.print.bind(window);
+  window.print = () => (unsettled() ? loadAll().then(print) : print());
+  window.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key === "p" && unsettled()) {
       event.preventDefault();
       window.print();
     }
   });
-  // From the browser's menu there is no time to wait: what is on the page already is drawn.
+  // From the browser's menu there is no time to wait: what the page has is drawn.
   window.addEventListener("beforeprint", loadAll);
-  window.addEventListener("afterprint", function () {
-    mounted.forEach(function (panel) {
+  window.addEventListener("afterprint", () =>
+    mounted.forEach((panel) => {
       panel.printing = false;
-    });
-  });
+    })
+  );
 
-  window.flash_lazy = { LazyLoad: LazyLoad, LazyPanel: LazyLoad, Skeleton: Skeleton, loadAll: loadAll };
+  window.flash_lazy = { LazyLoad, LazyPanel: LazyLoad, Skeleton, loadAll };
 })();
