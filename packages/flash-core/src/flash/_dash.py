@@ -1,7 +1,7 @@
 """Every private name of Dash that Flash touches, each with why it is needed and where it exists.
 
 Nothing else in Flash imports from a ``dash._…`` module or reads an underscore attribute of a Dash
-app. All names exist in Dash 4.4.0 to 4.5.0rc2 unless a line says otherwise.
+app. All names exist in Dash 4.4.1 to 4.5.0rc2 unless a line says otherwise.
 """
 
 # pyright: reportPrivateUsage=false
