@@ -14,7 +14,7 @@ run() {
     export VIRTUAL_ENV="$environment"
     # No builds: the lowest version that this interpreter has a wheel for.
     $uv pip install --quiet --no-build "$@" \
-        --requirements $package/pyproject.toml --extra redis --extra testing --extra uvicorn
+        --requirements $package/pyproject.toml --extra granian --extra redis --extra testing --extra uvicorn
     $uv pip install --quiet --group $package/pyproject.toml:test
     $uv pip install --quiet --no-deps --editable $package
     echo "== $name: $($uv pip freeze --quiet | grep -Ei '^(dash|quart|hypercorn|orjson)==' | tr '\n' ' ')"
