@@ -190,7 +190,9 @@
 
     // id → {onEnd, sent: whether a server has it, reset: updates to make if that server is lost}
     const calls = new Map();
-    let lastCall = 0;
+    // Not from 0: a page that the browser took from its cache has the identity that an earlier one had,
+    // whose calls may still run.
+    let lastCall = Date.now();
 
     function call(body, onEnd) {
         const id = lastCall + 1;
