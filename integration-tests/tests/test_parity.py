@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 from selenium.webdriver import ActionChains
 
-from flash import Flash, dcc, html
+from flash import Flash, dcc, html, page_container, page_registry, register_page
 from flash.testing import AppProcess, FlashClient
 from flash.testing.browser import Browser
 
@@ -452,6 +452,22 @@ def test_pages_of_a_folder_with_their_tags_and_the_app_s_own_inputs(visit, proce
     assert 'content="All of Ada"' in index
 
 
+async def test_a_page_s_meta_tags_can_be_left_out():
+    async def page(**options):
+        app = Flash(__name__, use_pages=True, pages_folder="", **options)
+        app.layout = html.Div(page_container)
+        async with FlashClient(app) as client:
+            return (await client.get("/")).text
+
+    page_registry.clear()
+    register_page("home", path="/", title="Home", layout=html.P())
+    try:
+        assert 'property="og:title" content="Home"' in await page()
+        assert "og:title" not in await page(include_pages_meta=False)
+    finally:
+        page_registry.clear()
+
+
 # -- hooks
 
 
@@ -487,6 +503,13 @@ def test_a_callback_over_the_socket_sends_before_it_ends_and_asks_the_page(visit
     browser.click("#ask")
     browser.wait_for_text("#answer", "it says a title")
     browser.wait_for_text("#clock", re.compile(r"tick \d\d"))
+
+
+def test_all_callbacks_may_go_over_the_socket(visit):
+    browser = visit("all_sockets")
+    browser.wait_for_text("#out", "a True")
+    browser.type("#in", "b")
+    browser.wait_for_text("#out", "ab True")
 
 
 def test_the_socket_s_hooks_refuse_connections_and_messages(visit):
