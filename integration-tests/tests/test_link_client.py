@@ -628,12 +628,16 @@ class TestCalls:
         assert [each["state"] for each in page.run_js("return ends")] == ["failed"] * 3
 
 
-CODES = [*((code.number, code.reconnects) for code in CloseCode), (1000, True), (1011, True)]
+CODES = [
+    *((code.number, code.reconnects, "websocket") for code in CloseCode),
+    *((code, True, "websocket") for code in (1000, 1011)),
+    # From there on both transports are the same.
+    *((code.number, code.reconnects, "sse") for code in (CloseCode.KICKED, CloseCode.DRAINING)),
+]
 
 
 class TestReconnecting:
-    @pytest.mark.parametrize("transport", ["websocket", "sse"])
-    @pytest.mark.parametrize(("code", "reconnects"), CODES)
+    @pytest.mark.parametrize(("code", "reconnects", "transport"), CODES)
     def test_each_close_code_is_answered_as_documented(
         self, flash_browser, server, link, code, reconnects, transport
     ):
