@@ -112,6 +112,8 @@ class Database:
             event.listen(self._engine.sync_engine, "connect", _map_file)
         self._filling: asyncio.Task[None] | None = None
         self.preparation = Preparation(total=count)
+        # Queries asked since the start.
+        self.asked = 0
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -130,6 +132,7 @@ class Database:
 
     async def fetch(self, statement: sa.Executable) -> Answer:
         """Run one query on a connection of its own, beside others; a cancelled one ends at once."""
+        self.asked += 1
         async with self._engine.connect() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             started = time.perf_counter()
