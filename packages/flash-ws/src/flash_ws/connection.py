@@ -421,7 +421,8 @@ class Connection(Visit):
         """Send what was sent before, then the close frame, and wait for the browser's answer.
 
         Reading goes on meanwhile: a socket closed with bytes unread would be reset, and the browser
-        would never see the code.
+        would never see the code. Except for the moment of the close frame: granian sends none while
+        a receive is pending.
         """
         reason = ending.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
         try:
@@ -430,8 +431,10 @@ class Connection(Visit):
                     await self._writer.flush()
                 else:
                     await self._writer.stop(self._error(ending))
-                await self._send({"type": "websocket.close", "code": ending.code, "reason": reason})
+                reading.cancel()
                 await asyncio.wait({reading})
+                await self._send({"type": "websocket.close", "code": ending.code, "reason": reason})
+                await self._read_ahead()
         except TimeoutError:
             logger.debug("a browser did not answer close code %d", ending.code)
         except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
