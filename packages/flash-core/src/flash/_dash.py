@@ -210,9 +210,11 @@ class DashApp(dash.Dash):
     Overrides what Dash would call on the event loop or once per request. Nothing in it awaits.
     """
 
-    # Both are made before `dash.Dash.__init__` runs, which assigns its own registry to `_hooks`.
+    # All are made before `dash.Dash.__init__` runs, which assigns its own registry to `_hooks`.
     hooks: Hooks
     document: Document
+    # Told to the page with the rest of its configuration, by name; for add-ons.
+    page_extras: dict[str, Any]
 
     # -- what Dash calls -------------------------------------------------------------------------
 
@@ -247,7 +249,7 @@ class DashApp(dash.Dash):
         if not self.uses_websocket_callbacks:
             # Told of it, every page would open Dash's socket, used or not.
             config.pop("websocket", None)
-        return config
+        return {**config, **self.page_extras}
 
     def _generate_scripts_html(self) -> str:
         return self.document.scripts()
@@ -364,6 +366,7 @@ class DashApp(dash.Dash):
             # The layout itself, so that it lives as long as it is compared with.
             layout if layout is None else _Same(layout),
             len(self._extra_components),
+            repr(self.page_extras),
             self.uses_websocket_callbacks,
             *(self.config.get(name) for name in _PAGE_SETTINGS),
         )

@@ -67,6 +67,7 @@ class Flash(_dash.DashApp):
         self.foreign = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
         self.hooks = Hooks(self.pool)
         self.document = Document(self)
+        self.page_extras = {}
         self.dispatcher = Dispatcher(self, self.pool, self.hooks)
         self.views = Views(self)
         # Whether what is made per request is compressed; files always are.

@@ -134,8 +134,11 @@ def parse_message(text: str) -> list[dict[str, Any]]:
     return frames  # pyright: ignore[reportUnknownVariableType]
 
 
-def parse_hello(frame: Mapping[str, Any], max_channels: int = 100) -> Hello:
-    """Check a ``hello`` frame; raises `ProtocolError`."""
+def parse_hello(frame: Mapping[str, Any], max_channels: int = 1000) -> Hello:
+    """Check a ``hello`` frame; raises `ProtocolError`.
+
+    Of positions, the first ``max_channels`` are read: the rest count as never followed.
+    """
     if frame.get("t") != "hello":
         raise ProtocolError(CloseCode.MALFORMED, "the first frame is not 'hello'")
     if frame.get("v") != VERSION:
@@ -148,8 +151,9 @@ def parse_hello(frame: Mapping[str, Any], max_channels: int = 100) -> Hello:
     positions: dict[str, tuple[str, int]] = {}
     for channel, position in at.items():  # pyright: ignore[reportUnknownVariableType]
         match position:
-            case [str() as epoch, int() as number] if len(positions) < max_channels:
-                positions[str(channel)] = (epoch, number)  # pyright: ignore[reportUnknownArgumentType]
+            case [str() as epoch, int() as number]:
+                if len(positions) < max_channels:
+                    positions[str(channel)] = (epoch, number)  # pyright: ignore[reportUnknownArgumentType]
             case _:
                 raise ProtocolError(CloseCode.MALFORMED, "'at' is no map of [epoch, number]")
     return Hello(token, positions, path)

@@ -194,6 +194,11 @@ class Hub:
         if token is None or len(token) < MIN_TOKEN:
             token = self._app.new_page_identity()
         page_id = self.name_of(token)
+        if page_id in self.clients and not hello.positions:
+            # A page that begins anew under a known identity is a copy: a duplicated tab, or one
+            # that the browser made again from its cache.
+            token = self._app.new_page_identity()
+            page_id = self.name_of(token)
         client = self.clients.get(page_id)
         if client is None:
             if len(self.clients) >= self._max_clients:

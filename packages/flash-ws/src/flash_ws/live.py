@@ -113,6 +113,9 @@ class Live:
         app.add_asgi_route("_flash/link", self._serve_websocket)
         app.add_asgi_route("_flash/link/events", self._serve_events)
         app.add_asgi_route("_flash/link/frames", self._serve_frames)
+        # The script is on the pages of every app of a process that imports flash_ws; this one's
+        # pages are to connect.
+        app.page_extras["flash_link"] = {"max_message": self._max_message_bytes}
         Registry.of(app).attach(self)
         app.server.before_serving(self._start)
         app.server.after_serving(self._stop)

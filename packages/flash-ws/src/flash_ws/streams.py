@@ -123,13 +123,15 @@ class Streams:
             raise ProtocolError(CloseCode.MALFORMED, "'body' is no event callback's")
         if name in self._cancels:
             await self._cancel_calls(client, self._cancels[name], inputs)
+            await self._send(client, call_message(number, "done"))
             return
         callback = self._callbacks.get(name)
         calls = self._calls.setdefault(client.id, _Calls())
         if callback is None or number in calls.running:
-            raise ProtocolError(
-                CloseCode.MALFORMED, "no such event callback, or a number used twice"
-            )
+            # No reason to break with the page: it may be older than this deployment.
+            reason = "no such event callback" if callback is None else "the number is in use"
+            await self._send(client, call_message(number, "failed", reason=reason))
+            return
         if callback.mode == "replace":
             await self._end(calls, lambda each: each is callback)
         while len(calls.running) >= MAX_CALLS:
