@@ -636,7 +636,8 @@ class Jobs:
 
         @app.server.after_request
         async def look(response):
-            if b"progress" in await response.get_data(as_text=False):
+            polled = request.path.endswith("_dash-update-component")
+            if polled and b'"progress"' in await response.get_data(as_text=False):
                 self.told.set()
             return response
 
