@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import callbacks
+import lazy
 import loop_hold
 import pages
 import serialize
@@ -32,6 +33,8 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "page": pages.measure_page,
     "layout": pages.measure_layout,
     "loop": loop_hold.measure,
+    "lazy": lazy.measure,
+    "scroll": lazy.measure_scrolling,
 }
 
 # A benchmark that takes longer than this is stuck.

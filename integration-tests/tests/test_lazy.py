@@ -92,6 +92,24 @@ def test_c1_nothing_moves_when_panels_are_drawn(orders):
     assert sum(orders.run_js(SHIFTS)) < 0.001
 
 
+def test_c1_what_is_only_passed_is_neither_queried_nor_drawn(orders):
+    orders.open("/")
+    orders.find("#orders-1 .js-plotly-plot")
+    orders.run_js(
+        """
+        const step = () => {
+            const before = scrollY;
+            scrollBy(0, 600);
+            if (scrollY !== before) requestAnimationFrame(step);
+        };
+        step();
+        """
+    )
+    orders.find("#heavy .js-plotly-plot")
+    orders.wait_for(lambda: statuses(orders)[49] == "loaded", "what is seen in the end")
+    assert len(counted(orders, "/statements")) < 25
+
+
 # -- C2: once for all
 
 

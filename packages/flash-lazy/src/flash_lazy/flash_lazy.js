@@ -2,8 +2,10 @@
 (() => {
   "use strict";
   const { createElement: h, useEffect, useRef, useState } = window.React;
-  // Milliseconds from the end of a request to what it brought.
+  // Milliseconds: from the end of a request to what it brought; without scrolling; of scrolling.
   const GRACE = 300;
+  const REST = 100;
+  const PATIENCE = 500;
 
   const mounted = new Set();
   const observers = new Map();
@@ -13,11 +15,20 @@
   const px = (size) => (typeof size === "number" ? size + "px" : size);
   const named = (name, props) => name + (props.class_name ? " " + props.class_name : "");
 
-  // Panels are drawn one per task, so that the page scrolls between two of them.
-  const enqueue = (draw) => queue.push(draw) === 1 && setTimeout(next);
+  let scrolled = 0;
+  window.addEventListener("scroll", () => (scrolled = Date.now()), { capture: true });
+
+  // Panels come one per task, so that the page scrolls between two of them, and those that are
+  // only passed do not come at all.
+  const enqueue = (open) => queue.push({ open, since: Date.now() }) === 1 && setTimeout(next);
   const next = () => {
+    const now = Date.now();
+    if (now < Math.min(scrolled + REST, queue[0].since + PATIENCE)) {
+      setTimeout(next, REST / 2);
+      return;
+    }
     try {
-      flush(queue[0]);
+      flush(queue[0].open);
     } finally {
       queue.shift();
       if (queue.length) setTimeout(next);
@@ -28,7 +39,7 @@
     node !== document.body &&
     (/auto|scroll/.test(getComputedStyle(node).overflow) || scrolls(node.parentElement));
 
-  // One IntersectionObserver serves all panels with the same margin and container.
+  // Panels with the same margin and container share an observer.
   const observe = (element, margin, selector, tell) => {
     const root =
       (selector && (element.closest(selector) || document.querySelector(selector))) || null;
@@ -90,12 +101,12 @@
       show() {
         my.queued = false;
         my.shown = true;
+        my.load();
         setWanted(true);
       },
       want(atOnce) {
-        my.load();
         if (my.shown) return;
-        if (atOnce === true || remote) {
+        if (atOnce === true) {
           my.show();
         } else if (!my.queued) {
           my.queued = true;
@@ -105,12 +116,11 @@
       look() {
         my.timer = 0;
         setNear(my.near);
-        if (my.near) {
-          if (when === "visible") my.want();
-          return;
+        if (when === "visible") {
+          if (my.near) my.want();
+          else my.queued = false;
         }
-        my.queued = false;
-        if (my.props.unmount_if_invisible && my.shown && !my.printing) {
+        if (!my.near && my.props.unmount_if_invisible && my.shown) {
           my.kept = element.current.offsetHeight;
           my.shown = false;
           setWanted(false);
@@ -186,7 +196,7 @@
       }
     }, [isLoading, status, request]);
 
-    // One that missed its time out of view is loaded again when it is seen.
+    // One that missed its time out of view catches up when it is seen.
     useEffect(() => {
       if (!props.refresh_every || !drawn || !near || status === "loading") return;
       const event = "visibilitychange";
@@ -230,7 +240,7 @@
       "aria-busy": status === "loading" || (status === "idle" && when !== "click")
     };
     if (!drawn) {
-      // Reached with the keyboard it loads, else the focus would pass over what is inside.
+      // Else the focus would pass over what is inside.
       const byHand = when === "click";
       const open = (event) => {
         if (event.key && event.key !== "Enter" && event.key !== " ") return;
@@ -249,7 +259,7 @@
         }
       });
     } else if (my.focused) {
-      // Keeps the focus where it is: the next Tab goes to what has been loaded.
+      // Keeps the focus here: the next Tab goes inside.
       attributes.tabIndex = -1;
     }
     Object.keys(props).forEach((name) => {
@@ -283,19 +293,15 @@
       "aria-hidden": true
     });
 
-  // Printing: everything is loaded first.
   const unsettled = () => {
     const open = Array.from(mounted).filter((panel) => !panel.settled);
-    open.forEach((panel) => {
-      panel.printing = true;
-      panel.want(true);
-    });
+    open.forEach((panel) => panel.want(true));
     return open.length;
   };
   const loadAll = () => {
     flush(unsettled);
     return new Promise((resolve) => {
-      // Panels within panels appear as theirs load; two frames are for graphs to draw.
+      // Panels may bring panels; two frames are for graphs to draw.
       const look = () =>
         unsettled()
           ? setTimeout(look, 50)
@@ -311,13 +317,8 @@
       window.print();
     }
   });
-  // From the browser's menu there is no time to wait: what the page has is drawn.
+  // From the browser's menu: no time to wait, but what the page has is drawn.
   window.addEventListener("beforeprint", loadAll);
-  window.addEventListener("afterprint", () =>
-    mounted.forEach((panel) => {
-      panel.printing = false;
-    })
-  );
 
   window.flash_lazy = { LazyLoad, LazyPanel: LazyLoad, Skeleton, loadAll };
 })();

@@ -7,6 +7,7 @@ import inspect
 import secrets
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, overload
 
 from flash_lazy.component import LazyPanel, Offset, Size, Skeleton, When
@@ -68,8 +69,8 @@ class Loader(Generic[P]):
         self.options = options
         self._appearance = dict(appearance)
         self._signature = inspect.signature(function)
-        # The apps that use it; they live as long as they like.
-        self._subscribers: weakref.WeakSet[Subscriber] = weakref.WeakSet()
+        # The apps that use it, as long as they live. A dictionary, for it is read from any thread.
+        self._subscribers: dict[int, weakref.ref[Subscriber]] = {}
         DEFINITIONS.add(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> LazyPanel:
@@ -113,12 +114,16 @@ class Loader(Generic[P]):
         neither kept nor shared with loads that begin from now on. From any thread.
         """
         call = self.call_of(*args, **kwargs) if args or kwargs else None
-        for subscriber in list(self._subscribers):
-            subscriber.invalidated(self, call)
+        for reference in list(self._subscribers.values()):
+            if (subscriber := reference()) is not None:
+                subscriber.invalidated(self, call)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Tell ``subscriber`` of what is invalidated from now on; idempotent, held weakly."""
-        self._subscribers.add(subscriber)
+        key = id(subscriber)
+        if key not in self._subscribers:
+            forget = partial(self._subscribers.pop, key)
+            self._subscribers[key] = weakref.ref(subscriber, forget)
 
 
 class UnsignedToken:
