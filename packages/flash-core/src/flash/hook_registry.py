@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flash import _dash
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Sequence
 
     from flash.execution import WorkerPool
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Hook(Protocol):
@@ -68,13 +72,29 @@ class Hooks:
         hooks = self.of(kind)
         if kind == "setup":
             # Called in the constructor, which cannot await; `Flash` awaits them at start-up.
-            return [hook for hook in hooks if not inspect.iscoroutinefunction(hook.func)]
+            return [hook for hook in hooks if not _waits(hook.func)]
         if kind in _AWAITED_BY_DASH:
             return [_ThreadedHook(hook, self._pool) for hook in hooks]
         return list(hooks)
 
     async def setup(self, app: Any) -> None:
-        """Await the setup hooks that `get_hooks` kept from Dash."""
+        """Call the setup hooks that `get_hooks` kept from Dash, and await them."""
         for hook in self.of("setup"):
-            if inspect.iscoroutinefunction(hook.func):
-                await hook.func(app)
+            if _waits(hook.func):
+                result = hook.func(app)
+                if inspect.isawaitable(result):
+                    await result
+
+
+def at_start(function: F) -> F:
+    """Mark a setup hook that Flash is to call when an app starts instead of when it is made.
+
+    By then every page has been imported. The hook may return an awaitable; since other Dash apps of
+    the process call it, too, in their constructors, it must return nothing there.
+    """
+    function.flash_at_start = True  # type: ignore[attr-defined]
+    return function
+
+
+def _waits(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or getattr(function, "flash_at_start", False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flash import MATCH, ConfigurationError, Flash, Input, Output, State, hooks
+from flash.hook_registry import at_start
 from flash_lazy.loader import PANEL
 from flash_lazy.runtime import runtime_of
 
@@ -32,13 +33,15 @@ def configure(
     runtime_of(app, **settings)
 
 
-# A coroutine: Flash awaits it when it starts to serve, after every page has been imported. A plain
-# one would be called by the app's constructor, which may come before this module.
-@hooks.setup()  # type: ignore[arg-type]  # Dash's annotation knows plain ones only
-async def install(app: object) -> None:
+# At the start, since the constructor of an app may come before this module.
+@hooks.setup()
+@at_start
+def install(app: object) -> Any:
     """Give an app that is about to be served the callback that loads panels."""
-    if not isinstance(app, Flash):
-        return
+    return _install(app) if isinstance(app, Flash) else None
+
+
+async def _install(app: Flash) -> None:
     runtime = runtime_of(app)
     await runtime.open()
     panel = {PANEL: MATCH}
