@@ -19,7 +19,9 @@ from flash.execution import is_async
 try:
     from dash_extensions import enrich
 except ImportError as error:
-    raise ImportError("flash.enrich needs dash-extensions: pip install flash-core[enrich]") from error
+    raise ImportError(
+        "flash.enrich needs dash-extensions: pip install flash-core[enrich]"
+    ) from error
 
 from dash_extensions.enrich import ALL as ALL
 from dash_extensions.enrich import ALLSMALLER as ALLSMALLER
