@@ -577,6 +577,8 @@ async def test_loaders_of_one_name_are_told_apart_where_they_were_placed():
     async with FlashClient(third) as client:
         with pytest.raises(CallbackFailed, match="500"):
             await load(client, panels[0])
+        with pytest.raises(CallbackFailed, match="400"):
+            await load(client, panels[0], token="A" + panels[0]["token"][1:])
 
 
 # -- errors

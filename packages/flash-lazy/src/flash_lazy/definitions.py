@@ -8,8 +8,6 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from flash import ConfigurationError
-
 if TYPE_CHECKING:
     from flash_lazy.loader import Loader
 
@@ -28,18 +26,9 @@ class Definitions:
             known.clear()
         known.add(loader)
 
-    def find(self, name: str) -> Loader[...] | None:
-        """Return the loader of that name, None where there is none.
-
-        Raises `ConfigurationError` where several go by it: guessing could show one customer's
-        figures to another.
-        """
-        found = list(self._by_name.get(name, ()))
-        if len(found) > 1:
-            raise ConfigurationError(
-                f"{len(found)} loaders are called {name!r}; give each its own: @lazy(name=…)"
-            )
-        return found[0] if found else None
+    def named(self, name: str) -> list[Loader[...]]:
+        """Return the loaders of that name: one, none, or several made by one function."""
+        return list(self._by_name.get(name, ()))
 
 
 DEFINITIONS = Definitions()

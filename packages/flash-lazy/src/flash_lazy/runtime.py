@@ -123,11 +123,12 @@ class Runtime:
         """Return what a token says; raises `TokenRefused`."""
         try:
             name = self.signer.loader(token)
-            loader = self._placed.get(name) or DEFINITIONS.find(name)
-            if loader is None:
+            placed = self._placed.get(name)
+            known = [placed] if placed else DEFINITIONS.named(name)
+            if not known:
                 raise TokenRefused
-            visitor = identity(name, loader.options.bind)
-            return loader, self.signer.read(token, visitor), visitor
+            visitor = identity(name, known[0].options.bind)
+            call = self.signer.read(token, visitor)
         except TokenRefused:
             if not self._app.server.secret_key:
                 logger.warning(
@@ -135,6 +136,12 @@ class Runtime:
                     "tokens end with this process, and several workers do not know each other's."
                 )
             raise
+        if len(known) > 1:
+            # Guessing could show one customer's figures to another.
+            raise ConfigurationError(
+                f"{len(known)} loaders are called {name!r}; give each its own: @lazy(name=…)"
+            )
+        return known[0], call, visitor
 
     async def _load(self, loader: Loader[...], call: Call, visitor: str) -> bytes:
         key = self._key(loader, call, visitor)
