@@ -160,7 +160,9 @@ class Connection(Visit):
             max_waiting=limits.max_waiting,
             now=now,
         )
-        self._writer = Writer(send, max_bytes=limits.max_outbox_bytes, failed=self._lost)
+        self._writer = Writer(
+            send, max_bytes=limits.max_outbox_bytes, courier=groups.courier, failed=self._lost
+        )
         self._received = 0
         self._heard_at = now
         # Who waits for the next message, and the reader that waits for room.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flash_ws.writer import Event, as_event, size_of
+from flash_ws.writer import Courier, Event, as_event, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +27,8 @@ class Groups:
 
     def __init__(self) -> None:
         self._members: dict[str, dict[Member, None]] = {}
+        # Carries what is sent to members.
+        self.courier = Courier()
         # The loop that the members live on; None before there was one.
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -1,4 +1,4 @@
-"""The one that writes to a WebSocket: in order, one message at a time, bounded in bytes."""
+"""Writing to WebSockets: to each in order and bounded in bytes, to many in one task."""
 
 from __future__ import annotations
 
@@ -47,12 +47,58 @@ class _Waiting:
     sender: asyncio.Future[None] | None
 
 
+class Courier:
+    """Writes what waits in many writers, in one task for as long as none of them makes it wait.
+
+    A task for each message of each connection would cost as much again as the writing. When a write
+    does wait, a new task goes on with the others, and the old one stays until that is done.
+    """
+
+    # Writers visited before other work of the loop gets its turn.
+    ROUND = 256
+
+    def __init__(self) -> None:
+        self._route: deque[Writer] = deque()
+        # The task on its way; not one that waits for a single writer.
+        self._task: asyncio.Task[None] | None = None
+
+    def visit(self, writer: Writer) -> None:
+        """Write what waits in ``writer``, soon."""
+        self._route.append(writer)
+        if self._task is None:
+            self._set_out()
+
+    def detach(self, task: asyncio.Task[None]) -> None:
+        """Let the others go on without ``task``, which waits for a writer."""
+        if self._task is task:
+            self._task = None
+            if self._route:
+                self._set_out()
+
+    def _set_out(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        task = self._task
+        if task is None:
+            return
+        # It runs after this task's first step: if that has not come to its end by then, it waits.
+        asyncio.get_running_loop().call_soon(self.detach, task)
+        try:
+            for _ in range(self.ROUND):
+                if self._task is not task or not self._route:
+                    break
+                await self._route.popleft().drain(task)
+        finally:
+            self.detach(task)
+
+
 class Writer:
     """Writes messages in the order in which they came.
 
     `send` waits until the server has taken the message, and the server waits for the browser.
-    `offer` never waits: what cannot be written at once is kept, up to ``max_bytes``. A task exists
-    only while something is kept. ``failed`` is called when the socket cannot be written to.
+    `offer` never waits: what cannot be written at once is kept, up to ``max_bytes``, and written by
+    ``courier``. ``failed`` is called when the socket cannot be written to.
     """
 
     def __init__(
@@ -60,17 +106,20 @@ class Writer:
         send: Send,
         *,
         max_bytes: int,
+        courier: Courier,
         failed: Callable[[Exception], None],
     ) -> None:
         self._send = send
         self._max_bytes = max_bytes
+        self._courier = courier
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
+        # Whether somebody is writing, or about to: the courier, or a sender by itself.
+        self._is_busy = False
+        # The courier's task while it is here.
         self._drainer: asyncio.Task[None] | None = None
-        # Whether a sender is writing by itself, nothing having been in its way.
-        self._direct = False
         self._rested: asyncio.Future[None] | None = None
         # Messages written so far.
         self.sent = 0
@@ -91,18 +140,17 @@ class Writer:
 
     async def send(self, event: Event) -> None:
         """Write a message after those before it; raises what the server raises."""
-        if self._direct or self._waiting or self._drainer is not None:
+        if self._is_busy:
             sender: asyncio.Future[None] = self._loop.create_future()
             self._waiting.append(_Waiting(event, 0, sender))
             await sender
             return
-        self._direct = True
+        self._is_busy = True
         try:
             await self._write(event)
         finally:
-            self._direct = False
             if self._waiting:
-                self._drainer = self._loop.create_task(self._drain())
+                self._courier.visit(self)
             else:
                 self._rest()
 
@@ -112,13 +160,31 @@ class Writer:
             return False
         self._bytes += size
         self._waiting.append(_Waiting(event, size, None))
-        if self._drainer is None and not self._direct:
-            self._drainer = self._loop.create_task(self._drain())
+        if not self._is_busy:
+            self._is_busy = True
+            self._courier.visit(self)
         return True
+
+    async def drain(self, task: asyncio.Task[None]) -> None:
+        """Write what waits; for the courier, whose ``task`` this is."""
+        self._drainer = task
+        try:
+            while self._waiting:
+                each = self._waiting.popleft()
+                self._bytes -= each.size
+                if each.sender is None:
+                    await self._write(each.event)
+                else:
+                    await self._write_for(each.sender, each.event)
+        except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
+            self._failed(error)
+        finally:
+            self._drainer = None
+            self._rest()
 
     async def flush(self) -> None:
         """Wait until nothing waits to be written."""
-        while self._direct or self._drainer is not None:
+        while self._is_busy:
             if self._rested is None:
                 self._rested = self._loop.create_future()
             await asyncio.shield(self._rested)
@@ -131,6 +197,7 @@ class Writer:
                 each.sender.set_exception(error)
         drainer = self._drainer
         if drainer is not None:
+            self._courier.detach(drainer)
             drainer.cancel()
             await asyncio.wait({drainer})
 
@@ -143,37 +210,23 @@ class Writer:
         self.wrote_at = self._loop.time()
         self.sent += 1
 
-    async def _drain(self) -> None:
+    async def _write_for(self, sender: asyncio.Future[None], event: Event) -> None:
+        if sender.done():
+            return
         try:
-            while self._waiting:
-                each = self._waiting.popleft()
-                self._bytes -= each.size
-                await self._pass_on(each)
-        except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
-            self._failed(error)
-        finally:
-            self._drainer = None
-            self._rest()
-
-    async def _pass_on(self, each: _Waiting) -> None:
-        sender = each.sender
-        if sender is None:
-            await self._write(each.event)
-        elif not sender.done():
-            try:
-                await self._write(each.event)
-            except BaseException as error:
-                if not sender.done():
-                    sender.set_exception(
-                        error if isinstance(error, Exception) else ConnectionResetError()
-                    )
-                if not isinstance(error, UnicodeError):
-                    raise
-            else:
-                if not sender.done():
-                    sender.set_result(None)
+            await self._write(event)
+        except BaseException as error:
+            if not sender.done():
+                gone = ConnectionResetError("cut while it was sent")
+                sender.set_exception(error if isinstance(error, Exception) else gone)
+            if not isinstance(error, UnicodeError):
+                raise
+        else:
+            if not sender.done():
+                sender.set_result(None)
 
     def _rest(self) -> None:
+        self._is_busy = False
         if self._rested is not None:
             self._rested.set_result(None)
             self._rested = None
