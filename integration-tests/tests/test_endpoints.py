@@ -333,7 +333,7 @@ def test_b17_a_stream_ends_on_the_server_when_the_component_lets_go_of_it(page):
     server = page.servers[0]
     page.click("#start")
     page.wait_for_text("#counted", re.compile("^0123"))
-    assert figures(server)["streams"] == 1
+    page.wait_for(lambda: figures(server)["streams"] == 1, "the end of the page's other streams")
     page.click("#stop")
     page.wait_for(lambda: "endless closed" in figures(server)["notes"], "the generator's end")
 

@@ -1,7 +1,9 @@
 """Who gets in, sixteen ways to be refused, and streams of server-sent events."""
 
 import asyncio
+import gc
 import json
+import weakref
 
 import pytest
 import quart
@@ -219,6 +221,22 @@ async def test_an_authorize_that_fails_lets_nobody_in(app, endpoints, connect, c
 
     assert await refusal(connect, app, "/broken") == (500, "not allowed to connect")
     assert "no database" in caplog.text
+
+
+async def test_one_that_was_refused_is_forgotten_at_once(app, endpoints, connect):
+    visits = weakref.WeakSet()
+
+    async def authorize(visit):
+        visits.add(visit)
+        return False
+
+    @endpoints.websocket("/closed", authorize=authorize, stall_timeout=0.02)
+    async def closed(connection):
+        raise AssertionError("never")
+
+    assert (await refusal(connect, app, "/closed"))[0] == 401
+    gc.collect()
+    assert not visits
 
 
 async def test_a_full_house_answers_503_until_somebody_leaves(app, connect):

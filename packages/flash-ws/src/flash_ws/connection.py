@@ -173,7 +173,7 @@ class Connection(Visit):
         self._ending: Ending | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closed = asyncio.Event()
-        self._timer = self._loop.call_later(self._patience(), self._look)
+        self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<Connection {self._scope['path']} {'closed' if self.is_closed else 'open'}>"
@@ -292,6 +292,7 @@ class Connection(Visit):
         handling = self._loop.create_task(self._handle(handler), context=self.context())
         handling.add_done_callback(self._handled)
         reading = self._loop.create_task(self._read_ahead())
+        self._timer = self._loop.call_later(self._patience(), self._look)
         try:
             await self._ended
             ending = self._ending or Ending(ABNORMAL)
