@@ -4,12 +4,15 @@ from flash_ws.audience import EVERYBODY, Audience
 from flash_ws.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
 from flash_ws.client import Client
 from flash_ws.codes import CloseCode
+from flash_ws.connection import Connection
+from flash_ws.endpoints import Endpoints
 from flash_ws.errors import LinkClosed, LiveError, ProtocolError, UnknownClient
 from flash_ws.limits import RateLimit
 from flash_ws.link import LinkLimits
 from flash_ws.link_status import LinkStatus
 from flash_ws.live import Live, LiveStatistics
 from flash_ws.registry import event_callback
+from flash_ws.sse import ServerSentEvent
 from flash_ws.streams import StreamedProps, stream_props
 
 __all__ = [
@@ -19,7 +22,9 @@ __all__ = [
     "Client",
     "ClientInfo",
     "CloseCode",
+    "Connection",
     "Disconnect",
+    "Endpoints",
     "LinkClosed",
     "LinkLimits",
     "LinkStatus",
@@ -29,6 +34,7 @@ __all__ = [
     "MemoryBackplane",
     "ProtocolError",
     "RateLimit",
+    "ServerSentEvent",
     "StreamedProps",
     "UnknownClient",
     "__version__",

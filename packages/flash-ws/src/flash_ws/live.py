@@ -17,6 +17,7 @@ from flash_ws.audience import EVERYBODY, Audience, HasChannel
 from flash_ws.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
 from flash_ws.codes import CloseCode
 from flash_ws.context import current_client
+from flash_ws.endpoints import Endpoints
 from flash_ws.events import Events
 from flash_ws.frames import ComponentId, Updates, event_message, props_message
 from flash_ws.hub import Hub
@@ -64,7 +65,8 @@ class Live:
     - ``backplane``: what stands behind push and events; this process alone by default.
     - ``allowed_origins``: pages of other origins that may connect, as ``"https://host"``.
     - ``authorize``: asked with the `Handshake` before a page may connect, and again every
-      ``recheck_interval`` seconds; may be async. False refuses; a string names the user.
+      ``recheck_interval`` seconds; may be async. False refuses; a string names the user. Endpoints
+      have ``authorize=`` of their own.
     - ``resume_window``: seconds for which a page that broke off stays the same client.
     - ``max_message_bytes``: of one message from a page, after inflating.
 
@@ -86,6 +88,12 @@ class Live:
     ) -> None:
         self._backplane = backplane or MemoryBackplane()
         self._origins = OriginPolicy(allowed_origins)
+        # WebSockets and event streams of the app's own, for dash-extensions' components and others.
+        self.endpoints = Endpoints(
+            allowed_origins=allowed_origins, max_message_bytes=max_message_bytes
+        )
+        self.websocket = self.endpoints.websocket
+        self.sse = self.endpoints.sse
         self._authorize = authorize
         self._recheck_interval = recheck_interval
         self._resume_window = resume_window
@@ -116,6 +124,7 @@ class Live:
         # The script is on the pages of every app of a process that imports flash_ws; this one's
         # pages are to connect.
         app.page_extras["flash_link"] = {"max_message": self._max_message_bytes}
+        self.endpoints.init_app(app)
         Registry.of(app).attach(self)
         app.server.before_serving(self._start)
         app.server.after_serving(self._stop)
