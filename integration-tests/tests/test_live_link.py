@@ -1,0 +1,63 @@
+"""The live link between a real server and real pages."""
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["flash.testing.plugin"]
+
+APP = Path(__file__).parents[1] / "apps" / "live" / "app.py"
+
+# While a server is away, the browser says so itself.
+NO_SERVER = "WebSocket connection to|ERR_CONNECTION|Failed to fetch"
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
+def test_the_readme_example_runs(flash_browser, server):
+    flash_browser.serve(APP, server)
+    flash_browser.wait_for_text("#status", "open")
+    flash_browser.wait_for_text("#echo", "HELLO")
+    flash_browser.wait_for_text("#spoken", "You said hello")
+    flash_browser.run_js("window.seen = []; flash.on('price', each => window.seen.push(each))")
+    flash_browser.click("#go")
+    flash_browser.wait_for_text("#share", "100 %")
+    flash_browser.click("#all")
+    flash_browser.wait_for_text("#mine", "just you 1")
+    flash_browser.wait_for_text("#banner", "everybody 1")
+    # A burst of a hundred is a hundred calls of the handler, in order.
+    flash_browser.wait_for(lambda: flash_browser.run_js("return window.seen.length") == 100)
+    assert flash_browser.run_js("return window.seen") == list(range(100))
+
+
+def test_page_javascript_is_answered(flash_browser):
+    flash_browser.serve(APP)
+    flash_browser.wait_for_text("#status", "open")
+    flash_browser.run_js("flash.on('told', x => { window.told = x }); flash.send('ask', 'abc')")
+    flash_browser.wait_for(lambda: flash_browser.run_js("return window.told") == "cba")
+
+
+def test_an_error_in_an_event_callback_is_shown_and_the_button_comes_back(flash_browser):
+    flash_browser.serve(APP)
+    flash_browser.wait_for_text("#status", "open")
+    flash_browser.click("#go")
+    flash_browser.wait_for_text("#share", "100 %")
+    flash_browser.wait_for(lambda: flash_browser.find("#go").is_enabled())
+    flash_browser.click("#go")
+    flash_browser.wait_for_text("#toast", "no second report")
+    flash_browser.wait_for(lambda: flash_browser.find("#go").is_enabled())
+
+
+def test_b9_pages_recover_by_themselves_from_a_killed_server(flash_browser):
+    flash_browser.expect_console_errors(NO_SERVER)
+    process = flash_browser.serve(APP)
+    flash_browser.wait_for_text("#status", "open")
+    process.kill()
+    flash_browser.wait_for_text("#status", "reconnecting")
+    process.start()
+    # The page waits up to 20 s between two tries.
+    flash_browser.wait_for(
+        lambda: flash_browser.text("#status") == "open", "an open link", timeout=60
+    )
+    assert flash_browser.run_js("return flash.statistics().recovered") is False
+    flash_browser.click("#all")
+    flash_browser.wait_for_text("#mine", "just you 1")
