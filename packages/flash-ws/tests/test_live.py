@@ -3,6 +3,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import quart
 
 from flash import Flash, Input, Patch, html
 from flash_ws import CloseCode, LinkLimits, Live, RateLimit, stream_props
@@ -291,11 +292,16 @@ async def test_a_page_of_another_origin_is_refused(app):
         assert closed.value.code == CloseCode.FORBIDDEN_ORIGIN.number
 
 
-async def test_a_guard_on_every_request_guards_the_link(app):
+@pytest.mark.parametrize("how", ["returns", "aborts", "fails"])
+async def test_a_guard_on_every_request_guards_the_link(app, how):
     Live(app)
 
     @app.server.before_request
     async def guard():
+        if how == "aborts":
+            quart.abort(401)
+        if how == "fails":
+            raise RuntimeError("no database")
         return "no", 401
 
     async with serving(app):
@@ -322,8 +328,6 @@ async def test_authorize_decides_who_connects(app, kind):
 
 
 async def test_a_user_is_disconnected_by_name(app):
-    import quart
-
     async def who(handshake):
         return quart.request.cookies.get("user", False)
 
@@ -529,8 +533,6 @@ async def test_a_cancel_input_with_another_value_ends_the_calls(app):
 
 
 async def test_ctx_session_and_set_props_work_inside(app):
-    import quart
-
     from flash import ctx, set_props
 
     live = Live(app)

@@ -43,9 +43,16 @@ class Handshake:
     async def refusal(self) -> quart.Response | None:
         """Run the app's ``before_request`` functions; return the response if one refuses.
 
-        So a login guard that covers every route covers the connection, too.
+        So a login guard that covers every route covers the connection, too. One that raises
+        refuses as well: what Quart's error handlers make of it is returned.
         """
         server: Any = self._app.server
         async with self.active():
-            result = await server.preprocess_request()
+            try:
+                result = await server.preprocess_request()
+            except Exception as error:  # a request's boundary: Quart's handlers answer, and log
+                try:
+                    result = await server.handle_user_exception(error)
+                except Exception as unhandled:
+                    return await server.handle_exception(unhandled)
             return None if result is None else await server.make_response(result)
