@@ -50,9 +50,9 @@ class Handshake:
         async with self.active():
             try:
                 result = await server.preprocess_request()
-            except Exception as error:  # a request's boundary: Quart's handlers answer, and log
+            except Exception as error:  # noqa: BLE001  a request's boundary: Quart answers
                 try:
                     result = await server.handle_user_exception(error)
-                except Exception as unhandled:
+                except Exception as unhandled:  # noqa: BLE001  and logs
                     return await server.handle_exception(unhandled)
             return None if result is None else await server.make_response(result)
