@@ -9,12 +9,14 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import quart
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as WerkzeugResponse
+
 from flash import _dash, _quart
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-
-    import quart
 
     from flash.app import Flash
 
@@ -54,5 +56,10 @@ class Handshake:
                 try:
                     result = await server.handle_user_exception(error)
                 except Exception as unhandled:  # noqa: BLE001  and logs
-                    return await server.handle_exception(unhandled)
+                    result = await server.handle_exception(unhandled)
+            if isinstance(result, HTTPException):
+                # `abort` without a handler: a page of HTML is no use to a connection.
+                return quart.Response(result.description or "", result.code or 500)
+            if isinstance(result, WerkzeugResponse) and not isinstance(result, quart.Response):
+                return quart.Response(result.get_data(), result.status_code)
             return None if result is None else await server.make_response(result)
