@@ -6,7 +6,7 @@ from flash_ws.client import Client
 from flash_ws.codes import CloseCode
 from flash_ws.connection import Connection
 from flash_ws.endpoints import Endpoints
-from flash_ws.errors import LinkClosed, LiveError, ProtocolError, UnknownClient
+from flash_ws.errors import LinkClosed, LiveError, ProtocolError
 from flash_ws.limits import RateLimit
 from flash_ws.link import LinkLimits
 from flash_ws.link_status import LinkStatus
@@ -36,7 +36,6 @@ __all__ = [
     "RateLimit",
     "ServerSentEvent",
     "StreamedProps",
-    "UnknownClient",
     "__version__",
     "event_callback",
     "stream_props",

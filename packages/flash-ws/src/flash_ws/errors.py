@@ -1,9 +1,8 @@
 """What flash-ws raises.
 
 LiveError (flash.FlashError)
-├── LinkClosed             a connection that has ended; ``code`` says why
-│   └── ProtocolError          because the page sent what the protocol does not know
-└── UnknownClient (LookupError)   nobody with this id is connected
+└── LinkClosed             a connection that has ended; ``code`` says why
+    └── ProtocolError          because the page sent what the protocol does not know
 """
 
 from __future__ import annotations
@@ -34,14 +33,3 @@ class LinkClosed(LiveError):
 
 class ProtocolError(LinkClosed):
     """The page sent something that no page of this version sends."""
-
-
-class UnknownClient(LiveError, LookupError):
-    """No connected client has the id that was asked for."""
-
-    def __init__(self, client_id: str) -> None:
-        super().__init__(client_id)
-        self.client_id = client_id
-
-    def __str__(self) -> str:
-        return f"no client {self.client_id!r} is connected; it may have left meanwhile"

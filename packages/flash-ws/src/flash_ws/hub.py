@@ -180,7 +180,8 @@ class Hub:
         is_new = client.link is None and client.id not in self._expiries
         self._attach(client, link)
         try:
-            await self._catch_up(client, link, hello, is_new=is_new)
+            if not await self._catch_up(client, link, hello, is_new=is_new):
+                return
             if is_new:
                 await self._backplane.enter(client.info)
                 await self._tell(client, self.on_connect)
@@ -226,8 +227,11 @@ class Hub:
             link.hold(channel)
         client.attach(link)
 
-    async def _catch_up(self, client: Client, link: Link, hello: Hello, *, is_new: bool) -> None:
-        """Send ``welcome`` and what the page missed, then let live frames through."""
+    async def _catch_up(self, client: Client, link: Link, hello: Hello, *, is_new: bool) -> bool:
+        """Send ``welcome`` and what the page missed, then let live frames through.
+
+        False if the page has left meanwhile; what it missed stays in the channels' histories.
+        """
         caught: dict[str, CatchUp] = {}
         at: dict[str, tuple[str, int]] = {}
         for channel in _channels(client):
@@ -253,9 +257,14 @@ class Hub:
             at=at,
             recovered=recovered,
         )
-        await link.send_first([welcome, *(f for each in caught.values() for f in each.frames)])
+        missed = [frame for each in caught.values() for frame in each.frames]
+        try:
+            await link.send_first([welcome, *missed])
+        except OSError:
+            return False
         for channel, catch_up in caught.items():
             link.release(channel, after=catch_up.position.number)
+        return True
 
     async def _handle(self, client: Client, frame: dict[str, Any]) -> None:
         handler = self.handlers.get(frame["t"])
