@@ -378,7 +378,7 @@ def test_a_decimal_a_named_tuple_and_an_object_that_describes_itself_are_cleaned
         np.array([1, 2], dtype=">i4"),
         np.array([object()]),
     ],
-    ids=lambda value: f"{type(value).__name__}-{str(value)[:30]!a}",
+    ids=lambda value: type(value).__name__,
 )
 def test_what_dash_refuses_is_refused_with_the_same_error(value: object) -> None:
     assert_refused_as_dash(value)
@@ -462,7 +462,7 @@ def test_keys_that_are_not_strings_come_out_as_in_dash(key: object) -> None:
         component_with(_valid_wildcard_attributes=["x-"], **{"x-a": 1, "data-b": 2}),
         component_with(children=Component.UNDEFINED),
     ],
-    ids=lambda component: repr(component)[:60] if not isinstance(component, Dynamic) else "Dynamic",
+    ids=lambda component: type(component).__name__,
 )
 def test_components_are_written_as_dash_writes_them(component: Component) -> None:
     assert_as_dash_everywhere(component)
