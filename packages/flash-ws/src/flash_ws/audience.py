@@ -30,6 +30,12 @@ def group(name: str) -> Audience:
     return Audience(f"group:{name}")
 
 
+def group_of(channel: str) -> str | None:
+    """Return the group whose channel this is; None for any other channel."""
+    kind, _, name = channel.partition(":")
+    return name if kind == "group" else None
+
+
 def page(client_id: str) -> Audience:
     """Return the audience of one page."""
     return Audience(f"page:{client_id}")

@@ -37,8 +37,21 @@ class Disconnect:
         return info.id == self.client or (self.user is not None and info.user == self.user)
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An order to every worker but one: forget a page that is connected to that one by now."""
+
+    client: str
+
+    def concerns(self, info: ClientInfo) -> bool:
+        """Tell whether ``info`` is that page."""
+        return info.id == self.client
+
+
+Order = Disconnect | Moved
+
 Deliver = Callable[[Frame], None]
-Obey = Callable[[Disconnect], Any]
+Obey = Callable[[Order], Any]
 
 
 class Backplane(Protocol):
@@ -76,6 +89,17 @@ class Backplane(Protocol):
 
     async def enter(self, client: ClientInfo) -> None:
         """Note that a client is connected to this worker."""
+        ...
+
+    async def remember(self, client_id: str, channels: frozenset[str]) -> None:
+        """Note what a client of this worker has joined, for a worker that it may come back on."""
+        ...
+
+    async def resume(self, client_id: str) -> frozenset[str] | None:
+        """Take over a page that another worker has had, and have that one forget it.
+
+        Returns what the page has joined; None for a page that no other worker remembers.
+        """
         ...
 
     async def leave(self, client_id: str) -> None:
@@ -140,6 +164,13 @@ class MemoryBackplane:
     async def enter(self, client: ClientInfo) -> None:
         """Note that a client is connected."""
         self._clients[client.id] = client
+
+    async def remember(self, client_id: str, channels: frozenset[str]) -> None:
+        """Do nothing: there is no other worker."""
+
+    async def resume(self, client_id: str) -> frozenset[str] | None:
+        """Return None: there is no other worker."""
+        return None
 
     async def leave(self, client_id: str) -> None:
         """Note that it is gone."""

@@ -34,6 +34,8 @@ class Client:
         self._present = asyncio.Event()
         # Names of the groups joined.
         self.groups: set[str] = set()
+        # Channels of add-on packages that this page follows.
+        self.extra_channels: set[str] = set()
         # For the application's own use.
         self.data: dict[str, Any] = {}
 
@@ -77,6 +79,24 @@ class Client:
         """Leave a group; leaving one that was not joined does nothing."""
         self.groups.discard(group)
         self._hub.unfollow(self, audience.group(group).channel)
+
+    def follow(self, channel: str) -> asyncio.Task[None]:
+        """Follow a channel of an add-on package, as `join` does a group's."""
+        self.extra_channels.add(channel)
+        return self._hub.join(self, channel)
+
+    def unfollow(self, channel: str) -> None:
+        """Stop following it; idempotent."""
+        if channel in self.extra_channels:
+            self.extra_channels.discard(channel)
+            self._hub.unfollow(self, channel)
+
+    @property
+    def joined(self) -> frozenset[str]:
+        """The channels of its groups and those of add-ons."""
+        return frozenset(
+            {audience.group(name).channel for name in self.groups} | self.extra_channels
+        )
 
     def deliver(self, frame: Frame) -> None:
         """Put a frame on its way; while the page is away the channels' histories keep it."""

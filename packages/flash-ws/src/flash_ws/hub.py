@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from flash_ws import audience
-from flash_ws.backplane import ClientInfo, Disconnect
+from flash_ws.backplane import ClientInfo, Moved, Order
 from flash_ws.client import Client
 from flash_ws.codes import CloseCode
 from flash_ws.context import current_client
@@ -68,7 +68,12 @@ class Hub:
         self.clients: dict[str, Client] = {}
         # Kinds of frames from pages, and who takes them.
         self.handlers: dict[str, FrameHandler] = {}
+        # Channels that every page follows, the one for everybody first.
+        self.common = [audience.EVERYBODY.channel]
         self.on_connect: list[ClientHandler] = []
+        # Called when this worker has no more to do with a page, before `on_disconnect` if it is
+        # gone, and also when it goes on with another worker.
+        self.on_forget: list[ClientHandler] = []
         self.on_disconnect: list[ClientHandler] = []
         self._followers: dict[str, set[Client]] = {}
         # By channel, the task that tells the backplane; messages wait for it.
@@ -82,7 +87,8 @@ class Hub:
     async def start(self) -> None:
         """Begin to deliver; call before serving."""
         await self._backplane.start(self.deliver, self.obey)
-        await self._backplane.follow(audience.EVERYBODY.channel)
+        for channel in self.common:
+            await self._backplane.follow(channel)
 
     async def close(self) -> None:
         """Close every link and forget every page; disconnect handlers run."""
@@ -111,8 +117,14 @@ class Hub:
         for client in self._followers.get(frame.channel or "", ()):
             client.deliver(frame)
 
-    def obey(self, order: Disconnect) -> None:
+    def obey(self, order: Order) -> None:
         """Close the links that an order concerns."""
+        if isinstance(order, Moved):
+            moved = self.clients.get(order.client)
+            if moved is not None:
+                moved.close(CloseCode.REPLACED)
+                self._spawn(self._let_go(moved, moved=True))
+            return
         for client in list(self.clients.values()):
             if order.concerns(client.info):
                 client.close(CloseCode.KICKED)
@@ -122,19 +134,26 @@ class Hub:
         link = client.link
         if link is not None:
             link.hold(channel)
+        self._remember(client)
         return self._spawn(self._join(self.follow(client, channel), link, channel))
+
+    def _remember(self, client: Client) -> None:
+        if client.id not in self.clients:
+            return
+        self._spawn(self._backplane.remember(client.id, client.joined))
 
     async def _join(self, following: asyncio.Task[None], link: Link | None, channel: str) -> None:
         await following
         if link is None:
             # Caught up with when the page is back.
             return
-        here = (await self._backplane.catch_up(channel, None)).position
+        caught = await self._backplane.catch_up(channel, None)
+        here = caught.position
         # What was published since the call is held, and comes after the position told.
-        first = link.first_held(channel)
+        first = None if caught.frames else link.first_held(channel)
         number = here.number if first is None else first - 1
         link.deliver(own_frame("at", at={channel: (here.epoch, number)}))
-        link.release(channel, after=number)
+        link.release(channel, first=caught.frames, after=number)
 
     def follow(self, client: Client, channel: str) -> asyncio.Task[None]:
         """Note that a client follows a channel; the task is done when the backplane knows."""
@@ -150,9 +169,10 @@ class Hub:
         """Stop a client from following a channel; nothing happens if it does not."""
         followers = self._followers.get(channel, set())
         followers.discard(client)
+        self._remember(client)
         if not followers and self._followers.pop(channel, None) is not None:
             self._following.pop(channel, None)
-            if channel != audience.EVERYBODY.channel:
+            if channel not in self.common:
                 self._spawn(self._backplane.unfollow(channel))
 
     # -- connections -----------------------------------------------------------------------------
@@ -180,10 +200,13 @@ class Hub:
         is_new = client.link is None and client.id not in self._expiries
         self._attach(client, link)
         try:
-            if not await self._catch_up(client, link, hello, is_new=is_new):
+            has_moved = is_new and bool(hello.positions) and await self._resume(client, link)
+            is_new = is_new and not has_moved
+            if not await self._catch_up(client, link, hello, is_new=is_new, has_moved=has_moved):
                 return
-            if is_new:
+            if is_new or has_moved:
                 await self._backplane.enter(client.info)
+            if is_new:
                 await self._tell(client, self.on_connect)
             await link.run(lambda frame: self._handle(client, frame))
         finally:
@@ -218,23 +241,43 @@ class Hub:
         # shows it is still one page, with a name that no signed identity can have.
         return "u-" + hashlib.sha256(token.encode()).hexdigest()[:24]
 
+    async def _resume(self, client: Client, link: Link) -> bool:
+        """Take a page over from the worker that had it; False if there was none."""
+        joined = await self._backplane.resume(client.id)
+        if joined is None:
+            return False
+        for channel in joined:
+            group = audience.group_of(channel)
+            if group is None:
+                client.extra_channels.add(channel)
+            else:
+                client.groups.add(group)
+            link.hold(channel)
+        return True
+
     def _attach(self, client: Client, link: Link) -> None:
         expiry = self._expiries.pop(client.id, None)
         if expiry is not None:
             expiry.cancel()
         # Held before anything is awaited: what is published from now on is not lost.
-        for channel in _channels(client):
+        for channel in self._channels(client):
             link.hold(channel)
         client.attach(link)
 
-    async def _catch_up(self, client: Client, link: Link, hello: Hello, *, is_new: bool) -> bool:
+    def _channels(self, client: Client) -> list[str]:
+        """Return what a client follows, in the order in which it is caught up with."""
+        return [*self.common, *sorted(client.joined), client.channel]
+
+    async def _catch_up(
+        self, client: Client, link: Link, hello: Hello, *, is_new: bool, has_moved: bool
+    ) -> bool:
         """Send ``welcome`` and what the page missed, then let live frames through.
 
         False if the page has left meanwhile; what it missed stays in the channels' histories.
         """
         caught: dict[str, CatchUp] = {}
         at: dict[str, tuple[str, int]] = {}
-        for channel in _channels(client):
+        for channel in self._channels(client):
             await self.follow(client, channel)
             known = hello.positions.get(channel)
             caught[channel] = await self._backplane.catch_up(
@@ -256,6 +299,8 @@ class Hub:
             beat=round(self._limits.heartbeat * 1000),
             at=at,
             recovered=recovered,
+            # Its event callbacks ran on the worker that it comes from, and have ended there.
+            **({"moved": True} if has_moved else {}),
         )
         missed = [frame for each in caught.values() for frame in each.frames]
         try:
@@ -285,17 +330,19 @@ class Hub:
         if client.link is None:
             await self._let_go(client)
 
-    async def _let_go(self, client: Client) -> None:
-        """Forget a page: it is gone for good."""
+    async def _let_go(self, client: Client, *, moved: bool = False) -> None:
+        """Forget a page: it is gone for good, or with another worker."""
         expiry = self._expiries.pop(client.id, None)
         if expiry is not None:
             expiry.cancel()
         if self.clients.pop(client.id, None) is None:
             return
-        for channel in _channels(client):
+        for channel in self._channels(client):
             self.unfollow(client, channel)
-        await self._backplane.leave(client.id)
-        await self._tell(client, self.on_disconnect)
+        await self._tell(client, self.on_forget)
+        if not moved:
+            await self._backplane.leave(client.id)
+            await self._tell(client, self.on_disconnect)
 
     async def _tell(self, client: Client, handlers: list[ClientHandler]) -> None:
         token = current_client.set(client)
@@ -333,12 +380,3 @@ class Hub:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _channels(client: Client) -> list[str]:
-    """Return what a client follows, in the order in which it is caught up with."""
-    return [
-        audience.EVERYBODY.channel,
-        *sorted(audience.group(name).channel for name in client.groups),
-        client.channel,
-    ]

@@ -93,9 +93,15 @@ class Link:
         held = self._held.get(channel)
         return held[0].number if held else None
 
-    def release(self, channel: str, after: int) -> None:
-        """Send what was held back, but for the numbers up to ``after``, which the page has."""
-        for frame in self._held.pop(channel, []):
+    def release(self, channel: str, after: int, first: Iterable[Frame] = ()) -> None:
+        """Send what was held back, but for the numbers up to ``after``, which the page has.
+
+        ``first`` goes before it.
+        """
+        held = self._held.pop(channel, [])
+        for frame in first:
+            self.deliver(frame)
+        for frame in held:
             self._held_bytes -= frame.size
             if frame.number > after:
                 self.deliver(frame)

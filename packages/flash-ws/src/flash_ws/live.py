@@ -20,7 +20,7 @@ from flash_ws.context import current_client
 from flash_ws.endpoints import Endpoints
 from flash_ws.events import Events
 from flash_ws.frames import ComponentId, Updates, event_message, props_message
-from flash_ws.hub import Hub
+from flash_ws.hub import FrameHandler, Hub
 from flash_ws.link import LinkLimits
 from flash_ws.origin import OriginPolicy
 from flash_ws.registry import Registry
@@ -106,6 +106,9 @@ class Live:
         self._calls = Streams()
         self._connect_handlers: list[Callable[[Client], Any]] = []
         self._disconnect_handlers: list[Callable[[Client], Any]] = []
+        # What add-on packages bring: channels that every page follows, kinds of frames.
+        self._common: list[str] = []
+        self._frame_handlers: dict[str, FrameHandler] = {}
         # Event streams by connection id, for the posts that belong to them.
         self._streams: dict[str, EventStreamTransport] = {}
         if app is not None:
@@ -271,6 +274,25 @@ class Live:
             frames_conflated=sum(each.conflated for each in waiting),
         )
 
+    # -- for add-on packages, before the app is served -------------------------------------------
+
+    def attach(self, backplane: Backplane) -> None:
+        """Put another backplane behind this; raises `ConfigurationError` if it comes too late."""
+        if self._hub is not None or not isinstance(self._backplane, MemoryBackplane):
+            raise ConfigurationError(
+                "this Live has a backplane already, or is being served: make PubSub(app) before "
+                "that, and one only"
+            )
+        self._backplane = backplane
+
+    def follow_everywhere(self, channel: str) -> None:
+        """Have every page follow ``channel``."""
+        self._common.append(channel)
+
+    def on_frame(self, kind: str, handler: FrameHandler) -> None:
+        """Give the frames of a kind that pages send to ``handler(client, frame)``."""
+        self._frame_handlers[kind] = handler
+
     # -- serving ---------------------------------------------------------------------------------
 
     @property
@@ -296,11 +318,10 @@ class Live:
             max_clients=self._max_clients,
         )
         hub.on_connect = self._connect_handlers
-        hub.on_disconnect = [
-            self._events.forget,
-            self._calls.forget,
-            *self._disconnect_handlers,
-        ]
+        hub.on_forget = [self._events.forget, self._calls.forget]
+        hub.on_disconnect = self._disconnect_handlers
+        hub.common.extend(self._common)
+        hub.handlers.update(self._frame_handlers)
         hub.handlers["event"] = self._events.receive
         self._events.pool = self.app.pool
         self._calls.start(self.app, hub)

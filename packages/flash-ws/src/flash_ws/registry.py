@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flash import get_app
+from flash import ConfigurationError, get_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +28,17 @@ class Registry:
         registries: dict[int, Registry] = app.server.extensions.setdefault(_EXTENSION, {})
         return registries.setdefault(id(app), cls())
 
+    @property
+    def live(self) -> Live | None:
+        """The app's `Live`, if it has one."""
+        return self._live
+
     def attach(self, live: Live) -> None:
         """Give the app its `Live`, and the `Live` what waited for it."""
+        if self._live is not None:
+            raise ConfigurationError(
+                "this app has a Live already; use that one (PubSub makes one: pubsub.live)"
+            )
         self._live = live
         for register in self._waiting:
             register(live)
