@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from blockbuster import BlockBuster
@@ -46,3 +46,50 @@ def nothing_blocks_the_loop(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
     finally:
         detector.deactivate()
+
+
+# -- several test processes (pytest-xdist)
+
+
+class Breakdown:
+    """Fails a run in which a test process broke down, which pytest-xdist ends as if all passed."""
+
+    def __init__(self) -> None:
+        # Whether it has happened.
+        self.seen = False
+
+    def pytest_internalerror(self) -> None:
+        """Note one, of a worker or of this process."""
+        self.seen = True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Have the last word on the exit code."""
+        if self.seen:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch over the whole run."""
+    config.pluginmanager.register(Breakdown())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Iterator[Any]:
+    """Let a report reach the process that prints it, whatever the test had logged.
+
+    Reports travel as UTF-8, and half a surrogate pair in a log or an error's text would break the
+    process down.
+    """
+    return encodable((yield))
+
+
+def encodable(value: Any) -> Any:
+    """The same with what UTF-8 cannot write as escapes."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {encodable(key): encodable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(encodable(item) for item in value)
+    return value

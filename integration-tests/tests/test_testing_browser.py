@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,11 @@ class TestAppProcess:
                 process.terminate()
             process.start()
             assert b"Set" in _get(process.url + "/_dash-layout")
+
+    def test_the_port_is_nobody_else_s_while_the_server_is_down(self, app_file):
+        process = AppProcess(app_file)
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", process.port))
 
     def test_an_app_that_does_not_come_up_is_told_with_its_traceback(self, tmp_path):
         broken = tmp_path / "broken.py"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from flash.gateway import IN_PROCESS
 from flash.testing.errors import NoAnswer, StartupFailed
 
 if TYPE_CHECKING:
@@ -234,6 +235,7 @@ class Lifespan:
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self.state,
+            IN_PROCESS: True,
         }
         try:
             await self._app(scope, self._receive, self._answers.put)

@@ -52,9 +52,9 @@ _FLAGS = (
     "--disable-renderer-backgrounding",
     "--window-size=1280,900",
 )
-_LOOK_EVERY = 0.02
+_LOOK_EVERY = 0.05
 # Seconds that a page's load or a script's promise may take.
-_PAGE_TIMEOUT = 30
+_PAGE_TIMEOUT = 60
 # How much of a page's text a failed wait shows.
 _SHOWN = 1_000
 

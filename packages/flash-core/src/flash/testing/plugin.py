@@ -3,6 +3,8 @@
 Fixtures:
 
 - ``flash_browser``: a `flash.testing.browser.Browser`, fresh for each test.
+- ``flash_browser_timeout``: how long its waits may take, in seconds; 10 unless a ``conftest.py``
+  has a fixture of that name that returns something else.
 
 A test that leaves errors in the browser's console fails, unless it announced them. When a test
 fails, what its tabs show and what its servers wrote is kept in ``screenshots/``.
@@ -31,11 +33,19 @@ def flash_chromium(tmp_path_factory: pytest.TempPathFactory) -> Generator[Chromi
     chromium.quit()
 
 
+@pytest.fixture(scope="session")
+def flash_browser_timeout() -> float:
+    """How long each wait of ``flash_browser`` may take, in seconds."""
+    return 10.0
+
+
 @pytest.fixture
-def flash_browser(request: pytest.FixtureRequest, flash_chromium: Chromium) -> Generator[Browser]:
+def flash_browser(
+    request: pytest.FixtureRequest, flash_chromium: Chromium, flash_browser_timeout: float
+) -> Generator[Browser]:
     """A browser without a past, and apps served for it: ``flash_browser.serve("app.py")``."""
     screenshots = request.config.rootpath / "screenshots"
-    browser = Browser(flash_chromium, screenshots=screenshots)
+    browser = Browser(flash_chromium, screenshots=screenshots, timeout=flash_browser_timeout)
     node: pytest.Item = request.node
     node.stash[_BROWSER] = browser
     yield browser

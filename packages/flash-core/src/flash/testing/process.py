@@ -5,16 +5,16 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import weakref
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from flash.serving.listener import Address, reserved
 from flash.testing.errors import ServerDied, ServerStuck
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ class AppProcess:
     ``flash run``. It counts as up when a GET of ``ready_path`` gets any answer. Coming up and
     stopping may take ``timeout`` seconds each. Blocking, and usable from async tests too, since
     the app runs elsewhere.
+
+    Without ``port`` it has a free one, which on Linux is given to nobody else while this object
+    lives, not even while the server is down.
     """
 
     def __init__(
@@ -45,12 +48,12 @@ class AppProcess:
         arguments: Sequence[str] = (),
         port: int | None = None,
         ready_path: str = "/",
-        timeout: float = 30.0,
+        timeout: float = 60.0,
     ) -> None:
         # What is served, as given.
         self.target = str(target)
         # The port, the same after a restart.
-        self.port = port or _free_port()
+        self.port = port or self._reserve()
         module, here = _located(self.target)
         self._cwd = Path(cwd) if cwd is not None else here
         self._command = [
@@ -154,6 +157,16 @@ class AppProcess:
         process.wait()
         self._process = None
 
+    def _reserve(self) -> int:
+        held = ExitStack()
+        port = held.enter_context(reserved(Address("tcp", _HOST))).port
+        if sys.platform == "linux":
+            weakref.finalize(self, held.close)
+        else:
+            # Elsewhere a port that is held is not free for the server either.
+            held.close()
+        return port
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise RuntimeError(f"{self.target} is not being served; call start()")
@@ -179,12 +192,6 @@ class AppProcess:
         finally:
             connection.close()
         return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return probe.getsockname()[1]
 
 
 def _located(target: str) -> tuple[str, Path | None]:
