@@ -20,7 +20,7 @@ import orjson
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from flash import _dash, _quart
+from flash import _dash, _quart, heap
 from flash.answer import FOREIGN, Answer, plain, to_response
 from flash.compression import compress
 from flash.errors import BadRequest, ConfigurationError, quoted
@@ -41,6 +41,9 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # Seconds a callback may run before its client is watched: most are done by then, and never pay.
 WATCH_AFTER = 0.05
+
+# A key of a lifespan's scope: the app shares its process with code that is not a server's.
+IN_PROCESS = "flash.in_process"
 
 _EXTENSION = "flash"
 
@@ -109,7 +112,7 @@ class Gateway:
         """Serve one ASGI connection."""
         kind = scope["type"]
         if kind == "lifespan":
-            await self._inner(scope, receive, send)
+            await self._inner(scope, receive, _settling(scope, send))
             return
         for app in self._apps:
             if not app.has_started:
@@ -314,6 +317,20 @@ def parse_json(content_type: bytes, body: bytes) -> Any:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _settling(scope: Scope, send: Send) -> Send:
+    """Return a lifespan's ``send`` after whose word of a start the heap is settled.
+
+    Not where the process is somebody else's: a test kit's, with a name for it in the scope.
+    """
+
+    async def send_and_settle(message: dict[str, Any]) -> None:
+        if message["type"] == "lifespan.startup.complete" and IN_PROCESS not in scope:
+            heap.settle()
+        await send(message)
+
+    return send_and_settle
 
 
 def _accepted(scope: Scope) -> str:
