@@ -1,0 +1,105 @@
+"""What a payload looks like: every message that flash-pubsub publishes is one of these.
+
+A payload is a msgpack array of six members, in this order:
+
+1. the version, ``1``;
+2. the kind, a string: ``json`` and ``bytes`` are messages of users, whose body is JSON text or
+   whatever bytes they are; other kinds belong to those who publish them;
+3. the message's id, a string that no other message has;
+4. the time at which it was published, in seconds since 1970, by the publisher's clock;
+5. the body, bytes: read by nobody on its way, so that what was serialised once is forwarded;
+6. what else is to be known of it, a map with string keys, mostly empty.
+
+A reader that meets another version refuses the message in one line; one that meets a kind it does
+not know leaves it alone. Nothing here is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+import msgpack
+import orjson
+
+from flash.serialize import dumps
+from flash_pubsub.errors import UnsupportedEnvelope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = 1
+
+JSON = "json"
+BYTES = "bytes"
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def message_id() -> str:
+    """Return an id that no other message has."""
+    return secrets.token_urlsafe(12)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message, around a body that is serialised already."""
+
+    kind: str
+    body: bytes
+    id: str = field(default_factory=message_id)
+    # Seconds since 1970 by the publisher's clock.
+    time: float = field(default_factory=time.time)
+    # Scalars, lists and maps, as msgpack knows them.
+    extras: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+
+    @classmethod
+    def of(cls, data: object) -> Envelope:
+        """Put a user's message into an envelope: bytes as they are, everything else as JSON.
+
+        Raises ``TypeError`` for what has no JSON form.
+        """
+        if isinstance(data, bytes | bytearray | memoryview):
+            return cls(BYTES, bytes(data))
+        return cls(JSON, dumps(data))
+
+    @property
+    def data(self) -> Any:
+        """What a user published: bytes, or what the JSON means.
+
+        Raises `UnsupportedEnvelope` for a message of another kind than users publish.
+        """
+        if self.kind == BYTES:
+            return self.body
+        if self.kind != JSON:
+            raise UnsupportedEnvelope(f"kind {self.kind!r} has no data of a user's")
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            raise UnsupportedEnvelope(f"its body is not JSON ({error})") from error
+
+    def pack(self) -> bytes:
+        """Return the payload."""
+        members = [VERSION, self.kind, self.id, self.time, self.body, dict(self.extras)]
+        return cast("bytes", msgpack.packb(members))
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Envelope:
+        """Read a payload; raises `UnsupportedEnvelope`."""
+        try:
+            members = msgpack.unpackb(payload)
+        except (ValueError, msgpack.UnpackException) as error:
+            raise UnsupportedEnvelope("it is not msgpack") from error
+        match members:
+            case [1, str(kind), str(id_), int() | float() as at, bytes(body), dict(extras)]:
+                return cls(kind, body, id_, float(at), cast("dict[str, Any]", extras))
+            case [int(version), *_] if version != VERSION:
+                raise UnsupportedEnvelope(
+                    f"it has version {version}, and this worker reads version {VERSION}; "
+                    f"run one version of flash-pubsub everywhere"
+                )
+            case _:
+                raise UnsupportedEnvelope("it is no envelope of flash-pubsub")
