@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import callbacks
 import lazy
+import live
 import loop_hold
 import pages
 import serialize
@@ -35,6 +36,12 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "loop": loop_hold.measure,
     "lazy": lazy.measure,
     "scroll": lazy.measure_scrolling,
+    "push": live.measure_push,
+    "crowds": live.measure_crowds,
+    "memory": live.measure_memory,
+    "streams": live.measure_streams,
+    "batching": live.measure_batching,
+    "sockets": live.measure_round_trip,
 }
 
 # A benchmark that takes longer than this is stuck.

@@ -1,0 +1,422 @@
+"""The live link: what a delivery and a page cost, and how long a message is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import statistics
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import psutil
+from apps.live_work import FRAMES_PER_SECOND
+from browser import get_request
+from callbacks import rates
+from load import Burst, Connection, LoadError
+from report import Row, Spread, Target, compare
+from rounds import Effort, take_turns
+from servers import App, Server, ServerName, Subject, serve, serve_all
+from sockets import Crowd, Socket, allow_sockets, percentile
+
+from flash_ws.link import LinkLimits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from typing import Any
+
+PAGES = 400
+PUSHES_PER_SECOND = 10
+SIZES = (100, 1000, 3000)
+# Deliveries a second at each of these sizes: what differs is to be the pages alone.
+DELIVERIES_PER_SECOND = 3000
+# Pages between which memory grows by as much as each of them takes.
+FEW_IDLE, MANY_IDLE = 200, 1400
+STREAMS = 1000
+CALLERS = 32
+
+LINK, DASH_SOCKET = "/_flash/link", "/_dash-ws-callback"
+
+# Seconds that the first message waiting may wait for company: flash-ws's default.
+BATCH_DELAY = LinkLimits().max_batch_delay
+
+# What Dash's pull request 3931 reports of its streaming callbacks, 1,000 browsers at 2 frames a
+# second on one uvicorn worker: the 50th and the 95th percentile, in seconds.
+PUBLISHED = (0.003, 0.022)
+
+_HELLO = json.dumps([{"t": "hello", "v": 1, "page": None, "at": {}, "path": "/"}]).encode()
+
+_PUSHED = App("Flash", "apps.live_flash:pushing")
+_BURST = App("Flash", "apps.live_flash:bursting")
+_STREAMED = App("Flash", "apps.live_flash:streaming")
+_CALLED = App("Flash", "apps.live_flash:calling")
+_DASH = {
+    "hypercorn": App("Dash Quart", "apps.live_dash:quart_app"),
+    "uvicorn": App("Dash FastAPI", "apps.live_dash:fastapi_app"),
+}
+_DASH_STREAMED = App("Dash FastAPI", "apps.live_dash:streaming")
+_BARE = App("bare ASGI", "apps.live_bare:app")
+
+
+@dataclass(frozen=True, slots=True)
+class _Factory(Subject):
+    """A subject whose target is a function that makes it, on uvicorn."""
+
+    def command(self, port: int) -> list[str]:
+        return [*Subject.command(self, port), "--factory"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Paced(Subject):
+    """A subject that pushes so often."""
+
+    pushes_per_second: float
+
+    def command(self, port: int) -> list[str]:
+        # Zero arguments: a dataclass with slots is another class than the one `super()` means.
+        command = Subject.command(self, port)
+        return ["env", f"PUSHES_PER_SECOND={self.pushes_per_second}", *command]
+
+
+@dataclass(slots=True)
+class _Arrivals:
+    """What came to the pages of one server since `clear`: how many messages, how old."""
+
+    ages: list[float] = field(default_factory=list)
+
+    def take(self, socket: Socket, message: bytes, now: float) -> None:
+        """Read the stamps of a message, of which there are several where it is a batch."""
+        del socket
+        at = message.find(b'"@')
+        while at >= 0:
+            end = message.index(b" ", at)
+            self.ages.append(now - float(message[at + 2 : end]))
+            at = message.find(b'"@', end)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A stretch of time in which a server delivered."""
+
+    deliveries: int
+    cpu_seconds: float
+    seconds: float
+    ages: Sequence[float]
+
+    @property
+    def cost(self) -> float:
+        """Processor time of one delivery."""
+        return self.cpu_seconds / max(self.deliveries, 1)
+
+
+@contextlib.asynccontextmanager
+async def _pages(server: Server, count: int) -> AsyncGenerator[tuple[Crowd, _Arrivals]]:
+    """Open that many pages of ``server``, and close them in the end."""
+    arrivals = _Arrivals()
+    if "live_dash" in server.subject.app.target:
+        crowd, hello = Crowd(server.port, DASH_SOCKET), await _dash_call(server.port, "go")
+    else:
+        crowd, hello = Crowd(server.port, LINK), _HELLO
+    try:
+        await crowd.grow(count, hello, arrivals.take)
+        yield crowd, arrivals
+    finally:
+        crowd.close()
+        # The server takes note of it in its own time, not in that of the next one to be measured.
+        await asyncio.sleep(0.3)
+
+
+async def _dash_call(port: int, triggered_by: str, value: object = 1) -> bytes:
+    """The message with which Dash's page calls the callback that this component triggers."""
+    [callback] = await _dependencies(port, triggered_by)
+    changed = callback["inputs"][0]
+    component, _, prop = callback["output"].partition(".")
+    payload = {
+        "output": callback["output"],
+        "outputs": [] if callback.get("no_output") else {"id": component, "property": prop},
+        "inputs": [{**changed, "value": value}],
+        "changedPropIds": [f"{changed['id']}.{changed['property']}"],
+    }
+    message = {"type": "callback_request", "requestId": "1", "rendererId": "r", "payload": payload}
+    return json.dumps(message).encode()
+
+
+async def _listen(server: Server, arrivals: _Arrivals, seconds: float) -> _Stretch:
+    """Count what comes for some seconds, and what the server uses meanwhile."""
+    arrivals.ages.clear()
+    start, cpu = time.perf_counter(), server.cpu_seconds()
+    await asyncio.sleep(seconds)
+    ages = tuple(arrivals.ages)
+    return _Stretch(len(ages), server.cpu_seconds() - cpu, time.perf_counter() - start, ages)
+
+
+def _seconds(effort: Effort) -> float:
+    """How long to listen: ten pushes at least."""
+    return max(1.0, 2 * effort.seconds)
+
+
+# -- pushing ---------------------------------------------------------------------------------------
+
+
+async def measure_push(effort: Effort) -> list[Row]:
+    """One update to 400 pages, ten a second, against Dash's persistent callbacks and bare ASGI."""
+    allow_sockets(PAGES)
+    return [
+        *await _race_pushes("hypercorn", Target(1 / 3, "at most"), effort),
+        *await _race_pushes("uvicorn", Target(1 / 4, "at most"), effort),
+    ]
+
+
+async def _race_pushes(server: ServerName, target: Target, effort: Effort) -> list[Row]:
+    subjects = [Subject(app, server) for app in (_PUSHED, _DASH[server], _BARE)]
+
+    async def turn(server: Server) -> _Stretch:
+        async with _pages(server, PAGES) as (_, arrivals):
+            await asyncio.sleep(effort.warm_up_seconds)
+            return await _listen(server, arrivals, _seconds(effort))
+
+    async with contextlib.AsyncExitStack() as stack:
+        running = await serve_all(stack, *subjects)
+        flash, *others = await take_turns(running, effort.rounds, turn)
+    work = f"a push to {PAGES} pages, {PUSHES_PER_SECOND} a second: server CPU per delivery"
+    targets = (target, Target(1.4, "at most"))
+    return [
+        compare(
+            work,
+            str(subject),
+            Spread.of((each.cost for each in flash), "s"),
+            Spread.of((each.cost for each in turns), "s"),
+            target=target,
+            notes=(f"deliveries a second {_rate(flash)} against {_rate(turns)}",),
+        )
+        for subject, turns, target in zip(subjects[1:], others, targets, strict=True)
+    ]
+
+
+def _rate(stretches: Sequence[_Stretch]) -> str:
+    return f"{statistics.median(each.deliveries / each.seconds for each in stretches):,.0f}"
+
+
+async def measure_crowds(effort: Effort) -> list[Row]:
+    """The same with more pages, as many deliveries a second: does one cost more among many?"""
+    allow_sockets(max(SIZES))
+    subjects = [_Paced(_PUSHED, "hypercorn", DELIVERIES_PER_SECOND / size) for size in SIZES]
+
+    async def turn(contender: tuple[Server, int]) -> _Stretch:
+        server, size = contender
+        async with _pages(server, size) as (_, arrivals):
+            await asyncio.sleep(effort.warm_up_seconds)
+            return await _listen(server, arrivals, 3 * _seconds(effort))
+
+    async with contextlib.AsyncExitStack() as stack:
+        running = await serve_all(stack, *subjects)
+        contenders = list(zip(running, SIZES, strict=True))
+        few, *more = await take_turns(contenders, max(2, effort.long_rounds), turn)
+    return [
+        compare(
+            f"a push to {size:,} pages: server CPU per delivery",
+            f"the same to {SIZES[0]} pages, as many deliveries",
+            Spread.of((each.cost for each in turns), "s"),
+            Spread.of((each.cost for each in few), "s"),
+            target=Target(1.3, "at most"),
+            notes=(f"deliveries a second {_rate(turns)} against {_rate(few)}",),
+        )
+        for size, turns in zip(SIZES[1:], more, strict=True)
+    ]
+
+
+# -- idle pages ------------------------------------------------------------------------------------
+
+
+async def measure_memory(effort: Effort) -> list[Row]:
+    """What a page takes that only holds its link."""
+    allow_sockets(MANY_IDLE)
+    rows: list[Row] = []
+    servers: tuple[ServerName, ...] = ("hypercorn", "uvicorn")
+    for name in servers:
+        flash = [
+            await _page_bytes(_Paced(_PUSHED, name, 1 / 60)) for _ in range(effort.long_rounds)
+        ]
+        bare = [await _page_bytes(_Paced(_BARE, name, 1 / 60)) for _ in range(effort.long_rounds)]
+        limit = Spread.of((each + 12 * 1024 for each in bare), "bytes")
+        rows.append(
+            compare(
+                "memory of an idle page",
+                f"bare ASGI, {name}, and 12 KB",
+                Spread.of(flash, "bytes"),
+                limit,
+                target=Target(1, "at most"),
+                notes=(f"bare ASGI alone {Spread.of(bare, 'bytes')}",),
+            )
+        )
+    return rows
+
+
+async def _page_bytes(subject: Subject) -> float:
+    """By how much a server grows with each page: memory that it shares with nobody."""
+    async with serve(subject) as server:
+        crowd = Crowd(server.port, LINK)
+        try:
+            sizes: list[int] = []
+            for count in (FEW_IDLE, MANY_IDLE):
+                await crowd.grow(count, _HELLO, _Arrivals().take)
+                await asyncio.sleep(0.5)
+                sizes.append(psutil.Process(server.pid).memory_full_info().uss)
+        finally:
+            crowd.close()
+    return (sizes[1] - sizes[0]) / (MANY_IDLE - FEW_IDLE)
+
+
+# -- how old a message is when it comes ---------------------------------------------------------
+
+
+async def measure_streams(effort: Effort) -> list[Row]:
+    """A thousand pages with an endless stream each, two frames a second."""
+    allow_sockets(STREAMS)
+    subjects = [Subject(_STREAMED, "uvicorn"), Subject(_STREAMED, "hypercorn")]
+    if _dash_streams():
+        subjects.append(_Factory(_DASH_STREAMED, "uvicorn"))
+
+    async def turn(server: Server) -> _Stretch:
+        async with _pages(server, STREAMS) as (crowd, arrivals):
+            await _spread_out(crowd, await _stream_call(server.port))
+            await asyncio.sleep(effort.warm_up_seconds)
+            return await _listen(server, arrivals, 2 * _seconds(effort))
+
+    async with contextlib.AsyncExitStack() as stack:
+        running = await serve_all(stack, *subjects)
+        turns = await take_turns(running, max(2, effort.long_rounds), turn)
+    flash, on_hypercorn, *dash = (_percentiles(each) for each in turns)
+    if dash:
+        peer, (p50, p95, busy) = f"Dash {version('dash')} FastAPI, uvicorn", dash[0]
+    else:
+        peer, busy = "Dash 4.5's published figure, uvicorn", ""
+        p50, p95 = (Spread.of([seconds], "s") for seconds in PUBLISHED)
+    return [
+        compare(
+            f"{STREAMS:,} streams, 2 frames a second each, {name}: age of a frame, p95",
+            peer,
+            figures[1],
+            p95,
+            target=Target(1, "at most"),
+            notes=(f"p50 {figures[0]} against {p50}; {figures[2]} {busy}",),
+        )
+        for name, figures in (("uvicorn", flash), ("hypercorn", on_hypercorn))
+    ]
+
+
+def _percentiles(turns: Sequence[_Stretch]) -> tuple[Spread, Spread, str]:
+    """The 50th and the 95th percentile of the frames' ages, and how busy the server was."""
+    p50, p95 = (
+        Spread.of((percentile(each.ages, percent) for each in turns), "s") for percent in (50, 95)
+    )
+    busy = statistics.median(each.cpu_seconds / each.seconds for each in turns)
+    return p50, p95, f"{_rate(turns)} frames a second, the core busy {busy:.0%};"
+
+
+def _dash_streams() -> bool:
+    """Whether the Dash installed has streaming callbacks."""
+    return tuple(map(int, version("dash").split(".")[:2])) >= (4, 5)
+
+
+async def _stream_call(port: int) -> bytes:
+    """The message with which Flash's page starts its event callback."""
+    [callback] = await _dependencies(port, "go")
+    name = callback["clientside_function"]["function_name"]
+    inputs = [{**callback["inputs"][0], "value": 1}]
+    body = {"callback": name, "inputs": inputs, "changedPropIds": ["go.n_clicks"]}
+    return json.dumps([{"t": "call", "id": 1, "body": body}]).encode()
+
+
+async def _spread_out(crowd: Crowd, call: bytes) -> None:
+    """Start a stream on every page, evenly over the time between two of its frames."""
+    start = time.monotonic()
+    for number, socket in enumerate(crowd.sockets):
+        at = start + number / len(crowd.sockets) / FRAMES_PER_SECOND
+        await asyncio.sleep(max(0.0, at - time.monotonic()))
+        socket.send(call)
+
+
+async def measure_batching(effort: Effort) -> list[Row]:
+    """A thousand messages a second into one page: how long the last of a hundred waits."""
+    rows: list[Row] = []
+
+    async def turn(server: Server) -> _Stretch:
+        async with _pages(server, 1) as (_, arrivals):
+            await asyncio.sleep(effort.warm_up_seconds)
+            return await _listen(server, arrivals, _seconds(effort))
+
+    async with contextlib.AsyncExitStack() as stack:
+        servers = await serve_all(stack, Subject(_BURST, "hypercorn"), Subject(_BURST, "uvicorn"))
+        for server, turns in zip(
+            servers, await take_turns(servers, effort.rounds, turn), strict=True
+        ):
+            row = compare(
+                f"{_rate(turns)} messages a second into one page, {server.subject.server}: p99",
+                "the configured delay, and 5 ms",
+                Spread.of((percentile(each.ages, 99) for each in turns), "s"),
+                Spread.of([BATCH_DELAY + 0.005], "s"),
+                target=Target(1, "at most"),
+            )
+            rows.append(row)
+    return rows
+
+
+# -- Dash's own WebSocket callbacks -------------------------------------------------------------
+
+
+async def measure_round_trip(effort: Effort) -> list[Row]:
+    """A trivial callback over Dash's own WebSocket."""
+    subjects = [Subject(_CALLED, "hypercorn"), Subject(_DASH["hypercorn"], "hypercorn")]
+
+    async def turn(server: Server, seconds: float = effort.seconds) -> Burst:
+        return await _call_in_turn(server, seconds)
+
+    async with contextlib.AsyncExitStack() as stack:
+        running = await serve_all(stack, *subjects)
+        for server in running:
+            await turn(server, effort.warm_up_seconds)
+        flash, dash = await take_turns(running, effort.rounds, turn)
+    work = f"callback over Dash's own WebSocket, {CALLERS} pages"
+    return [rates(work, str(subjects[1]), flash, dash, Target(1.3))]
+
+
+async def _call_in_turn(server: Server, seconds: float) -> Burst:
+    """Let every page call again as soon as it was answered."""
+    call = await _dash_call(server.port, "word", "benchmark")
+    latencies: list[float] = []
+    sent_at: dict[Socket, float] = {}
+
+    def answered(socket: Socket, message: bytes, now: float) -> None:
+        if b"async benchmark" not in message:
+            raise LoadError(f"{server.subject} answered {message[:300]!r}")
+        if socket in sent_at:
+            latencies.append(now - sent_at[socket])
+        sent_at[socket] = time.monotonic()
+        socket.send(call)
+
+    crowd = Crowd(server.port, DASH_SOCKET)
+    try:
+        await crowd.grow(CALLERS, call, answered)
+        start, cpu = time.perf_counter(), server.cpu_seconds()
+        for socket in crowd.sockets:
+            sent_at[socket] = time.monotonic()
+            socket.send(call)
+        await asyncio.sleep(seconds)
+        elapsed = time.perf_counter() - start
+        return Burst(elapsed, tuple(sorted(latencies)), server.cpu_seconds() - cpu)
+    finally:
+        crowd.close()
+        await asyncio.sleep(0.2)
+
+
+async def _dependencies(port: int, triggered_by: str) -> list[dict[str, Any]]:
+    """What the page is told of the callbacks that this component triggers."""
+    connection = await Connection.open(port)
+    try:
+        answer = await connection.fetch(get_request("/_dash-dependencies"))
+    finally:
+        connection.close()
+    return [each for each in json.loads(answer.body) if each["inputs"][0]["id"] == triggered_by]
