@@ -214,3 +214,9 @@ async def count(clicks):
 @app.server.get("/loads")
 async def show_loads():
     return dict(loads)
+
+
+@app.server.post("/forget")
+async def forget_loads():
+    loads.clear()
+    return "", 204

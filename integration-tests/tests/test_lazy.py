@@ -4,12 +4,13 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from urllib.request import Request, urlopen
 
 import pytest
 import quart
 
 from flash import Flash, Input, Output, State, html
-from flash.testing import FlashClient
+from flash.testing import AppProcess, FlashClient
 from flash_lazy import Loader
 
 pytest_plugins = ["flash.testing.plugin"]
@@ -47,9 +48,17 @@ def orders(flash_browser):
     return flash_browser
 
 
+@pytest.fixture(scope="module")
+def panels_server():
+    """One for all tests of these panels; each finds its counts at nothing."""
+    with AppProcess(APPS / "lazy_panels.py") as process:
+        yield process
+
+
 @pytest.fixture
-def panels(flash_browser):
-    flash_browser.serve(APPS / "lazy_panels.py", path=None)
+def panels(flash_browser, panels_server):
+    flash_browser.visit(panels_server, path=None)
+    urlopen(Request(f"{panels_server.url}/forget", method="POST")).close()
     return flash_browser
 
 
@@ -364,19 +373,19 @@ def test_an_error_is_shown_and_retried(panels):
     assert not panels.find_all(".flash-lazy-error")
 
 
-def test_a_server_that_cannot_be_reached_is_an_error_that_can_be_retried(panels):
-    panels.expect_console_errors()
-    panels.open("/keyboard")
-    panels.find(".flash-lazy")
-    [server] = panels.servers
+def test_a_server_that_cannot_be_reached_is_an_error_that_can_be_retried(flash_browser):
+    page = flash_browser
+    page.expect_console_errors()
+    server = page.serve(APPS / "lazy_panels.py", path="/keyboard")
+    page.find(".flash-lazy")
     server.terminate()
-    panels.run_js("document.querySelectorAll('.flash-lazy')[1].scrollIntoView()")
-    panels.wait_for(lambda: statuses(panels)[1] == "error", "an error")
+    page.run_js("document.querySelectorAll('.flash-lazy')[1].scrollIntoView()")
+    page.wait_for(lambda: statuses(page)[1] == "error", "an error")
     server.start()
     # Its tokens end with a process that has no secret; the page says so by failing again.
-    panels.click(".flash-lazy-retry")
-    panels.wait_for(lambda: "token was refused" in server.output, "a refusal")
-    panels.wait_for(lambda: statuses(panels)[1] == "error", "an error")
+    page.click(".flash-lazy-retry")
+    page.wait_for(lambda: "token was refused" in server.output, "a refusal")
+    page.wait_for(lambda: statuses(page)[1] == "error", "an error")
 
 
 def test_callbacks_with_patterns_work_inside_loaded_panels(panels):
