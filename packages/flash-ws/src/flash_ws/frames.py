@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from dash import Patch
@@ -16,6 +16,9 @@ from flash import stringify_id
 from flash.serialize import dumps
 from flash_ws.codes import CloseCode
 from flash_ws.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from flash_ws.history import Position
 
 VERSION = 1
 
@@ -41,6 +44,8 @@ class Frame:
     sets: frozenset[Hashable] = frozenset()
     # (component id, property) of every change, if any of them builds on a value.
     touches: frozenset[Hashable] = frozenset()
+    # Whether the channel's numbers begin anew with it.
+    begins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,15 @@ def snapshot_frame(channel: str, number: int, updates: str) -> Frame:
     """Return the frame that brings a page to a channel's state, ``updates`` being JSON."""
     text = f'{{"t":"snapshot","c":{_json(channel)},"n":{number},"u":{updates}}}'
     return Frame(text, len(text.encode()), channel, number)
+
+
+def reset_frame(channel: str, position: Position, updates: str) -> Frame:
+    """Return the frame that tells pages of a channel that has begun anew, and that some is lost."""
+    text = (
+        f'{{"t":"snapshot","c":{_json(channel)},"e":{_json(position.epoch)},"n":{position.number},'
+        f'"recovered":false,"u":{updates}}}'
+    )
+    return Frame(text, len(text.encode()), channel, position.number, begins=True)
 
 
 def event_message(name: str, data: Any) -> Message:
