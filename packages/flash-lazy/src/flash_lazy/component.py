@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from dash.development.base_component import Component
 
+from flash_lazy.placeholder import Thumbnail
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -26,6 +28,7 @@ _COMMON = [
     "offset",
     "once",
     "unmount_if_invisible",
+    "suspend",
     "placeholder",
     "scroll_container",
     "throttle",
@@ -35,6 +38,7 @@ _COMMON = [
     "when",
     "anchors",
     "visible",
+    "suspended",
     "status",
     "load_count",
 ]
@@ -49,7 +53,10 @@ class LazyLoad(Component):
       bottom, left) or a dictionary by side. Below zero: how far inside.
     - ``once``: stop watching after the first time.
     - ``unmount_if_invisible``: take them out of the page again when they are far; their room stays.
-    - ``placeholder``: components to show until then.
+    - ``suspend``: while the panel is far, what it holds is told to rest: ``suspended`` is True, for
+      callbacks, and the page's scripts find it at the element.
+    - ``placeholder``: components to show until then; "thumbnail": a static picture of the graph
+      that the panel holds, drawn by the server, or a message where it cannot draw.
     - ``scroll_container``: a CSS selector, for panels within something that scrolls by itself; the
       nearest ancestor that fits, else the first in the page.
     - ``throttle``, ``debounce``: milliseconds; look at changes at most that often, or only once
@@ -58,9 +65,9 @@ class LazyLoad(Component):
     - ``anchors``: ids within the panel that ``#id`` in the address leads to; those in ``children``
       are found without being named.
 
-    Callbacks can read ``visible``, ``status`` ("idle", "loaded") and ``load_count``. Callbacks
-    whose outputs are in ``children`` run when the page opens, as anywhere in a layout; `lazy` is
-    for work that shall wait.
+    Callbacks can read ``visible``, ``suspended``, ``status`` ("idle", "loaded") and
+    ``load_count``. Callbacks whose outputs are in ``children`` run when the page opens, as anywhere
+    in a layout; `lazy` is for work that shall wait.
     """
 
     _children_props = ["placeholder"]  # noqa: RUF012  Dash's own form of it
@@ -82,6 +89,7 @@ class LazyLoad(Component):
         offset: Offset = 200,
         once: bool = False,
         unmount_if_invisible: bool = False,
+        suspend: bool = False,
         placeholder: Any = None,
         scroll_container: str | None = None,
         throttle: float | bool | None = None,
@@ -92,6 +100,8 @@ class LazyLoad(Component):
         anchors: Sequence[str] = (),
         **wildcards: Any,
     ) -> None:
+        if placeholder == "thumbnail":
+            placeholder = Thumbnail(children, width, height)
         given: dict[str, Any] = {
             "children": children,
             "id": id,
@@ -100,6 +110,7 @@ class LazyLoad(Component):
             "offset": _sides(offset),
             "once": once or None,
             "unmount_if_invisible": unmount_if_invisible or None,
+            "suspend": suspend or None,
             "placeholder": placeholder,
             "scroll_container": scroll_container,
             "throttle": _milliseconds(throttle),
@@ -116,15 +127,15 @@ class LazyLoad(Component):
 class LazyPanel(LazyLoad):
     """What a loader puts into a layout: a `LazyLoad` whose children the server sends when asked.
 
-    ``token`` says what to load; ``request`` and ``answer`` are the page's and the server's side of
-    a load. ``status`` may also be "loading" and "error".
+    ``token`` says what to load, ``live`` what news concern it; ``request`` and ``answer`` are the
+    page's and the server's side of a load. ``status`` may also be "loading" and "error".
     """
 
     # Dash reads these off the class itself, not what it inherits.
     _children_props = ["placeholder"]  # noqa: RUF012
     _namespace = "flash_lazy"
     _type = "LazyPanel"
-    _prop_names = [*_COMMON, "token", "request", "answer", "refresh_every", "prefetch"]  # noqa: RUF012
+    _prop_names = [*_COMMON, "token", "request", "answer", "refresh_every", "prefetch", "live"]  # noqa: RUF012
     available_properties = _prop_names
 
 

@@ -38,6 +38,7 @@ class LoadOptions:
     max_concurrency: int | None = None
     timeout: float | None = None
     bind: Bind = None
+    live: bool = False
 
 
 class Subscriber(Protocol):
@@ -81,7 +82,10 @@ class Loader(Generic[P]):
         """
         panel = LazyPanel(id={PANEL: secrets.token_hex(6)}, **self._appearance)
         # As Dash sets the properties of every component.
-        setattr(panel, "token", UnsignedToken(self, self.call_of(*args, **kwargs)))  # noqa: B010
+        call = self.call_of(*args, **kwargs)
+        setattr(panel, "token", UnsignedToken(self, call))  # noqa: B010
+        if self.options.live:
+            setattr(panel, "live", UnsignedTopic(self, call))  # noqa: B010
         return panel
 
     def call_of(self, *args: P.args, **kwargs: P.kwargs) -> Call:
@@ -110,8 +114,9 @@ class Loader(Generic[P]):
     def invalidate(self, *args: Any, **kwargs: Any) -> None:
         """Forget what was loaded with these arguments, or, without any, all that was loaded.
 
-        Every app of this process that uses the loader forgets; loads that are under way are
-        neither kept nor shared with loads that begin from now on. From any thread.
+        Every app of this process that uses the loader forgets, and with it all that share its
+        cache; loads that are under way are neither kept nor shared with loads that begin from now
+        on. Where the loader is ``live``, pages load it again. From any thread.
         """
         call = self.call_of(*args, **kwargs) if args or kwargs else None
         for reference in list(self._subscribers.values()):
@@ -141,6 +146,14 @@ class UnsignedToken:
         return current_runtime().sign(self.loader, self.call)
 
 
+class UnsignedTopic(UnsignedToken):
+    """What a live panel's page hears of, while it is in Python."""
+
+    def to_plotly_json(self) -> str:
+        """Return the topic as the app that is writing calls it."""
+        return current_runtime().topic(self.loader, self.call)
+
+
 @overload
 def lazy(function: Callable[P, Any], /) -> Loader[P]: ...
 
@@ -156,6 +169,7 @@ def lazy(
     max_concurrency: int | None = None,
     timeout: float | None = None,
     bind: Bind = None,
+    live: bool = False,
     when: When = "visible",
     prefetch: Literal["idle"] | None = None,
     refresh_every: float | None = None,
@@ -163,6 +177,7 @@ def lazy(
     width: Size | None = None,
     offset: Offset = 200,
     unmount_if_invisible: bool = False,
+    suspend: bool = False,
     scroll_container: str | None = None,
     throttle: float | bool | None = None,
     debounce: float | bool | None = None,
@@ -185,6 +200,7 @@ def lazy(
     max_concurrency: int | None = None,
     timeout: float | None = None,
     bind: Bind = None,
+    live: bool = False,
     when: When = "visible",
     prefetch: Literal["idle"] | None = None,
     refresh_every: float | None = None,
@@ -209,6 +225,8 @@ def lazy(
     - ``when``: "visible", "idle", "click" or "mount"; ``prefetch="idle"`` loads before it is seen,
       when the browser has nothing to do, and draws when it is.
     - ``refresh_every``: seconds after which it loads again, while it is seen.
+    - ``live``: what is invalidated is loaded again where a page shows it, and elsewhere when it is
+      seen; the app needs a `Live` of flash-ws.
     - ``name``: what tokens call it, where module and function name do not tell it apart.
 
     The others are those of `LazyLoad`.
@@ -224,7 +242,7 @@ def lazy(
         **appearance,
     }
     shown = {option: value for option, value in shown.items() if value is not None}
-    options = LoadOptions(error, cache, stale, key, max_concurrency, timeout, bind)
+    options = LoadOptions(error, cache, stale, key, max_concurrency, timeout, bind, live)
 
     def decorate(function: Callable[..., Any]) -> Loader[...]:
         label = name or f"{function.__module__}.{function.__qualname__}"

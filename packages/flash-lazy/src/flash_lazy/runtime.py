@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import time
-from collections import defaultdict
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,27 +14,25 @@ import orjson
 from dash.exceptions import PreventUpdate
 
 from flash import BadRequest, ConfigurationError, get_app, no_update
-from flash.execution import SharedCalls
 from flash.serialize import dumps
-from flash_lazy.cache import Entry, LazyCache, MemoryCache
+from flash_lazy.cache import Entry, Invalidation, Key, LazyCache, MemoryCache
 from flash_lazy.definitions import DEFINITIONS
 from flash_lazy.errors import LoaderTimeout, TokenRefused
 from flash_lazy.gate import Gate
+from flash_lazy.link import EVENT, Link, take_link
+from flash_lazy.thumbnail import Renderer, Thumbnails, kaleido
 from flash_lazy.token import Call, Signer
 from flash_lazy.visitor import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from flash import Flash
-    from flash_lazy.loader import Loader
+    from flash_lazy.loader import Loader, LoadOptions
 
 logger = logging.getLogger("flash_lazy")
 
 _EXTENSION = "flash_lazy"
-# Keys are made of parts that hold no such character.
-_SEPARATOR = "\0"
-
 # Set while a result is written that more than one visitor may get.
 _shared_with_all: ContextVar[bool] = ContextVar("flash_lazy_shared_with_all", default=False)
 
@@ -50,8 +47,12 @@ class Runtime:
         cache: LazyCache | None = None,
         max_concurrency: int | None = None,
         max_waiting: int = 1000,
+        renderer: Renderer | None = None,
     ) -> None:
         self.cache: LazyCache = MemoryCache() if cache is None else cache
+        self.thumbnails = Thumbnails(
+            renderer or kaleido(), self.cache, app.config.requests_pathname_prefix, self._later
+        )
         # What says how old a result is, in seconds; the same for every process that shares a cache.
         self.clock: Callable[[], float] = time.time
         self._app = app
@@ -59,23 +60,44 @@ class Runtime:
         # For all loaders together; each may have one of its own besides.
         self._gate = Gate(max_concurrency, max_waiting=max_waiting)
         self._gates: dict[Loader[...], Gate] = {}
-        self._flights = SharedCalls()
         # The loaders this app placed on pages, by name.
         self._placed: dict[str, Loader[...]] = {}
-        # Counts each loader's invalidations: a load from before is not kept or joined after.
-        self._epochs: defaultdict[str, int] = defaultdict(int)
         # Results loaded anew behind the visitors' backs; at most one for each key.
-        self._revalidations: dict[str, asyncio.Task[None]] = {}
-        self._drops: set[asyncio.Task[None]] = set()
+        self._revalidations: dict[Key, asyncio.Task[None]] = {}
+        # Invalidations on their way to the cache, and to pages.
+        self._errands: set[asyncio.Task[None]] = set()
         self._signer: Signer | None = None
+        # What stands for this app in a cache.
+        self._scope = ""
+        # Where a loader is live: the app's link to its pages, once it has one.
+        self._link: Link | None = None
+        self._asked_for_link = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_open = False
 
     async def open(self) -> None:
-        """Settle the key that tokens are signed with; the app calls it before it serves."""
+        """Settle the key that tokens are signed with, and open the cache; idempotent."""
+        if self._is_open:
+            return
+        self._is_open = True
         self._loop = asyncio.get_running_loop()
         # In a thread: the secret may come out of a store.
         secret = await self._app.house.run(self._app.signing_secret)
         self._signer = Signer(secret, self._app.config.routes_pathname_prefix)
+        self._scope = self._signer.digest("app")
+        self.thumbnails.open(self._signer, self._scope)
+        await self.cache.open(self._scope, self._hear)
+
+    async def close(self) -> None:
+        """End what goes on behind the visitors' backs, and close the cache; idempotent."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        for task in self._revalidations.values():
+            task.cancel()
+        await asyncio.gather(*self._revalidations.values(), *self._errands, return_exceptions=True)
+        self.thumbnails.close()
+        await self.cache.close(self._scope)
 
     @property
     def signer(self) -> Signer:
@@ -93,7 +115,25 @@ class Runtime:
                 "give the loader around it the same bind="
             )
         self._placed[loader.name] = loader
+        loader.subscribe(self)
         return self.signer.sign(call, identity(loader.name, bind))
+
+    def topic(self, loader: Loader[...], call: Call) -> str:
+        """Return what a live panel's page hears of; the topic of a loader is its beginning.
+
+        Raises `ConfigurationError` where the app has no live link.
+        """
+        if not self._asked_for_link:
+            take_link(self._app, self._take_link)
+            self._asked_for_link = True
+        if self._link is None:
+            raise ConfigurationError(
+                f"{loader.name} is live but its app has no live link; give it one: Live(app)"
+            )
+        return self._loader(loader) + self._call(call)
+
+    def _take_link(self, link: Link) -> None:
+        self._link = link
 
     # -- loading ---------------------------------------------------------------------------------
 
@@ -145,36 +185,40 @@ class Runtime:
 
     async def _load(self, loader: Loader[...], call: Call, visitor: str) -> bytes:
         key = self._key(loader, call, visitor)
-        load = partial(self._fly, loader, call, visitor, key)
+        loader.subscribe(self)
         options = loader.options
-        if options.cache is not None and (entry := await self.cache.get(key)) is not None:
+
+        async def run() -> Entry:
+            content = await self._run(loader, call, shared=not visitor)
+            return Entry(content, self.clock())
+
+        if options.cache is None:
+            return (await self.cache.load(key, run)).content
+        entry = await self.cache.find(key)
+        newer_than = 0.0 if entry is None else entry.loaded_at
+        load = partial(self.cache.load, key, run, seconds=_kept_for(options), newer_than=newer_than)
+        if entry is not None:
             age = self.clock() - entry.loaded_at
             if age < options.cache:
                 return entry.content
             if age < options.cache + options.stale:
                 self._revalidate(key, load)
                 return entry.content
-        return await load()
+        return (await load()).content
 
-    def _key(self, loader: Loader[...], call: Call, visitor: str) -> str:
-        parts = [loader.name, call.arguments, visitor]
+    def _key(self, loader: Loader[...], call: Call, visitor: str) -> Key:
+        parts = [visitor]
         if loader.options.key is not None:
             args, kwargs = loader.arguments(call)
             parts.append(json.dumps(loader.options.key(*args, **kwargs), sort_keys=True))
-        return _SEPARATOR.join(parts)
+        variant = self.signer.digest("variant", *parts)
+        return Key(self._scope, self._loader(loader), self._call(call), variant)
 
-    async def _fly(self, loader: Loader[...], call: Call, visitor: str, key: str) -> bytes:
-        epoch = self._epochs[loader.name]
-        loader.subscribe(self)
+    def _loader(self, loader: Loader[...]) -> str:
+        return self.signer.digest("loader", loader.name)
 
-        async def run() -> bytes:
-            content = await self._run(loader, call, shared=not visitor)
-            if loader.options.cache is not None and epoch == self._epochs[loader.name]:
-                seconds = loader.options.cache + loader.options.stale
-                await self.cache.put(key, Entry(content, self.clock()), seconds)
-            return content
-
-        return await self._flights.run((key, epoch), run)
+    def _call(self, call: Call) -> str:
+        return self.signer.digest("call", call.arguments)
 
     async def _run(self, loader: Loader[...], call: Call, *, shared: bool) -> bytes:
         args, kwargs = loader.arguments(call)
@@ -206,7 +250,7 @@ class Runtime:
         view = loader.options.error
         return await self._app.pool.call(view, error) if callable(view) else view
 
-    def _revalidate(self, key: str, load: Callable[[], Any]) -> None:
+    def _revalidate(self, key: Key, load: Callable[[], Any]) -> None:
         if key in self._revalidations:
             return
 
@@ -223,7 +267,23 @@ class Runtime:
     # -- invalidating ----------------------------------------------------------------------------
 
     def invalidated(self, loader: Loader[...], call: Call | None) -> None:
-        """Forget what was loaded; from any thread, and done at once from the app's own."""
+        """Forget what was loaded; from any thread, and in order where it is the app's own."""
+        if self._is_open:
+            self._later(partial(self._forget, loader, call))
+
+    async def _forget(self, loader: Loader[...], call: Call | None) -> None:
+        what = None if call is None else self._call(call)
+        invalidation = Invalidation(self._scope, self._loader(loader), what)
+        await self.cache.forget(invalidation, seconds=_kept_for(loader.options))
+
+    def _hear(self, invalidation: Invalidation) -> None:
+        """Tell the pages that are open; some worker has invalidated something."""
+        if self._link is not None:
+            topic = (invalidation.loader or "") + (invalidation.call or "")
+            self._later(partial(self._link.send_event, EVENT, topic))
+
+    def _later(self, errand: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Await what ``errand`` gives on the app's loop; from any thread."""
         if self._loop is None or self._loop.is_closed():
             return
         try:
@@ -231,16 +291,24 @@ class Runtime:
         except RuntimeError:
             here = False
         if here:
-            self._forget(loader.name, call)
+            self._run_errand(errand)
         else:
-            self._loop.call_soon_threadsafe(self._forget, loader.name, call)
+            self._loop.call_soon_threadsafe(self._run_errand, errand)
 
-    def _forget(self, name: str, call: Call | None) -> None:
-        self._epochs[name] += 1
-        parts = [name, call.arguments, ""] if call else [name, ""]
-        drop = asyncio.ensure_future(self.cache.drop(_SEPARATOR.join(parts)))
-        self._drops.add(drop)
-        drop.add_done_callback(self._drops.discard)
+    def _run_errand(self, errand: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def run() -> None:
+            try:
+                await errand()
+            except Exception:  # a boundary: nobody waits for it
+                logger.exception("what was invalidated did not reach everybody")
+
+        task = asyncio.create_task(run())
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+
+def _kept_for(options: LoadOptions) -> float:
+    return (options.cache or 0) + (options.stale if options.cache else 0)
 
 
 def runtime_of(app: Flash, **settings: Any) -> Runtime:
