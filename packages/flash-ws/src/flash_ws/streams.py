@@ -293,15 +293,37 @@ def cancel_name(name: str) -> str:
 
 def register_on_page(app: Any, callback: EventCallback) -> None:
     """Have the page call the callback, and its cancel triggers, over the link."""
-    app.clientside_callback(
-        ClientsideFunction("flash_ws", callback.name), *callback.order, prevent_initial_call=True
-    )
+    _register_on_page(app, callback.name, callback.order)
     if callback.cancel:
-        app.clientside_callback(
-            ClientsideFunction("flash_ws", cancel_name(callback.name)),
-            *(each for each, _ in callback.cancel),
-            prevent_initial_call=True,
+        _register_on_page(app, cancel_name(callback.name), [each for each, _ in callback.cancel])
+
+
+def _register_on_page(app: Any, name: str, dependencies: Sequence[Input | State]) -> None:
+    first, *others = dependencies
+    app.clientside_callback(
+        ClientsideFunction("flash_ws", name),
+        _FirstInput(first, name),
+        *others,
+        prevent_initial_call=True,
+    )
+
+
+class _FirstInput(Input):
+    """Makes one event callback another than the next with the same Inputs.
+
+    Dash, and its page, tell callbacks without outputs apart by what their Inputs are called.
+    """
+
+    def __init__(self, dependency: Any, callback: str) -> None:
+        super().__init__(
+            dependency.component_id,
+            dependency.component_property,
+            allow_optional=dependency.allow_optional,
         )
+        self._callback = callback
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}@{self._callback}"
 
 
 def _values(slots: Sequence[Any]) -> list[Any]:

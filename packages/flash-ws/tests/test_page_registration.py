@@ -1,0 +1,32 @@
+import pytest
+
+from flash import Flash, Input, html
+from flash.testing import FlashClient
+from flash_ws import Live, stream_props
+
+
+@pytest.fixture
+def app():
+    app = Flash(__name__)
+    app.layout = html.Button(id="go")
+    live = Live(app)
+
+    @live.event_callback(Input("go", "n_clicks"), cancel=[Input("go", "title")])
+    async def one(clicks):
+        yield stream_props("go", {"title": "one"})
+
+    @live.event_callback(Input("go", "n_clicks"), cancel=[Input("go", "title")])
+    async def other(clicks):
+        yield stream_props("go", {"lang": "en"})
+
+    return app
+
+
+async def test_event_callbacks_of_the_same_input_are_different_callbacks_to_the_page(app):
+    async with FlashClient(app) as client:
+        listed = (await client.get("/_dash-dependencies")).json()
+    assert len({entry["output"] for entry in listed}) == len(listed) == 4
+    assert {(each["id"], each["property"]) for entry in listed for each in entry["inputs"]} == {
+        ("go", "n_clicks"),
+        ("go", "title"),
+    }
