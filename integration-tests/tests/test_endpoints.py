@@ -5,7 +5,7 @@ import json
 import re
 import socket
 import struct
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -120,10 +120,17 @@ async def test_a_message_that_inflates_to_too_much_is_refused(served):
         assert await closed_with(socket) == 4413
 
 
-async def test_a_page_of_another_origin_and_a_stranger_are_refused_before_the_handshake(served):
-    with pytest.raises(InvalidStatus) as refused:
-        await open_socket(served, "/ticker", origin="http://evil.test")
-    assert refused.value.response.status_code == 403
+async def test_a_page_of_another_origin_and_a_stranger_are_told_so_and_not_heard(served):
+    for path, origin, code in (
+        ("/ticker", "http://evil.test", 4403),
+        ("/_flash/link", "http://evil.test", 4403),
+        ("/members-only", served.url, 4401),
+    ):
+        async with open_socket(served, path, origin=origin) as socket:
+            with suppress(ConnectionClosed):
+                await socket.send("x" * 10_000)
+            assert await closed_with(socket) == code
+    # No browser.
     with pytest.raises(InvalidStatus) as refused:
         await open_socket(served, "/members-only")
     assert refused.value.response.status_code in (401, 403)

@@ -5,11 +5,9 @@ import os
 
 import quart
 
-from flash_ws.endpoints import Endpoints
-from flash_ws.limits import RateLimit
-from flash_ws.sse import ServerSentEvent
+from flash_ws import Live, RateLimit, ServerSentEvent
 
-live = Endpoints()
+live = Live()
 
 # What the handlers have noted: looked at by tests of servers.
 notes = []
@@ -40,7 +38,7 @@ async def room(connection):
     name = connection.path_params["name"]
     connection.join(name)
     async for message in connection:
-        await live.group(name).send(message)
+        await live.connections(name).send(message)
 
 
 @live.websocket(
@@ -123,7 +121,7 @@ async def broadcast(size, times):
     """Fill the feed's outboxes; how many members took each message."""
     taken = []
     for _ in range(times):
-        taken.append(await live.group("feed").send("x" * size))
+        taken.append(await live.connections("feed").send("x" * size))
         await asyncio.sleep(0)
     return taken
 
@@ -134,7 +132,7 @@ def serve_figures(server):
     @server.get("/figures")
     async def figures():
         running = [repr(task) for task in asyncio.all_tasks() if "flash_ws" in repr(task)]
-        statistics = live.statistics()
+        statistics = live.endpoints.statistics()
         return {
             "pid": os.getpid(),
             "tasks": running,

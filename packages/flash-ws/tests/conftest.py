@@ -29,7 +29,9 @@ class ClosedByServer(ConnectionAbortedError):
 class Socket:
     """One WebSocket, as the server side of it would hand it to an app."""
 
-    def __init__(self, app, url, *, headers=(), subprotocols=(), state=None, extensions=None):
+    def __init__(
+        self, app, url, *, headers=(), subprotocols=(), state=None, extensions=None, answers=True
+    ):
         parts = urlsplit(url)
         self._app = app
         self._scope = {
@@ -57,6 +59,7 @@ class Socket:
         self.taking = asyncio.Event()
         self.taking.set()
         self.subprotocol = None
+        self._answers = answers
 
     async def open(self):
         self._to_app.put_nowait({"type": "websocket.connect"})
@@ -73,7 +76,7 @@ class Socket:
     async def _take(self, event):
         await self.taking.wait()
         self._from_app.put_nowait(event)
-        if event["type"] == "websocket.close":
+        if event["type"] == "websocket.close" and self._answers:
             # A browser answers, and the server hangs up.
             self._to_app.put_nowait({"type": "websocket.disconnect", "code": event["code"]})
 

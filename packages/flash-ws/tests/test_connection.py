@@ -8,8 +8,9 @@ import quart
 
 from flash import Flash, html
 from flash_ws.codes import CloseCode
-from flash_ws.connection import ConnectionClosed, Heartbeat
+from flash_ws.connection import Heartbeat
 from flash_ws.endpoints import Endpoints
+from flash_ws.errors import ConnectionClosed
 from flash_ws.groups import MAX_GROUPS
 from flash_ws.inbox import Inbox
 from flash_ws.limits import RateLimit
@@ -95,7 +96,7 @@ async def test_half_a_character_is_the_senders_mistake_and_closes_nothing(app, e
     async def half(connection):
         connection.join("all")
         with pytest.raises(UnicodeEncodeError):
-            await endpoints.group("all").send("\ud83d")
+            await endpoints.connections("all").send("\ud83d")
         await connection.send("well")
 
     async with connect(app, "/half") as socket:
@@ -140,7 +141,7 @@ async def test_a_handler_that_returns_closes_with_1000_after_what_it_sent(app, e
     @endpoints.websocket("/short")
     async def short(connection):
         connection.join("all")
-        await endpoints.group("all").send("first")
+        await endpoints.connections("all").send("first")
         await connection.send("last")
 
     async with connect(app, "/short") as socket:
@@ -309,7 +310,7 @@ async def test_a_server_that_cancels_the_connection_ends_everything(app, endpoin
         socket.task.cancel()
         await asyncio.wait({socket.task})
         assert ended == [True]
-        assert len(endpoints.group("all")) == 0
+        assert len(endpoints.connections("all")) == 0
         assert endpoints.statistics().connections == 0
         socket.task = asyncio.ensure_future(asyncio.sleep(0))
 
@@ -422,7 +423,7 @@ async def test_b4_a_stalled_reader_among_many_loses_its_connection_and_nobody_el
             pass
 
     async with connect(app, "/room") as stalled, connect(app, "/room") as well:
-        group = endpoints.group("room")
+        group = endpoints.connections("room")
         await until(lambda: len(group) == 2)
         (member, _) = group
         stalled.taking.clear()
@@ -463,7 +464,7 @@ async def test_a_connection_can_be_in_many_groups_but_not_in_endlessly_many(
     async def joiner(connection):
         for number in range(MAX_GROUPS):
             connection.join(f"g{number}")
-            connection.join(endpoints.group(f"g{number}"))
+            connection.join(endpoints.connections(f"g{number}"))
         with pytest.raises(ValueError, match="leave one first"):
             connection.join("one more")
         connection.leave("g0")
@@ -497,7 +498,7 @@ async def test_what_a_group_sent_before_comes_before_what_the_handler_sends(
     @endpoints.websocket("/mixed")
     async def mixed(connection):
         connection.join("all")
-        group = endpoints.group("all")
+        group = endpoints.connections("all")
         for number in range(0, 300, 3):
             await group.send(str(number))
             await group.send(str(number + 1))

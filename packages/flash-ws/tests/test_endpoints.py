@@ -12,6 +12,8 @@ from flash import ConfigurationError, Flash, html
 from flash.errors import BadRequest
 from flash.serving.drain import Drain
 from flash.testing import AppClient
+from flash_ws import admission
+from flash_ws.codes import CloseCode
 from flash_ws.endpoints import Endpoints
 from flash_ws.eventstream import EventStream
 from flash_ws.limits import RateLimit
@@ -112,11 +114,15 @@ async def test_endpoints_registered_before_and_after_the_app_are_served_below_it
 # -- who gets in
 
 
-async def test_a_page_of_another_origin_gets_403_before_the_handler_runs(app, connect, echo):
+async def test_a_page_of_another_origin_is_closed_with_4403_before_the_handler_runs(
+    app, connect, echo
+):
     for origin in ("http://evil.test", "null"):
-        status, reason = await refusal(connect, app, "/echo", headers=[("origin", origin)])
-        assert status == 403
-        assert origin in reason
+        async with connect(app, "/echo", headers=[("origin", origin)]) as socket:
+            with pytest.raises(ConnectionAbortedError) as closed:
+                await socket.receive()
+        assert closed.value.code == CloseCode.FORBIDDEN.number
+        assert origin in closed.value.reason
     async with connect(app, "/echo", headers=[("origin", "http://testserver")]) as socket:
         socket.send("hello")
         assert await socket.receive() == "hello"
@@ -134,8 +140,51 @@ async def test_allowed_origins_may_connect(app, connect):
 
 
 async def test_where_a_server_cannot_answer_a_handshake_with_http_it_is_closed(app, connect, echo):
-    headers = [("origin", "http://evil.test")]
+    headers = [("sec-fetch-site", "cross-site")]
     assert (await refusal(connect, app, "/echo", headers=headers, extensions={}))[0] == 403
+
+
+ORIGIN = ("origin", "http://testserver")
+
+
+async def test_a_browser_learns_the_reason_of_a_refusal_and_is_not_listened_to(app, connect, until):
+    def authorize(visit):
+        match visit.query["how"]:
+            case "false":
+                return False
+            case "aborts":
+                quart.abort(418, "a teapot")
+            case "fails":
+                raise RuntimeError("no database")
+        return {"name": "ada"}
+
+    endpoints = Endpoints(app, authorize=authorize)
+
+    @endpoints.websocket("/closed", subprotocols=["v1"])
+    async def closed(connection):
+        raise AssertionError("never")
+
+    for how, code in (("false", 4401), ("aborts", 4418), ("fails", 1011), ("mistaken", 1011)):
+        url = f"/closed?how={how}"
+        async with connect(app, url, headers=[ORIGIN], subprotocols=["v1"]) as socket:
+            # Without it, a browser would report 1006.
+            assert socket.subprotocol == "v1"
+            socket.send("hello")
+            assert await socket.closed() == code
+    assert endpoints.statistics().opened == 0
+    assert endpoints.statistics().refused == 4
+
+
+async def test_a_refused_browser_that_never_answers_is_left(app, connect, monkeypatch):
+    monkeypatch.setattr(admission, "CLOSE_PATIENCE", 0.01)
+    endpoints = Endpoints(app, authorize=lambda visit: False)
+
+    @endpoints.websocket("/closed")
+    async def closed(connection):
+        raise AssertionError("never")
+
+    async with connect(app, "/closed", headers=[ORIGIN], answers=False) as socket:
+        await socket.over()
 
 
 async def test_a_login_guard_of_the_app_guards_every_endpoint(
@@ -190,7 +239,7 @@ async def test_authorize_sees_the_handshake_and_its_answer_is_the_user(app, conn
 
     @endpoints.websocket("/who")
     async def who(connection):
-        await connection.send(connection.user)
+        await connection.send_json(connection.user)
 
     @endpoints.sse("/who-streams")
     async def who_streams(request):
@@ -202,9 +251,10 @@ async def test_authorize_sees_the_handshake_and_its_answer_is_the_user(app, conn
     ada = [("cookie", "user=ada")]
     assert await refusal(connect, app, "/who") == (401, "not allowed to connect")
     async with connect(app, "/who", headers=ada) as socket:
-        assert await socket.receive() == "ada"
+        assert await socket.receive() == '"ada"'
     async with connect(app, "/plain?key=right") as socket:
-        assert await socket.receive() == "true"
+        # Let in, and nobody by name.
+        assert await socket.receive() == "null"
     assert (await refusal(connect, app, "/plain?key=wrong", headers=ada))[0] == 401
     assert (await refusal(connect, app, "/aborting"))[0] == 418
     assert (await client.get("/who-streams")).status == 401
@@ -277,18 +327,23 @@ async def test_a_server_that_stops_closes_with_1012_and_lets_no_more_in(
 # -- bad input
 
 BAD_SOCKETS = {
-    "another origin": ({"headers": [("origin", "http://evil.test")]}, 403),
-    "a sandboxed page": ({"headers": [("origin", "null")]}, 403),
-    "no origin at all in the header": ({"headers": [("origin", "")]}, 403),
+    "another origin": ({"headers": [("origin", "http://evil.test")]}, 4403),
+    "a sandboxed page": ({"headers": [("origin", "null")]}, 4403),
+    "no origin at all in the header": ({"headers": [("origin", "")]}, 4403),
     "two origins": (
         {"headers": [("origin", "http://testserver"), ("origin", "http://testserver")]},
-        403,
+        4403,
     ),
     "a second host": (
         {"headers": [("origin", "http://evil.test"), ("host", "evil.test")]},
-        403,
+        4403,
     ),
+    "another site": ({"headers": [("sec-fetch-site", "cross-site")]}, 403),
     "only unknown subprotocols": ({"subprotocols": ["v9"]}, 400),
+    "only unknown subprotocols of a page": (
+        {"subprotocols": ["v9"], "headers": [("origin", "http://testserver")]},
+        4400,
+    ),
 }
 BAD_MESSAGES = {
     "text too large": ("x" * 101, 4413),
@@ -340,9 +395,16 @@ def strict(endpoints):
 
 @pytest.mark.parametrize("name", BAD_SOCKETS)
 async def test_b8_a_bad_handshake_is_refused(app, strict, connect, name):
-    options, status = BAD_SOCKETS[name]
-    refused, reason = await refusal(connect, app, "/strict", **options)
-    assert refused == status
+    options, expected = BAD_SOCKETS[name]
+    if expected < 1000:
+        refused, reason = await refusal(connect, app, "/strict", **options)
+    else:
+        async with connect(app, "/strict", **options) as socket:
+            with pytest.raises(ConnectionAbortedError) as closed:
+                await socket.receive()
+        refused, reason = closed.value.code, closed.value.reason
+    assert refused == expected
+    assert reason
     assert reason.count("\n") == 0
 
 
@@ -658,7 +720,103 @@ async def test_the_figures_count_what_happens(app, endpoints, connect, client, e
         assert endpoints.statistics().connections == 1
         assert "data: 1\n" in (await client.get("/one")).text
         await socket.leave(1001)
-    await refusal(connect, app, "/echo", headers=[("origin", "null")])
+    await refusal(connect, app, "/echo", headers=[("sec-fetch-site", "cross-site")])
     figures = endpoints.statistics()
     assert (figures.connections, figures.streams, figures.groups) == (0, 0, 0)
     assert (figures.opened, figures.refused, figures.closed) == (2, 1, {1001: 1})
+
+
+# -- who may stay
+
+
+async def test_who_is_no_longer_allowed_is_closed_with_4532_or_ended(app, connect, client):
+    banned = set()
+
+    async def authorize(visit):
+        user = visit.cookies.get("user", "")
+        return user if user not in banned else None
+
+    endpoints = Endpoints(app, authorize=authorize, recheck_interval=0.01)
+
+    @endpoints.websocket("/stay")
+    async def stay(connection):
+        async for message in connection:
+            await connection.send(message)
+
+    @endpoints.sse("/stay-streaming")
+    async def stay_streaming(request):
+        yield "first"
+        await asyncio.Event().wait()
+
+    ada, otto = [("cookie", "user=ada")], [("cookie", "user=otto")]
+    async with (
+        connect(app, "/stay", headers=ada) as first,
+        connect(app, "/stay", headers=otto) as second,
+        client.stream("GET", "/stay-streaming", headers=dict(ada)) as stream,
+    ):
+        banned.add("ada")
+        assert await first.closed() == CloseCode.EXPIRED.number
+        assert (await stream.read()).text.startswith("data: first")
+        second.send("still here")
+        assert await second.receive() == "still here"
+    assert endpoints.statistics().streams == 0
+
+
+async def test_a_guard_of_the_app_is_asked_again_too(app, connect, until):
+    asked = []
+
+    @app.server.before_request
+    async def guard():
+        asked.append(True)
+        if len(asked) > 2:
+            return "the session is over", 401
+        return None
+
+    endpoints = Endpoints(app, recheck_interval=0.01)
+
+    @endpoints.websocket("/stay")
+    async def stay(connection):
+        await asyncio.Event().wait()
+
+    async with connect(app, "/stay") as socket:
+        assert await socket.closed() == CloseCode.EXPIRED.number
+    assert len(asked) == 3
+
+
+async def test_who_has_become_somebody_else_is_closed(app, connect):
+    names = iter(["ada", "ada", "otto"])
+    endpoints = Endpoints(app, authorize=lambda visit: next(names), recheck_interval=0.01)
+
+    @endpoints.websocket("/stay")
+    async def stay(connection):
+        await asyncio.Event().wait()
+
+    async with connect(app, "/stay") as socket:
+        assert await socket.closed() == CloseCode.EXPIRED.number
+    assert next(names, None) is None
+
+
+async def test_all_that_a_user_has_open_is_closed_with_4430(app, connect, client):
+    endpoints = Endpoints(app, authorize=lambda visit: visit.query["user"])
+
+    @endpoints.websocket("/stay")
+    async def stay(connection):
+        async for message in connection:
+            await connection.send(message)
+
+    @endpoints.sse("/stay-streaming")
+    async def stay_streaming(request):
+        yield "first"
+        await asyncio.Event().wait()
+
+    async with (
+        connect(app, "/stay?user=ada") as first,
+        connect(app, "/stay?user=otto") as second,
+        client.stream("GET", "/stay-streaming?user=ada") as stream,
+    ):
+        await anext(stream.chunks())
+        endpoints.disconnect("ada")
+        assert await first.closed() == CloseCode.KICKED.number
+        await stream.read()
+        second.send("still here")
+        assert await second.receive() == "still here"

@@ -1,4 +1,4 @@
-"""Why a link is closed, and what the page does then."""
+"""Why a link or an endpoint's WebSocket is closed, and what the page does then."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import enum
 
 
 class CloseCode(enum.Enum):
-    """A WebSocket close code of the live link.
+    """A WebSocket close code of flash-ws.
 
-    Codes 4400 to 4499 with ``reconnects`` false are final: the page stops and shows "offline". The
-    rest are answered with a reconnect after the usual jittered wait. `docs/link-protocol.md` lists
-    them; a test holds the two together.
+    Codes 4400 to 4499 are final for the live link: the page stops and shows "offline". The rest are
+    answered with a reconnect after the usual jittered wait. `docs/link-protocol.md` lists them; a
+    test holds the two together.
     """
 
     def __init__(self, number: int, meaning: str, reconnects: bool) -> None:
@@ -20,7 +20,7 @@ class CloseCode(enum.Enum):
 
     MALFORMED = 4400, "a message that is not a list of frames", False
     UNAUTHORIZED = 4401, "not allowed to connect", False
-    FORBIDDEN_ORIGIN = 4403, "opened by a page of another origin", False
+    FORBIDDEN = 4403, "opened by a page of another origin, or by somebody who may not", False
     REPLACED = 4409, "the same page has connected again", False
     TOO_LARGE = 4413, "a message longer than is taken", False
     UNSUPPORTED_VERSION = 4426, "a protocol version that this server does not speak", False

@@ -4,6 +4,7 @@ Close codes, beside those a handler chooses:
 
 - 1000 the handler returned; 1011 it raised; 1012 the server is about to restart
 - 4413, 4529, 4530, 4508: `CloseCode.TOO_LARGE`, `TOO_FAST`, `TOO_SLOW`, `SILENT`
+- 4430, 4532: `CloseCode.KICKED` by `Live.disconnect`, `EXPIRED` when ``authorize`` is asked again
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flash.serialize import dumps
+from flash_ws.admission import CLOSE_PATIENCE, fitting
 from flash_ws.codes import CloseCode
-from flash_ws.errors import LiveError
+from flash_ws.errors import FAILED, ConnectionClosed
 from flash_ws.groups import MAX_GROUPS, ConnectionGroup, Groups
 from flash_ws.inbox import Inbox, Message
 from flash_ws.limits import RateLimit
@@ -29,36 +31,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Seconds that a browser may take to answer a close, and a cancelled handler to end.
-CLOSE_PATIENCE = 2.0
-
-# What a close frame has room for.
-_MAX_REASON_BYTES = 123
-
 # The codes of RFC 6455 that may be sent, beside 3000 to 4999 for applications.
 _STANDARD_CODES = frozenset(
     {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 )
 
 NORMAL = 1000
-FAILED = 1011
 RESTART = 1012
 ABNORMAL = 1006
-
-
-class ConnectionClosed(LiveError):
-    """The WebSocket has ended; ``code`` and ``reason`` are those of its close frame.
-
-    A handler need not catch it: ending with it is as good as returning.
-    """
-
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(code, reason)
-        self.code = code
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"the WebSocket is closed: {self.reason or 'no reason given'} (code {self.code})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +101,7 @@ class Ending:
 
     @classmethod
     def violation(cls, code: CloseCode) -> Ending:
-        """The browser has broken a limit: what waits is dropped."""
+        """The browser has broken a limit, or may not stay: what waits is dropped."""
         return cls(code.number, code.meaning, orderly=False)
 
 
@@ -287,6 +267,10 @@ class Connection(Visit):
         """Close because the server stops."""
         self._end(Ending(RESTART, "the server is about to restart"))
 
+    def dismiss(self, code: CloseCode) -> None:
+        """Close because the application does not want it any more: what waits is dropped."""
+        self._end(Ending.violation(code))
+
     async def serve(self, handler: Callable[[Connection], Awaitable[None]]) -> Ending:
         """Run the handler, from `accept` to the end of everything; returns why it ended."""
         handling = self._loop.create_task(self._handle(handler), context=self.context())
@@ -427,7 +411,7 @@ class Connection(Visit):
         would never see the code. Except for the moment of the close frame: granian sends none while
         a receive is pending.
         """
-        reason = ending.reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+        reason = fitting(ending.reason)
         try:
             async with asyncio.timeout(CLOSE_PATIENCE):
                 if ending.orderly:

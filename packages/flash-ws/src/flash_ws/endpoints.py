@@ -16,12 +16,15 @@ from werkzeug.exceptions import HTTPException
 from flash.errors import BadRequest, ConfigurationError
 from flash.execution import is_async
 from flash.gateway import Disconnected, read_body
-from flash_ws.admission import Admission, Refused, refuse
-from flash_ws.connection import Connection, ConnectionLimits, Heartbeat
+from flash_ws.admission import Admission, Authorize, refuse
+from flash_ws.codes import CloseCode
+from flash_ws.connection import RESTART, Connection, ConnectionLimits, Heartbeat
+from flash_ws.errors import Refused
 from flash_ws.eventstream import EventStream, StreamRequest, StreamSettings
 from flash_ws.groups import ConnectionGroup, Groups
 from flash_ws.origin import OriginPolicy
 from flash_ws.sse import DONE
+from flash_ws.visit import draining_event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -34,11 +37,8 @@ logger = logging.getLogger(__name__)
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-# Where the server wrapper puts the event that is set when the server is told to stop.
-_DRAINING = "flash.draining"
-
 # Seconds that a request's body may take to come in.
-_BODY_TIMEOUT = 60.0
+BODY_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,12 @@ class EndpointStatistics:
 class _Open(Protocol):
     """A connection or a stream while it lasts."""
 
+    @property
+    def user(self) -> str | None: ...
+
     def drain(self) -> None: ...
+
+    def dismiss(self, code: CloseCode) -> None: ...
 
 
 class Endpoints:
@@ -70,8 +75,9 @@ class Endpoints:
     ``routes_pathname_prefix``.
 
     - ``allowed_origins``: see `OriginPolicy`.
-    - ``authorize``: asked before a connection is accepted; see `Admission`. The app's
-      ``before_request`` functions are asked before it, in any case.
+    - ``authorize``: asked with the `Visit` before a connection is accepted, and again every
+      ``recheck_interval`` seconds; see `Admission`. The app's ``before_request`` functions are
+      asked before it, in any case.
     - ``max_message_bytes``, ``rate``, ``idle_timeout``, ``heartbeat``: see `ConnectionLimits`.
     - ``max_connections``: connections and streams open at the same time; one more is answered 503.
     """
@@ -81,7 +87,8 @@ class Endpoints:
         app: Flash | None = None,
         *,
         allowed_origins: Iterable[str] = (),
-        authorize: Callable[[Any], Any] | None = None,
+        authorize: Authorize | None = None,
+        recheck_interval: float | None = None,
         max_message_bytes: int = 64 * 1024,
         rate: RateLimit | None = None,
         idle_timeout: float | None = None,
@@ -90,6 +97,7 @@ class Endpoints:
     ) -> None:
         self._origins = OriginPolicy(allowed_origins)
         self._authorize = authorize
+        self._recheck_interval = recheck_interval
         self._limits = _replaced(
             ConnectionLimits(),
             max_message_bytes=max_message_bytes,
@@ -111,12 +119,18 @@ class Endpoints:
         if self._app is not None:
             raise ConfigurationError("these endpoints belong to an app; make others for another")
         self._app = app
+        # Tells flash_ws.js to give dash-extensions' WebSocket its messages one by one.
+        app.page_extras["flash_endpoints"] = True
         for path, make in self._routes.items():
             app.add_asgi_route(path, make(app))
 
-    def group(self, name: str) -> ConnectionGroup:
-        """Return the connections that joined ``name``."""
-        return self._groups[name]
+    def connections(self, group: str) -> ConnectionGroup:
+        """Return the open WebSockets of this worker that joined ``group``."""
+        return self._groups[group]
+
+    def disconnect(self, user: str) -> None:
+        """Close all that a user has open here: WebSockets with `CloseCode.KICKED`, and streams."""
+        self._house.dismiss(user)
 
     def statistics(self) -> EndpointStatistics:
         """Return what the endpoints do and have done."""
@@ -127,7 +141,7 @@ class Endpoints:
         path: str,
         *,
         subprotocols: Iterable[str] = (),
-        authorize: Callable[[Connection], Any] | None = None,
+        authorize: Authorize | None = None,
         max_message_bytes: int | None = None,
         rate: RateLimit | None = None,
         idle_timeout: float | None = None,
@@ -141,8 +155,9 @@ class Endpoints:
 
         ``path`` may have variables, ``/room/<name>``, found in ``connection.path_params``. A
         handler that is an async generator has what it yields sent. ``subprotocols`` are those it
-        speaks, the best first; a browser that offers only others is refused. The rest is explained
-        at `ConnectionLimits`; None takes the default.
+        speaks, the best first; a browser that offers only others is refused. ``authorize`` is asked
+        in place of the one for all endpoints; ``lambda visit: True`` lets everybody in. The rest is
+        explained at `ConnectionLimits`; None takes the default.
         """
         names = (subprotocols,) if isinstance(subprotocols, str) else tuple(subprotocols)
         limits = _replaced(
@@ -161,7 +176,7 @@ class Endpoints:
             serve = _connection_handler(handler)
 
             def make(app: Flash) -> ASGIApp:
-                admission = Admission(app, self._origins, authorize or self._authorize)
+                admission = self._admission(app, authorize)
                 return WebSocketEndpoint(serve, admission, self._house, self._groups, limits, names)
 
             self._register(path, make)
@@ -174,7 +189,7 @@ class Endpoints:
         path: str,
         *,
         methods: Iterable[str] = ("GET", "POST"),
-        authorize: Callable[[StreamRequest], Any] | None = None,
+        authorize: Authorize | None = None,
         keep_alive: float = 15.0,
         retry: int | None = None,
         end: str | None = DONE,
@@ -204,7 +219,7 @@ class Endpoints:
                 raise _plain(generate, "yield from an async def")
 
             def make(app: Flash) -> ASGIApp:
-                admission = Admission(app, self._origins, authorize or self._authorize)
+                admission = self._admission(app, authorize)
                 return StreamEndpoint(
                     generate, admission, self._house, self._origins, settings, names
                 )
@@ -213,6 +228,14 @@ class Endpoints:
             return generate
 
         return register
+
+    def _admission(self, app: Flash, authorize: Authorize | None) -> Admission:
+        return Admission(
+            app,
+            self._origins,
+            authorize or self._authorize,
+            recheck_interval=self._recheck_interval,
+        )
 
     def _register(self, path: str, make: Callable[[Flash], ASGIApp]) -> None:
         if path in self._routes:
@@ -236,18 +259,20 @@ class _House:
 
     def check_room(self, scope: Scope) -> None:
         """Refuse with 503 when the house is full, or about to close."""
-        draining = _draining(scope)
+        draining = draining_event(scope)
         if len(self._open) >= self._max_connections:
             raise Refused(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"all {self._max_connections} connections are in use",
                 (b"retry-after", b"5"),
+                close_code=CloseCode.FULL.number,
             )
         if draining is not None and draining.is_set():
             raise Refused(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "the server is about to restart",
                 (b"retry-after", b"1"),
+                close_code=RESTART,
             )
 
     def enter(self, guest: _Open, scope: Scope) -> None:
@@ -255,7 +280,7 @@ class _House:
         self._open.add(guest)
         self._opened += 1
         self._connections += isinstance(guest, Connection)
-        draining = _draining(scope)
+        draining = draining_event(scope)
         if self._watcher is None and draining is not None:
             self._watcher = asyncio.create_task(self._watch(draining))
 
@@ -271,6 +296,12 @@ class _House:
         await draining.wait()
         for guest in tuple(self._open):
             guest.drain()
+
+    def dismiss(self, user: str) -> None:
+        """Send a user's guests away."""
+        for guest in tuple(self._open):
+            if guest.user == user:
+                guest.dismiss(CloseCode.KICKED)
 
     def statistics(self, groups: int) -> EndpointStatistics:
         """Return the figures."""
@@ -317,14 +348,19 @@ class WebSocketEndpoint:
             connection = await self._admitted(scope, receive, send)
         except Refused as refused:
             self._house.refused += 1
-            await refuse(scope, send, refused)
+            await refuse(scope, receive, send, refused)
             return
         self._house.enter(connection, scope)
+        recheck = self._admission.recheck(
+            scope, connection, lambda: connection.dismiss(CloseCode.EXPIRED)
+        )
         try:
             await send({"type": "websocket.accept", "subprotocol": connection.subprotocol})
             ending = await connection.serve(self._handler)
             self._house.closed[ending.code] += 1
         finally:
+            if recheck is not None:
+                recheck.stop()
             self._house.leave(connection)
 
     async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> Connection:
@@ -381,7 +417,7 @@ class StreamEndpoint:
             await self._serve(scope, receive, send)
         except Refused as refused:
             self._house.refused += 1
-            await refuse(scope, send, refused)
+            await refuse(scope, receive, send, refused)
         except Disconnected:
             pass
 
@@ -414,9 +450,12 @@ class StreamEndpoint:
             return
         stream = EventStream(request, self._settings, receive, send, headers=sharing)
         self._house.enter(stream, scope)
+        recheck = self._admission.recheck(scope, request, lambda: stream.dismiss(CloseCode.EXPIRED))
         try:
             error = await stream.serve(self._generate)
         finally:
+            if recheck is not None:
+                recheck.stop()
             self._house.leave(stream)
         if error is not None:
             raise _as_refusal(error, scope) from error
@@ -424,7 +463,7 @@ class StreamEndpoint:
     async def _request(self, scope: Scope, receive: Receive) -> StreamRequest:
         try:
             body = await read_body(
-                receive, dict(scope["headers"]), self._settings.max_body_bytes, _BODY_TIMEOUT
+                receive, dict(scope["headers"]), self._settings.max_body_bytes, BODY_TIMEOUT
             )
         except BadRequest as error:
             raise Refused(error.status, error.reason) from error
@@ -444,10 +483,6 @@ def _as_refusal(error: Exception, scope: Scope) -> Refused:
 async def _answer(send: Send, status: HTTPStatus, headers: list[tuple[bytes, bytes]]) -> None:
     await send({"type": "http.response.start", "status": int(status), "headers": headers})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _draining(scope: Scope) -> asyncio.Event | None:
-    return scope.get("state", {}).get(_DRAINING)
 
 
 def _connection_handler(handler: Callable[..., Any]) -> Callable[[Connection], Awaitable[None]]:

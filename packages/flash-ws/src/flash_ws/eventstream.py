@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
 
     from flash.gateway import Receive, Scope, Send
+    from flash_ws.codes import CloseCode
     from flash_ws.origin import Header
 
     Generate = Callable[["StreamRequest"], AsyncIterable[Any] | Awaitable[AsyncIterable[Any]]]
@@ -139,6 +140,17 @@ class EventStream:
         if not self._stopping:
             self._stopping = True
             self._timer = self._loop.call_later(self._settings.linger, self._stop)
+
+    def dismiss(self, code: CloseCode) -> None:
+        """End at once because the application does not want it any more."""
+        logger.info("ended a stream of %s: %s", self._request.path, code.meaning)
+        self._stopping = True
+        self._stop()
+
+    @property
+    def user(self) -> str | None:
+        """Who reads it, if ``authorize`` named somebody."""
+        return self._request.user
 
     async def serve(
         self,

@@ -1,4 +1,9 @@
-"""Connections under one name: what is sent to them is written as JSON once."""
+"""Endpoint connections under one name: what is sent to them is written as JSON once.
+
+Not to be confused with the pages of `Live.group`: a page joins by `Client.join`, is reached over
+its live link, on any worker, and keeps its groups when it comes back; a connection joins by
+`Connection.join`, on this worker, for as long as it is open.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +76,7 @@ class ConnectionGroup:
 
     def __init__(self, groups: Groups, name: str) -> None:
         self._groups = groups
-        # What `Connection.join` and `Endpoints.group` take.
+        # What `Connection.join`, `Live.connections` and `Endpoints.connections` take.
         self.name = name
 
     def __repr__(self) -> str:

@@ -71,6 +71,8 @@ class Hub:
         # Channels that every page follows, the one for everybody first.
         self.common = [audience.EVERYBODY.channel]
         self.on_connect: list[ClientHandler] = []
+        # Also called with every order.
+        self.on_order: list[Callable[[Order], object]] = []
         # Called when this worker has no more to do with a page, before `on_disconnect` if it is
         # gone, and also when it goes on with another worker.
         self.on_forget: list[ClientHandler] = []
@@ -123,6 +125,8 @@ class Hub:
             moved = self.clients.get(order.client)
             if moved is not None:
                 moved.close(CloseCode.REPLACED)
+        for obey in self.on_order:
+            obey(order)
                 self._spawn(self._let_go(moved, moved=True))
             return
         for client in list(self.clients.values()):
@@ -228,6 +232,11 @@ class Hub:
             if len(self.clients) >= self._max_clients:
                 return None
             info = ClientInfo(page_id, user, hello.path, time.time())
+        if client is not None and client.user != user:
+            # Somebody else by now, on the same page: what was meant for the user before is not
+            # for this one.
+            token = self._app.new_page_identity()
+            page_id, client = self.name_of(token), None
             client = self.clients[page_id] = Client(self, info, token, handshake)
         client.handshake = handshake
         return client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,14 +11,17 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs
 
-from flash import ConfigurationError, ctx
+from flash import BadRequest, ConfigurationError, ctx
+from flash.gateway import Disconnected, read_body
 from flash.handshake import Handshake
 from flash_ws import audience
+from flash_ws.admission import Admission, Authorize, refuse
 from flash_ws.audience import EVERYBODY, Audience, HasChannel
 from flash_ws.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
 from flash_ws.codes import CloseCode
 from flash_ws.context import current_client
-from flash_ws.endpoints import Endpoints
+from flash_ws.endpoints import BODY_TIMEOUT, Endpoints
+from flash_ws.errors import NoCaller, NotServing, Refused
 from flash_ws.events import Events
 from flash_ws.frames import ComponentId, Updates, event_message, props_message
 from flash_ws.hub import FrameHandler, Hub
@@ -26,6 +30,7 @@ from flash_ws.origin import OriginPolicy
 from flash_ws.registry import Registry
 from flash_ws.streams import Mode, Streams, make_callback, register_on_page
 from flash_ws.transports import EventStreamTransport, WebSocketTransport
+from flash_ws.visit import Visit, draining_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,14 +39,13 @@ if TYPE_CHECKING:
 
     from flash import Flash
     from flash.gateway import Receive, Scope, Send
+    from flash_ws.backplane import Order
     from flash_ws.client import Client
+    from flash_ws.groups import ConnectionGroup
 
 logger = logging.getLogger(__name__)
 
 H = TypeVar("H", bound=Callable[..., Any])
-
-# True or a user's name lets a page connect, False refuses it.
-Authorize = Callable[[Handshake], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,15 @@ class Live:
 
     - ``backplane``: what stands behind push and events; this process alone by default.
     - ``allowed_origins``: pages of other origins that may connect, as ``"https://host"``.
-    - ``authorize``: asked with the `Handshake` before a page may connect, and again every
-      ``recheck_interval`` seconds; may be async. False refuses; a string names the user. Endpoints
-      have ``authorize=`` of their own.
+    - ``authorize``: asked with the `Visit` before a page, or an endpoint's connection or stream,
+      is opened; may be async, with request, session and cookies at hand. False refuses; a string
+      names the user. An endpoint may have another.
+    - ``recheck_interval``: seconds, about, after which ``authorize`` and the app's own guards are
+      asked again of what is still open; what they no longer allow is closed.
     - ``resume_window``: seconds for which a page that broke off stays the same client.
     - ``max_message_bytes``: of one message from a page, after inflating.
 
-    An app's ``before_request`` functions guard the link, too.
+    An app's ``before_request`` functions guard the link and the endpoints, too.
     """
 
     def __init__(
@@ -90,7 +96,10 @@ class Live:
         self._origins = OriginPolicy(allowed_origins)
         # WebSockets and event streams of the app's own, for dash-extensions' components and others.
         self.endpoints = Endpoints(
-            allowed_origins=allowed_origins, max_message_bytes=max_message_bytes
+            allowed_origins=allowed_origins,
+            authorize=authorize,
+            recheck_interval=recheck_interval,
+            max_message_bytes=max_message_bytes,
         )
         self.websocket = self.endpoints.websocket
         self.sse = self.endpoints.sse
@@ -101,6 +110,9 @@ class Live:
         self._max_message_bytes = max_message_bytes
         self._max_clients = max_clients
         self._app: Flash | None = None
+        self._admission: Admission | None = None
+        # Links open at this moment, those that have not said hello included.
+        self._open = 0
         self._hub: Hub | None = None
         self._events = Events()
         self._calls = Streams()
@@ -109,6 +121,7 @@ class Live:
         # What add-on packages bring: channels that every page follows, kinds of frames.
         self._common: list[str] = []
         self._frame_handlers: dict[str, FrameHandler] = {}
+        self._forget_handlers: list[Callable[[Client], Any]] = []
         # Event streams by connection id, for the posts that belong to them.
         self._streams: dict[str, EventStreamTransport] = {}
         if app is not None:
@@ -121,6 +134,9 @@ class Live:
                 "this Live has an app already; make another Live for another app"
             )
         self._app = app
+        self._admission = Admission(
+            app, self._origins, self._authorize, recheck_interval=self._recheck_interval
+        )
         app.add_asgi_route("_flash/link", self._serve_websocket)
         app.add_asgi_route("_flash/link/events", self._serve_events)
         app.add_asgi_route("_flash/link/frames", self._serve_frames)
@@ -172,24 +188,34 @@ class Live:
     everybody = EVERYBODY
 
     def group(self, name: str) -> Audience:
-        """Return the audience of the pages that joined ``name``."""
+        """Return the audience of the pages that joined ``name``, on any worker.
+
+        For ``to=`` of `push` and `send_event`. Pages join with ``client.join(name)``; for the
+        WebSockets of endpoints see `connections`.
+        """
         return audience.group(name)
+
+    def connections(self, group: str) -> ConnectionGroup:
+        """Return the endpoints' WebSockets of this worker that joined ``group``.
+
+        For ``await live.connections(group).send(message)``. Connections join with
+        ``connection.join(group)``; groups of pages, which have a link, are another kind: `group`.
+        """
+        return self.endpoints.connections(group)
 
     @property
     def client(self) -> Client | Audience:
         """The page that the running handler, event callback or callback was called by.
 
         In an ordinary callback it is an `Audience`: the page may be connected to another worker.
-        Raises `RuntimeError` where no page is calling.
+        Raises `NoCaller` where no page is calling.
         """
         client = current_client.get()
         if client is not None:
             return client
         token = ctx.args.get("endId") if ctx.args else None
         if not token:
-            raise RuntimeError(
-                "live.client: no page is calling; name whom to reach with to=live.group(…)"
-            )
+            raise NoCaller
         page_id = self.hub.name_of(token)
         return self.hub.clients.get(page_id) or audience.page(page_id)
 
@@ -256,7 +282,11 @@ class Live:
         return await self._backplane.clients()
 
     async def disconnect(self, *, user: str | None = None, client: str | None = None) -> None:
-        """Disconnect pages for good: all of a user's, or one by its id."""
+        """Disconnect for good: all that a user has open, or one page by its id; on any worker.
+
+        A page shows "offline" until it is loaded again. Endpoints' connections and streams are
+        closed, too. Whether the user may come back is for ``authorize`` to say.
+        """
         if (user is None) == (client is None):
             raise ConfigurationError("disconnect() takes either user= or client=")
         await self._backplane.order(Disconnect(client=client, user=user))
@@ -293,6 +323,10 @@ class Live:
         """Give the frames of a kind that pages send to ``handler(client, frame)``."""
         self._frame_handlers[kind] = handler
 
+    def on_forget(self, handler: Callable[[Client], Any]) -> None:
+        """Call ``handler(client)`` when a page has gone, or goes on with another worker."""
+        self._forget_handlers.append(handler)
+
     # -- serving ---------------------------------------------------------------------------------
 
     @property
@@ -304,9 +338,9 @@ class Live:
 
     @property
     def hub(self) -> Hub:
-        """The pages of this worker; raises `RuntimeError` before the app is served."""
+        """The pages of this worker; raises `NotServing` before the app is served."""
         if self._hub is None:
-            raise RuntimeError("the live link has not started: it does when the app is served")
+            raise NotServing
         return self._hub
 
     async def _start(self) -> None:
@@ -317,8 +351,9 @@ class Live:
             resume_window=self._resume_window,
             max_clients=self._max_clients,
         )
+        hub.on_order.append(self._obey)
         hub.on_connect = self._connect_handlers
-        hub.on_forget = [self._events.forget, self._calls.forget]
+        hub.on_forget = [self._events.forget, self._calls.forget, *self._forget_handlers]
         hub.on_disconnect = self._disconnect_handlers
         hub.common.extend(self._common)
         hub.handlers.update(self._frame_handlers)
@@ -332,124 +367,141 @@ class Live:
             await self._hub.close()
             self._hub = None
 
+    def _obey(self, order: Order) -> None:
+        if isinstance(order, Disconnect) and order.user is not None:
+            self.endpoints.disconnect(order.user)
+
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "websocket":
-            await _answer(send, HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket endpoint")
-            return
-        await receive()  # websocket.connect
-        refused, user = await self._admit(scope)
-        if refused is not None:
-            # Before it is accepted, closing is how ASGI refuses: the page sees HTTP 403.
-            await send({"type": "websocket.close", "code": refused.number})
+        try:
+            if scope["type"] != "websocket":
+                upgrade = (b"upgrade", b"websocket")
+                raise Refused(HTTPStatus.UPGRADE_REQUIRED, "this path speaks WebSocket", upgrade)
+            if (await receive())["type"] != "websocket.connect":
+                return
+            visit = await self._admitted(scope)
+        except Refused as refused:
+            await refuse(scope, receive, send, refused)
             return
         await send({"type": "websocket.accept"})
         transport = WebSocketTransport(receive, send, max_message_bytes=self._max_message_bytes)
-        await self._serve(transport, scope, user)
+        await self._serve(transport, scope, visit)
 
     async def _serve_events(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused, user = await self._admit(scope)
-        if refused is not None:
-            status = 403 if refused is CloseCode.FORBIDDEN_ORIGIN else 401
-            await _answer(send, HTTPStatus(status), refused.meaning)
-            return
-        hello = parse_qs(scope["query_string"].decode("latin-1")).get("hello", [""])[0]
-        if len(hello) > self._max_message_bytes:
-            await _answer(send, HTTPStatus.REQUEST_URI_TOO_LONG, "the hello is too long")
+        try:
+            await _expect_http(scope, receive, "GET")
+            visit = await self._admitted(scope)
+            hello = parse_qs(scope["query_string"].decode("latin-1")).get("hello", [""])[0]
+            if len(hello) > self._max_message_bytes:
+                raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "the hello is too long")
+        except Refused as refused:
+            await refuse(scope, receive, send, refused)
             return
         transport = EventStreamTransport(receive, send, hello)
         self._streams[transport.id] = transport
         try:
             await transport.open()
-            await self._serve(transport, scope, user)
+            await self._serve(transport, scope, visit)
         finally:
             del self._streams[transport.id]
 
     async def _serve_frames(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a message that belongs to an event stream."""
-        if scope["type"] != "http" or scope["method"] != "POST":
-            await _answer(send, HTTPStatus.METHOD_NOT_ALLOWED, "messages are posted here")
-            return
-        if self._origins.objection(scope) is not None:
-            await _answer(send, HTTPStatus.FORBIDDEN, CloseCode.FORBIDDEN_ORIGIN.meaning)
-            return
+        try:
+            await _expect_http(scope, receive, "POST")
+            await self._take_frames(scope, receive)
+        except Refused as refused:
+            await refuse(scope, receive, send, refused)
+        except Disconnected:
+            pass
+        else:
+            status = int(HTTPStatus.NO_CONTENT)
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _take_frames(self, scope: Scope, receive: Receive) -> None:
+        self.admission.check_origin(scope)
         connection = parse_qs(scope["query_string"].decode("latin-1")).get("connection", [""])[0]
         transport = self._streams.get(connection)
         if transport is None:
-            await _answer(send, HTTPStatus.GONE, "this connection has ended; open another")
-            return
-        body = b""
-        more = True
-        while more:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                return
-            body += event.get("body", b"")
-            more = event.get("more_body", False)
-            if len(body) > self._max_message_bytes:
-                await _answer(
-                    send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, CloseCode.TOO_LARGE.meaning
-                )
-                return
+            raise Refused(HTTPStatus.GONE, "this connection has ended; open another")
         try:
+            body = await read_body(
+                receive, dict(scope["headers"]), self._max_message_bytes, BODY_TIMEOUT
+            )
             accepted = transport.post(body.decode())
-        except UnicodeDecodeError:
-            await _answer(send, HTTPStatus.BAD_REQUEST, "the message is not UTF-8")
-            return
-        if accepted:
-            await _answer(send, HTTPStatus.NO_CONTENT, "")
-        else:
-            await _answer(send, HTTPStatus.TOO_MANY_REQUESTS, CloseCode.TOO_FAST.meaning)
+        except BadRequest as error:
+            raise Refused(error.status, error.reason) from error
+        except UnicodeDecodeError as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, "the message is not UTF-8") from error
+        if not accepted:
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, CloseCode.TOO_FAST.meaning)
 
-    async def _admit(self, scope: Scope) -> tuple[CloseCode | None, str | None]:
-        """Return why a page may not connect, or the user's name if one is known."""
-        if self._origins.objection(scope) is not None:
-            return CloseCode.FORBIDDEN_ORIGIN, None
-        handshake = Handshake(self.app, scope)
-        if await handshake.refusal() is not None:
-            return CloseCode.UNAUTHORIZED, None
-        return await self._ask(handshake)
+    @property
+    def admission(self) -> Admission:
+        """Who gets in; raises `ConfigurationError` before `init_app`."""
+        if self._admission is None:
+            raise ConfigurationError("this Live has no app yet: Live(app), or live.init_app(app)")
+        return self._admission
 
-    async def _ask(self, handshake: Handshake) -> tuple[CloseCode | None, str | None]:
-        if self._authorize is None:
-            return None, None
-        try:
-            async with handshake.active():
-                verdict = await self.app.pool.call(self._authorize, handshake)
-        except Exception:
-            # An application's function: its failure must not let anybody in.
-            logger.exception("authorize failed; the page is refused")
-            verdict = False
-        if not verdict:
-            return CloseCode.UNAUTHORIZED, None
-        return None, verdict if isinstance(verdict, str) else None
+    async def _admitted(self, scope: Scope) -> Visit:
+        """Return who comes; raises `Refused`."""
+        self.admission.check_origin(scope)
+        draining = draining_event(scope)
+        for reason, applies in (
+            (CloseCode.DRAINING, draining is not None and draining.is_set()),
+            (CloseCode.FULL, self._open >= self._max_clients),
+        ):
+            if applies:
+                raise Refused(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    reason.meaning,
+                    (b"retry-after", b"1"),
+                    close_code=reason.number,
+                )
+        visit = Visit(scope)
+        await self.admission.check_guards(scope)
+        await self.admission.enter(scope, visit)
+        return visit
 
     async def _serve(
         self,
         transport: WebSocketTransport | EventStreamTransport,
         scope: Scope,
-        user: str | None,
+        visit: Visit,
     ) -> None:
         hub = self.hub
-        hub.watch((scope.get("state") or {}).get("flash.draining"))
-        handshake = Handshake(self.app, scope)
-        if self._recheck_interval is None or self._authorize is None:
-            await hub.serve(transport, handshake, user)
-            return
-        serving = asyncio.ensure_future(hub.serve(transport, handshake, user))
+        hub.watch(draining_event(scope))
+        serving = asyncio.current_task()
+        assert serving is not None
+        expired: list[asyncio.Task[None]] = []
+
+        async def expire() -> None:
+            # Closed from here, since the page may not answer: the link is cut off in any case.
+            with contextlib.suppress(OSError, RuntimeError):
+                await transport.close(CloseCode.EXPIRED, CloseCode.EXPIRED.meaning)
+            serving.cancel()
+
+        recheck = self.admission.recheck(
+            scope, visit, lambda: expired.append(asyncio.ensure_future(expire()))
+        )
+        self._open += 1
         try:
-            while not serving.done():
-                done, _ = await asyncio.wait({serving}, timeout=self._recheck_interval)
-                if not done and (await self._ask(handshake))[0] is not None:
-                    await transport.close(CloseCode.UNAUTHORIZED, CloseCode.UNAUTHORIZED.meaning)
-                    return
-            serving.result()
+            await hub.serve(transport, Handshake(self.app, scope), visit.user)
+        except asyncio.CancelledError:
+            if not expired or serving.uncancel():
+                raise
         finally:
-            if not serving.done():
-                serving.cancel()
-                await asyncio.wait({serving})
+            self._open -= 1
+            if recheck is not None:
+                recheck.stop()
+            for task in expired:
+                task.cancel()
 
 
-async def _answer(send: Send, status: HTTPStatus, text: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8")] if text else []
-    await send({"type": "http.response.start", "status": int(status), "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
+async def _expect_http(scope: Scope, receive: Receive, method: str) -> None:
+    if scope["type"] != "http":
+        await receive()  # websocket.connect
+        raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks HTTP")
+    if scope["method"] != method:
+        allow = (b"allow", method.encode())
+        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {method}", allow)

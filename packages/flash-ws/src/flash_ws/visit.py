@@ -8,22 +8,35 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import quart
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping
 
     from werkzeug.datastructures import Headers, MultiDict
 
 T = TypeVar("T")
 
+# Where the server wrapper puts the event that is set when the server is told to stop.
+_DRAINING = "flash.draining"
+
+
+def draining_event(scope: Mapping[str, Any]) -> asyncio.Event | None:
+    """Return what is set when the server that serves ``scope`` is told to stop."""
+    return (scope.get("state") or {}).get(_DRAINING)
+
 
 class Visit:
-    """What a browser said when it opened this. Quart's request is built when something is read."""
+    """What a browser said when it opened this: what ``authorize`` decides by.
+
+    A page's link, a `Connection` and a `StreamRequest` are all opened by one. Quart's request is
+    built when something is read.
+    """
 
     def __init__(self, scope: dict[str, Any]) -> None:
         self._scope = scope
         # Where the request is the one at hand; given by `enter` before anybody else sees the visit.
         self._context = Context()
-        # What ``authorize`` returned; None where there is none.
-        self.user: Any = None
+        # The name that ``authorize`` returned; None where it named nobody.
+        self.user: str | None = None
 
     @property
     def path(self) -> str:

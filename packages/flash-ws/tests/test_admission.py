@@ -1,0 +1,242 @@
+"""One guard for pages and endpoints: who gets in, who stays, who is somebody else by now."""
+
+import asyncio
+import importlib.util
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import quart
+
+from flash import Flash, html
+from flash.testing import AppClient
+from flash_ws import CloseCode, Live
+
+_spec = importlib.util.spec_from_file_location("page", Path(__file__).with_name("page.py"))
+_page = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_page)
+Page, Closed, connected, serving = _page.Page, _page.Closed, _page.connected, _page.serving
+
+HELLO = json.dumps({"t": "hello", "v": 1, "page": None, "at": {}, "path": "/"})
+EVENTS = f"/_flash/link/events?hello={quote(HELLO)}"
+
+
+@pytest.fixture
+def app():
+    app = Flash(__name__)
+    app.layout = html.Div()
+    app.server.secret_key = "secret"
+    return app
+
+
+def cookie(app, **session):
+    serializer = app.server.session_interface.get_signing_serializer(app.server)
+    return f"session={serializer.dumps(session)}"
+
+
+def by_session(visit):
+    assert visit.path == quart.request.path
+    return visit.session.get("user")
+
+
+async def test_one_guard_decides_for_pages_sockets_and_streams(app, connect):
+    live = Live(app, authorize=by_session)
+    names = []
+
+    @live.websocket("/socket")
+    async def socket(connection):
+        names.append(connection.user)
+
+    @live.sse("/stream")
+    async def stream(request):
+        names.append(request.user)
+        yield "x"
+
+    @live.websocket("/public", authorize=lambda visit: True)
+    async def public(connection):
+        names.append(connection.user)
+
+    ada = cookie(app, user="ada")
+    async with AppClient(app) as client:
+        page = await connected(app, headers=[(b"cookie", ada.encode())])
+        names.extend(each.user for each in live.hub.clients.values())
+        async with connect(app, "/socket", headers=[("cookie", ada)]) as known:
+            assert await known.closed() == 1000
+        assert (await client.get("/stream", headers={"cookie": ada})).status == 200
+        async with connect(app, "/public") as anybody:
+            assert await anybody.closed() == 1000
+        assert names == ["ada", "ada", "ada", None]
+
+        with pytest.raises(Closed) as closed:
+            await Page(app).open()
+        assert closed.value.code == CloseCode.UNAUTHORIZED.number
+        for url in ("/stream", EVENTS):
+            refused = await client.get(url)
+            assert (refused.status, refused.text) == (401, "not allowed to connect\n")
+        with pytest.raises(ConnectionRefusedError):
+            async with connect(app, "/socket"):
+                pass
+        await page.leave()
+
+
+async def test_a_page_in_a_browser_learns_that_it_may_not_connect(app):
+    Live(app, authorize=by_session)
+    async with serving(app):
+        page = await Page(app, headers=[(b"origin", b"http://testserver")]).open()
+        assert await page.closed() == CloseCode.UNAUTHORIZED.number
+        await page.leave()
+
+
+async def test_an_authorize_that_returns_something_else_lets_nobody_in(app, caplog):
+    live = Live(app, authorize=lambda visit: {"name": "ada"})
+    async with AppClient(app) as client:
+        assert (await client.get(EVENTS)).status == 500
+        assert not live.hub.clients
+    assert "return True or False, or the user's name" in caplog.text
+
+
+async def test_a_page_no_longer_allowed_is_sent_to_ask_again_and_then_refused(app):
+    allowed = {"ada", "otto"}
+    live = Live(
+        app,
+        authorize=lambda visit: visit.cookies["user"] in allowed and visit.cookies["user"],
+        recheck_interval=0.01,
+    )
+    async with serving(app):
+        ada = await connected(app, headers=[(b"cookie", b"user=ada")])
+        otto = await connected(app, headers=[(b"cookie", b"user=otto")])
+        allowed.remove("ada")
+        assert await ada.closed() == CloseCode.EXPIRED.number
+        with pytest.raises(Closed) as closed:
+            await Page(app, headers=[(b"cookie", b"user=ada")]).open()
+        assert closed.value.code == CloseCode.UNAUTHORIZED.number
+        await live.send_event("still")
+        assert (await otto.frame())["name"] == "still"
+        await otto.leave()
+
+
+async def test_a_page_that_says_nothing_to_its_end_is_cut_off(app, until):
+    answers = iter([True])
+    live = Live(app, authorize=lambda visit: next(answers, False), recheck_interval=0.01)
+    async with serving(app):
+        page = await connected(app)
+        async with asyncio.timeout(5):
+            # Never answers the close frame.
+            await asyncio.wait({page.task})
+        assert not [client for client in live.hub.clients.values() if client.is_connected]
+
+
+async def test_a_page_of_another_user_is_not_taken_for_the_same_client(app):
+    live = Live(app, authorize=lambda visit: visit.cookies["user"])
+    async with serving(app):
+        page = await connected(app, headers=[(b"cookie", b"user=ada")])
+        (ada,) = live.hub.clients.values()
+        await page.leave()
+        await live.send_event("secret", to=ada)
+        back = await connected(app, page.token, page.positions, headers=[(b"cookie", b"user=otto")])
+        assert back.welcome["recovered"] is False
+        assert back.token != page.token
+        await live.send_event("public")
+        assert (await back.frame())["name"] == "public"
+        await back.leave()
+
+
+async def test_disconnecting_a_user_closes_pages_sockets_and_streams(app, connect):
+    live = Live(app, authorize=lambda visit: visit.cookies["user"])
+
+    @live.websocket("/socket", linger=0.01)
+    async def socket(connection):
+        await asyncio.Event().wait()
+
+    @live.sse("/stream")
+    async def stream(request):
+        yield "x"
+        await asyncio.Event().wait()
+
+    async with AppClient(app) as client:
+        page = await connected(app, headers=[(b"cookie", b"user=ada")])
+        async with (
+            connect(app, "/socket", headers=[("cookie", "user=ada")]) as ada,
+            client.stream("GET", "/stream", headers={"cookie": "user=ada"}) as reading,
+        ):
+            await anext(reading.chunks())
+            await live.disconnect(user="ada")
+            assert await ada.closed() == CloseCode.KICKED.number
+            assert await page.closed() == CloseCode.KICKED.number
+            await reading.read()
+
+
+async def test_no_link_is_opened_while_the_server_stops_or_when_it_is_full(app):
+    Live(app, max_clients=1)
+    draining = asyncio.Event()
+    browser = [(b"origin", b"http://testserver")]
+    async with serving(app):
+        # One that has not said hello counts, too.
+        first = await Page(app).open()
+        second = await Page(app, headers=browser).open()
+        assert await second.closed() == CloseCode.FULL.number
+        await first.leave()
+        draining.set()
+        third = await Page(app, headers=browser, state={"flash.draining": draining}).open()
+        assert await third.closed() == CloseCode.DRAINING.number
+        for page in (second, third):
+            await page.leave()
+
+
+BAD_REQUESTS = {
+    "a post to the socket": ("POST", "/_flash/link", {}, 426),
+    "a post for the events": ("POST", "/_flash/link/events", {}, 405),
+    "a get for the frames": ("GET", "/_flash/link/frames", {}, 405),
+    "events for another origin": ("GET", EVENTS, {"headers": {"origin": "http://evil.test"}}, 403),
+    "events for another site": ("GET", EVENTS, {"headers": {"sec-fetch-site": "cross-site"}}, 403),
+    "a hello too long": ("GET", f"/_flash/link/events?hello={'x' * 101}", {}, 414),
+    "frames of another origin": (
+        "POST",
+        "/_flash/link/frames",
+        {"headers": {"origin": "http://evil.test"}},
+        403,
+    ),
+    "frames of no connection": ("POST", "/_flash/link/frames", {"body": b"[]"}, 410),
+    "frames of a guessed connection": ("POST", "/_flash/link/frames?connection=1", {}, 410),
+}
+
+
+@pytest.mark.parametrize("name", BAD_REQUESTS)
+async def test_b8_a_bad_request_to_the_link_is_answered_with_a_4xx_and_one_line(app, name):
+    Live(app, max_message_bytes=100)
+    method, url, options, status = BAD_REQUESTS[name]
+    async with AppClient(app) as client:
+        answer = await client.request(method, url, **options)
+        assert answer.status == status
+        assert answer.text.count("\n") == 1
+
+
+async def test_b8_what_a_page_posts_is_limited(app):
+    Live(app, max_message_bytes=100)
+    async with AppClient(app) as client, client.stream("GET", EVENTS) as stream:
+        # "data: [{…}]"
+        (welcome,) = json.loads((await anext(stream.chunks())).decode()[5:])
+        frames = f"/_flash/link/frames?connection={welcome['connection']}"
+        assert (await client.post(frames, body=b'[{"t":"beat"}]')).status == 204
+        assert (await client.post(frames, body=b"x" * 101)).status == 413
+        assert (await client.post(frames, body=b"\xff")).status == 400
+
+
+@pytest.mark.parametrize("path", ["/_flash/link/events", "/_flash/link/frames"])
+async def test_a_socket_where_http_is_spoken_is_refused(app, path):
+    Live(app)
+    async with serving(app):
+        with pytest.raises(Closed):
+            await Page(app, path=path).open()
+
+
+async def test_the_link_is_below_the_apps_prefix():
+    app = Flash(__name__, url_base_pathname="/sales/")
+    app.layout = html.Div()
+    live = Live(app)
+    async with serving(app):
+        page = await connected(app, path="/sales/_flash/link")
+        await live.send_event("here")
+        assert (await page.frame())["name"] == "here"
+        await page.leave()
