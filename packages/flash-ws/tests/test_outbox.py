@@ -26,95 +26,91 @@ def sent(outbox):
 def test_frames_leave_in_the_order_they_came():
     outbox = Outbox()
     for number in range(5):
-        assert outbox.add(raw(str(number)), 0.0)
+        assert outbox.add(raw(str(number)))
     assert sent(outbox) == [0, 1, 2, 3, 4]
 
 
 def test_a_later_value_of_a_property_replaces_the_one_still_waiting():
     outbox = Outbox()
-    outbox.add(frame(("a", 1)), 0.0)
-    outbox.add(frame(("b", 1)), 0.0)
-    outbox.add(frame(("a", 2)), 0.0)
+    outbox.add(frame(("a", 1)))
+    outbox.add(frame(("b", 1)))
+    outbox.add(frame(("a", 2)))
     assert [f["u"] for f in sent(outbox)] == [[["b", 1]], [["a", 2]]]
     assert outbox.statistics().conflated == 1
 
 
 def test_a_frame_stays_until_everything_it_sets_is_set_again():
     outbox = Outbox()
-    outbox.add(frame(("a", 1), ("b", 1)), 0.0)
-    outbox.add(frame(("a", 2)), 0.0)
+    outbox.add(frame(("a", 1), ("b", 1)))
+    outbox.add(frame(("a", 2)))
     assert outbox.statistics().frames_waiting == 2
-    outbox.add(frame(("b", 2)), 0.0)
+    outbox.add(frame(("b", 2)))
     assert [f["u"] for f in sent(outbox)] == [[["a", 2]], [["b", 2]]]
 
 
 def test_events_are_never_left_out():
     outbox = Outbox()
     for number in range(100):
-        outbox.add(raw(str(number)), 0.0)
+        outbox.add(raw(str(number)))
     assert len(sent(outbox)) == 100
 
 
 def test_a_patch_keeps_the_value_it_builds_on():
     outbox = Outbox()
-    outbox.add(frame(("a", [])), 0.0)
-    outbox.add(raw('"patch a"', touches=["a"]), 0.0)
-    outbox.add(frame(("a", [9])), 0.0)
+    outbox.add(frame(("a", [])))
+    outbox.add(raw('"patch a"', touches=["a"]))
+    outbox.add(frame(("a", [9])))
     assert len(sent(outbox)) == 3
 
 
 def test_a_frame_on_its_way_is_not_replaced():
     outbox = Outbox()
-    outbox.add(frame(("a", 1)), 0.0)
+    outbox.add(frame(("a", 1)))
     outbox.take()
-    outbox.add(frame(("a", 2)), 0.0)
+    outbox.add(frame(("a", 2)))
     assert [f["u"] for f in sent(outbox)] == [[["a", 2]]]
     assert outbox.statistics().conflated == 0
 
 
 def test_one_frame_too_many_is_refused():
     outbox = Outbox(max_bytes=10)
-    assert outbox.add(raw("12345"), 0.0)
-    assert not outbox.add(raw("123456"), 0.0)
-    assert outbox.add(raw("12345"), 0.0)
+    assert outbox.add(raw("12345"))
+    assert not outbox.add(raw("123456"))
+    assert outbox.add(raw("12345"))
 
 
 def test_replacing_makes_room():
     outbox = Outbox(max_bytes=10)
     for _ in range(1000):
-        assert outbox.add(raw("1234567890", sets=["a"]), 0.0)
+        assert outbox.add(raw("1234567890", sets=["a"]))
     assert outbox.statistics().bytes_waiting == 10
 
 
-def test_a_message_waits_for_company_from_its_first_frame_on():
-    outbox = Outbox(max_batch_delay=0.5)
-    assert outbox.due(0.0) is None
-    outbox.add(raw("1"), 10.0)
-    outbox.add(raw("2"), 10.375)
-    assert outbox.due(10.375) == 0.125
-    assert outbox.due(11.0) == 0.0
-
-
-def test_a_property_that_never_rests_does_not_keep_its_message_back():
-    outbox = Outbox(max_batch_delay=0.5)
-    for tick in range(8):
-        outbox.add(frame(("a", tick)), tick / 8)
-    assert outbox.due(0.875) == 0.0
+def test_what_fills_a_message_waits_for_nothing_more():
+    outbox = Outbox(max_batch_bytes=4)
+    outbox.add(raw("123"))
+    assert not outbox.is_batch
+    outbox.add(raw("4"))
+    assert outbox.is_batch
     outbox.take()
-    outbox.add(frame(("a", 9)), 2.0)
-    assert outbox.due(2.0) == 0.5
+    assert not outbox.is_batch
 
 
-def test_a_full_batch_does_not_wait():
-    outbox = Outbox(max_batch_delay=0.5, max_batch_bytes=4)
-    outbox.add(raw("1234"), 0.0)
-    assert outbox.due(0.0) == 0.0
+def test_a_frame_that_stays_behind_a_full_message_is_still_replaced():
+    outbox = Outbox(max_batch_bytes=10)
+    outbox.add(raw('"12345678"', sets=["a"]))
+    outbox.add(raw('"b was 1"', sets=["b"]))
+    assert outbox.take() == '["12345678"]'
+    outbox.add(raw('"a is 2"', sets=["a"]))
+    outbox.add(raw('"b is 2"', sets=["b"]))
+    assert sent(outbox) == ["a is 2", "b is 2"]
+    assert outbox.statistics().conflated == 1
 
 
 def test_a_batch_ends_before_its_limit_but_one_large_frame_goes_alone():
     outbox = Outbox(max_batch_bytes=4)
     for each in ("123456", "12", "34", "56"):
-        outbox.add(raw(each), 0.0)
+        outbox.add(raw(each))
     assert [outbox.take() for _ in range(4)] == ["[123456]", "[12,34]", "[56]", None]
 
 
@@ -147,7 +143,7 @@ def test_a_page_ends_with_the_state_it_would_have_had_without_conflation(steps):
         for key in keys:
             expected[key] = [number] if op == "set" else [*expected.get(key, []), number]
         text = json.dumps([op, keys, number])
-        assert outbox.add(raw(text, **{"sets" if op == "set" else "touches": keys}), 0.0)
+        assert outbox.add(raw(text, **{"sets" if op == "set" else "touches": keys}))
     while (message := outbox.take()) is not None:
         receive(message)
     assert seen == expected

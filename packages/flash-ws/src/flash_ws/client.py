@@ -31,7 +31,8 @@ class Client:
         self.handshake = handshake
         # None while the page is away.
         self.link: Link | None = None
-        self._present = asyncio.Event()
+        # Done when the page is back; made when somebody waits for that.
+        self._back: asyncio.Future[None] | None = None
         # Names of the groups joined.
         self.groups: set[str] = set()
         # Channels of add-on packages that this page follows.
@@ -107,20 +108,23 @@ class Client:
         """Take a new connection; an older one is closed."""
         self.close(CloseCode.REPLACED)
         self.link = link
-        self._present.set()
+        back, self._back = self._back, None
+        if back is not None:
+            back.set_result(None)
 
     def detach(self, link: Link) -> bool:
         """Note that a connection has ended; False if the page has another by now."""
         if self.link is not link:
             return False
         self.link = None
-        self._present.clear()
         return True
 
     async def room(self) -> None:
         """Wait until the page is there and takes its messages."""
         while self.link is None:
-            await self._present.wait()
+            if self._back is None:
+                self._back = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._back)
         await self.link.room()
 
     def close(self, code: CloseCode, reason: str = "") -> None:

@@ -15,7 +15,9 @@ from flash_ws.backplane import ClientInfo, Moved, Order
 from flash_ws.client import Client
 from flash_ws.codes import CloseCode
 from flash_ws.context import current_client
+from flash_ws.departures import Departures
 from flash_ws.errors import ProtocolError
+from flash_ws.figures import Tally
 from flash_ws.frames import VERSION, Frame, Hello, own_frame, parse_hello, parse_message
 from flash_ws.history import Position
 from flash_ws.link import Link, LinkLimits
@@ -70,9 +72,9 @@ class Hub:
         self.handlers: dict[str, FrameHandler] = {}
         # Channels that every page follows, the one for everybody first.
         self.common = [audience.EVERYBODY.channel]
-        self.on_connect: list[ClientHandler] = []
         # Also called with every order.
         self.on_order: list[Callable[[Order], object]] = []
+        self.on_connect: list[ClientHandler] = []
         # Called when this worker has no more to do with a page, before `on_disconnect` if it is
         # gone, and also when it goes on with another worker.
         self.on_forget: list[ClientHandler] = []
@@ -82,9 +84,13 @@ class Hub:
         self._following: dict[str, asyncio.Task[None]] = {}
         # By client id, what lets go of a page that does not come back.
         self._expiries: dict[str, asyncio.TimerHandle] = {}
+        # What the links have done that have ended.
+        self.tally = Tally()
         # Kept until done, since the loop itself holds tasks weakly.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining: asyncio.Task[None] | None = None
+        # When messages leave for the pages of this worker.
+        self._departures = Departures(limits.max_batch_delay)
 
     async def start(self) -> None:
         """Begin to deliver; call before serving."""
@@ -102,6 +108,7 @@ class Hub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._departures.close()
         await self._backplane.close()
 
     # -- messages --------------------------------------------------------------------------------
@@ -121,12 +128,12 @@ class Hub:
 
     def obey(self, order: Order) -> None:
         """Close the links that an order concerns."""
+        for obey in self.on_order:
+            obey(order)
         if isinstance(order, Moved):
             moved = self.clients.get(order.client)
             if moved is not None:
                 moved.close(CloseCode.REPLACED)
-        for obey in self.on_order:
-            obey(order)
                 self._spawn(self._let_go(moved, moved=True))
             return
         for client in list(self.clients.values()):
@@ -200,7 +207,7 @@ class Hub:
         if client is None:
             await transport.close(CloseCode.FULL, CloseCode.FULL.meaning)
             return
-        link = Link(transport, self._limits)
+        link = Link(transport, self._limits, self._departures)
         is_new = client.link is None and client.id not in self._expiries
         self._attach(client, link)
         try:
@@ -214,6 +221,7 @@ class Hub:
                 await self._tell(client, self.on_connect)
             await link.run(lambda frame: self._handle(client, frame))
         finally:
+            self.tally.ended(link)
             if client.detach(link):
                 self._expect_back(client)
 
@@ -228,15 +236,15 @@ class Hub:
             token = self._app.new_page_identity()
             page_id = self.name_of(token)
         client = self.clients.get(page_id)
-        if client is None:
-            if len(self.clients) >= self._max_clients:
-                return None
-            info = ClientInfo(page_id, user, hello.path, time.time())
         if client is not None and client.user != user:
             # Somebody else by now, on the same page: what was meant for the user before is not
             # for this one.
             token = self._app.new_page_identity()
             page_id, client = self.name_of(token), None
+        if client is None:
+            if len(self.clients) >= self._max_clients:
+                return None
+            info = ClientInfo(page_id, user, hello.path, time.time())
             client = self.clients[page_id] = Client(self, info, token, handshake)
         client.handshake = handshake
         return client
@@ -304,6 +312,7 @@ class Hub:
             "welcome",
             v=VERSION,
             page=client.token,
+            id=client.id,
             connection=link.id,
             beat=round(self._limits.heartbeat * 1000),
             at=at,
@@ -316,6 +325,7 @@ class Hub:
             await link.send_first([welcome, *missed])
         except OSError:
             return False
+        self.tally.resumed(recovered, len(missed))
         for channel, catch_up in caught.items():
             link.release(channel, after=catch_up.position.number)
         return True

@@ -7,13 +7,16 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flash_ws.codes import CloseCode
 from flash_ws.errors import LinkClosed, ProtocolError
 from flash_ws.frames import Frame, own_frame, parse_message
 from flash_ws.limits import RateLimit, TokenBucket
 from flash_ws.outbox import Outbox
+
+if TYPE_CHECKING:
+    from flash_ws.departures import Departures
 
 logger = logging.getLogger(__name__)
 
@@ -59,28 +62,67 @@ Handle = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Link:
-    """A page's connection while it lasts."""
+    """A page's connection while it lasts. Reads in the task that runs it, and writes in no task of
+    its own: ``departures`` says when.
+    """
 
-    def __init__(self, transport: Transport, limits: LinkLimits) -> None:
+    # One per page: without slots a dictionary each.
+    __slots__ = (
+        "_closing",
+        "_departures",
+        "_drainer",
+        "_failure",
+        "_has_asked",
+        "_heard_at",
+        "_held",
+        "_held_bytes",
+        "_is_called",
+        "_is_listening",
+        "_is_open",
+        "_limits",
+        "_loop",
+        "_reading",
+        "_room",
+        "_silence",
+        "_transport",
+        "id",
+        "outbox",
+    )
+
+    def __init__(self, transport: Transport, limits: LinkLimits, departures: Departures) -> None:
         # Names this connection to the page; a secret, since whoever shows it may send frames here.
         self.id = transport.id
         self._transport = transport
         self._limits = limits
+        self._departures = departures
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(
-            max_bytes=limits.max_outbox_bytes,
-            max_batch_bytes=limits.max_batch_bytes,
-            max_batch_delay=limits.max_batch_delay,
+            max_bytes=limits.max_outbox_bytes, max_batch_bytes=limits.max_batch_bytes
         )
         # Live frames of channels that are being caught up with; bounded by the outbox's bytes.
         self._held: dict[str, list[Frame]] = {}
         self._held_bytes = 0
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        # Whether what comes may be written: neither before `run` nor after it.
+        self._is_open = False
+        # Whether the courier is here, or on its way at once.
+        self._is_called = False
+        # The courier's task while it is here.
+        self._drainer: asyncio.Task[None] | None = None
+        # Done when there is room again; made when somebody waits for that.
+        self._room: asyncio.Future[None] | None = None
         # Why the link is to be closed from this side, once it is.
         self._closing: tuple[CloseCode, str] | None = None
-        self._closed = self._loop.create_future()
+        # What a write raised, if it was not that the page has gone.
+        self._failure: Exception | None = None
+        # Ends the reading, while that lasts.
+        self._reading: asyncio.Timeout | None = None
+        # Runs while the link does, to notice a page that says nothing.
+        self._silence: asyncio.TimerHandle | None = None
+        # The loop's time when listening for a message began.
+        self._heard_at = 0.0
+        self._is_listening = False
+        # Whether the page has been asked to say something, and has not.
+        self._has_asked = False
 
     # -- from the server -------------------------------------------------------------------------
 
@@ -103,37 +145,65 @@ class Link:
             self.deliver(frame)
         for frame in held:
             self._held_bytes -= frame.size
-            if frame.number > after:
+            if frame.begins:
+                after = 0
+            if frame.number > after or frame.begins:
                 self.deliver(frame)
 
     def deliver(self, frame: Frame) -> None:
         """Put a frame on its way; a page too slow for it is disconnected."""
         if self._closing is not None:
             return
-        if frame.channel is not None and frame.channel in self._held:
+        if self._held and frame.channel in self._held:
+            assert frame.channel is not None
             self._held[frame.channel].append(frame)
             self._held_bytes += frame.size
             if self._held_bytes > self._limits.max_outbox_bytes:
                 self.close(CloseCode.TOO_SLOW)
             return
-        if not self.outbox.add(frame, self._loop.time()):
+        if not self.outbox.add(frame):
             self.close(CloseCode.TOO_SLOW)
-            return
-        if self.outbox.is_half_full:
-            self._room.clear()
-        self._wake.set()
+        elif self._is_open and not self._is_called:
+            self._announce()
+
+    def _announce(self) -> None:
+        """Have what waits written, soon."""
+        if self.outbox.is_batch:
+            self._is_called = True
+            self._departures.hurry(self)
+        else:
+            self._departures.add(self)
 
     async def room(self) -> None:
         """Wait until the outbox is less than half full, or the link is closed."""
-        await self._room.wait()
+        while self.outbox.is_half_full and self._closing is None:
+            if self._room is None:
+                self._room = self._loop.create_future()
+            await asyncio.shield(self._room)
+
+    def _make_room(self) -> None:
+        """Let go on who waited for room."""
+        room, self._room = self._room, None
+        if room is not None:
+            room.set_result(None)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Close from this side; the first reason stands."""
         if self._closing is None:
             self._closing = (code, reason or code.meaning)
-            self._room.set()
-            if not self._closed.done():
-                self._closed.set_result(None)
+            self._make_room()
+            self._stop_reading()
+
+    @property
+    def close_code(self) -> CloseCode | None:
+        """Why it was closed from this side; None while it is open, or if the page left."""
+        return None if self._closing is None else self._closing[0]
+
+    @property
+    def undelivered(self) -> int:
+        """Frames that have not been written, the one included for which there was no room."""
+        held = sum(len(frames) for frames in self._held.values())
+        return len(self.outbox) + held + (self.close_code is CloseCode.TOO_SLOW)
 
     # -- moving messages -------------------------------------------------------------------------
 
@@ -155,48 +225,74 @@ class Link:
 
         Raises what ``handle`` raises, but for `LinkClosed`, which closes the link with its code.
         """
-        writer = asyncio.ensure_future(self._write())
-        reader = asyncio.ensure_future(self._read(handle))
+        self._is_open = True
+        if len(self.outbox):
+            self._announce()
+        self._watch_silence(self._limits.heartbeat)
         try:
-            await asyncio.wait({writer, reader, self._closed}, return_when=asyncio.FIRST_COMPLETED)
+            # Closed before it ran: the timeout is over at once.
+            async with asyncio.timeout(None if self._closing is None else 0) as self._reading:
+                await self._read(handle)
+        except TimeoutError:
+            if self._reading is None or not self._reading.expired():
+                raise
         finally:
-            for task in (writer, reader):
-                task.cancel()
-            results = await asyncio.gather(writer, reader, return_exceptions=True)
-            self._room.set()
+            self._reading = None
+            if self._silence is not None:
+                self._silence.cancel()
+            await self._stop_writing()
             if self._closing is not None:
                 code, reason = self._closing
                 with contextlib.suppress(OSError, RuntimeError):
                     # The page may be gone in the same moment.
                     await self._transport.close(code, reason)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+        if self._failure is not None:
+            raise self._failure
 
-    async def _write(self) -> None:
-        while True:
-            wait = self.outbox.due(self._loop.time())
-            if wait is None:
-                self._wake.clear()
-                await self._wake.wait()
-            elif wait > 0:
-                await asyncio.sleep(wait)
-            else:
-                message = self.outbox.take()
-                if message is not None:
-                    try:
-                        await self._transport.send(message)
-                    except OSError:
-                        # Gone in the same moment; what it missed is in the channels' histories.
-                        return
-                if not self.outbox.is_half_full:
-                    self._room.set()
+    async def drain(self, task: asyncio.Task[None]) -> None:
+        """Write what waits; for the courier, whose ``task`` this is."""
+        if self._drainer is not None or not self._is_open:
+            return
+        self._is_called = True
+        self._drainer = task
+        try:
+            while (message := self.outbox.take()) is not None:
+                await self._transport.send(message)
+                if self._room is not None and not self.outbox.is_half_full:
+                    self._make_room()
+        except OSError:
+            # Gone in the same moment; what it missed is in the channels' histories.
+            self._stop_reading()
+        except Exception as error:  # noqa: BLE001  each server's own; `run` raises it
+            self._failure = error
+            self._stop_reading()
+        finally:
+            self._drainer = None
+            self._is_called = False
+
+    async def _stop_writing(self) -> None:
+        self._is_open = False
+        self._departures.remove(self)
+        self._make_room()
+        drainer = self._drainer
+        if drainer is not None:
+            # A page that does not take what it is sent.
+            self._departures.courier.detach(drainer)
+            drainer.cancel()
+            await asyncio.wait({drainer})
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None and not self._reading.expired():
+            self._reading.reschedule(self._loop.time())
 
     async def _read(self, handle: Handle) -> None:
         bucket = TokenBucket(self._limits.rate, self._loop.time())
         try:
             while True:
-                message = await self._hear()
+                self._heard_at = self._loop.time()
+                self._is_listening = True
+                message = await self._transport.receive()
+                self._is_listening = self._has_asked = False
                 if message is None:
                     return
                 if not bucket.take(self._loop.time()):
@@ -210,20 +306,21 @@ class Link:
             logger.info("link closed: %s", closed)
             self.close(closed.code, closed.reason)
 
-    async def _hear(self) -> str | None:
-        """Return the page's next message; raises `LinkClosed` when there is none for too long.
+    def _watch_silence(self, seconds: float) -> None:
+        self._silence = self._loop.call_later(seconds, self._mind_silence)
 
-        A browser slows the timers of hidden pages, but answers what it hears: so a silent page is
-        asked once before it is given up.
+    def _mind_silence(self) -> None:
+        """Ask a page that has said nothing for a heartbeat, and give it up after another.
+
+        A browser slows the timers of hidden pages, but answers what it hears.
         """
-        hearing = asyncio.ensure_future(self._transport.receive())
-        try:
-            for question in (_BEAT, None):
-                done, _ = await asyncio.wait({hearing}, timeout=self._limits.heartbeat)
-                if done:
-                    return hearing.result()
-                if question is not None:
-                    self.deliver(question)
-            raise LinkClosed(CloseCode.SILENT)
-        finally:
-            hearing.cancel()
+        patience = self._limits.heartbeat
+        silent = self._loop.time() - self._heard_at if self._is_listening else 0.0
+        if silent < patience:
+            self._watch_silence(patience - silent)
+        elif not self._has_asked:
+            self._has_asked = True
+            self.deliver(_BEAT)
+            self._watch_silence(patience)
+        else:
+            self.close(CloseCode.SILENT)

@@ -1,12 +1,10 @@
 """What waits to be sent to one page: bounded in bytes, newest value of a property first to stay.
 
-No event loop in here. A shell asks `take` for the next message and says how long it may wait for
-more with `due`.
+No event loop in here. A shell asks `take` for the next message, when it thinks that enough waits.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,18 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from flash_ws.frames import Frame
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A frame that has not been sent."""
-
-    frame: Frame
-    # Seconds of the caller's clock.
-    since: float
-    # The properties it sets that no later frame has set. Empty from the start for a frame that
-    # must be sent.
-    keys: set[Hashable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,99 +30,114 @@ class Outbox:
 
     - ``max_bytes``: of frames waiting. When one more would exceed it `add` returns False, and the
       link is to be closed as too slow: nothing is dropped in silence.
-    - ``max_batch_bytes``: a message is sent as soon as this much waits.
-    - ``max_batch_delay``: seconds that the first frame waiting may wait for company.
+    - ``max_batch_bytes``: of one message, about; as soon as this much waits `is_batch` is true.
 
     Conflation: a frame that sets properties is left out once later frames have set every property
     it sets. A frame that builds on a property's value (``touches``) keeps whatever set that
     property before it.
     """
 
-    def __init__(
-        self,
-        *,
-        max_bytes: int = 1 << 20,
-        max_batch_bytes: int = 1 << 16,
-        max_batch_delay: float = 0.005,
-    ) -> None:
+    # One per page: without slots a dictionary each.
+    __slots__ = (
+        "_arrived",
+        "_bytes",
+        "_conflated",
+        "_latest",
+        "_max_batch_bytes",
+        "_max_bytes",
+        "_replaced",
+        "_sent",
+        "_waiting",
+    )
+
+    def __init__(self, *, max_bytes: int = 1 << 20, max_batch_bytes: int = 1 << 16) -> None:
         self._max_bytes = max_bytes
         self._max_batch_bytes = max_batch_bytes
-        self._max_batch_delay = max_batch_delay
-        # By order of arrival.
-        self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
+        # By number, which is also the order of arrival.
+        self._waiting: dict[int, Frame] = {}
         self._arrived = 0
-        # Since when something waits; a frame that replaces the first one does not start anew.
-        self._since = 0.0
         # For each property, the number of the frame waiting that set it last and may be replaced.
         self._latest: dict[Hashable, int] = {}
+        # For each frame waiting of which a part has been replaced: how many properties.
+        self._replaced: dict[int, int] = {}
         self._bytes = 0
         self._sent = 0
         self._conflated = 0
 
-    def add(self, frame: Frame, now: float) -> bool:
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, frame: Frame) -> bool:
         """Add a frame; False if there is no room for it, even after conflation."""
-        keys = set(frame.sets)
-        replaced = False
-        for key in keys:
-            replaced = self._replace(key) or replaced
+        latest = self._latest
+        if latest:
+            for key in frame.sets:
+                number = latest.pop(key, None)
+                if number is not None:
+                    self._replace(number)
         if self._bytes + frame.size > self._max_bytes:
             return False
-        for key in frame.touches:
-            self._latest.pop(key, None)
-        if not self._waiting and not replaced:
-            self._since = now
+        if latest:
+            for key in frame.touches:
+                latest.pop(key, None)
         number = self._arrived
-        self._arrived += 1
-        self._waiting[number] = _Waiting(frame, now, keys)
+        self._arrived = number + 1
+        self._waiting[number] = frame
         self._bytes += frame.size
-        for key in keys:
-            self._latest[key] = number
+        for key in frame.sets:
+            latest[key] = number
         return True
 
-    def _replace(self, key: Hashable) -> bool:
-        """Note that a property is set anew; True if that leaves a frame out."""
-        number = self._latest.pop(key, None)
-        if number is None:
-            return False
-        earlier = self._waiting[number]
-        earlier.keys.discard(key)
-        if earlier.keys:
-            return False
+    def _replace(self, number: int) -> None:
+        """Note that one more property of a frame is set anew; the last leaves the frame out."""
+        frame = self._waiting[number]
+        replaced = self._replaced.pop(number, 0) + 1
+        if replaced < len(frame.sets):
+            self._replaced[number] = replaced
+            return
         del self._waiting[number]
-        self._bytes -= earlier.frame.size
+        self._bytes -= frame.size
         self._conflated += 1
-        return True
-
-    def due(self, now: float) -> float | None:
-        """Return in how many seconds to send a message: 0 is now, None for nothing waiting."""
-        if not self._waiting:
-            return None
-        if self._bytes >= self._max_batch_bytes:
-            return 0.0
-        return max(0.0, self._since + self._max_batch_delay - now)
 
     def take(self) -> str | None:
         """Return the next message, a JSON list of frames of about ``max_batch_bytes``, or None."""
-        frames: list[str] = []
+        waiting = self._waiting
+        if not waiting:
+            return None
+        if len(waiting) == 1 or self._bytes <= self._max_batch_bytes:
+            # On their way: a later frame can no longer replace them.
+            text = ",".join([frame.text for frame in waiting.values()])
+            self._sent += len(waiting)
+            self._bytes = 0
+            waiting.clear()
+            self._latest.clear()
+            self._replaced.clear()
+            return f"[{text}]"
+        return self._take_part()
+
+    def _take_part(self) -> str:
+        """Return as many of the first frames as make a message, one at least."""
+        batch: list[int] = []
         size = 0
-        while self._waiting:
-            number, waiting = next(iter(self._waiting.items()))
-            if frames and size + waiting.frame.size > self._max_batch_bytes:
+        for number, frame in self._waiting.items():
+            if batch and size + frame.size > self._max_batch_bytes:
                 break
-            del self._waiting[number]
-            for key in waiting.keys:
-                # On its way: a later frame can no longer replace it.
+            batch.append(number)
+            size += frame.size
+        frames = [self._waiting.pop(number) for number in batch]
+        for number, frame in zip(batch, frames, strict=True):
+            self._replaced.pop(number, None)
+            for key in frame.sets:
                 if self._latest.get(key) == number:
                     del self._latest[key]
-            size += waiting.frame.size
-            frames.append(waiting.frame.text)
-        if not frames:
-            return None
-        if self._waiting:
-            self._since = next(iter(self._waiting.values())).since
         self._bytes -= size
         self._sent += len(frames)
-        return f"[{','.join(frames)}]"
+        return f"[{','.join(frame.text for frame in frames)}]"
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether so much waits that it should wait for no more."""
+        return self._bytes >= self._max_batch_bytes
 
     @property
     def is_half_full(self) -> bool:

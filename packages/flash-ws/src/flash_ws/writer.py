@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flash.serialize import dumps
 
@@ -47,6 +47,14 @@ class _Waiting:
     sender: asyncio.Future[None] | None
 
 
+class Stop(Protocol):
+    """Where a `Courier` calls."""
+
+    async def drain(self, task: asyncio.Task[None]) -> None:
+        """Write what waits, in the courier's ``task``; raises only when that is cancelled."""
+        ...
+
+
 class Courier:
     """Writes what waits in many writers, in one task for as long as none of them makes it wait.
 
@@ -58,11 +66,11 @@ class Courier:
     ROUND = 256
 
     def __init__(self) -> None:
-        self._route: deque[Writer] = deque()
+        self._route: deque[Stop] = deque()
         # The task on its way; not one that waits for a single writer.
         self._task: asyncio.Task[None] | None = None
 
-    def visit(self, writer: Writer) -> None:
+    def visit(self, writer: Stop) -> None:
         """Write what waits in ``writer``, soon."""
         self._route.append(writer)
         if self._task is None:
