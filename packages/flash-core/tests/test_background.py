@@ -77,7 +77,7 @@ class App:
         self.background_manager = manager
         self.on_error = None
         self.pool = WorkerPool(max_threads=8)
-        self.dispatcher = Dispatcher(self, self.pool, Hooks(self.pool))
+        self.dispatcher = Dispatcher(self, self.pool, self.pool, Hooks(self.pool))
         self.secret = b"secret of this app"
 
     @property
@@ -961,7 +961,7 @@ async def test_a_long_plain_job_takes_no_thread_from_the_apps_own_callbacks(
     async with AsyncManager(max_jobs=4) as manager:
         app = App(manager)
         app.pool = WorkerPool(max_threads=1)
-        app.dispatcher = Dispatcher(app, app.pool, Hooks(app.pool))
+        app.dispatcher = Dispatcher(app, app.pool, app.pool, Hooks(app.pool))
         gate = next(signals)
 
         @app.callback(Output("slow", "children"), Input("go", "n_clicks"), background=True)

@@ -11,7 +11,7 @@ from dash import Input, Output, State, dcc, html, set_props
 
 import flash
 from flash import Flash
-from flash.size import is_large
+from flash.size import MAX_VALUES_ON_LOOP, is_large
 from flash.testing import CallbackFailed, CallbackNotFound, FlashClient
 
 SECONDS = 20
@@ -152,6 +152,23 @@ class TestOverload:
             release.set()
             await first
         assert not errors
+
+    async def test_a_large_answer_of_an_async_one_waits_for_no_plain_one(self, path):
+        app, release = path(an_app(max_threads=1, max_waiting=0)), threading.Event()
+        app.callback(OUT, IN)(lambda _: release.wait(SECONDS))
+
+        @app.callback(Output("other", "children"), Input("in", "value"))
+        async def other(_):
+            return list(range(MAX_VALUES_ON_LOOP + 1))
+
+        async with FlashClient(app) as client:
+            blocked = call(client)
+            await until(lambda: app.statistics().running == 1)
+            answer = await client.call("other.children", {"in.value": 2})
+            assert len(answer.value) == MAX_VALUES_ON_LOOP + 1
+            assert not blocked.done()
+            release.set()
+            await blocked
 
 
 class TestTimeout:

@@ -68,7 +68,10 @@ class Flash(_dash.DashApp):
         self.hooks = Hooks(self.pool)
         self.document = Document(self)
         self.page_extras = {}
-        self.dispatcher = Dispatcher(self, self.pool, self.hooks)
+        # Called with each layout on its way to a page, a page's of `flash.pages` too; each returns
+        # what to send instead, and must not change what it is given. For the add-on packages.
+        self.layout_filters: list[Callable[[Any], Any]] = []
+        self.dispatcher = Dispatcher(self, self.pool, self.house, self.hooks)
         self.views = Views(self)
         # Whether what is made per request is compressed; files always are.
         self.compresses = False
@@ -283,6 +286,12 @@ class Flash(_dash.DashApp):
         layout = self.with_extras(layout)
         for hook in self.hooks.of("layout"):
             layout = await self.pool.call(hook.func, layout)
+        return self.filtered(layout)
+
+    def filtered(self, layout: Any) -> Any:
+        """Return a layout, or a part of one, as the add-on packages let it go to a page."""
+        for each in self.layout_filters:
+            layout = each(layout)
         return layout
 
     def layout_value(self) -> Any:

@@ -57,11 +57,16 @@ class DashApp(Protocol):
 
 
 class Dispatcher:
-    """Answers the callback requests of one app."""
+    """Answers the callback requests of one app.
 
-    def __init__(self, app: DashApp, pool: WorkerPool, hooks: Hooks) -> None:
+    What users wrote runs in ``pool``; answers too large for the loop are serialised in ``house``,
+    where no slow callback stands in the way.
+    """
+
+    def __init__(self, app: DashApp, pool: WorkerPool, house: WorkerPool, hooks: Hooks) -> None:
         self._app = app
         self._pool = pool
+        self._house = house
         self._hooks = hooks
         # By callback id; None where Dash's own handler is to answer.
         self._plans: dict[str, CallbackPlan | None] = {}
@@ -185,11 +190,11 @@ class Dispatcher:
             self._note_imports(plan, body, packages)
             try:
                 if is_large(body, MAX_VALUES_ON_LOOP):
-                    return await self._pool.run(dumps, body)
+                    return await self._house.run(dumps, body)
                 return dumps(body)
             except TypeError:
                 # Says which value, where, in Dash's words; it walks the whole tree to find it.
-                await self._pool.run(
+                await self._house.run(
                     _dash.validate.fail_callback_output, result, plan.output_grouping
                 )
                 raise

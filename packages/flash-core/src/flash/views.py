@@ -12,7 +12,6 @@ import dash
 from flash import _dash
 from flash.answer import HTML, Answer
 from flash.serialize import dumps
-from flash.size import MAX_VALUES_ON_LOOP, is_large
 from flash.static import StaticCache, StaticResponse, StaticTree
 
 if TYPE_CHECKING:
@@ -60,11 +59,8 @@ class Views:
         """Answer with the layout."""
         app = self._app
         layout = await app.render_layout()
-        if is_large(layout, MAX_VALUES_ON_LOOP):
-            body = await app.house.run(dumps, layout)
-        else:
-            body = dumps(layout)
-        return Answer(HTTPStatus.OK, body)
+        # In a thread whatever its size: finding that out costs as much as serialising it.
+        return Answer(HTTPStatus.OK, await app.house.run(dumps, layout))
 
     async def dependencies(self) -> Answer:
         """Answer with what each callback depends on."""

@@ -6,6 +6,7 @@ import email.utils
 import re
 from dataclasses import dataclass, field
 from datetime import UTC
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from flash.codings import CODINGS, Coding
@@ -144,6 +145,8 @@ class FileRequest:
         return validator == file.tag() or _parse_date(validator) == file.last_modified
 
 
+# Browsers send one of a handful; the bound is against clients that do not.
+@lru_cache(maxsize=64)
 def _weigh(accept: bytes | None) -> Mapping[Coding, float]:
     """Read Accept-Encoding; an element that is not well-formed counts as absent."""
     weights: dict[Coding, float] = dict.fromkeys(CODINGS, 0.0)
