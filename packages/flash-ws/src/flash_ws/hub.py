@@ -17,7 +17,6 @@ from flash_ws.codes import CloseCode
 from flash_ws.context import current_client
 from flash_ws.departures import Departures
 from flash_ws.errors import ProtocolError
-from flash_ws.figures import Tally
 from flash_ws.frames import VERSION, Frame, Hello, own_frame, parse_hello, parse_message
 from flash_ws.history import Position
 from flash_ws.link import Link, LinkLimits
@@ -84,8 +83,6 @@ class Hub:
         self._following: dict[str, asyncio.Task[None]] = {}
         # By client id, what lets go of a page that does not come back.
         self._expiries: dict[str, asyncio.TimerHandle] = {}
-        # What the links have done that have ended.
-        self.tally = Tally()
         # Kept until done, since the loop itself holds tasks weakly.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining: asyncio.Task[None] | None = None
@@ -221,7 +218,6 @@ class Hub:
                 await self._tell(client, self.on_connect)
             await link.run(lambda frame: self._handle(client, frame))
         finally:
-            self.tally.ended(link)
             if client.detach(link):
                 self._expect_back(client)
 
@@ -325,7 +321,6 @@ class Hub:
             await link.send_first([welcome, *missed])
         except OSError:
             return False
-        self.tally.resumed(recovered, len(missed))
         for channel, catch_up in caught.items():
             link.release(channel, after=catch_up.position.number)
         return True
