@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import ActionChains
 
+from flash.serving.listener import Address, reserved
+from flash.testing import AppProcess
 from flash.testing.browser import Browser
 
 pytest_plugins = ["flash.testing.plugin"]
@@ -26,27 +29,45 @@ BEFORE = {
     "from flash.enrich": "from dash_extensions.enrich",
 }
 
+SECONDS = 60
+
 Serve = Callable[..., None]
 
 
+@pytest.fixture(scope="module")
+def address_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], str]]:
+    """Serve an app by one of the two, for as long as the tests in a row look at that app."""
+    addresses: dict[tuple[str, str], str] = {}
+    with ExitStack() as running:
+
+        def address(kind: str, name: str) -> str:
+            if not any(name == served for _, served in addresses):
+                addresses.clear()
+                running.close()
+            if (kind, name) not in addresses:
+                folder = APPS / name
+                if kind == "flash":
+                    served = running.enter_context(AppProcess(folder / "app.py")).url
+                else:
+                    moved_back = tmp_path_factory.mktemp("dash") / name
+                    shutil.copytree(folder, moved_back, ignore=shutil.ignore_patterns("__*"))
+                    change_imports(moved_back)
+                    served = running.enter_context(stock_dash(moved_back))
+                addresses[kind, name] = served
+            return addresses[kind, name]
+
+        yield address
+
+
 @pytest.fixture(params=["flash", "dash"], ids="on_{}".format)
-def serve(request, flash_browser: Browser, tmp_path: Path) -> Iterator[Serve]:
-    """Serve one of the apps and open ``path`` of it."""
-    with ExitStack() as resources:
+def serve(request, flash_browser: Browser, address_of: Callable[[str, str], str]) -> Serve:
+    """Open ``path`` of one of the apps."""
 
-        def start(name: str, path: str = "/") -> None:
-            if request.param == "flash":
-                flash_browser.serve(APPS / name / "app.py", path=path)
-                return
-            moved_back = tmp_path / name
-            shutil.copytree(APPS / name, moved_back, ignore=shutil.ignore_patterns("__*"))
-            change_imports(moved_back)
-            port = resources.enter_context(stock_dash(moved_back))
-            flash_browser.wait_for(lambda: listens(port), "Dash to listen", timeout=30)
-            flash_browser.address = f"http://127.0.0.1:{port}"
-            flash_browser.open(path)
+    def start(name: str, path: str = "/") -> None:
+        flash_browser.address = address_of(request.param, name)
+        flash_browser.open(path)
 
-        yield start
+    return start
 
 
 def change_imports(folder: Path) -> None:
@@ -59,21 +80,23 @@ def change_imports(folder: Path) -> None:
 
 
 @contextmanager
-def stock_dash(folder: Path) -> Iterator[int]:
-    """Run a Dash app on the server that Dash brings; gives the port, which is not open at once."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = f"from app import app; app.run(port={port})"
-    with (folder / "log").open("wb") as log:
+def stock_dash(folder: Path) -> Iterator[str]:
+    """Run a Dash app on the server that Dash brings; gives its address."""
+    with reserved(Address("tcp", "127.0.0.1")) as free, (folder / "log").open("wb") as log:
+        command = f"from app import app; app.run(port={free.port})"
         process = subprocess.Popen(
             [sys.executable, "-c", command], cwd=folder, stdout=log, stderr=subprocess.STDOUT
         )
-    try:
-        yield port
-    finally:
-        process.kill()
-        process.wait()
+        try:
+            deadline = time.monotonic() + SECONDS
+            while not listens(free.port):
+                assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, "Dash does not listen"
+                time.sleep(0.05)
+            yield free.url(tls=False, path="")
+        finally:
+            process.kill()
+            process.wait()
 
 
 def listens(port: int) -> bool:
