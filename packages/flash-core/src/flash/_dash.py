@@ -358,6 +358,10 @@ class DashApp(dash.Dash):
         """Return the key for background handles; may read the manager's store."""
         return self._get_signing_secret()
 
+    def share_signing_secret(self, secret: bytes) -> None:
+        """Sign with a key that all workers of a deployment have; the server's own goes before."""
+        self._generated_signing_secret = secret
+
     def page_state(self) -> tuple[Any, ...]:
         """Return what the page's configuration depends on, to tell when it changes."""
         layout = self.validation_layout
@@ -432,6 +436,27 @@ def without_banner(logger: logging.Logger) -> Generator[None]:
         yield
     finally:
         logger.removeFilter(is_other)
+
+
+class _StopSwitch:
+    """What `dash.testing`'s runner sets, on the loop it finds here, to end a Quart server."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = stop
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+        self._stop()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+
+def let_runners_stop(backend: Any, stop: Callable[[], None]) -> None:
+    """Let `dash.testing`'s ThreadedRunner end the server by ``stop``; called on its loop."""
+    backend._ws_shutdown_event = _StopSwitch(stop)
 
 
 def is_first_request_setup(function: Callable[..., Any]) -> bool:

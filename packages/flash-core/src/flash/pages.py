@@ -92,7 +92,7 @@ class Pages:
             title = await title.function(**variables)
         elif callable(title):
             title = await app.pool.call(title, **variables)
-        return layout, {"title": title}
+        return app.filtered(layout), {"title": title}
 
 
 class _Bridged:
