@@ -25,8 +25,8 @@ def app():
 async def test_event_callbacks_of_the_same_input_are_different_callbacks_to_the_page(app):
     async with FlashClient(app) as client:
         listed = (await client.get("/_dash-dependencies")).json()
-    assert len({entry["output"] for entry in listed}) == len(listed) == 4
-    assert {(each["id"], each["property"]) for entry in listed for each in entry["inputs"]} == {
-        ("go", "n_clicks"),
-        ("go", "title"),
-    }
+    ours = [entry for entry in listed if entry["inputs"][0]["id"] == "go"]
+    assert len({entry["output"] for entry in ours}) == len(ours) == 4
+    assert sorted(each["property"] for entry in ours for each in entry["inputs"]) == (
+        ["n_clicks", "n_clicks", "title", "title"]
+    )
