@@ -17,6 +17,7 @@ import pytest
 from selenium.webdriver import ActionChains
 
 from flash import Flash, dcc, html, page_container, page_registry, register_page
+from flash.serving.listener import Address, reserved
 from flash.testing import AppProcess, FlashClient
 from flash.testing.browser import Browser
 
@@ -68,7 +69,7 @@ def wait_for_value(browser: Browser, css: str, expected: str) -> None:
 
 
 def get(url: str) -> str:
-    with urlopen(url, timeout=20) as answer:
+    with urlopen(url, timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -537,27 +538,25 @@ def test_the_socket_s_hooks_refuse_connections_and_messages(visit):
 @contextmanager
 def run_script(file: Path) -> Iterator[str]:
     """Run an app as its developer does: ``python file.py``. Gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, file],
-        cwd=file.parent,
-        env={**os.environ, "PORT": str(port)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGTERM)
+    with reserved(Address("tcp", "127.0.0.1")) as free:
+        process = subprocess.Popen(
+            [sys.executable, file],
+            cwd=file.parent,
+            env={**os.environ, "PORT": str(free.port)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
-            process.wait(20)
+            yield free.url(tls=False, path="")
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
 
 
 def open_when_it_listens(browser: Browser, address: str) -> None:
@@ -567,7 +566,7 @@ def open_when_it_listens(browser: Browser, address: str) -> None:
         with socket.socket() as client:
             return client.connect_ex(("127.0.0.1", port)) == 0
 
-    browser.wait_for(listens, "the app to listen", timeout=30)
+    browser.wait_for(listens, "the app to listen")
     browser.address = address
     browser.open("/")
 
@@ -674,7 +673,6 @@ def test_changed_styles_and_changed_code_are_seen_without_a_hand_on_the_page(
     browser.wait_for(lambda: colour() == "rgba(2, 0, 0, 1)", "the changed style")
     assert browser.run_js("return window.same") is True
     app.write_text(RELOADED.replace("before", "after"))
-    browser.timeout = 30
     browser.wait_for_text("#heading", "after")
 
 
@@ -693,22 +691,22 @@ app.layout = html.P("text of the page")
 with socket.socket() as probe:
     probe.bind(("127.0.0.1", 0))
     port = probe.getsockname()[1]
-runner = ThreadedRunner(stop_timeout=0.1)
+runner = ThreadedRunner(stop_timeout=30)
 runner.start(app, port=port)
 with urlopen(f"{runner.url}/_dash-layout") as answer:
     print(answer.read().decode())
 runner.stop()
+print("the thread lives on" if runner.thread.is_alive() else "the thread has ended")
 """
 
 
-def test_dash_s_own_test_runner_serves_an_app_in_a_thread(tmp_path):
+def test_dash_s_own_test_runner_serves_an_app_in_a_thread_and_stops_it(tmp_path):
     script = tmp_path / "in_a_thread.py"
     script.write_text(IN_A_THREAD)
-    # In another process, since that thread lives as long as it does.
-    ended = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=60, check=True
-    )
+    # In another process: a server that cannot be stopped would stay in this one.
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert "text of the page" in ended.stdout
+    assert "the thread has ended" in ended.stdout
 
 
 def test_the_page_is_told_the_same_as_by_dash():
@@ -718,7 +716,6 @@ def test_the_page_is_told_the_same_as_by_dash():
                 [sys.executable, "told.py", kind],
                 cwd=APPS,
                 stdout=subprocess.PIPE,
-                timeout=60,
                 check=True,
             ).stdout
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import inspect
 import sys
 import threading
 
@@ -580,3 +581,15 @@ class TestSize:
         app.callback(OUT, IN)(lambda _: list(range(5000)))
         async with FlashClient(path(app)) as client:
             assert (await call(client)).value == list(range(5000))
+
+
+async def test_one_registered_while_the_app_is_served_is_compiled_for_dash_s_own_handlers_too(app):
+    async with FlashClient(app) as client:
+
+        @app.callback(Output("late", "children"), Input("in", "value"))
+        def late(value):
+            return value + 1
+
+        # Dash's socket decides by this whether to call it in a thread of its own, without a request.
+        assert inspect.iscoroutinefunction(app.callback_map["late.children"]["callback"])
+        assert (await client.call("late.children", {"in.value": 1})).value == 2

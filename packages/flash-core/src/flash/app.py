@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -124,7 +125,9 @@ class Flash(_dash.DashApp):
         options = registration.take_options(_kwargs)
         decorate = super().callback(*_args, **_kwargs)
         registration.note_options(self.callback_list, self.callback_map, options)
-        return registration.checked(decorate, options)
+        # Later than at start-up, Dash's own handlers could meet it before Flash has compiled it.
+        then = self.dispatcher.compile if self._started else None
+        return registration.checked(decorate, options, then)
 
     @property
     def layout(self) -> Any:
@@ -228,7 +231,11 @@ class Flash(_dash.DashApp):
 
         paths = [*options.pop("extra_files", ()), *self.config.extra_hot_reload_paths]
         options.setdefault("shown_path", self.config.requests_pathname_prefix)
-        serve(self, options_from_run(host, port, debug, extra_files=paths, **options))
+        serve(
+            self,
+            options_from_run(host, port, debug, extra_files=paths, **options),
+            until=partial(_dash.let_runners_stop, self.backend),
+        )
 
     async def serve_callback_request(self, dashs_view: Callable[[], Any]) -> Any:
         """Answer a callback request that came through Quart (the gateway answers the others)."""
@@ -378,7 +385,8 @@ def callback(
     - ``run_in``: where a plain function runs; "loop" is for functions known to be trivial.
     - ``supersede``: a newer call from the same page cancels the older one.
     - ``coalesce``: equal calls in flight share one execution, whoever makes them; the function
-      must not depend on who asks (session, cookies).
+      must not depend on who asks (session, cookies), nor set cookies or headers: only the first
+      caller's response would carry them.
     - ``timeout``: seconds after which the page gets an error.
     """
     options = registration.take_options(

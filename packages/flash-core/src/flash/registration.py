@@ -37,8 +37,15 @@ def note_options(
     callback_map[callbacks[-1]["output"]]["flash_options"] = options
 
 
-def checked(decorate: Callable[..., Any], options: CallbackOptions) -> Callable[..., Any]:
-    """Return the decorator, refusing options that do not fit the function it is put on."""
+def checked(
+    decorate: Callable[..., Any],
+    options: CallbackOptions,
+    then: Callable[[], None] | None = None,
+) -> Callable[..., Any]:
+    """Return the decorator, refusing options that do not fit the function it is put on.
+
+    ``then`` is called once the callback is registered.
+    """
 
     @wraps(decorate)
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,6 +53,9 @@ def checked(decorate: Callable[..., Any], options: CallbackOptions) -> Callable[
             raise ConfigurationError(
                 f"run_in='loop' on {function!r}: an async function always runs on the loop"
             )
-        return decorate(function)
+        registered = decorate(function)
+        if then is not None:
+            then()
+        return registered
 
     return register

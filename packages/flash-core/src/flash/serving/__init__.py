@@ -16,7 +16,15 @@ from .options import ServeOptions as ServeOptions
 from .options import options_from_run as options_from_run
 from .supervisor import Supervisor
 from .target import ASGIApp, Target, check_application, import_from_here
-from .worker import Failed, Listening, Report, load_for_granian, serve_here, server_module
+from .worker import (
+    Failed,
+    Listening,
+    Report,
+    Until,
+    load_for_granian,
+    serve_here,
+    server_module,
+)
 
 __all__ = ["ServeOptions", "ServingFailed", "options_from_run", "serve"]
 
@@ -33,14 +41,20 @@ class ServingFailed(FlashError):
         return self.text
 
 
-def serve(target: str | ASGIApp, options: ServeOptions | None = None) -> None:
+def serve(
+    target: str | ASGIApp,
+    options: ServeOptions | None = None,
+    *,
+    until: Until | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM; blocks.
 
     ``target`` is an ASGI application, or ``module:attribute`` or ``module:factory()`` naming one;
     several workers need the name. On the signal the server stops accepting, running requests have
     ``options.grace_period`` seconds to finish, the rest is cancelled, and the call returns.
     With ``options.reload`` this process only watches the code and does not return: a child repeats
-    its command line, arrives here and serves.
+    its command line, arrives here and serves. ``until`` is called with a thread-safe function that
+    stops too, where an application object is served by this process.
 
     Raises ConfigurationError for a target, address or option that cannot be served,
     StartupFailed when the app's own start-up does, ServingFailed when every worker process failed.
@@ -68,9 +82,9 @@ def serve(target: str | ASGIApp, options: ServeOptions | None = None) -> None:
         options = reload.child_options(options)
 
     if not isinstance(found, Target):
-        _serve_object(found, address, options)
+        _serve_object(found, address, options, until)
     elif options.workers == 1 and options.server != "granian":
-        _serve_object(found.load(), address, options)
+        _serve_object(found.load(), address, options, until)
     elif threading.current_thread() is not threading.main_thread():
         raise ConfigurationError("worker processes can be served from the main thread only")
     elif options.server == "granian":
@@ -79,14 +93,16 @@ def serve(target: str | ASGIApp, options: ServeOptions | None = None) -> None:
         _serve_by_workers(found, address, options)
 
 
-def _serve_object(app: ASGIApp, address: Address, options: ServeOptions) -> None:
+def _serve_object(
+    app: ASGIApp, address: Address, options: ServeOptions, until: Until | None
+) -> None:
     configure_logs(options)
     if options.server == "granian":
         with reserved(address) as free:
-            serve_here(app, free, options, listening=partial(_announce, free, options))
+            serve_here(app, free, options, listening=partial(_announce, free, options), until=until)
         return
     with bound(address) as (sock, real):
-        serve_here(app, sock, options, listening=partial(_announce, real, options))
+        serve_here(app, sock, options, listening=partial(_announce, real, options), until=until)
 
 
 def _serve_by_workers(target: Target, address: Address, options: ServeOptions) -> None:

@@ -53,6 +53,9 @@ class Failed:
 
 Report: TypeAlias = Listening | Failed
 
+# Is given, on the server's loop, a thread-safe function that stops the server.
+Until: TypeAlias = "Callable[[Callable[[], None]], None]"
+
 
 def server_module(options: ServeOptions) -> ModuleType:
     """Import the adapter of the chosen server; ConfigurationError when that is not installed."""
@@ -82,12 +85,12 @@ def serve_here(
     options: ServeOptions,
     *,
     listening: Callable[[], None],
-    until: Callable[[Callable[[], None]], None] | None = None,
+    until: Until | None = None,
 ) -> None:
     """Serve in this process, on a loop of its own, until a signal says stop.
 
-    ``until`` is given a thread-safe function that stops too. Raises StartupFailed when the app's
-    start-up does.
+    ``until`` is given, on that loop, a thread-safe function that stops too. Raises StartupFailed
+    when the app's start-up does.
     """
     deadline = Deadline(options.grace_period)
     server = server_module(options)
