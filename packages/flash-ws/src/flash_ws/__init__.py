@@ -4,16 +4,34 @@ from flash_ws.audience import EVERYBODY, Audience
 from flash_ws.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
 from flash_ws.client import Client
 from flash_ws.codes import CloseCode
-from flash_ws.connection import Connection
-from flash_ws.endpoints import Endpoints
-from flash_ws.errors import LinkClosed, LiveError, ProtocolError
+from flash_ws.connection import (
+    Connection,
+    ConnectionLimits,
+    ConnectionStatistics,
+    Heartbeat,
+)
+from flash_ws.endpoints import Endpoints, EndpointStatistics
+from flash_ws.errors import (
+    ConnectionClosed,
+    LinkClosed,
+    LiveError,
+    NoCaller,
+    NotServing,
+    ProtocolError,
+    Refused,
+)
+from flash_ws.eventstream import StreamRequest
+from flash_ws.figures import Figure, Figures, LiveStatistics
+from flash_ws.groups import ConnectionGroup
 from flash_ws.limits import RateLimit
 from flash_ws.link import LinkLimits
 from flash_ws.link_status import LinkStatus
-from flash_ws.live import Live, LiveStatistics
+from flash_ws.live import Live
+from flash_ws.readiness import Readiness
 from flash_ws.registry import event_callback
 from flash_ws.sse import ServerSentEvent
 from flash_ws.streams import StreamedProps, stream_props
+from flash_ws.visit import Visit
 
 __all__ = [
     "EVERYBODY",
@@ -23,8 +41,16 @@ __all__ = [
     "ClientInfo",
     "CloseCode",
     "Connection",
+    "ConnectionClosed",
+    "ConnectionGroup",
+    "ConnectionLimits",
+    "ConnectionStatistics",
     "Disconnect",
+    "EndpointStatistics",
     "Endpoints",
+    "Figure",
+    "Figures",
+    "Heartbeat",
     "LinkClosed",
     "LinkLimits",
     "LinkStatus",
@@ -32,10 +58,16 @@ __all__ = [
     "LiveError",
     "LiveStatistics",
     "MemoryBackplane",
+    "NoCaller",
+    "NotServing",
     "ProtocolError",
     "RateLimit",
+    "Readiness",
+    "Refused",
     "ServerSentEvent",
+    "StreamRequest",
     "StreamedProps",
+    "Visit",
     "__version__",
     "event_callback",
     "stream_props",

@@ -21,6 +21,7 @@ from flash_ws.codes import CloseCode
 from flash_ws.connection import RESTART, Connection, ConnectionLimits, Heartbeat
 from flash_ws.errors import Refused
 from flash_ws.eventstream import EventStream, StreamRequest, StreamSettings
+from flash_ws.figures import Figure
 from flash_ws.groups import ConnectionGroup, Groups
 from flash_ws.origin import OriginPolicy
 from flash_ws.sse import DONE
@@ -55,6 +56,21 @@ class EndpointStatistics:
     closed: dict[int, int]
     # Groups that have members.
     groups: int
+
+    def as_figures(self) -> Iterable[Figure]:
+        """Return them as figures."""
+        for name, value, meaning in (
+            ("connections", self.connections, "WebSockets open"),
+            ("streams", self.streams, "Event streams open"),
+            ("groups", self.groups, "Groups of WebSockets that have members"),
+        ):
+            yield Figure(f"flash_endpoint_{name}", value, meaning)
+        yield Figure("flash_endpoint_opened", self.opened, "Opened so far", "counter")
+        yield Figure("flash_endpoint_refused", self.refused, "Refused so far", "counter")
+        for code, count in sorted(self.closed.items()):
+            yield Figure(
+                "flash_endpoint_closed", count, "Ended so far", "counter", {"code": str(code)}
+            )
 
 
 class _Open(Protocol):

@@ -17,6 +17,7 @@ from flash_ws.codes import CloseCode
 from flash_ws.context import current_client
 from flash_ws.departures import Departures
 from flash_ws.errors import ProtocolError
+from flash_ws.figures import Tally
 from flash_ws.frames import VERSION, Frame, Hello, own_frame, parse_hello, parse_message
 from flash_ws.history import Position
 from flash_ws.link import Link, LinkLimits
@@ -86,6 +87,8 @@ class Hub:
         # Kept until done, since the loop itself holds tasks weakly.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining: asyncio.Task[None] | None = None
+        # What the links have done that have ended.
+        self.tally = Tally()
         # When messages leave for the pages of this worker.
         self._departures = Departures(limits.max_batch_delay)
 
@@ -219,6 +222,7 @@ class Hub:
             await link.run(lambda frame: self._handle(client, frame))
         finally:
             if client.detach(link):
+            self.tally.ended(link)
                 self._expect_back(client)
 
     def _client_for(self, hello: Hello, handshake: Handshake, user: str | None) -> Client | None:
@@ -322,6 +326,7 @@ class Hub:
         except OSError:
             return False
         for channel, catch_up in caught.items():
+        self.tally.resumed(recovered, len(missed))
             link.release(channel, after=catch_up.position.number)
         return True
 

@@ -2,65 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qs
 
-from flash import BadRequest, ConfigurationError, ctx
-from flash.gateway import Disconnected, read_body
-from flash.handshake import Handshake
+from flash import ConfigurationError, ctx
 from flash_ws import audience
-from flash_ws.admission import Admission, Authorize, refuse
+from flash_ws.admission import Admission, Authorize
 from flash_ws.audience import EVERYBODY, Audience, HasChannel
 from flash_ws.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
-from flash_ws.codes import CloseCode
 from flash_ws.context import current_client
-from flash_ws.endpoints import BODY_TIMEOUT, Endpoints
-from flash_ws.errors import NoCaller, NotServing, Refused
+from flash_ws.endpoints import Endpoints
+from flash_ws.errors import NoCaller, NotServing
 from flash_ws.events import Events
+from flash_ws.figures import Figures, LiveStatistics, LoopLag
 from flash_ws.frames import ComponentId, Updates, event_message, props_message
 from flash_ws.hub import FrameHandler, Hub
 from flash_ws.link import LinkLimits
+from flash_ws.metrics import (
+    PORT,
+    Exposition,
+    Metrics,
+    MetricsEndpoint,
+    MetricsPort,
+    bearer,
+    off,
+)
 from flash_ws.origin import OriginPolicy
+from flash_ws.readiness import Probes, Readiness
+from flash_ws.reception import Reception
 from flash_ws.registry import Registry
 from flash_ws.streams import Mode, Streams, make_callback, register_on_page
-from flash_ws.transports import EventStreamTransport, WebSocketTransport
-from flash_ws.visit import Visit, draining_event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from dash.dependencies import Input, State
 
     from flash import Flash
-    from flash.gateway import Receive, Scope, Send
+    from flash.gateway import ASGIApp
     from flash_ws.backplane import Order
     from flash_ws.client import Client
+    from flash_ws.figures import Figure
     from flash_ws.groups import ConnectionGroup
 
-logger = logging.getLogger(__name__)
-
 H = TypeVar("H", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class LiveStatistics:
-    """A moment of one worker's links."""
-
-    # Pages connected, and pages expected back.
-    connected: int
-    away: int
-    # Of all connections open now: frames and bytes waiting, frames sent, frames replaced by later
-    # ones before they were sent.
-    frames_waiting: int
-    bytes_waiting: int
-    frames_sent: int
-    frames_conflated: int
 
 
 class Live:
@@ -75,6 +60,13 @@ class Live:
       asked again of what is still open; what they no longer allow is closed.
     - ``resume_window``: seconds for which a page that broke off stays the same client.
     - ``max_message_bytes``: of one message from a page, after inflating.
+    - ``metrics``: figures for Prometheus. True serves them to this machine alone, on port 9464
+      (another worker on the next free port), an int on that port; a string is a token that has to
+      be shown at ``_flash/metrics``, as ``Authorization: Bearer``, a function decides there as
+      ``authorize`` does. Needs ``flash-ws[metrics]``.
+
+    Below the app's prefix, ``_flash/health`` answers 200 while the process lives and
+    ``_flash/ready`` while it is to get requests, with what `readiness` was given to check.
 
     An app's ``before_request`` functions guard the link and the endpoints, too.
     """
@@ -91,6 +83,7 @@ class Live:
         limits: LinkLimits | None = None,
         max_message_bytes: int = 64 * 1024,
         max_clients: int = 20_000,
+        metrics: Metrics = False,
     ) -> None:
         self._backplane = backplane or MemoryBackplane()
         self._origins = OriginPolicy(allowed_origins)
@@ -110,9 +103,7 @@ class Live:
         self._max_message_bytes = max_message_bytes
         self._max_clients = max_clients
         self._app: Flash | None = None
-        self._admission: Admission | None = None
-        # Links open at this moment, those that have not said hello included.
-        self._open = 0
+        self._reception: Reception | None = None
         self._hub: Hub | None = None
         self._events = Events()
         self._calls = Streams()
@@ -122,8 +113,15 @@ class Live:
         self._common: list[str] = []
         self._frame_handlers: dict[str, FrameHandler] = {}
         self._forget_handlers: list[Callable[[Client], Any]] = []
-        # Event streams by connection id, for the posts that belong to them.
-        self._streams: dict[str, EventStreamTransport] = {}
+        # What add-ons and the app add to the figures and to what has to be well.
+        self.figures = Figures()
+        self.readiness = Readiness()
+        self._lag: LoopLag | None = None
+        self._exposition = None if metrics is False else Exposition(self._read_figures)
+        self._metrics = metrics
+        self._metrics_port: MetricsPort | None = None
+        if self._exposition is not None and isinstance(metrics, int):
+            self._metrics_port = MetricsPort(self._exposition, PORT if metrics is True else metrics)
         if app is not None:
             self.init_app(app)
 
@@ -134,12 +132,23 @@ class Live:
                 "this Live has an app already; make another Live for another app"
             )
         self._app = app
-        self._admission = Admission(
+        admission = Admission(
             app, self._origins, self._authorize, recheck_interval=self._recheck_interval
         )
-        app.add_asgi_route("_flash/link", self._serve_websocket)
-        app.add_asgi_route("_flash/link/events", self._serve_events)
-        app.add_asgi_route("_flash/link/frames", self._serve_frames)
+        reception = self._reception = Reception(
+            app,
+            admission,
+            lambda: self.hub,
+            max_message_bytes=self._max_message_bytes,
+            max_links=self._max_clients,
+        )
+        app.add_asgi_route("_flash/link", reception.websocket)
+        app.add_asgi_route("_flash/link/events", reception.events)
+        app.add_asgi_route("_flash/link/frames", reception.frames)
+        probes = Probes(self.readiness, lambda: self._hub is not None)
+        app.add_asgi_route("_flash/health", probes.health)
+        app.add_asgi_route("_flash/ready", probes.ready)
+        app.add_asgi_route("_flash/metrics", self._metrics_route(app))
         # The script is on the pages of every app of a process that imports flash_ws; this one's
         # pages are to connect.
         app.page_extras["flash_link"] = {"max_message": self._max_message_bytes}
@@ -292,17 +301,39 @@ class Live:
         await self._backplane.order(Disconnect(client=client, user=user))
 
     def statistics(self) -> LiveStatistics:
-        """Return what this worker's links do at this moment."""
-        clients = list(self.hub.clients.values())
-        waiting = [client.link.outbox.statistics() for client in clients if client.link]
+        """Return what this worker does at this moment, and has done since it started."""
+        hub, tally = self.hub, self.hub.tally
+        clients = list(hub.clients.values())
+        links = [client.link.outbox.statistics() for client in clients if client.link]
         return LiveStatistics(
-            connected=len(waiting),
-            away=len(clients) - len(waiting),
-            frames_waiting=sum(each.frames_waiting for each in waiting),
-            bytes_waiting=sum(each.bytes_waiting for each in waiting),
-            frames_sent=sum(each.sent for each in waiting),
-            frames_conflated=sum(each.conflated for each in waiting),
+            connected=len(links),
+            away=len(clients) - len(links),
+            opened=tally.opened,
+            refused=self._reception.refused if self._reception is not None else 0,
+            closed=dict(tally.closed),
+            recovered=tally.recovered,
+            lost=tally.lost,
+            frames_waiting=sum(each.frames_waiting for each in links),
+            bytes_waiting=sum(each.bytes_waiting for each in links),
+            frames_sent=tally.sent + sum(each.sent for each in links),
+            frames_replayed=tally.replayed,
+            frames_conflated=tally.conflated + sum(each.conflated for each in links),
+            frames_dropped=tally.dropped,
+            calls=self._calls.running,
+            lag=self._lag.seconds if self._lag is not None else 0.0,
+            endpoints=self.endpoints.statistics(),
+            figures=self.figures.read(),
         )
+
+    def _read_figures(self) -> Iterable[Figure]:
+        return self.statistics().as_figures() if self._hub is not None else ()
+
+    def _metrics_route(self, app: Flash) -> ASGIApp:
+        guard, exposition = self._metrics, self._exposition
+        if exposition is None or isinstance(guard, int):
+            return off
+        guard = bearer(guard) if isinstance(guard, str) else guard
+        return MetricsEndpoint(exposition, Admission(app, self._origins, guard))
 
     # -- for add-on packages, before the app is served -------------------------------------------
 
@@ -351,6 +382,7 @@ class Live:
             resume_window=self._resume_window,
             max_clients=self._max_clients,
         )
+        self.readiness.pool = self.app.house
         hub.on_order.append(self._obey)
         hub.on_connect = self._connect_handlers
         hub.on_forget = [self._events.forget, self._calls.forget, *self._forget_handlers]
@@ -361,8 +393,17 @@ class Live:
         self._events.pool = self.app.pool
         self._calls.start(self.app, hub)
         await hub.start()
+        self._lag = LoopLag()
+        if self._exposition is not None:
+            self._exposition.pool = self.app.house
+        if self._metrics_port is not None:
+            await self._metrics_port.start()
 
     async def _stop(self) -> None:
+        if self._metrics_port is not None:
+            await self._metrics_port.stop()
+        if self._lag is not None:
+            self._lag.stop()
         if self._hub is not None:
             await self._hub.close()
             self._hub = None
@@ -370,138 +411,3 @@ class Live:
     def _obey(self, order: Order) -> None:
         if isinstance(order, Disconnect) and order.user is not None:
             self.endpoints.disconnect(order.user)
-
-    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            if scope["type"] != "websocket":
-                upgrade = (b"upgrade", b"websocket")
-                raise Refused(HTTPStatus.UPGRADE_REQUIRED, "this path speaks WebSocket", upgrade)
-            if (await receive())["type"] != "websocket.connect":
-                return
-            visit = await self._admitted(scope)
-        except Refused as refused:
-            await refuse(scope, receive, send, refused)
-            return
-        await send({"type": "websocket.accept"})
-        transport = WebSocketTransport(receive, send, max_message_bytes=self._max_message_bytes)
-        await self._serve(transport, scope, visit)
-
-    async def _serve_events(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await _expect_http(scope, receive, "GET")
-            visit = await self._admitted(scope)
-            hello = parse_qs(scope["query_string"].decode("latin-1")).get("hello", [""])[0]
-            if len(hello) > self._max_message_bytes:
-                raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "the hello is too long")
-        except Refused as refused:
-            await refuse(scope, receive, send, refused)
-            return
-        transport = EventStreamTransport(receive, send, hello)
-        self._streams[transport.id] = transport
-        try:
-            await transport.open()
-            await self._serve(transport, scope, visit)
-        finally:
-            del self._streams[transport.id]
-
-    async def _serve_frames(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take a message that belongs to an event stream."""
-        try:
-            await _expect_http(scope, receive, "POST")
-            await self._take_frames(scope, receive)
-        except Refused as refused:
-            await refuse(scope, receive, send, refused)
-        except Disconnected:
-            pass
-        else:
-            status = int(HTTPStatus.NO_CONTENT)
-            await send({"type": "http.response.start", "status": status, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-
-    async def _take_frames(self, scope: Scope, receive: Receive) -> None:
-        self.admission.check_origin(scope)
-        connection = parse_qs(scope["query_string"].decode("latin-1")).get("connection", [""])[0]
-        transport = self._streams.get(connection)
-        if transport is None:
-            raise Refused(HTTPStatus.GONE, "this connection has ended; open another")
-        try:
-            body = await read_body(
-                receive, dict(scope["headers"]), self._max_message_bytes, BODY_TIMEOUT
-            )
-            accepted = transport.post(body.decode())
-        except BadRequest as error:
-            raise Refused(error.status, error.reason) from error
-        except UnicodeDecodeError as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, "the message is not UTF-8") from error
-        if not accepted:
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, CloseCode.TOO_FAST.meaning)
-
-    @property
-    def admission(self) -> Admission:
-        """Who gets in; raises `ConfigurationError` before `init_app`."""
-        if self._admission is None:
-            raise ConfigurationError("this Live has no app yet: Live(app), or live.init_app(app)")
-        return self._admission
-
-    async def _admitted(self, scope: Scope) -> Visit:
-        """Return who comes; raises `Refused`."""
-        self.admission.check_origin(scope)
-        draining = draining_event(scope)
-        for reason, applies in (
-            (CloseCode.DRAINING, draining is not None and draining.is_set()),
-            (CloseCode.FULL, self._open >= self._max_clients),
-        ):
-            if applies:
-                raise Refused(
-                    HTTPStatus.SERVICE_UNAVAILABLE,
-                    reason.meaning,
-                    (b"retry-after", b"1"),
-                    close_code=reason.number,
-                )
-        visit = Visit(scope)
-        await self.admission.check_guards(scope)
-        await self.admission.enter(scope, visit)
-        return visit
-
-    async def _serve(
-        self,
-        transport: WebSocketTransport | EventStreamTransport,
-        scope: Scope,
-        visit: Visit,
-    ) -> None:
-        hub = self.hub
-        hub.watch(draining_event(scope))
-        serving = asyncio.current_task()
-        assert serving is not None
-        expired: list[asyncio.Task[None]] = []
-
-        async def expire() -> None:
-            # Closed from here, since the page may not answer: the link is cut off in any case.
-            with contextlib.suppress(OSError, RuntimeError):
-                await transport.close(CloseCode.EXPIRED, CloseCode.EXPIRED.meaning)
-            serving.cancel()
-
-        recheck = self.admission.recheck(
-            scope, visit, lambda: expired.append(asyncio.ensure_future(expire()))
-        )
-        self._open += 1
-        try:
-            await hub.serve(transport, Handshake(self.app, scope), visit.user)
-        except asyncio.CancelledError:
-            if not expired or serving.uncancel():
-                raise
-        finally:
-            self._open -= 1
-            if recheck is not None:
-                recheck.stop()
-            for task in expired:
-                task.cancel()
-
-
-async def _expect_http(scope: Scope, receive: Receive, method: str) -> None:
-    if scope["type"] != "http":
-        await receive()  # websocket.connect
-        raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks HTTP")
-    if scope["method"] != method:
-        allow = (b"allow", method.encode())
-        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {method}", allow)

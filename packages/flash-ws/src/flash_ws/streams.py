@@ -145,6 +145,11 @@ class Streams:
         calls.running[number] = (callback, task)
         task.add_done_callback(lambda _: calls.running.pop(number, None))
 
+    @property
+    def running(self) -> int:
+        """How many calls run, of all pages."""
+        return sum(len(calls.running) for calls in self._calls.values())
+
     async def stop(self, client: Client, frame: dict[str, Any]) -> None:
         """End the call that a page's ``stop`` frame names; one that has ended is no error."""
         number = frame.get("id")
