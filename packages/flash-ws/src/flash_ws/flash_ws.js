@@ -2,7 +2,8 @@
  * The page's side of the live link; docs/link-protocol.md is what it keeps to.
  *
  * A plain classic script without a build step, run before Dash's renderer. It does nothing on a page
- * whose configuration has no `flash_link`, since Dash loads it for every app of a process.
+ * whose configuration has no `flash_link`, since Dash loads it for every app of a process; where it has
+ * `flash_endpoints`, dash-extensions' WebSocket passes its messages on one by one.
  *
  * window.flash
  *   on(name, handler)      call handler(data) for each event; returns a function that ends that
@@ -26,8 +27,8 @@
     const PROBE_WITHIN = 5000;
     // Bytes that a socket may hold unsent before frames wait here, where they are counted.
     const MAX_UNSENT = 1 << 20;
-    // Close codes after which the page does not come back.
-    const FINAL = [4400, 4401, 4403, 4409, 4413, 4426, 4430];
+    // Close codes after which the page does not come back: what the page did, or who it is.
+    const isFinal = (code) => code >= 4400 && code <= 4499;
     const LOST = 1006;
 
     const flash = (window.flash = window.flash || {});
@@ -41,6 +42,7 @@
         absent: 0, // updates for components that are not on the page
         droppedEvents: 0, // events for which no handler came in time
         droppedFrames: 0, // frames that could not be sent in time
+        droppedMessages: 0, // messages of WebSocket components, overtaken by too many
         connections: 0, // times that a server said welcome
     };
 
@@ -85,12 +87,15 @@
     }
 
     function handOut(name) {
-        if (!handlers.has(name)) {
-            return;
+        // One by one: a handler may end itself, and then the rest waits for another.
+        while (handlers.has(name)) {
+            const at = events.findIndex((each) => each[0] === name);
+            if (at < 0) {
+                return;
+            }
+            const data = events.splice(at, 1)[0][1];
+            handlers.get(name).forEach((handler) => run(handler, data));
         }
-        const due = events.filter((each) => each[0] === name);
-        events = events.filter((each) => each[0] !== name);
-        due.forEach((each) => handlers.get(name).forEach((handler) => run(handler, each[1])));
     }
 
     // -- What the page shows -----------------------------------------------------------------------
@@ -138,21 +143,43 @@
         return Boolean(component && component.props && canonical(component.props.id) === canonical(id));
     }
 
-    /** Set properties, in order. React draws once for all that is set within one message. */
+    // Properties whose values add to what is there: a component has to be drawn with each of them.
+    const ADDING = ['extendData', 'prependData', 'rowTransaction', 'rowTransactionAsync'];
+    // "id.property" of those set since React has drawn.
+    const undrawn = new Set();
+
+    /** Set properties, in order. React draws once for all that is set within one message, if it can. */
     function setProps(updates) {
         updates.forEach(([id, props]) => {
             if (isOnPage(id)) {
-                run(() => window.dash_clientside.set_props(id, props));
+                run(() => {
+                    const adding = ADDING.filter((name) => name in props);
+                    drawBefore(adding.map((name) => `${canonical(id)}.${name}`));
+                    window.dash_clientside.set_props(id, props);
+                });
             } else {
                 counts.absent += 1;
             }
         });
     }
 
+    /** Have React draw if one of these has been set and not been drawn; note that they are set. */
+    function drawBefore(keys) {
+        if (keys.some((key) => undrawn.has(key))) {
+            undrawn.clear();
+            window.ReactDOM.flushSync(() => {});
+        }
+        if (keys.length && !undrawn.size) {
+            // React draws before the next message.
+            Promise.resolve().then(() => undrawn.clear());
+        }
+        keys.forEach((key) => undrawn.add(key));
+    }
+
     // -- Channels ----------------------------------------------------------------------------------
 
-    // {channel: [epoch, number]}: how far this page has followed each. The epoch of a channel that was
-    // joined since the welcome is null, unless its frames name it.
+    // {channel: [epoch, number]}: how far this page has followed each. The epoch of one that no welcome
+    // or `at` has named is null, unless its frames name it.
     let positions = {};
     // Frames that came before the page was hydrated; not yet part of the positions.
     let early = [];
@@ -177,18 +204,34 @@
         }
         positions[frame.c] = [begins ? frame.e : epoch, frame.n];
         counts.applied += 1;
+        if (frame.recovered === false) {
+            // The server has lost something while this page was there.
+            setStatus({ recovered: false });
+        }
         if (frame.t === 'event') {
             emit(frame.name, frame.data);
         } else if (frame.t === 'call') {
             callChanged(frame);
         } else {
-            setProps(frame.u);
+            (addOn.channels.get(frame.c.split(':')[0]) || applyUpdates)(frame);
         }
     }
 
+    function applyUpdates(frame) {
+        setProps(frame.u);
+    }
+
+    // What scripts of add-on packages have asked for; none of it throws.
+    const addOn = {
+        channels: new Map(), // what a channel's name begins with → fn(frame), in place of setting props
+        frames: new Map(), // kind of a connection's own frames → fn(frame)
+        welcomes: [], // fn(frame), after each welcome
+    };
+
     // -- Event callbacks ---------------------------------------------------------------------------
 
-    // id → {onEnd, sent: whether a server has it, reset: updates to make if that server is lost}
+    // id → {onEnd, sent: whether it went to a server, frame: to send again until that server says that
+    // it runs, reset: updates to make if the server is lost}
     const calls = new Map();
     // Not from 0: a page that the browser took from its cache has the identity that an earlier one had,
     // whose calls may still run.
@@ -196,13 +239,13 @@
 
     function call(body, onEnd) {
         const id = lastCall + 1;
-        const text = encode({ t: 'call', id, body });
+        const frame = encode({ t: 'call', id, body });
         lastCall = id;
-        calls.set(id, { onEnd, sent: false, reset: [] });
+        calls.set(id, { onEnd, sent: false, frame, reset: [] });
         if (calls.size > MAX_WAITING) {
-            calls.delete(calls.keys().next().value);
+            ended(calls.keys().next().value, 'failed', 'too many calls run');
         }
-        post(text, id);
+        post(frame, id);
         return id;
     }
 
@@ -224,6 +267,7 @@
         if (frame.state !== 'running') {
             ended(frame.id, frame.state, frame.reason);
         } else if (running) {
+            running.frame = null;
             running.reset = frame.reset || [];
         }
     }
@@ -242,6 +286,17 @@
             if (running.sent) {
                 setProps(running.reset);
                 ended(id, 'failed', 'the server has lost it');
+            }
+        });
+    }
+
+    /** Send the calls again that went to a connection just before it broke off, and never arrived. */
+    function repeatCalls(ids) {
+        ids.forEach((id) => {
+            const running = calls.get(id);
+            if (running && running.frame) {
+                running.sent = false;
+                post(running.frame, id);
             }
         });
     }
@@ -329,7 +384,8 @@
         socket.onclose = (event) => closed(event.code);
         return {
             send: (text) => socket.send(text),
-            isBusy: () => socket.bufferedAmount > MAX_UNSENT,
+            // What is sent to a socket about to close would be lost.
+            isBusy: () => socket.readyState !== 1 || socket.bufferedAmount > MAX_UNSENT,
             close: () => socket.close(),
         };
     }
@@ -480,6 +536,8 @@
             silence: 0,
             interval: 0,
             deadline: 0,
+            // Ids of calls that the server may not have got from the connection before.
+            doubtful: [],
         };
         link = mine;
         const url = new URL(`${config.requests_pathname_prefix || '/'}_flash/link`, location.origin).href;
@@ -519,7 +577,7 @@
             return;
         }
         drop(mine);
-        showDown(FINAL.includes(code));
+        showDown(isFinal(code));
         if (status.status === 'offline') {
             abandon();
             return;
@@ -576,6 +634,8 @@
                 welcome(mine, frame);
                 break;
             case 'beat':
+                // By now it has told what it has begun.
+                repeatCalls(mine.doubtful.splice(0));
                 if (mine.beats.length) {
                     setStatus({ latency: Math.round(performance.now() - mine.beats.shift()) });
                 } else {
@@ -589,6 +649,9 @@
                 showDown();
                 retry(frame.after + Math.random() * FIRST_WAIT);
                 break;
+            case 'at':
+                Object.assign(positions, frame.at);
+                break;
             case 'props':
             case 'snapshot':
             case 'event':
@@ -599,6 +662,11 @@
                     // Told what is missing when the layout is there.
                     drop(mine);
                     showDown();
+                }
+                break;
+            default:
+                if (addOn.frames.has(frame.t)) {
+                    run(addOn.frames.get(frame.t), frame);
                 }
         }
     }
@@ -617,14 +685,23 @@
         mine.every = frame.beat;
         mine.lastBeat = Date.now();
         mine.interval = setInterval(() => beat(mine), mine.every);
-        if (frame.recovered !== true) {
+        if (frame.recovered !== true || frame.moved) {
             forgetCalls();
+        }
+        calls.forEach((running, id) => {
+            if (running.sent && running.frame) {
+                mine.doubtful.push(id);
+            }
+        });
+        if (mine.doubtful.length) {
+            sendBeat(mine);
         }
         setStatus({
             status: 'open',
             latency: Math.round(performance.now() - mine.begun),
             recovered: frame.recovered,
         });
+        addOn.welcomes.forEach((fn) => run(fn, frame));
         flush();
     }
 
@@ -665,8 +742,20 @@
         }
     }
 
+    /** Call `then` when all scripts of the page have run. */
+    function whenParsed(then) {
+        if (document.readyState === 'loading') {
+            document.addEventListener('DOMContentLoaded', then);
+        } else {
+            then();
+        }
+    }
+
     function start() {
         config = JSON.parse(document.getElementById('_dash-config').textContent);
+        if (config.flash_endpoints) {
+            whenParsed(takeTurns);
+        }
         if (!config.flash_link) {
             return;
         }
@@ -702,6 +791,102 @@
         });
     }
 
+    // -- The WebSocket component of dash-extensions ------------------------------------------------
+    // Dash leaves out the call of a callback that a newer value of its Input overtakes: of a hundred
+    // messages at once a few would be handled. So the component's messages are passed on one by one,
+    // each when the callbacks of the one before have ended.
+
+    // Milliseconds that a message waits for the callbacks of the one before it.
+    const TURN_WITHIN = 10000;
+    // Where Dash keeps callbacks that have not ended.
+    const PENDING = ['requested', 'prioritized', 'blocked', 'executing', 'watched', 'executed'];
+
+    /** Pass messages on; isPending() tells whether the last one's callbacks still run. */
+    function messageQueue(store, isPending, deliver) {
+        let waiting = [];
+        // Ends the wait for the last message's callbacks; null when there is none.
+        let endTurn = null;
+
+        function passOn() {
+            while (!endTurn && waiting.length) {
+                run(deliver, waiting.shift());
+                if (isPending()) {
+                    // A store may call once more who has unsubscribed.
+                    const unsubscribe = store.subscribe(() => endTurn && !isPending() && endTurn());
+                    const timer = setTimeout(() => endTurn && endTurn(), TURN_WITHIN);
+                    endTurn = () => {
+                        endTurn = null;
+                        clearTimeout(timer);
+                        unsubscribe();
+                        // Later, when Dash is done with what it does at this moment.
+                        Promise.resolve().then(passOn);
+                    };
+                }
+            }
+        }
+
+        return {
+            add: (message) => {
+                waiting.push(message);
+                if (waiting.length > MAX_WAITING) {
+                    waiting.shift();
+                    counts.droppedMessages += 1;
+                }
+                passOn();
+            },
+            clear: () => {
+                waiting = [];
+                if (endTurn) {
+                    endTurn();
+                }
+            },
+        };
+    }
+
+    /** Return a component that is `component`, but for when it sets its property `message`. */
+    function inTurns(component) {
+        const { createElement, useEffect, useRef } = window.React;
+        const api = window.dash_component_api;
+
+        function InTurns(props) {
+            const store = api.useDashContext().useStore();
+            const given = useRef(null);
+            given.current = props.setProps;
+            const mine = useRef(null);
+            if (mine.current === null) {
+                const trigger = `${api.stringifyId(props.id)}.message`;
+                const isTriggered = (each) => Boolean(each.changedPropIds && each.changedPropIds[trigger]);
+                const isPending = () => {
+                    const lists = store.getState().callbacks || {};
+                    return PENDING.some((name) => (lists[name] || []).some(isTriggered));
+                };
+                const queue = messageQueue(store, isPending, (message) => given.current({ message }));
+                mine.current = {
+                    clear: queue.clear,
+                    setProps: (changes) =>
+                        'message' in changes ? queue.add(changes.message) : given.current(changes),
+                };
+            }
+            useEffect(() => mine.current.clear, []);
+            return createElement(
+                component,
+                props.setProps ? Object.assign({}, props, { setProps: mine.current.setProps }) : props
+            );
+        }
+
+        return Object.assign(InTurns, component);
+    }
+
+    function takeTurns() {
+        const extensions = window.dash_extensions;
+        if (extensions && extensions.WebSocket && window.dash_component_api) {
+            // Its members cannot be assigned to.
+            window.dash_extensions = Object.create(extensions, {
+                WebSocket: { value: inTurns(extensions.WebSocket), enumerable: true },
+            });
+        }
+    }
+
     // -- For the page, for Dash --------------------------------------------------------------------
 
     Object.assign(flash, {
@@ -718,7 +903,19 @@
                 status,
                 counts
             ),
-        link: { call, stop, onStatus },
+        link: {
+            call,
+            stop,
+            onStatus,
+            // For add-on packages.
+            post: (frame) => post(encode(frame)),
+            onChannel: (kind, fn) => addOn.channels.set(kind, fn),
+            onFrame: (kind, fn) => addOn.frames.set(kind, fn),
+            onWelcome: (fn) => addOn.welcomes.push(fn),
+            whenHydrated,
+            isOnPage,
+            setProps,
+        },
     });
 
     const clientside = (window.dash_clientside = window.dash_clientside || {});
@@ -735,6 +932,6 @@
     if (document.getElementById('_dash-config')) {
         start();
     } else {
-        document.addEventListener('DOMContentLoaded', start);
+        whenParsed(start);
     }
 })();
