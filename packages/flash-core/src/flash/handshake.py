@@ -26,8 +26,7 @@ class Handshake:
 
     def __init__(self, app: Flash, scope: dict[str, Any]) -> None:
         self._app = app
-        # Quart makes requests of HTTP scopes only; a WebSocket's opens with a GET.
-        self._scope = {"http_version": "1.1", "method": "GET", **scope, "type": "http"}
+        self._scope = scope
 
     @asynccontextmanager
     async def active(self) -> AsyncGenerator[None]:
@@ -36,7 +35,10 @@ class Handshake:
         Built when looked at. Changes to the session are not saved: there is no response to carry
         the cookie.
         """
-        context = _quart.DeferredRequestContext(self._app.server, self._scope, b"")
+        # Quart makes requests of HTTP scopes only; a WebSocket's opens with a GET. Made anew each
+        # time, since there may be thousands of connections and few of them ask.
+        scope = {"http_version": "1.1", "method": "GET", **self._scope, "type": "http"}
+        context = _quart.DeferredRequestContext(self._app.server, scope, b"")
         await context.open_foreign_session()
         with context.active():
             _dash.app_context.set(self._app)

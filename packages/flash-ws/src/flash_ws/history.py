@@ -52,7 +52,9 @@ class History:
         self._max_bytes = max_bytes
         # Seconds.
         self._max_age = max_age
-        self._entries: deque[Entry] = deque()
+        # Made with the first message: even empty it takes more than the rest of a page's channel,
+        # and most pages are sent nothing of their own.
+        self._entries: deque[Entry] | None = None
         self._bytes = 0
         # The number of the newest message ever appended; 0 before the first.
         self._number = 0
@@ -70,6 +72,8 @@ class History:
     def append(self, frame: Frame, now: float) -> int:
         """Keep a frame that carries `next_number`; returns that number."""
         self._number += 1
+        if self._entries is None:
+            self._entries = deque()
         self._entries.append(Entry(self._number, frame, now))
         self._bytes += frame.size
         self.forget(now)
@@ -95,6 +99,7 @@ class History:
         if position.epoch != self.epoch or not 0 <= position.number <= self._number:
             return None
         missed = self._number - position.number
-        if missed > len(self._entries):
+        entries = list(self._entries or ())
+        if missed > len(entries):
             return None
-        return list(self._entries)[len(self._entries) - missed :] if missed else []
+        return entries[len(entries) - missed :] if missed else []
