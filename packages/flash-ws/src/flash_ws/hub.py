@@ -17,6 +17,7 @@ from flash_ws.codes import CloseCode
 from flash_ws.context import current_client
 from flash_ws.departures import Departures
 from flash_ws.errors import ProtocolError
+from flash_ws.figures import Tally
 from flash_ws.frames import VERSION, Frame, Hello, own_frame, parse_hello, parse_message
 from flash_ws.history import Position
 from flash_ws.link import Link, LinkLimits
@@ -79,13 +80,12 @@ class Hub:
         self.on_forget: list[ClientHandler] = []
         self.on_disconnect: list[ClientHandler] = []
         self._followers: dict[str, set[Client]] = {}
-        # By channel, what is done once the backplane knows of it; messages wait for that.
-        self._following: dict[str, asyncio.Future[None]] = {}
-        # Stands there for every task that has ended well: a page stays longer than its tasks.
-        self._followed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._followed.set_result(None)
+        # By channel, the task that tells the backplane; messages wait for it.
+        self._following: dict[str, asyncio.Task[None]] = {}
         # By client id, what lets go of a page that does not come back.
         self._expiries: dict[str, asyncio.TimerHandle] = {}
+        # What the links have done that have ended.
+        self.tally = Tally()
         # Kept until done, since the loop itself holds tasks weakly.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining: asyncio.Task[None] | None = None
@@ -153,7 +153,7 @@ class Hub:
             return
         self._spawn(self._backplane.remember(client.id, client.joined))
 
-    async def _join(self, following: asyncio.Future[None], link: Link | None, channel: str) -> None:
+    async def _join(self, following: asyncio.Task[None], link: Link | None, channel: str) -> None:
         await following
         if link is None:
             # Caught up with when the page is back.
@@ -166,21 +166,15 @@ class Hub:
         link.deliver(own_frame("at", at={channel: (here.epoch, number)}))
         link.release(channel, first=caught.frames, after=number)
 
-    def follow(self, client: Client, channel: str) -> asyncio.Future[None]:
-        """Note that a client follows a channel; the future is done when the backplane knows."""
+    def follow(self, client: Client, channel: str) -> asyncio.Task[None]:
+        """Note that a client follows a channel; the task is done when the backplane knows."""
         followers = self._followers.setdefault(channel, set())
         followers.add(client)
         following = self._following.get(channel)
         if following is None:
-            following = self._following[channel] = self._spawn(self._backplane.follow(channel))
-            following.add_done_callback(lambda task: self._note_followed(channel, task))
+            following = self._spawn(self._backplane.follow(channel))
+            self._following[channel] = following
         return following
-
-    def _note_followed(self, channel: str, task: asyncio.Future[None]) -> None:
-        if self._following.get(channel) is not task:
-            return
-        if not task.cancelled() and task.exception() is None:
-            self._following[channel] = self._followed
 
     def unfollow(self, client: Client, channel: str) -> None:
         """Stop a client from following a channel; nothing happens if it does not."""
@@ -196,8 +190,18 @@ class Hub:
 
     async def serve(self, transport: Transport, handshake: Handshake, user: str | None) -> None:
         """Serve one connection to its end."""
-        hello = await _greet(transport)
-        if hello is None:
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT):
+                message = await transport.receive()
+            if message is None:
+                return
+            frames = parse_message(message)
+            hello = parse_hello(frames[0] if frames else {})
+        except TimeoutError:
+            await transport.close(CloseCode.SILENT, "no 'hello' came")
+            return
+        except ProtocolError as error:
+            await transport.close(error.code, error.reason)
             return
         client = self._client_for(hello, handshake, user)
         if client is None:
@@ -211,14 +215,13 @@ class Hub:
             is_new = is_new and not has_moved
             if not await self._catch_up(client, link, hello, is_new=is_new, has_moved=has_moved):
                 return
-            # The page may stay for days: what it opened with is not kept as long.
-            del hello
             if is_new or has_moved:
                 await self._backplane.enter(client.info)
             if is_new:
                 await self._tell(client, self.on_connect)
             await link.run(lambda frame: self._handle(client, frame))
         finally:
+            self.tally.ended(link)
             if client.detach(link):
                 self._expect_back(client)
 
@@ -322,6 +325,7 @@ class Hub:
             await link.send_first([welcome, *missed])
         except OSError:
             return False
+        self.tally.resumed(recovered, len(missed))
         for channel, catch_up in caught.items():
             link.release(channel, after=catch_up.position.number)
         return True
@@ -395,19 +399,3 @@ class Hub:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-async def _greet(transport: Transport) -> Hello | None:
-    """Return a page's first frame; None if it has left, or was told to."""
-    try:
-        async with asyncio.timeout(HELLO_TIMEOUT):
-            message = await transport.receive()
-        if message is None:
-            return None
-        frames = parse_message(message)
-        return parse_hello(frames[0] if frames else {})
-    except TimeoutError:
-        await transport.close(CloseCode.SILENT, "no 'hello' came")
-    except ProtocolError as error:
-        await transport.close(error.code, error.reason)
-    return None
