@@ -6,6 +6,7 @@ PubSubError (flash.FlashError)
 │   ├── BrokerRefused                        its store answered with an error: memory, password
 │   └── BrokerClosed (RuntimeError)          it was closed, or never started
 ├── Fenced                               the lease that was to cover it has gone to somebody else
+├── InvalidMessage (ValueError)          it does not fit its channel's schema
 ├── InvalidChannel (ValueError)          no channel can have this name
 ├── PayloadTooLarge (ValueError)         more bytes than a message may have
 ├── UnsupportedEnvelope (ValueError)     written by another version, or by something else
@@ -86,6 +87,19 @@ class InvalidChannel(PubSubError, ValueError):
 
     def __str__(self) -> str:
         return f"{quoted(self.channel)} cannot be the name of a channel: {self.reason}"
+
+
+class InvalidMessage(PubSubError, ValueError):
+    """A message does not fit its channel's schema; nothing was published."""
+
+    def __init__(self, channel: str, schema: str, reason: str) -> None:
+        super().__init__(channel, schema, reason)
+        self.channel = channel
+        self.schema = schema
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"channel {self.channel!r} takes {self.schema}: {self.reason}"
 
 
 class PayloadTooLarge(PubSubError, ValueError):

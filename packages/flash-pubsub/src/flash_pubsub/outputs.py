@@ -1,0 +1,68 @@
+"""From what a function returned to the properties that it sets: one way for every callback here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from flash import ConfigurationError, NoUpdate, Output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# As Dash has it: a string or a dictionary.
+ComponentId = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The declared outputs of one callback."""
+
+    declared: tuple[Output, ...]
+    # Whether the function returns one value for each, and not the only value.
+    several: bool
+
+    @classmethod
+    def of(cls, dependencies: Sequence[Any], what: str) -> Outputs:
+        """Take Outputs as users write them: one, several, or a list of them."""
+        several = len(dependencies) != 1 or isinstance(dependencies[0], list | tuple)
+        flat: list[Any] = []
+        for each in dependencies:
+            flat.extend(each if isinstance(each, list | tuple) else [each])
+        for each in flat:
+            if not isinstance(each, Output):
+                raise ConfigurationError(f"{what}: {each!r} stands where an Output belongs")
+            check_plain(each, what)
+        return cls(tuple(flat), several)
+
+    def updates(self, result: Any, what: str) -> list[tuple[ComponentId, dict[str, Any]]]:
+        """Return what to set; raises ``ValueError`` if the result does not fit the outputs."""
+        if isinstance(result, NoUpdate):
+            return []
+        if not self.declared:
+            if result is not None:
+                raise ValueError(f"{what} has no Output and returned {result!r}; return nothing")
+            return []
+        values: Sequence[Any] = [result]
+        if self.several:
+            if not isinstance(result, list | tuple):
+                raise ValueError(f"{what} has several Outputs and returned {result!r}, not a list")
+            values = cast("Sequence[Any]", result)
+        if len(values) != len(self.declared):
+            raise ValueError(
+                f"{what} has {len(self.declared)} Outputs and returned {len(values)} values"
+            )
+        return [
+            (output.component_id, {output.component_property: value})
+            for output, value in zip(self.declared, values, strict=True)
+            if not isinstance(value, NoUpdate)
+        ]
+
+
+def check_plain(dependency: Any, what: str) -> None:
+    """Raise `ConfigurationError` for a dependency that stands for several components."""
+    if dependency.has_wildcard():
+        raise ConfigurationError(
+            f"{what}: {dependency} has a wildcard, but what is shared needs ids that are the same "
+            "on every page; name each component"
+        )

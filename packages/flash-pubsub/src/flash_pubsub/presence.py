@@ -1,0 +1,215 @@
+"""Who is on which channel, on any worker, and telling the app of comings and goings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import msgpack
+
+from flash_pubsub.backplane import client_info
+from flash_pubsub.broker import Member, MemberChange, presence_of
+from flash_pubsub.errors import BrokerError, UnsupportedEnvelope
+
+if TYPE_CHECKING:
+    from flash import Flash
+    from flash_pubsub.backplane import BrokerBackplane
+    from flash_pubsub.broker import Broker, Publication
+    from flash_pubsub.channels import ChannelPattern
+    from flash_pubsub.listeners import Listeners
+    from flash_ws import Client, ClientInfo
+    from flash_ws.history import Position
+
+logger = logging.getLogger(__name__)
+
+# Where every coming and going on any channel is written, for workers that have handlers.
+_ALL = "live:presence"
+
+# Seconds for which the right to handle one coming or going is kept, so that no other worker does.
+_CLAIM = 60.0
+
+Handler = Callable[..., Any]
+
+
+class Presence:
+    """The members of channels; belongs to one worker's loop.
+
+    - ``ttl``: seconds after which the members of a worker that died are gone.
+    - ``grace``: seconds for which somebody who goes may come back, on any worker, unnoticed.
+    """
+
+    def __init__(
+        self,
+        app: Flash,
+        listeners: Listeners,
+        backplane: BrokerBackplane,
+        *,
+        ttl: float,
+        grace: float,
+    ) -> None:
+        self._app = app
+        self._listeners = listeners
+        self._broker: Broker = listeners.broker
+        self._backplane = backplane
+        self._ttl = ttl
+        self._grace = grace
+        self.join_handlers: list[tuple[ChannelPattern, Handler]] = []
+        self.leave_handlers: list[tuple[ChannelPattern, Handler]] = []
+        # By channel and client, through which workers they are there; none if they have just gone.
+        self._present: dict[tuple[str, str], set[str]] = {}
+        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        # The members that this worker's pages are: by client, their channels.
+        self._ours: dict[str, set[str]] = {}
+
+    @property
+    def _is_watching(self) -> bool:
+        return bool(self.join_handlers or self.leave_handlers)
+
+    async def start(self) -> None:
+        """Begin to notice who comes and goes, if anybody wants to know."""
+        if self._is_watching:
+            await self._listeners.listen(presence_of(_ALL), self)
+            for member in await self._broker.members(_ALL):
+                channel, client_id, worker = _parse(member.id)
+                self._present.setdefault((channel, client_id), set()).add(worker)
+
+    def close(self) -> None:
+        """Stop waiting for those who may come back."""
+        for timer in self._timers.values():
+            timer.cancel()
+
+    # -- this worker's pages ---------------------------------------------------------------------
+
+    async def enter(self, client: Client, channel: str) -> None:
+        """Make a page a member; idempotent."""
+        self._ours.setdefault(client.id, set()).add(channel)
+        info = client.info
+        data = cast("bytes", msgpack.packb([info.user, info.path, info.connected_at]))
+        worker = self._backplane.worker
+        await self._broker.enter(channel, Member(f"{client.id}@{worker}", data), self._ttl)
+        if self._is_watching:
+            member = Member(_name(channel, client.id, worker), data)
+            await self._broker.enter(_ALL, member, self._ttl)
+
+    async def leave(self, client_id: str, channel: str) -> None:
+        """Make a page a member no more; idempotent."""
+        channels = self._ours.get(client_id, set())
+        if channel not in channels:
+            return
+        channels.discard(channel)
+        if not channels:
+            self._ours.pop(client_id, None)
+        worker = self._backplane.worker
+        await self._broker.leave(channel, f"{client_id}@{worker}")
+        if self._is_watching:
+            await self._broker.leave(_ALL, _name(channel, client_id, worker))
+
+    async def forget(self, client: Client) -> None:
+        """Make a page a member of nothing any more."""
+        for channel in list(self._ours.get(client.id, ())):
+            try:
+                await self.leave(client.id, channel)
+            except BrokerError as error:
+                logger.warning("%s; the member expires", error)
+
+    async def who(self, channel: str) -> list[ClientInfo]:
+        """Return who is on a channel, each once, sorted by when they connected."""
+        found: dict[str, ClientInfo] = {}
+        for member in await self._broker.members(channel):
+            info = client_info(member)
+            found[info.id] = info
+        return sorted(found.values(), key=lambda each: each.connected_at)
+
+    # -- comings and goings ----------------------------------------------------------------------
+
+    def deliver(self, publication: Publication) -> None:
+        """Take note of a change of membership."""
+        try:
+            change = MemberChange.unpack(publication.payload)
+        except UnsupportedEnvelope as error:
+            logger.warning("%s", error)
+            return
+        channel, client_id, worker = _parse(change.member.id)
+        key = channel, client_id
+        event = f"{publication.position.epoch}:{publication.position.number}"
+        workers = self._present.setdefault(key, set())
+        if change.kind in ("joined", "changed"):
+            is_new = not workers and key not in self._timers
+            workers.add(worker)
+            timer = self._timers.pop(key, None)
+            if timer is not None:
+                timer.cancel()
+            if is_new and change.kind == "joined":
+                self._tell(self.join_handlers, event, channel, change.member)
+        else:
+            workers.discard(worker)
+            if not workers and key not in self._timers:
+                loop = asyncio.get_running_loop()
+                self._timers[key] = loop.call_later(
+                    self._grace, self._gone, key, event, change.member
+                )
+
+    def reset(self, channel: str, position: Position) -> None:
+        """Learn anew who is there; comings and goings in between are not told."""
+        del channel, position
+        self._backplane.spawn(self._learn())
+
+    async def _learn(self) -> None:
+        members = await self._backplane.persist(lambda: self._broker.members(_ALL))
+        self._present.clear()
+        for member in members:
+            channel, client_id, worker = _parse(member.id)
+            self._present.setdefault((channel, client_id), set()).add(worker)
+
+    def _gone(self, key: tuple[str, str], event: str, member: Member) -> None:
+        self._timers.pop(key, None)
+        if self._present.get(key):
+            return
+        self._present.pop(key, None)
+        self._tell(self.leave_handlers, event, key[0], member)
+
+    def _tell(
+        self,
+        handlers: list[tuple[ChannelPattern, Handler]],
+        event: str,
+        channel: str,
+        member: Member,
+    ) -> None:
+        calls = [
+            (handler, variables)
+            for pattern, handler in handlers
+            if (variables := pattern.match(channel)) is not None
+        ]
+        if calls:
+            self._backplane.spawn(self._call(calls, event, channel, member))
+
+    async def _call(
+        self,
+        calls: list[tuple[Handler, dict[str, str]]],
+        event: str,
+        channel: str,
+        member: Member,
+    ) -> None:
+        """Call the handlers, on whichever worker comes first."""
+        if await self._broker.lease(f"presence:{event}", _CLAIM) is None:
+            return
+        _, client_id, worker = _parse(member.id)
+        info = client_info(Member(f"{client_id}@{worker}", member.data))
+        for handler, variables in calls:
+            try:
+                await self._app.pool.call(handler, info, **variables)
+            except Exception:  # an application's handler: logged, and the rest run
+                logger.exception("%r failed for %r on channel %r", handler, info.id, channel)
+
+
+def _name(channel: str, client_id: str, worker: str) -> str:
+    return f"{client_id}@{worker}|{channel}"
+
+
+def _parse(name: str) -> tuple[str, str, str]:
+    """Return the channel, the client and the worker."""
+    member, _, channel = name.partition("|")
+    client_id, _, worker = member.rpartition("@")
+    return channel, client_id, worker

@@ -1,0 +1,515 @@
+"""`PubSub`: what an app uses to share state and channels among all its pages and workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from flash import ConfigurationError
+from flash_pubsub.backplane import BrokerBackplane
+from flash_pubsub.broker import Retention, Status
+from flash_pubsub.channels import (
+    ChannelCallback,
+    ChannelPattern,
+    ChannelSettings,
+    Declarations,
+    check_name,
+)
+from flash_pubsub.channels_feed import EACH, ONCE, Feeds, pages_channels
+from flash_pubsub.envelope import Envelope
+from flash_pubsub.errors import BrokerError
+from flash_pubsub.feeder import Feeder, make_feeder
+from flash_pubsub.layout import filled, find
+from flash_pubsub.listeners import Listeners
+from flash_pubsub.memory import MemoryBroker
+from flash_pubsub.open import open_broker
+from flash_pubsub.outputs import Outputs
+from flash_pubsub.presence import Presence
+from flash_pubsub.registry import Registry
+from flash_pubsub.schema import Schema
+from flash_pubsub.shared import make_shared
+from flash_pubsub.shared_runs import SharedRuns
+from flash_pubsub.shared_state import SHARED, SharedState
+from flash_pubsub.shared_values import SharedValues
+from flash_pubsub.subscription import is_signed, sign
+from flash_ws import CloseCode, Live, ProtocolError
+from flash_ws.frames import own_frame
+from flash_ws.registry import Registry as LiveRegistry
+
+if TYPE_CHECKING:
+    from flash import Flash
+    from flash_pubsub.broker import Broker, Lease
+    from flash_pubsub.shared import Key, SharedCallback
+    from flash_ws import Client, ClientInfo
+    from flash_ws.history import Position
+
+logger = logging.getLogger(__name__)
+
+H = TypeVar("H", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[[], AsyncGenerator[Any]])
+
+# Channels that one page may be subscribed to.
+MAX_SUBSCRIPTIONS = 200
+
+# Where the workers of a deployment find the key that all of them sign with.
+_SECRET = "live:secret"
+_FOR_EVER = Retention(max_idle=10 * 365 * 86_400.0)
+
+# How many processes serve; the first is what ``flash run`` says, the other what servers read.
+_WORKER_COUNTS = ("FLASH_WORKERS", "WEB_CONCURRENCY")
+
+
+class PubSub:
+    """Channels, shared callbacks and presence of one app, on all workers that share a broker.
+
+    - ``broker``: an address such as ``"redis://127.0.0.1:6379/0"``; ``FLASH_BROKER_URL`` by
+      default, and ``memory://``, which is this process alone, if that is not set. Or a `Broker`.
+    - ``lease_ttl``: seconds after which another worker goes on with the feeders and callbacks of
+      one that died.
+    - ``presence_ttl``: seconds after which the members of a worker that died are gone.
+    - ``presence_grace``: seconds for which somebody who goes may come back before `on_leave`. A
+      page that only lost its connection is there for the ``resume_window`` of `Live` anyway.
+    - ``start_timeout``: seconds that the broker's store may be away when a worker starts.
+
+    The app's `Live` gets the broker behind it, so that pushes, events, groups, ``live.clients()``
+    and ``live.disconnect()`` reach pages on every worker; one is made if the app has none.
+    """
+
+    def __init__(
+        self,
+        app: Flash | None = None,
+        *,
+        broker: str | Broker | None = None,
+        lease_ttl: float = 5.0,
+        presence_ttl: float = 30.0,
+        presence_grace: float = 2.0,
+        start_timeout: float = 30.0,
+    ) -> None:
+        self.broker: Broker = open_broker(broker) if isinstance(broker, str | None) else broker
+        self._lease_ttl = lease_ttl
+        self._presence_ttl = presence_ttl
+        self._presence_grace = presence_grace
+        self._listeners = Listeners(self.broker)
+        self._backplane = BrokerBackplane(
+            self._listeners, client_ttl=presence_ttl, start_timeout=start_timeout
+        )
+        self._declarations = Declarations()
+        self._state = SharedState(self._listeners, self._backplane)
+        # Values of shared properties that server code may read and set.
+        self.shared = SharedValues(self._state)
+        self._shared_callbacks: dict[str, SharedCallback] = {}
+        self._shared_keys: set[Key] = set()
+        self._feeders: list[Feeder] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._app: Flash | None = None
+        self._live: Live | None = None
+        self._feeds: Feeds | None = None
+        self._presence: Presence | None = None
+        self._runs: SharedRuns | None = None
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flash) -> None:
+        """Serve ``app``; call once, before the app is served."""
+        if self._app is not None:
+            raise ConfigurationError("this PubSub has an app already; make another for another app")
+        self._app = app
+        self._live = LiveRegistry.of(app).live or Live(app)
+        backplane = self._backplane
+        self._live.attach(backplane)
+        self._feeds = Feeds(
+            app, self._declarations, self._listeners, backplane, lease_ttl=self._lease_ttl
+        )
+        self._presence = Presence(
+            app, self._listeners, backplane, ttl=self._presence_ttl, grace=self._presence_grace
+        )
+        self._runs = SharedRuns(
+            app,
+            self.broker,
+            self._state,
+            lease_ttl=self._lease_ttl,
+            layout_value=self._layout_value,
+        )
+        backplane.sources[EACH] = self._feeds
+        backplane.sources[SHARED] = self._state
+        backplane.on_start.append(self._start)
+        backplane.on_close.append(self._close)
+        self._live.follow_everywhere(SHARED)
+        self._live.on_frame("share", self._runs.receive)
+        self._live.on_frame("subscribe", self._subscribe)
+        self._live.on_frame("unsubscribe", self._unsubscribe)
+        self._live.on_forget(self._presence.forget)
+        app.layout_filters.append(self._fill)
+        app.page_extras["flash_pubsub"] = {"shared": {}}
+        Registry.of(app).attach(self)
+
+    # -- shared callbacks ------------------------------------------------------------------------
+
+    def shared_callback(
+        self, *dependencies: Any, prevent_initial_call: bool = False
+    ) -> Callable[[H], H]:
+        """Run a function when an Input changes in any browser; all browsers show what came of it.
+
+        Takes Outputs, Inputs and States as a callback does. It runs once per change, one run at a
+        time in the whole deployment; inputs and outputs then go to every page together, in one
+        order. Changes that come faster than it runs are left out, but for the newest of each
+        Input. The function may be plain or async, and return ``no_update`` or a `Patch`.
+
+        It runs once before anything has changed, with what the first page shows, unless
+        ``prevent_initial_call``. An exception is logged and told to the pages whose change it was;
+        they fall back on what the others see.
+        """
+
+        def register(function: H) -> H:
+            callback = make_shared(
+                function, dependencies, prevent_initial_call=prevent_initial_call
+            )
+            self._add_shared(callback)
+            return function
+
+        return register
+
+    def _add_shared(self, callback: SharedCallback) -> None:
+        for key in callback.output_keys:
+            for other in self._shared_callbacks.values():
+                if key in other.output_keys:
+                    raise ConfigurationError(
+                        f"the shared callbacks {other.label!r} and {callback.label!r} both set "
+                        f"{'.'.join(key)}; let one of them"
+                    )
+        self._shared_callbacks[callback.name] = callback
+        self._shared_keys.update(callback.input_keys, callback.output_keys)
+        assert self._runs is not None
+        self._runs.add(callback)
+        extras = self.app.page_extras["flash_pubsub"]["shared"]
+        extras[callback.name] = callback.described()
+        register_on_page(self.app, callback)
+
+    # -- channels --------------------------------------------------------------------------------
+
+    def channel(
+        self,
+        channel: str,
+        *,
+        schema: Any = None,
+        history: int = 1000,
+        max_age: float = 120.0,
+        conflate: bool = False,
+        max_waiting: int = 1000,
+        replay_last: bool = True,
+    ) -> None:
+        """Say what a channel, or those of a pattern, remember and take.
+
+        - ``schema``: a pydantic model, a dataclass or a TypedDict that messages must fit; `publish`
+          refuses others.
+        - ``history``, ``max_age``: messages, and seconds, for which pages that were away can catch
+          up.
+        - ``conflate``: of messages that wait for a callback only the newest is handed to it.
+        - ``max_waiting``: messages that may wait; beyond that all but the newest are skipped, and
+          pages are told that something is lost.
+        - ``replay_last``: whether a page that comes later is shown what the last message set.
+        """
+        settings = ChannelSettings(
+            history=history,
+            max_age=max_age,
+            conflate=conflate,
+            max_waiting=max_waiting,
+            replay_last=replay_last,
+            schema=None if schema is None else Schema(schema),
+        )
+        self._declarations.configure(ChannelPattern(channel), settings)
+
+    def channel_callback(self, channel: str, *outputs: Any, once: bool = False) -> Callable[[H], H]:
+        """Run a function for each message of a channel; pages are shown what it returns.
+
+        ``channel`` is a name, followed by every page, or a pattern such as ``"room/{room}"``, whose
+        channels pages follow through a `Subscription`. The function is called with the message and
+        the pattern's variables by name: once per message on every worker, for its own pages; with
+        ``once`` on a single worker of the deployment.
+        """
+
+        def register(function: H) -> H:
+            pattern = ChannelPattern(channel)
+            what = f"the channel callback {getattr(function, '__qualname__', function)!r}"
+            callback = ChannelCallback(pattern, Outputs.of(outputs, what), function, once)
+            self._declarations.callbacks.append(callback)
+            return function
+
+        return register
+
+    def authorize(self, channel: str) -> Callable[[H], H]:
+        """Let ``function(client, **variables)`` say who may subscribe; may be plain or async.
+
+        Without one nobody may subscribe to a channel whose pattern has variables.
+        """
+
+        def register(function: H) -> H:
+            self._declarations.guards.append((ChannelPattern(channel), function))
+            return function
+
+        return register
+
+    async def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
+        """Publish a message: bytes as they are, anything else as JSON; returns its position.
+
+        Raises unless it has happened, but for `BrokerUnavailable`: then it may have. With ``key``
+        publishing again is safe: a message of the same key is published once. Raises
+        `InvalidMessage` for what does not fit the channel's schema.
+        """
+        return await self._publish(channel, data, key=key)
+
+    def publish_threadsafe(self, channel: str, data: Any, *, key: str | None = None) -> Position:
+        """Do what `publish` does, from a thread."""
+        return self.app.wait_for(self.publish(channel, data, key=key))
+
+    async def _publish(
+        self, channel: str, data: Any, *, key: str | None = None, fence: Lease | None = None
+    ) -> Position:
+        check_name(channel)
+        settings = self._declarations.settings(channel)
+        if settings.schema is not None:
+            data = settings.schema.checked(channel, data)
+        return await self.broker.publish(
+            channel,
+            Envelope.of(data).pack(),
+            key=key,
+            fence=fence,
+            retention=Retention(max_messages=settings.history, max_age=settings.max_age),
+        )
+
+    @overload
+    def feeder(self, channel: F, /) -> F: ...
+
+    @overload
+    def feeder(self, channel: str, /) -> Callable[[F], F]: ...
+
+    def feeder(self, channel: Any, /) -> Any:
+        """Run an async generator on one worker of the deployment and publish what it yields.
+
+        ``@pubsub.feeder("prices")`` yields messages for that channel, ``@pubsub.feeder`` pairs of
+        channel and message. When its worker dies, another begins it anew within ``lease_ttl``.
+        """
+        if not isinstance(channel, str):
+            self._feeders.append(make_feeder(channel, None))
+            return channel
+
+        def register(function: F) -> F:
+            check_name(channel)
+            self._feeders.append(make_feeder(function, channel))
+            return function
+
+        return register
+
+    # -- presence --------------------------------------------------------------------------------
+
+    async def who(self, channel: str) -> list[ClientInfo]:
+        """Return the pages subscribed to a channel, on any worker."""
+        assert self._presence is not None
+        return await self._presence.who(channel)
+
+    def on_join(self, channel: str) -> Callable[[H], H]:
+        """Call ``handler(client, **variables)`` when a page subscribes; on one worker only."""
+        return self._on_presence("join_handlers", channel)
+
+    def on_leave(self, channel: str) -> Callable[[H], H]:
+        """Call ``handler(client, **variables)`` when a page has gone; on one worker only.
+
+        A page that comes back in time, on any worker, has not gone.
+        """
+        return self._on_presence("leave_handlers", channel)
+
+    def _on_presence(self, kind: str, channel: str) -> Callable[[H], H]:
+        def register(handler: H) -> H:
+            assert self._presence is not None
+            getattr(self._presence, kind).append((ChannelPattern(channel), handler))
+            return handler
+
+        return register
+
+    # -- how it stands ---------------------------------------------------------------------------
+
+    @property
+    def app(self) -> Flash:
+        """The app; raises `ConfigurationError` before `init_app`."""
+        if self._app is None:
+            raise ConfigurationError("this PubSub has no app yet: PubSub(app), or init_app(app)")
+        return self._app
+
+    @property
+    def live(self) -> Live:
+        """The app's `Live`."""
+        if self._live is None:
+            raise ConfigurationError("this PubSub has no app yet: PubSub(app), or init_app(app)")
+        return self._live
+
+    @property
+    def status(self) -> Status:
+        """How the broker stands; ``status.ready`` is False while this worker hears nobody."""
+        return self.broker.status
+
+    # -- subscriptions ---------------------------------------------------------------------------
+
+    async def _subscribe(self, client: Client, frame: dict[str, Any]) -> None:
+        channel, token = frame.get("channel"), frame.get("token")
+        if not isinstance(channel, str):
+            raise ProtocolError(CloseCode.MALFORMED, "'subscribe' needs a 'channel'")
+        try:
+            may = await self._may_subscribe(client, channel, token)
+            if may:
+                await self._enter(client, channel)
+        except BrokerError as error:
+            logger.warning("a page is sent away, to come back: %s", error)
+            client.close(CloseCode.FULL, "the broker is away")
+            return
+        if not may:
+            await self._let_go(client, channel)
+        status = "subscribed" if may else "denied"
+        client.deliver(own_frame("subscription", channel=channel, status=status))
+
+    async def _enter(self, client: Client, channel: str) -> None:
+        for each in pages_channels(self._declarations, channel):
+            if each not in client.extra_channels:
+                client.follow(each)
+        assert self._presence is not None
+        await self._presence.enter(client, channel)
+        if self.live.hub.clients.get(client.id) is not client:
+            # It has gone meanwhile.
+            await self._presence.forget(client)
+
+    async def _unsubscribe(self, client: Client, frame: dict[str, Any]) -> None:
+        channel = frame.get("channel")
+        if not isinstance(channel, str):
+            raise ProtocolError(CloseCode.MALFORMED, "'unsubscribe' needs a 'channel'")
+        try:
+            await self._let_go(client, channel)
+        except BrokerError as error:
+            logger.warning("%s; the member expires", error)
+
+    async def _let_go(self, client: Client, channel: str) -> None:
+        for kind in (EACH, ONCE):
+            client.unfollow(f"{kind}:{channel}")
+        assert self._presence is not None
+        await self._presence.leave(client.id, channel)
+
+    async def _may_subscribe(self, client: Client, channel: str, token: object) -> bool:
+        if not is_signed(self.app, channel, token):
+            logger.warning("%r asked for channel %.80r without a signature", client, channel)
+            return False
+        if len(client.extra_channels) >= MAX_SUBSCRIPTIONS:
+            logger.warning("%r is subscribed to %d channels already", client, MAX_SUBSCRIPTIONS)
+            return False
+        guards = [
+            (guard, variables)
+            for pattern, guard in self._declarations.guards
+            if (variables := pattern.match(channel)) is not None
+        ]
+        if not guards:
+            if channel in self._declarations.plain():
+                return True
+            logger.warning(
+                "nobody may subscribe to channel %.80r: say who may with @pubsub.authorize(…)",
+                channel,
+            )
+            return False
+        async with client.handshake.active():
+            for guard, variables in guards:
+                try:
+                    allowed = await self.app.pool.call(guard, client, **variables)
+                except Exception:  # an application's function: its failure lets nobody in
+                    logger.exception("authorize failed; %r is not let in", client)
+                    allowed = False
+                if not allowed:
+                    return False
+        return True
+
+    # -- layouts ---------------------------------------------------------------------------------
+
+    def _fill(self, layout: Any) -> Any:
+        """Return a layout as a page is to get it: what is shared in it, subscriptions signed."""
+        values: dict[str, dict[str, Any]] = {}
+        for key in self._shared_keys:
+            if self._state.json(key) is not None:
+                values.setdefault(key[0], {})[key[1]] = self._state.value(key)
+        return filled(layout, values, lambda channel: sign(self.app, channel))
+
+    async def _layout_value(self, key: Key) -> Any:
+        return find(await self.app.render_layout(), *key)
+
+    # -- serving ---------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        self._check_workers()
+        assert self._feeds is not None
+        assert self._presence is not None
+        await self._share_secret()
+        await self._state.start()
+        guarded = {pattern.text for pattern, _ in self._declarations.guards}
+        for channel in self._declarations.plain():
+            await self._feeds.open(channel)
+            if channel not in guarded:
+                for each in pages_channels(self._declarations, channel):
+                    if each not in self.live.hub.common:
+                        self.live.hub.common.append(each)
+        await self._presence.start()
+        for feeder in self._feeders:
+            running = feeder.run(self.broker, self._publish, self._lease_ttl)
+            self._tasks.append(asyncio.ensure_future(running))
+
+    def _check_workers(self) -> None:
+        if not isinstance(self.broker, MemoryBroker):
+            return
+        for variable in _WORKER_COUNTS:
+            count = os.environ.get(variable, "")
+            if count.isdigit() and int(count) > 1:
+                raise ConfigurationError(
+                    f"{count} workers ({variable}) cannot share the memory:// broker, which is one "
+                    'process\'s own: start a Redis and say PubSub(app, broker="redis://…") or '
+                    "FLASH_BROKER_URL=redis://…, or serve with one worker"
+                )
+
+    async def _share_secret(self) -> None:
+        """Let all workers sign with one key, so that what one has signed is good at another."""
+        if self.app.server.secret_key or isinstance(self.broker, MemoryBroker):
+            return
+        known = (await self.broker.snapshot(_SECRET)).values
+        if "secret" not in known:
+            secret = secrets.token_bytes(32)
+            # Of several workers that start together the first one counts.
+            await self.broker.publish(
+                _SECRET, b"", changes={"secret": secret}, key="secret", retention=_FOR_EVER
+            )
+            known = (await self.broker.snapshot(_SECRET)).values
+        self.app.share_signing_secret(known["secret"])
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        for part in (self._runs, self._feeds):
+            if part is not None:
+                await part.close()
+        if self._presence is not None:
+            self._presence.close()
+
+
+def register_on_page(app: Any, callback: SharedCallback) -> None:
+    """Have the page tell of the callback's inputs, and notice when what it sets is mounted."""
+    from dash.dependencies import ClientsideFunction, Input
+
+    app.clientside_callback(
+        ClientsideFunction("flash_pubsub", callback.name),
+        *callback.inputs,
+        *callback.states,
+        hidden=True,
+    )
+    for output in callback.outputs.declared:
+        app.clientside_callback(
+            ClientsideFunction("flash_pubsub", f"{callback.name}-mounted"),
+            Input(output.component_id, output.component_property),
+            hidden=True,
+        )

@@ -1,0 +1,82 @@
+"""A Dash ``Patch`` applied on the server, to a value that is plain JSON."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+
+from flash.serialize import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from flash import Patch
+
+
+def apply_patch(value: Any, patch: Patch) -> Any:
+    """Return ``value`` with the patch's operations done to it, in order, as the renderer does them.
+
+    Raises ``ValueError`` where an operation does not fit the value.
+    """
+    operations: Sequence[Mapping[str, Any]] = orjson.loads(dumps(patch))["operations"]
+    for each in operations:
+        try:
+            value = _applied(value, each)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            path = ".".join(map(str, each["location"])) or "the value itself"
+            raise ValueError(
+                f"Patch: {each['operation']} at {path} does not fit what is stored: {error!r}"
+            ) from error
+    return value
+
+
+def _applied(value: Any, operation: Mapping[str, Any]) -> Any:
+    location: list[Any] = operation["location"]
+    name, params = operation["operation"], operation.get("params", {})
+    if not location:
+        return _ON_VALUES[name](copy.copy(value), params)
+    # Copies along the way: the stored value may be in use.
+    root = parent = copy.copy(value)
+    for key in location[:-1]:
+        parent[key] = copy.copy(parent[key])
+        parent = parent[key]
+    last = location[-1]
+    if name == "Assign":
+        parent[last] = params["value"]
+    elif name == "Delete":
+        del parent[last]
+    else:
+        parent[last] = _ON_VALUES[name](copy.copy(parent[last]), params)
+    return root
+
+
+def _inserted(value: list[Any], index: int, item: Any) -> list[Any]:
+    value.insert(index, item)
+    return value
+
+
+def _without(value: list[Any], item: Any) -> list[Any]:
+    return [each for each in value if each != item]
+
+
+def _cleared(value: Any) -> Any:
+    return {} if isinstance(value, dict) else []
+
+
+_ON_VALUES: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
+    "Assign": lambda value, params: params["value"],
+    "Merge": lambda value, params: {**value, **params["value"]},
+    "Extend": lambda value, params: [*value, *params["value"]],
+    "Append": lambda value, params: [*value, params["value"]],
+    "Prepend": lambda value, params: [params["value"], *value],
+    "Insert": lambda value, params: _inserted(value, params["index"], params["value"]),
+    "Remove": lambda value, params: _without(value, params["value"]),
+    "Clear": lambda value, params: _cleared(value),
+    "Reverse": lambda value, params: cast("list[Any]", value)[::-1],
+    "Add": lambda value, params: value + params["value"],
+    "Sub": lambda value, params: value - params["value"],
+    "Mul": lambda value, params: value * params["value"],
+    "Div": lambda value, params: value / params["value"],
+}

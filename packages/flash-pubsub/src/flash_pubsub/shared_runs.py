@@ -1,0 +1,269 @@
+"""Running shared callbacks: one at a time in the whole deployment, each change answered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from dash.exceptions import PreventUpdate
+
+from flash import NoUpdate, Patch, stringify_id
+from flash.context import EventContext
+from flash_pubsub.errors import BrokerError, Fenced
+from flash_pubsub.shared import Batch, Change, key_of
+from flash_pubsub.shared_patch import apply_patch
+from flash_pubsub.shared_state import CHANNEL
+from flash_ws.context import current_client
+from flash_ws.frames import INCREMENTAL, own_frame
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+
+    from flash import Flash
+    from flash_pubsub.broker import Broker, Lease
+    from flash_pubsub.shared import Key, SharedCallback
+    from flash_pubsub.shared_state import SharedState
+    from flash_ws import Client
+
+logger = logging.getLogger(__name__)
+
+# Seconds for which a worker may go on with changes of its own pages before others have a turn.
+_TURN = 0.1
+
+# Seconds between two attempts at a lease that another worker has, unless something is published.
+_ASK_EVERY = 0.02
+
+# What was to be set, and what builds on a value.
+_Result = tuple[dict["Key", Any], list[tuple["Key", Any]]]
+
+
+class SharedRuns:
+    """The shared callbacks of one app, on one worker.
+
+    - ``lease_ttl``: seconds after which another worker goes on when one dies in a callback.
+    - ``layout_value``: asked for a value that was never set but that the layout gives.
+    """
+
+    def __init__(
+        self,
+        app: Flash,
+        broker: Broker,
+        state: SharedState,
+        *,
+        lease_ttl: float,
+        layout_value: Callable[[Key], Awaitable[Any]],
+    ) -> None:
+        self._app = app
+        self._broker = broker
+        self._state = state
+        self._lease_ttl = lease_ttl
+        self._layout_value = layout_value
+        self._callbacks: dict[str, SharedCallback] = {}
+        # By callback: what waits, and the task that is at it.
+        self._waiting: dict[str, Batch] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        # Runs that were for nothing, since the lease had gone when they ended.
+        self.fenced = 0
+        state.on_change.append(self._changed.set)
+
+    def add(self, callback: SharedCallback) -> None:
+        """Take a callback in."""
+        self._callbacks[callback.name] = callback
+
+    async def close(self) -> None:
+        """End what runs; pages send again what was not answered."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- from pages ------------------------------------------------------------------------------
+
+    async def receive(self, client: Client, frame: dict[str, Any]) -> None:
+        """Take a page's ``share`` frame; raises `ProtocolError`."""
+        callback = self._callbacks.get(str(frame.get("cb")))
+        if callback is None:
+            # The page may be older than this deployment.
+            logger.info("no shared callback %.40r", frame.get("cb"))
+            return
+        change = Change.read(frame, callback)
+        if not change.number:
+            if not callback.runs_first or self._state.has_run(callback.name):
+                return
+        elif self._state.has_seen(client.id, change.number):
+            client.deliver(own_frame("shared", k=change.number))
+            return
+        self._waiting.setdefault(callback.name, Batch()).add(client, change)
+        if callback.name not in self._tasks:
+            task = asyncio.ensure_future(self._work(callback))
+            self._tasks[callback.name] = task
+
+    # -- one callback ----------------------------------------------------------------------------
+
+    async def _work(self, callback: SharedCallback) -> None:
+        """Run a callback until nothing waits for it."""
+        try:
+            while callback.name in self._waiting:
+                try:
+                    async with self._turn(callback) as lease:
+                        await self._state.up_to_date()
+                        await self._take_turn(callback, lease)
+                except (BrokerError, TimeoutError) as error:
+                    logger.warning("shared callback %r waits: %s", callback.label, error)
+                    await asyncio.sleep(random.uniform(0.1, 0.5))
+        finally:
+            self._tasks.pop(callback.name, None)
+
+    @asynccontextmanager
+    async def _turn(self, callback: SharedCallback) -> AsyncGenerator[Lease]:
+        """Wait until no other worker runs the callback, and keep others out meanwhile."""
+        while True:
+            self._changed.clear()
+            lease = await self._broker.lease(callback.name, self._lease_ttl, channel=CHANNEL)
+            if lease is not None:
+                break
+            with contextlib.suppress(TimeoutError):
+                # Who has it gives it back soon after it has published.
+                async with asyncio.timeout(_ASK_EVERY * random.uniform(0.5, 1.5)):
+                    await self._changed.wait()
+        renewing = asyncio.ensure_future(self._renew(lease))
+        try:
+            yield lease
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+            with contextlib.suppress(BrokerError):
+                # It ends by itself.
+                await self._broker.release(lease)
+
+    async def _renew(self, lease: Lease) -> None:
+        while True:
+            await asyncio.sleep(self._lease_ttl / 3)
+            # Whether it is still ours shows when the result is published.
+            with contextlib.suppress(BrokerError):
+                await self._broker.renew(lease, self._lease_ttl)
+
+    async def _take_turn(self, callback: SharedCallback, lease: Lease) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _TURN
+        while callback.name in self._waiting:
+            batch = self._waiting.pop(callback.name)
+            self._answer_what_is_known(batch)
+            is_first = not self._state.has_run(callback.name)
+            if not batch.origins and not (is_first and callback.runs_first):
+                continue
+            try:
+                await self._run(callback, batch, lease)
+            except (BrokerError, Fenced) as error:
+                self.fenced += isinstance(error, Fenced)
+                # Perhaps it was published all the same; then it is known when it is its turn again.
+                self._waiting.setdefault(callback.name, Batch()).put_back(batch)
+                logger.warning("shared callback %r runs again: %s", callback.label, error)
+                if isinstance(error, BrokerError):
+                    raise
+                return
+            if loop.time() > until:
+                return
+
+    def _answer_what_is_known(self, batch: Batch) -> None:
+        """Leave out what an earlier run has done, for a page that has sent it again since."""
+        for page, (client, number) in list(batch.origins.items()):
+            if self._state.has_seen(page, number):
+                del batch.origins[page]
+                client.deliver(own_frame("shared", k=number))
+
+    async def _run(self, callback: SharedCallback, batch: Batch, lease: Lease) -> None:
+        inputs = {
+            key: self._input(key, place, batch) for place, key in enumerate(callback.input_keys)
+        }
+        changed = {key: inputs[key] for key in self._in_order(callback, batch)}
+        unknown = {key: each for key, each in inputs.items() if self._state.json(key) is None}
+        origins = {page: number for page, (_, number) in batch.origins.items()}
+        try:
+            values, additions = await self._call(callback, batch, list(inputs.values()))
+            await self._state.publish(
+                {**unknown, **changed, **values},
+                additions=additions,
+                origins=origins,
+                callback=callback.name,
+                fence=lease,
+            )
+        except (BrokerError, Fenced):
+            raise
+        except Exception as error:  # an application's function: logged, and told to who caused it
+            logger.exception("shared callback %r failed", callback.label)
+            reason = f"{type(error).__name__}: {error}" if self._app.is_developing else "it failed"
+            for client, number in batch.origins.values():
+                client.deliver(own_frame("shared", k=number, cb=callback.label, failed=reason))
+
+    def _input(self, key: Key, place: int, batch: Batch) -> Any:
+        if place in batch.changed:
+            return batch.changed[place]
+        return self._state.value(key, batch.values[place])
+
+    def _in_order(self, callback: SharedCallback, batch: Batch) -> list[Key]:
+        keys = callback.input_keys
+        return [keys[place] for place in batch.changed]
+
+    async def _call(self, callback: SharedCallback, batch: Batch, values: list[Any]) -> _Result:
+        client = batch.client
+        assert client is not None
+        context = EventContext(
+            _slots(callback.inputs, values),
+            _slots(callback.states, batch.states),
+            [_property(callback.inputs[place]) for place in batch.changed],
+        )
+        token = current_client.set(client)
+        try:
+            async with client.handshake.active():
+                with context.active():
+                    try:
+                        result = await self._app.pool.call(
+                            callback.function, *values, *batch.states
+                        )
+                    except PreventUpdate:
+                        result = NoUpdate()
+                updates = [
+                    *callback.outputs.updates(result, callback.label),
+                    *context.take_updates(),
+                ]
+                return await self._resolved(updates)
+        finally:
+            current_client.reset(token)
+
+    async def _resolved(self, updates: Sequence[tuple[Any, Mapping[str, Any]]]) -> _Result:
+        """Tell values to set from those that build on one; patches are applied here."""
+        values: dict[Key, Any] = {}
+        additions: list[tuple[Key, Any]] = []
+        for component_id, props in updates:
+            for prop, value in props.items():
+                key = key_of(component_id, prop)
+                if isinstance(value, Patch):
+                    if key in values:
+                        before = values[key]
+                    elif self._state.json(key) is not None:
+                        before = self._state.value(key)
+                    else:
+                        before = await self._layout_value(key)
+                    values[key] = apply_patch(before, value)
+                elif prop in INCREMENTAL:
+                    additions.append((key, value))
+                else:
+                    values[key] = value
+        return values, additions
+
+
+def _slots(dependencies: Any, values: Any) -> list[dict[str, Any]]:
+    return [
+        {"id": each.component_id, "property": each.component_property, "value": value}
+        for each, value in zip(dependencies, values, strict=True)
+    ]
+
+
+def _property(dependency: Any) -> str:
+    return f"{stringify_id(dependency.component_id)}.{dependency.component_property}"

@@ -1,0 +1,163 @@
+"""Where a broker is: the addresses that ``PubSub``, ``Publisher`` and the command line take."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from flash_pubsub.errors import InvalidBrokerURL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENVIRONMENT = "FLASH_BROKER_URL"
+DEFAULT_URL = "memory://"
+
+# What may stand after the question mark, beside what redis-py knows of TLS.
+_NUMBERS = ("timeout", "connect_timeout", "probe_interval")
+_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_keyfile_password", "ssl_cert_reqs")
+_TEXTS = ("prefix", "sentinel_username", "sentinel_password", *_TLS)
+
+
+class Kind(Enum):
+    """What answers at an address."""
+
+    MEMORY = "memory"
+    SINGLE = "redis"
+    CLUSTER = "redis+cluster"
+    SENTINEL = "redis+sentinel"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One server."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}" if self.port else self.host
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a broker is, read from a URL."""
+
+    kind: Kind
+    # The server, or those to ask for it: a cluster's nodes, sentinels.
+    nodes: tuple[Node, ...] = ()
+    tls: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    db: int = 0
+    # The name under which sentinels know the master.
+    service: str | None = None
+    # What stood after the question mark, numbers as such.
+    options: Mapping[str, str | float] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False
+    )
+
+    def __str__(self) -> str:
+        """Write it as a URL, without password and options."""
+        if self.kind is Kind.MEMORY:
+            return DEFAULT_URL
+        scheme = self.kind.value.replace("redis", "rediss", 1) if self.tls else self.kind.value
+        user = f"{self.username or ''}:***@" if self.password else ""
+        path = f"/{self.service}" if self.service else ""
+        return f"{scheme}://{user}{','.join(map(str, self.nodes))}{path}/{self.db}"
+
+
+def parse_url(url: str | None = None) -> Address:
+    """Read an address; None is ``FLASH_BROKER_URL``, or ``memory://`` if that is not set.
+
+    ``memory://``; ``redis://user:password@host:6379/0`` or ``rediss://`` for TLS;
+    ``redis+cluster://host:7000,host:7001``; ``redis+sentinel://host:26379,host:26379/service/0``.
+    ``rediss+cluster`` and ``rediss+sentinel`` are the same with TLS. Options after a question mark:
+    ``prefix``, ``timeout``, ``connect_timeout``, ``probe_interval``, ``sentinel_username``,
+    ``sentinel_password``, and ``ssl_ca_certs`` and its kin as redis-py names them.
+
+    Raises `InvalidBrokerURL`.
+    """
+    if url is None:
+        url = os.environ.get(ENVIRONMENT) or DEFAULT_URL
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    tls = scheme.startswith("rediss")
+    try:
+        kind = Kind(scheme.replace("rediss", "redis", 1))
+    except ValueError as error:
+        known = ", ".join(["memory://", "redis://", "rediss://", "redis+cluster://"])
+        raise InvalidBrokerURL(
+            _masked(url), f"unknown scheme {scheme!r}; known are {known} and redis+sentinel://"
+        ) from error
+    options = _options(url, parts.query)
+    if kind is Kind.MEMORY:
+        return Address(kind, options=options)
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    address = Address(
+        kind,
+        _nodes(url, hosts, 26379 if kind is Kind.SENTINEL else 6379),
+        tls,
+        unquote(username) or None,
+        (unquote(password) or None) if at else None,
+        options=options,
+    )
+    path = [unquote(part) for part in parts.path.split("/") if part]
+    if kind is Kind.SENTINEL:
+        if not path:
+            raise InvalidBrokerURL(
+                _masked(url), "it names no service; write redis+sentinel://host:26379/mymaster"
+            )
+        address = replace(address, service=path.pop(0))
+    if len(path) > 1 or (path and not path[0].isdigit()):
+        raise InvalidBrokerURL(_masked(url), f"{'/'.join(path)!r} is no number of a database")
+    db = int(path[0]) if path else 0
+    if db and kind is Kind.CLUSTER:
+        raise InvalidBrokerURL(_masked(url), f"a cluster has database 0 only, not {db}")
+    return replace(address, db=db)
+
+
+def _nodes(url: str, hosts: str, default_port: int) -> tuple[Node, ...]:
+    nodes: list[Node] = []
+    for host in hosts.split(","):
+        try:
+            parts = urlsplit(f"//{host}")
+            port = parts.port
+        except ValueError as error:
+            raise InvalidBrokerURL(_masked(url), f"{host!r} is no host and port") from error
+        nodes.append(Node(parts.hostname or "127.0.0.1", port or default_port))
+    return tuple(nodes)
+
+
+def _options(url: str, query: str) -> Mapping[str, str | float]:
+    options: dict[str, str | float] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in _NUMBERS:
+            try:
+                seconds = float(value)
+            except ValueError as error:
+                reason = f"{name}={value!r} is no number of seconds"
+                raise InvalidBrokerURL(_masked(url), reason) from error
+            if seconds <= 0:
+                raise InvalidBrokerURL(_masked(url), f"{name}={value!r} is not above 0")
+            options[name] = seconds
+        elif name in _TEXTS:
+            options[name] = value
+        else:
+            known = ", ".join(sorted((*_NUMBERS, *_TEXTS)))
+            raise InvalidBrokerURL(_masked(url), f"unknown option {name!r}; known are {known}")
+    return MappingProxyType(options)
+
+
+def _masked(url: str) -> str:
+    """Return a URL without its password, however wrong it is otherwise."""
+    start, separator, rest = url.partition("://")
+    credentials, at, hosts = rest.rpartition("@")
+    hosts = hosts.partition("?")[0]
+    user = f"{credentials.partition(':')[0]}:***@" if at else ""
+    return f"{start}{separator}{user}{hosts}"

@@ -1,0 +1,75 @@
+"""Several workers in one process: apps around one store, and pages that are on one of them."""
+
+import asyncio
+import importlib.util
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from flash import Flash, html
+from flash_pubsub import MemoryBroker, PubSub
+from flash_pubsub.memory import MemoryStore
+
+_path = Path(__file__).parents[2] / "flash-ws" / "tests" / "page.py"
+_spec = importlib.util.spec_from_file_location("flash_ws_page", _path)
+page = sys.modules["flash_ws_page"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(page)
+Page, Closed = page.Page, page.Closed
+
+
+class World:
+    """A deployment of several workers. ``define(pubsub)`` is the app's code, run in each."""
+
+    def __init__(self, define=lambda pubsub: None, workers=2, **settings):
+        self.store = MemoryStore()
+        self.apps, self.pubsubs = [], []
+        for _ in range(workers):
+            app = Flash("world")
+            app.server.secret_key = "the same everywhere"
+            app.layout = html.Div()
+            pubsub = PubSub(app, broker=MemoryBroker(self.store), **settings)
+            define(pubsub)
+            self.apps.append(app)
+            self.pubsubs.append(pubsub)
+
+    async def __aenter__(self):
+        for app in self.apps:
+            await app.server.startup()
+        return self
+
+    async def __aexit__(self, *_):
+        for app in self.apps:
+            await app.server.shutdown()
+
+    async def page(self, worker=0, token=None, at=None, **more):
+        """Connect a page to a worker."""
+        opened = await Page(self.apps[worker], **more).open()
+        await opened.hello(token, at)
+        return opened
+
+
+async def until(condition):
+    """Let the loop turn until something is so."""
+    async with asyncio.timeout(10):
+        while True:
+            result = condition()
+            if asyncio.iscoroutine(result):
+                result = await result
+            if result:
+                return
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def pages(world, *workers):
+    opened = [await world.page(worker) for worker in workers]
+    yield opened
+    for each in opened:
+        await each.leave()
+
+
+async def updates(page):
+    """The next updates that a page is told, whatever the channel."""
+    frame = await page.frame()
+    assert frame["t"] in ("props", "snapshot"), frame
+    return frame["u"]

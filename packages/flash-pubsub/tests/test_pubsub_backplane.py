@@ -1,0 +1,199 @@
+"""Pushes, events, groups, clients and recovery through several workers."""
+
+import asyncio
+import importlib.util
+import random
+from pathlib import Path
+
+import pytest
+
+from flash import ConfigurationError
+from flash_ws.audience import page as audience_of
+
+_spec = importlib.util.spec_from_file_location(
+    "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")
+)
+_worlds = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_worlds)
+World, pages, until = _worlds.World, _worlds.pages, _worlds.until
+
+
+# The last event of those that are counted.
+END = ("the", "end")
+
+
+async def frame_of(page, channel):
+    """The next frame of a channel; the shared state's first snapshot is passed over."""
+    while True:
+        frame = await page.frame()
+        if frame.get("c") == channel:
+            return frame
+
+
+async def test_a_push_from_one_worker_reaches_pages_of_the_other():
+    async with World() as world, pages(world, 0, 1) as (one, other):
+        await world.pubsubs[0].live.push("banner", {"children": "hello"})
+        for page in (one, other):
+            assert (await frame_of(page, "all"))["u"] == [["banner", {"children": "hello"}]]
+
+
+async def test_every_worker_sends_the_same_bytes():
+    async with World() as world, pages(world, 0, 1) as (one, other):
+        await world.pubsubs[0].live.push("banner", {"children": [1.5, "ü", None]})
+        assert await frame_of(one, "all") == await frame_of(other, "all")
+
+
+async def test_groups_span_workers():
+    async with World() as world, pages(world, 0, 1) as (one, other):
+        for worker, page in enumerate((one, other)):
+            hub = world.pubsubs[worker].live.hub
+            await hub.clients[page.welcome["id"]].join("desk")
+        await world.pubsubs[1].live.send_event("price", 7, to=world.pubsubs[1].live.group("desk"))
+        for page in (one, other):
+            frame = await frame_of(page, "group:desk")
+            assert (frame["name"], frame["data"]) == ("price", 7)
+
+
+async def test_a_page_is_reached_from_any_worker():
+    async with World() as world, pages(world, 0, 1) as (one, other):
+        del other
+        (client,) = [
+            each for each in await world.pubsubs[1].live.clients() if each.id == one.welcome["id"]
+        ]
+        await world.pubsubs[1].live.push("mine", {"title": "x"}, to=audience_of(client.id))
+        assert (await frame_of(one, f"page:{client.id}"))["u"] == [["mine", {"title": "x"}]]
+
+
+async def test_clients_lists_pages_of_all_workers_and_disconnect_reaches_them():
+    async with World() as world, pages(world, 0, 1) as (one, other):
+        listed = {each.id for each in await world.pubsubs[0].live.clients()}
+        assert listed == {one.welcome["id"], other.welcome["id"]}
+        await world.pubsubs[0].live.disconnect(client=other.welcome["id"])
+        assert await other.closed() == 4430
+        await world.pubsubs[1].live.push("banner", {"children": 1})
+        assert (await frame_of(one, "all"))["u"] == [["banner", {"children": 1}]]
+
+
+async def test_b11_a_page_comes_back_on_another_worker_with_its_groups_and_misses_nothing():
+    forgotten, gone = [], []
+
+    def define(pubsub):
+        @pubsub.live.on_connect
+        async def joined(client):
+            client.join("desk")
+
+        pubsub.live.on_disconnect(lambda client: gone.append(client.id))
+        pubsub.live.on_forget(lambda client: forgotten.append(client.id))
+
+    async with World(define) as world:
+        live = [each.live for each in world.pubsubs]
+        page = await world.page(0)
+        await live[0].push("banner", {"children": 1})
+        await frame_of(page, "all")
+        await live[0].send_event("first", to=live[0].group("desk"))
+        await frame_of(page, "group:desk")
+        await page.leave()
+        await live[0].push("banner", {"children": 2})
+        await live[1].send_event("second", to=live[1].group("desk"))
+        back = await world.page(1, page.token, page.positions)
+        assert back.welcome["recovered"] is True
+        assert back.welcome["moved"] is True
+        frames = await back.frames(2)
+        assert [frame.get("u") or frame["name"] for frame in frames] == [
+            [["banner", {"children": 2}]],
+            "second",
+        ]
+        await until(lambda: forgotten == [back.welcome["id"]])
+        assert not live[0].hub.clients
+        await live[0].send_event("third", to=live[0].group("desk"))
+        assert (await frame_of(back, "group:desk"))["name"] == "third"
+        # And back again, at once.
+        await back.leave()
+        again = await world.page(0, back.token, back.positions)
+        assert again.welcome["recovered"] is True
+        assert "desk" in live[0].hub.clients[again.welcome["id"]].groups
+        await again.leave()
+        assert not gone
+
+
+async def test_a_page_of_a_worker_that_nobody_remembers_is_told():
+    async with World() as world:
+        page = await world.page(0)
+        await page.leave()
+        world.store.flush()
+        back = await world.page(1, page.token, page.positions)
+        assert back.welcome["recovered"] is False
+        await back.leave()
+
+
+async def test_b2_a_store_that_is_emptied_is_told_to_pages_that_are_there():
+    async with World() as world, pages(world, 0, 1) as (one, other):
+        live = world.pubsubs[0].live
+        await live.push("banner", {"children": 1})
+        for page in (one, other):
+            await frame_of(page, "all")
+        world.store.flush()
+        await live.push("banner", {"children": 2})
+        for page in (one, other):
+            told = await frame_of(page, "all")
+            assert (told["t"], told["recovered"]) == ("snapshot", False)
+            assert told["e"] != page.welcome["at"]["all"][0]
+            if told["u"]:
+                assert told["u"] == [["banner", {"children": 2}]]
+            else:
+                assert (await frame_of(page, "all"))["u"] == [["banner", {"children": 2}]]
+
+
+async def test_b2_pages_kicked_at_random_while_two_workers_publish_miss_nothing():
+    chance = random.Random(5)
+    async with World() as world:
+        seen = {number: [] for number in range(4)}
+
+        async def publish(worker):
+            for number in range(100):
+                await world.pubsubs[worker].live.send_event("n", [worker, number])
+                await asyncio.sleep(0)
+
+        def take(number, frame):
+            if frame["t"] == "event":
+                seen[number].append(tuple(frame["data"]))
+
+        async def visit(number):
+            at, token = None, None
+            while True:
+                page = await world.page(chance.randrange(2), token, at)
+                if token is not None:
+                    assert page.welcome["recovered"] is True
+                token = page.token
+                for _ in range(chance.randrange(1, 30)):
+                    take(number, await page.frame())
+                    if END in seen[number]:
+                        break
+                # These came in one message, and are part of the positions.
+                for frame in page.waiting:
+                    take(number, frame)
+                at = page.positions
+                # What is on its way when it breaks off is not applied, and comes again.
+                await page.leave()
+                if END in seen[number]:
+                    return
+
+        visits = [asyncio.ensure_future(visit(number)) for number in seen]
+        await until(lambda: sum(len(each.live.hub.clients) for each in world.pubsubs) == len(seen))
+        await asyncio.gather(publish(0), publish(1))
+        await world.pubsubs[0].live.send_event("n", END)
+        async with asyncio.timeout(30):
+            await asyncio.gather(*visits)
+        last = max(seen.values(), key=len)
+        assert len(last) > 150
+        for events in seen.values():
+            # From where it came on, all of them, once, in one order.
+            assert events == last[len(last) - len(events) :]
+            assert len(set(events)) == len(events)
+
+
+async def test_several_workers_without_a_broker_between_them_are_refused(monkeypatch):
+    monkeypatch.setenv("FLASH_WORKERS", "3")
+    world = World(workers=1)
+    with pytest.raises(ConfigurationError, match="FLASH_BROKER_URL=redis"):
+        await world.apps[0].server.startup()
