@@ -80,8 +80,11 @@ class Hub:
         self.on_forget: list[ClientHandler] = []
         self.on_disconnect: list[ClientHandler] = []
         self._followers: dict[str, set[Client]] = {}
-        # By channel, the task that tells the backplane; messages wait for it.
-        self._following: dict[str, asyncio.Task[None]] = {}
+        # By channel, what is done once the backplane knows of it; messages wait for that.
+        self._following: dict[str, asyncio.Future[None]] = {}
+        # Stands there for every task that has ended well: a page stays longer than its tasks.
+        self._followed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._followed.set_result(None)
         # By client id, what lets go of a page that does not come back.
         self._expiries: dict[str, asyncio.TimerHandle] = {}
         # What the links have done that have ended.
@@ -153,7 +156,7 @@ class Hub:
             return
         self._spawn(self._backplane.remember(client.id, client.joined))
 
-    async def _join(self, following: asyncio.Task[None], link: Link | None, channel: str) -> None:
+    async def _join(self, following: asyncio.Future[None], link: Link | None, channel: str) -> None:
         await following
         if link is None:
             # Caught up with when the page is back.
@@ -166,15 +169,21 @@ class Hub:
         link.deliver(own_frame("at", at={channel: (here.epoch, number)}))
         link.release(channel, first=caught.frames, after=number)
 
-    def follow(self, client: Client, channel: str) -> asyncio.Task[None]:
-        """Note that a client follows a channel; the task is done when the backplane knows."""
+    def follow(self, client: Client, channel: str) -> asyncio.Future[None]:
+        """Note that a client follows a channel; the future is done when the backplane knows."""
         followers = self._followers.setdefault(channel, set())
         followers.add(client)
         following = self._following.get(channel)
         if following is None:
-            following = self._spawn(self._backplane.follow(channel))
-            self._following[channel] = following
+            following = self._following[channel] = self._spawn(self._backplane.follow(channel))
+            following.add_done_callback(lambda task: self._note_followed(channel, task))
         return following
+
+    def _note_followed(self, channel: str, task: asyncio.Future[None]) -> None:
+        if self._following.get(channel) is not task:
+            return
+        if not task.cancelled() and task.exception() is None:
+            self._following[channel] = self._followed
 
     def unfollow(self, client: Client, channel: str) -> None:
         """Stop a client from following a channel; nothing happens if it does not."""
@@ -190,18 +199,8 @@ class Hub:
 
     async def serve(self, transport: Transport, handshake: Handshake, user: str | None) -> None:
         """Serve one connection to its end."""
-        try:
-            async with asyncio.timeout(HELLO_TIMEOUT):
-                message = await transport.receive()
-            if message is None:
-                return
-            frames = parse_message(message)
-            hello = parse_hello(frames[0] if frames else {})
-        except TimeoutError:
-            await transport.close(CloseCode.SILENT, "no 'hello' came")
-            return
-        except ProtocolError as error:
-            await transport.close(error.code, error.reason)
+        hello = await _greet(transport)
+        if hello is None:
             return
         client = self._client_for(hello, handshake, user)
         if client is None:
@@ -215,6 +214,8 @@ class Hub:
             is_new = is_new and not has_moved
             if not await self._catch_up(client, link, hello, is_new=is_new, has_moved=has_moved):
                 return
+            # The page may stay for days: what it opened with is not kept as long.
+            del hello
             if is_new or has_moved:
                 await self._backplane.enter(client.info)
             if is_new:
@@ -399,3 +400,19 @@ class Hub:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def _greet(transport: Transport) -> Hello | None:
+    """Return a page's first frame; None if it has left, or was told to."""
+    try:
+        async with asyncio.timeout(HELLO_TIMEOUT):
+            message = await transport.receive()
+        if message is None:
+            return None
+        frames = parse_message(message)
+        return parse_hello(frames[0] if frames else {})
+    except TimeoutError:
+        await transport.close(CloseCode.SILENT, "no 'hello' came")
+    except ProtocolError as error:
+        await transport.close(error.code, error.reason)
+    return None
