@@ -590,6 +590,6 @@ async def test_one_registered_while_the_app_is_served_is_compiled_for_dash_s_own
         def late(value):
             return value + 1
 
-        # Dash's socket decides by this whether to call it in a thread of its own, without a request.
+        # Dash's socket decides by this whether to call it in a thread, without a request.
         assert inspect.iscoroutinefunction(app.callback_map["late.children"]["callback"])
         assert (await client.call("late.children", {"in.value": 1})).value == 2
