@@ -1,36 +1,38 @@
-/* flash_lazy: LazyLoad and @lazy in the browser. React and ReactDOM are Dash's. */
+/* LazyLoad and @lazy in the browser, with Dash's React. */
 (() => {
   "use strict";
   const { createElement: h, useEffect, useRef, useState } = window.React;
-  // Milliseconds: from the end of a request to what it brought; without scrolling; of scrolling.
+  const { flushSync } = window.ReactDOM;
+  // Milliseconds: from a request's end to what it brought; without scrolling; of scrolling.
   const GRACE = 300;
   const REST = 100;
   const PATIENCE = 500;
 
   const mounted = new Set();
-  const observers = new Map();
   const queue = [];
 
-  const flush = (change) => window.ReactDOM.flushSync(change);
-  const px = (size) => (typeof size === "number" ? size + "px" : size);
   const named = (name, props) => name + (props.class_name ? " " + props.class_name : "");
 
   let scrolled = 0;
   window.addEventListener("scroll", () => (scrolled = Date.now()), { capture: true });
 
-  // Panels come one per task, so that the page scrolls between two of them, and those that are
-  // only passed do not come at all.
-  const enqueue = (open) => queue.push({ open, since: Date.now() }) === 1 && setTimeout(next);
+  // What the page has is drawn one per task, so that it scrolls between two; what the server has is
+  // asked for together. Those that are only passed do not come at all.
+  const enqueue = (panel) => {
+    panel.queued = true;
+    if (queue.push([panel, Date.now()]) === 1) setTimeout(next);
+  };
   const next = () => {
-    const now = Date.now();
-    if (now < Math.min(scrolled + REST, queue[0].since + PATIENCE)) {
-      setTimeout(next, REST / 2);
-      return;
-    }
+    if (Date.now() < Math.min(scrolled + REST, queue[0][1] + PATIENCE))
+      return setTimeout(next, REST / 2);
+    let at = 0;
     try {
-      flush(queue[0].open);
+      flushSync(() => {
+        do queue[at++][0].open();
+        while (queue[at] && queue[at][0].remote);
+      });
     } finally {
-      queue.shift();
+      queue.splice(0, at);
       if (queue.length) setTimeout(next);
     }
   };
@@ -39,34 +41,15 @@
     node !== document.body &&
     (/auto|scroll/.test(getComputedStyle(node).overflow) || scrolls(node.parentElement));
 
-  // Panels with the same margin and container share an observer.
   const observe = (element, margin, selector, tell) => {
-    const root =
-      (selector && (element.closest(selector) || document.querySelector(selector))) || null;
-    // Not for all: the page's own scrolling would count it too.
-    const scrollMargin = !root && scrolls(element) ? margin : "0px";
-    const key = margin + scrollMargin + selector;
-    let shared = observers.get(key);
-    if (!shared || shared.root !== root) {
-      const listeners = new Map();
-      shared = new IntersectionObserver(
-        (entries) =>
-          entries.forEach((entry) => {
-            const listener = listeners.get(entry.target);
-            if (listener) listener(entry.isIntersecting);
-          }),
-        { root, rootMargin: margin, scrollMargin }
-      );
-      shared.listeners = listeners;
-      observers.set(key, shared);
-    }
-    shared.listeners.set(element, tell);
-    shared.observe(element);
-    return () => {
-      shared.unobserve(element);
-      shared.listeners.delete(element);
-      if (!shared.listeners.size && observers.get(key) === shared) observers.delete(key);
-    };
+    const root = selector && (element.closest(selector) || document.querySelector(selector));
+    const observer = new IntersectionObserver(
+      (entries) => tell(entries[entries.length - 1].isIntersecting),
+      // The second not for all: the page's own scrolling would count it too.
+      { root, rootMargin: margin, scrollMargin: !root && scrolls(element) ? margin : "0px" }
+    );
+    observer.observe(element);
+    return () => observer.disconnect();
   };
 
   const LazyLoad = (props) => {
@@ -79,6 +62,8 @@
     const [near, setNear] = useState(false);
     const [wanted, setWanted] = useState(false);
     const [lost, setLost] = useState(0);
+    // When what is shown was, or is to be, taken for old.
+    const [old, setOld] = useState(0);
     const remote = props.token !== undefined;
     const answered = Boolean(request && answer && answer.n >= request.n);
     const drawn = wanted && (!remote || Boolean(answer && (answer.ok || answered)));
@@ -89,14 +74,17 @@
 
     Object.assign(my, {
       props,
+      remote,
       settled: wanted && (status === "loaded" || status === "error"),
       ask() {
         my.asked = Date.now();
-        const last = my.props.request;
-        my.props.setProps({ request: { n: last ? last.n + 1 : 1 } });
+        my.props.setProps({ request: { n: my.asked } });
       },
       load() {
         if (remote && !my.asked) my.ask();
+      },
+      open() {
+        if (my.queued) my.show();
       },
       show() {
         my.queued = false;
@@ -106,12 +94,8 @@
       },
       want(atOnce) {
         if (my.shown) return;
-        if (atOnce === true) {
-          my.show();
-        } else if (!my.queued) {
-          my.queued = true;
-          enqueue(() => my.queued && my.show());
-        }
+        if (atOnce) my.show();
+        else if (!my.queued) enqueue(my);
       },
       look() {
         my.timer = 0;
@@ -140,16 +124,16 @@
 
     useEffect(() => {
       mounted.add(my);
-      my.asked = answered || (request && context.isLoading()) ? Date.now() : 0;
+      my.asked = answered || (request && isLoading) ? request.n : 0;
       // A request that was lost while something else was shown.
       if (request && !my.asked) my.ask();
       const seek = () => {
         const id = new URLSearchParams("id=" + location.hash.slice(1)).get("id");
-        const layout = () => JSON.stringify(api.getLayout(context.componentPath) || "");
+        const inside = () => JSON.stringify(api.getLayout(context.componentPath) || "");
         if (
           id &&
           ((my.props.anchors || []).includes(id) ||
-            (!remote && layout().includes('"id":' + JSON.stringify(id))))
+            (!remote && inside().includes('"id":' + JSON.stringify(id))))
         ) {
           my.sought = id;
           element.current.scrollIntoView();
@@ -167,15 +151,13 @@
     }, []);
 
     useEffect(() => {
-      let alive = true;
       const later = (run) =>
-        (window.requestIdleCallback || setTimeout)(() => alive && run(), { timeout: 2000 });
+        (window.requestIdleCallback || setTimeout)(() => mounted.has(my) && run(), {
+          timeout: 2000
+        });
       if (when === "mount" || (when === "visible" && !window.IntersectionObserver)) my.want();
       if (when === "idle") later(my.want);
       if (props.prefetch === "idle") later(my.load);
-      return () => {
-        alive = false;
-      };
     }, [when, props.prefetch]);
 
     const margin = [0, 1, 2, 3].map((at) => (offset.map ? offset[at] : offset) + "px").join(" ");
@@ -196,24 +178,38 @@
       }
     }, [isLoading, status, request]);
 
+    // A moment later, at random: all pages hear of it at once.
+    useEffect(
+      () =>
+        props.live &&
+        window.flash.on("flash_lazy", (topic) => {
+          if (props.live.startsWith(topic)) setOld(Date.now() + GRACE * Math.random());
+        }),
+      [props.live]
+    );
+
     // One that missed its time out of view catches up when it is seen.
     useEffect(() => {
-      if (!props.refresh_every || !drawn || !near || status === "loading") return;
+      const due = old > my.asked ? old : my.asked + props.refresh_every * 1000;
+      if (!due || !drawn || !near || status === "loading") return;
       const event = "visibilitychange";
       const refresh = () =>
         document.hidden ? document.addEventListener(event, refresh, { once: true }) : my.ask();
-      const left = my.asked + props.refresh_every * 1000 - Date.now();
-      const timer = setTimeout(refresh, left);
+      const timer = setTimeout(refresh, due - Date.now());
       return () => {
         clearTimeout(timer);
         document.removeEventListener(event, refresh);
       };
-    }, [props.refresh_every, drawn, near, status, answer]);
+    }, [props.refresh_every, drawn, near, status, answer, old]);
 
     // What callbacks can read.
     const edition = remote ? answer && answer.n : drawn || undefined;
     useEffect(() => {
       const news = { visible: near, status };
+      if (props.suspend) {
+        news.suspended = !near;
+        element.current.dispatchEvent(new CustomEvent("flash-lazy-suspend", { detail: !near }));
+      }
       if (status === "loaded" && drawn && my.counted !== edition)
         news.load_count = (props.load_count || 0) + 1;
       if (drawn || !remote) my.counted = edition;
@@ -225,34 +221,35 @@
       }
     }, [near, status, drawn, edition]);
 
-    const height = px(props.height);
+    const { height } = props;
     const attributes = {
       id: props.id,
       ref: element,
       className: named("flash-lazy", props),
       style: {
-        width: px(props.width),
-        minHeight: height || (drawn ? "" : px(my.kept || (props.placeholder ? 1 : 100))),
-        "--flash-lazy-height": height,
+        width: props.width,
+        minHeight: height || (drawn ? "" : my.kept || (props.placeholder ? 1 : 100)),
+        "--flash-lazy-height": typeof height === "number" ? height + "px" : height,
         ...props.style
       },
       "data-status": status,
+      "data-suspended": props.suspend && !near,
       "aria-busy": status === "loading" || (status === "idle" && when !== "click")
     };
     if (!drawn) {
       // Else the focus would pass over what is inside.
       const byHand = when === "click";
       const open = (event) => {
-        if (event.key && event.key !== "Enter" && event.key !== " ") return;
-        if (event.key) event.preventDefault();
+        if (event.key && !/^(Enter| )$/.test(event.key)) return;
+        event.preventDefault();
         my.want(true);
       };
       Object.assign(attributes, {
         tabIndex: 0,
         role: byHand ? "button" : "group",
         "aria-label": byHand ? "Load" : "Not loaded yet",
-        onClick: byHand ? open : undefined,
-        onKeyDown: byHand ? open : undefined,
+        onClick: byHand ? open : null,
+        onKeyDown: byHand ? open : null,
         onFocus() {
           my.focused = true;
           if (!byHand) my.want(true);
@@ -262,9 +259,7 @@
       // Keeps the focus here: the next Tab goes inside.
       attributes.tabIndex = -1;
     }
-    Object.keys(props).forEach((name) => {
-      if (/^(data|aria)-/.test(name)) attributes[name] = props[name];
-    });
+    for (const name in props) if (/^(data|aria)-/.test(name)) attributes[name] = props[name];
 
     const failed = status === "error";
     return h(
@@ -289,17 +284,17 @@
     h("div", {
       id: props.id,
       className: named("flash-skeleton", props),
-      style: { height: px(props.height), width: px(props.width), ...props.style },
+      style: { height: props.height, width: props.width, ...props.style },
       "aria-hidden": true
     });
 
   const unsettled = () => {
-    const open = Array.from(mounted).filter((panel) => !panel.settled);
+    const open = [...mounted].filter((panel) => !panel.settled);
     open.forEach((panel) => panel.want(true));
     return open.length;
   };
   const loadAll = () => {
-    flush(unsettled);
+    flushSync(unsettled);
     return new Promise((resolve) => {
       // Panels may bring panels; two frames are for graphs to draw.
       const look = () =>
