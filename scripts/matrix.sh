@@ -18,7 +18,7 @@ run() {
     $uv pip install --quiet --group $package/pyproject.toml:test
     $uv pip install --quiet --no-deps --editable $package
     echo "== $name: $($uv pip freeze --quiet | grep -Ei '^(dash|quart|hypercorn|orjson)==' | tr '\n' ' ')"
-    "$environment/bin/python" -m pytest $package/tests $pytest_arguments
+    "$environment/bin/python" -m pytest --numprocesses 2 $package/tests $pytest_arguments
 }
 
 pytest_arguments=$*
