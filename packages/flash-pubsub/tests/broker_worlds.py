@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
 from collections import defaultdict
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
+
+import redis
 
 from flash_pubsub.memory import MemoryBroker, MemoryStore
+from flash_pubsub.redis import RedisBroker
 
 SECONDS = 30
 
@@ -35,8 +44,12 @@ class Worker:
         self.journal = defaultdict(list)
         self.resets = []
 
-    async def start(self):
+    async def begin(self):
         await self.broker.start(self.deliver, self.reset)
+        return self
+
+    async def start(self):
+        await self.begin()
         async with asyncio.timeout(SECONDS):
             await self.broker.ready()
         return self
@@ -81,3 +94,218 @@ class MemoryWorld:
 
     async def close(self):
         await self._workers.aclose()
+
+
+class RedisWorld:
+    """Several workers over one Redis deployment, under a prefix that nobody else uses."""
+
+    def __init__(self, deployment):
+        self.deployment = deployment
+        self.prefix = f"test*{secrets.token_hex(4)}"
+        self._workers = AsyncExitStack()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *error):
+        await self._workers.aclose()
+
+    async def worker(self, *, on_delivery=None, url=None, wait=True, **options):
+        options = {"prefix": self.prefix, "probe_interval": 0.2, **options}
+        worker = Worker(RedisBroker(url or self.deployment.url, **options), on_delivery)
+        self._workers.push_async_callback(worker.broker.close)
+        return await (worker.start() if wait else worker.begin())
+
+    async def flush(self):
+        await asyncio.to_thread(self.deployment.flush)
+
+
+def free_port():
+    """Return a port of 127.0.0.1 that nobody listens to, below those that systems hand out."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def wait_for(condition, *, seconds=SECONDS):
+    """Wait, outside of any loop, until a function returns something true; returns that."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(redis.RedisError):
+            if result := condition():
+                return result
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+class RedisServer:
+    """A redis-server of the test's own on a free port."""
+
+    def __init__(self, directory, *options, name="redis"):
+        self.directory = directory
+        self.port = free_port()
+        self.options = options
+        self.name = name
+        self.password = None
+        self.process = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *error):
+        self.kill()
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self):
+        command = ["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", ""]
+        command += ["--dir", self.directory, *self.options]
+        with open(self.directory / f"{self.name}-{self.port}.log", "ab") as log:
+            self.process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
+        with self.client() as client:
+            wait_for(client.ping)
+
+    def client(self):
+        return redis.Redis(port=self.port, password=self.password)
+
+    def flush(self):
+        with self.client() as client:
+            client.flushall()
+
+    def kill(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+
+class RedisCluster:
+    """Three nodes with a third of the slots each."""
+
+    def __init__(self, directory):
+        self.nodes = []
+        for number in range(3):
+            own = directory / str(number)
+            own.mkdir()
+            self.nodes.append(
+                RedisServer(
+                    own,
+                    *("--cluster-enabled", "yes", "--cluster-port", free_port()),
+                    *("--cluster-node-timeout", 1000, "--cluster-require-full-coverage", "no"),
+                )
+            )
+
+    @property
+    def url(self):
+        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+
+    def __enter__(self):
+        with ExitStack() as started:
+            started.callback(self.__exit__)
+            self._start()
+            started.pop_all()
+        return self
+
+    def _start(self):
+        for node in self.nodes:
+            node.start()
+        bounds = [0, 5461, 10923, 16384]
+        for node, first, after in zip(self.nodes, bounds, bounds[1:], strict=False):
+            with node.client() as client:
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, after - 1)
+                for other in self.nodes:
+                    bus = other.options[other.options.index("--cluster-port") + 1]
+                    client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, bus)
+        for node in self.nodes:
+            with node.client() as client:
+                wait_for(lambda client=client: self._is_complete(client))
+
+    def __exit__(self, *error):
+        for node in self.nodes:
+            node.kill()
+
+    def _is_complete(self, client):
+        info = client.execute_command("CLUSTER", "INFO")
+        slots = client.execute_command("CLUSTER", "SLOTS")
+        return b"cluster_state:ok" in info and len(slots) == 3
+
+    def flush(self):
+        for node in self.nodes:
+            node.flush()
+
+
+class RedisSentinel:
+    """A master, a replica and three sentinels that make it master within a second or two."""
+
+    SERVICE = "mymaster"
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.servers = [RedisServer(directory, name="server") for _ in range(2)]
+        self.sentinels = []
+
+    @property
+    def url(self):
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{hosts}/{self.SERVICE}/0"
+
+    def __enter__(self):
+        with ExitStack() as started:
+            started.callback(self.__exit__)
+            self._start()
+            started.pop_all()
+        return self
+
+    def _start(self):
+        master, replica = self.servers
+        master.start()
+        replica.options = ("--replicaof", "127.0.0.1", master.port, "--repl-diskless-sync-delay", 0)
+        replica.start()
+        for number in range(3):
+            own = self.directory / f"sentinel{number}"
+            own.mkdir()
+            config = own / "sentinel.conf"
+            config.write_text(
+                f"sentinel monitor {self.SERVICE} 127.0.0.1 {master.port} 2\n"
+                f"sentinel down-after-milliseconds {self.SERVICE} 700\n"
+                f"sentinel failover-timeout {self.SERVICE} 3000\n"
+            )
+            sentinel = RedisServer(own, name="sentinel")
+            sentinel.process = self._start_sentinel(sentinel, config)
+            self.sentinels.append(sentinel)
+        for sentinel in self.sentinels:
+            with sentinel.client() as client:
+                wait_for(lambda client=client: self._is_complete(client))
+
+    def _start_sentinel(self, sentinel, config):
+        command = ["redis-server", str(config), "--sentinel", "--port", str(sentinel.port)]
+        with open(sentinel.directory / "log", "ab") as log:
+            return subprocess.Popen(
+                [*command, "--bind", "127.0.0.1"], cwd=sentinel.directory, stdout=log, stderr=log
+            )
+
+    def __exit__(self, *error):
+        for server in (*self.sentinels, *self.servers):
+            server.kill()
+
+    def _is_complete(self, client):
+        state = client.sentinel_master(self.SERVICE)
+        return state["num-slaves"] == 1 and state["num-other-sentinels"] == 2
+
+    @property
+    def master(self):
+        """The server that is master now."""
+        with self.sentinels[0].client() as client:
+            _, port = client.sentinel_get_master_addr_by_name(self.SERVICE)
+        return next(server for server in self.servers if server.port == port)
+
+    def flush(self):
+        self.master.flush()

@@ -32,8 +32,9 @@ class Retention:
 
     # History: publications kept for those who were away. 0 keeps none.
     max_messages: int = 1000
+    # A broker may count some 60 bytes more for each.
     max_bytes: int = 1 << 20
-    # Seconds. A publication is forgotten no later than a tenth of that afterwards.
+    # Seconds. What is older may be forgotten; it is, once nothing was published for that long.
     max_age: float = 120.0
     # Snapshot: fields, and the bytes of their names and values. Beyond it those set longest ago go.
     max_values: int = 10_000

@@ -192,7 +192,7 @@ class MemoryStore:
     def names(self) -> list[str]:
         """Return the names of all channels, sorted."""
         self._sweep()
-        return sorted(self._channels)
+        return sorted(name for name in self._channels if not name.startswith(presence_of("")))
 
     def publish(
         self,
@@ -286,7 +286,7 @@ class MemoryStore:
     def release(self, lease: Lease) -> None:
         """End a lease now."""
         if self.holds(lease):
-            del self._leases[lease.name, lease.channel]
+            self._leases[lease.name, lease.channel].until = self.clock()
 
     def _tell(self, channel: str, kind: str, member_id: str, data: bytes) -> None:
         changes = {member_id: None if kind == "left" else data}
@@ -299,7 +299,7 @@ class MemoryStore:
             if self._is_idle(channel, now) and not self._has_subscriber(name):
                 del self._channels[name]
         for key, held in list(self._leases.items()):
-            if held.until <= now:
+            if now - held.until > DEFAULT_RETENTION.max_idle:
                 del self._leases[key]
 
     def _is_idle(self, channel: _Channel, now: float) -> bool:
@@ -323,6 +323,7 @@ class MemoryBroker:
         self._state = State.NEW
         self._counters = Counters()
         self._subscribed: set[str] = set()
+        self._leases: set[Lease] = set()
         self._deliver: Deliver | None = None
         self._reset: Reset | None = None
 
@@ -350,6 +351,8 @@ class MemoryBroker:
         self._state = State.CLOSED
         self._subscribed.clear()
         self.store.part(self)
+        for lease in self._leases:
+            self.store.release(lease)
 
     async def ready(self) -> None:
         """Return at once."""
@@ -422,16 +425,23 @@ class MemoryBroker:
     async def lease(self, name: str, ttl: float, *, channel: str | None = None) -> Lease | None:
         """Take the lease of this name, unless somebody has it."""
         self._check(channel)
-        return self.store.lease(name, ttl, channel)
+        lease = self.store.lease(name, ttl, channel)
+        if lease is not None:
+            self._leases.add(lease)
+        return lease
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
         """Prolong a lease."""
         self._check()
-        return self.store.renew(lease, ttl)
+        renewed = self.store.renew(lease, ttl)
+        if not renewed:
+            self._leases.discard(lease)
+        return renewed
 
     async def release(self, lease: Lease) -> None:
         """Give a lease back."""
         self._check()
+        self._leases.discard(lease)
         self.store.release(lease)
 
     def listens_to(self, channel: str) -> bool:

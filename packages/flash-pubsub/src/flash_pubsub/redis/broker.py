@@ -1,0 +1,226 @@
+"""The broker of any number of workers: a `flash_pubsub.broker.Broker` over Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from flash_pubsub.broker import (
+    DEFAULT_RETENTION,
+    NO_CHANGES,
+    Counters,
+    Deliver,
+    Lease,
+    Member,
+    Publication,
+    Reset,
+    Retention,
+    Snapshot,
+    State,
+    Status,
+)
+from flash_pubsub.errors import BrokerClosed, BrokerError, InvalidChannel
+from flash_pubsub.redis.caretaker import Caretaker
+from flash_pubsub.redis.listener import Listener
+from flash_pubsub.redis.store import Store
+from flash_pubsub.url import Address, parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flash_ws.history import Position
+
+
+class RedisBroker:
+    """A `Broker` over one Redis, a master that sentinels name, or a cluster with sharded pub/sub.
+
+    ``timeout`` is in seconds for one call with all its attempts, ``connect_timeout`` for opening a
+    connection and for a single attempt. Every ``probe_interval`` seconds it publishes to itself;
+    when that does not come back within as long again, the connection is replaced.
+
+    It needs Redis 6.2, or 7 for a cluster. Its keys begin with ``prefix`` and all expire. On a
+    standalone Redis one worker has one connection for hearing and one for everything else; on a
+    cluster, one each per node with a slot that it uses.
+    """
+
+    def __init__(
+        self,
+        url: str | Address,
+        *,
+        prefix: str = "flash",
+        timeout: float = 5.0,
+        connect_timeout: float = 1.5,
+        probe_interval: float = 1.0,
+        max_payload_bytes: int = 1 << 20,
+    ) -> None:
+        self.address = parse_url(url) if isinstance(url, str) else url
+        self._probe_interval = probe_interval
+        self._store = Store(
+            self.address,
+            prefix=prefix,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            max_payload_bytes=max_payload_bytes,
+        )
+        self._counters = Counters()
+        self._listener: Listener | None = None
+        self._caretaker: Caretaker | None = None
+        self._caring: asyncio.Task[None] | None = None
+        self._closed = False
+        # Set when `ready` need not wait any more: all is heard, or nothing will be.
+        self._ready = asyncio.Event()
+        self._leases: set[Lease] = set()
+
+    @property
+    def status(self) -> Status:
+        """How it stands."""
+        counters = asdict(self._counters)
+        counters.update(published=self._store.published, retries=self._store.retries)
+        if self._closed or self._listener is None:
+            state = State.CLOSED if self._closed else State.NEW
+            return Status(state, state.value, **counters)
+        reason = self._listener.reason
+        counters["lag"] = self._listener.lag
+        state = State.BROKEN if reason else State.READY
+        return Status(state, reason, subscribed=len(self._listener.channels), **counters)
+
+    async def start(self, deliver: Deliver, reset: Reset) -> None:
+        """Begin; Redis need not be there yet."""
+        if self._listener is not None or self._closed:
+            raise BrokerClosed
+        self._listener = Listener(
+            self._store,
+            self._counters,
+            probe_interval=self._probe_interval,
+            deliver=deliver,
+            reset=reset,
+            on_change=self._look,
+        )
+        self._caretaker = Caretaker(self._store, self._listener, interval=self._probe_interval)
+        self._listener.start()
+        self._caring = asyncio.create_task(self._caretaker.run(), name="flash-pubsub caretaker")
+
+    async def close(self) -> None:
+        """End; members and leases are given back if Redis is there to be told."""
+        if self._closed:
+            return
+        self._closed = True
+        self._ready.set()
+        if self._listener is not None and self._caretaker is not None and self._caring is not None:
+            self._caring.cancel()
+            await asyncio.wait([self._caring])
+            heard = not self._listener.reason
+            await self._listener.close()
+            if heard:
+                with suppress(BrokerError):
+                    await self._caretaker.empty()
+                    for lease in self._leases:
+                        await self._store.release(lease)
+        await self._store.close()
+
+    async def ready(self) -> None:
+        """Wait until what others publish arrives."""
+        self._check()
+        await self._ready.wait()
+        self._check()
+
+    async def publish(
+        self,
+        channel: str,
+        payload: bytes,
+        *,
+        changes: Mapping[str, bytes | None] = NO_CHANGES,
+        key: str | None = None,
+        fence: Lease | None = None,
+        retention: Retention = DEFAULT_RETENTION,
+    ) -> Position:
+        """Number a message, remember it and tell everybody, in one step."""
+        self._check()
+        return await self._store.publish(
+            channel, payload, changes=changes, key=key, fence=fence, retention=retention
+        )
+
+    async def subscribe(self, channel: str) -> Position:
+        """Deliver this channel's publications from now on."""
+        return await self._check().follow(channel)
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Deliver no more of it."""
+        if self._listener is not None:
+            with suppress(InvalidChannel):
+                self._listener.unfollow(channel)
+
+    async def since(self, channel: str, position: Position) -> list[Publication] | None:
+        """Return everything after ``position``, or None if that cannot be known."""
+        self._check()
+        return await self._store.since(channel, position)
+
+    async def snapshot(self, channel: str) -> Snapshot:
+        """Return the state as of one position."""
+        self._check()
+        return await self._store.snapshot(channel)
+
+    async def position(self, channel: str) -> Position:
+        """Return the position of somebody who has seen everything."""
+        self._check()
+        return (await self._store.touch(channel)).position
+
+    async def channels(self) -> list[str]:
+        """Return the names of all channels, sorted."""
+        self._check()
+        return await self._store.channels()
+
+    async def enter(self, channel: str, member: Member, ttl: float = 30.0) -> None:
+        """Make somebody present until they leave."""
+        self._check()
+        await self._store.enter(channel, member, ttl)
+        if self._caretaker is not None:
+            self._caretaker.note(channel, member, ttl)
+
+    async def leave(self, channel: str, member_id: str) -> None:
+        """Make somebody absent."""
+        self._check()
+        if self._caretaker is not None:
+            self._caretaker.forget(channel, member_id)
+        await self._store.leave(channel, [member_id])
+
+    async def members(self, channel: str) -> list[Member]:
+        """Return who is present."""
+        self._check()
+        return await self._store.members(channel)
+
+    async def lease(self, name: str, ttl: float, *, channel: str | None = None) -> Lease | None:
+        """Take the lease of this name, unless somebody has it."""
+        self._check()
+        lease = await self._store.lease(name, ttl, channel)
+        if lease is not None:
+            self._leases.add(lease)
+        return lease
+
+    async def renew(self, lease: Lease, ttl: float) -> bool:
+        """Prolong a lease."""
+        self._check()
+        renewed = await self._store.renew(lease, ttl)
+        if not renewed:
+            self._leases.discard(lease)
+        return renewed
+
+    async def release(self, lease: Lease) -> None:
+        """Give a lease back."""
+        self._check()
+        self._leases.discard(lease)
+        await self._store.release(lease)
+
+    def _look(self) -> None:
+        """Note whether everything is heard."""
+        if self._listener is not None and not self._listener.reason:
+            self._ready.set()
+        elif not self._closed:
+            self._ready.clear()
+
+    def _check(self) -> Listener:
+        if self._listener is None or self._closed:
+            raise BrokerClosed
+        return self._listener
