@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import shell
-from resources import database, machine
+from resources import database, live, machine
 
 from flash import Flash
 
@@ -21,6 +21,7 @@ app = Flash(
     index_string=shell.INDEX,
 )
 app.layout = shell.layout
+live.init_app(app)
 
 
 @app.server.while_serving

@@ -33,7 +33,12 @@ def page(
         [
             html.Header(
                 [
-                    html.Div([html.H1(title), html.P(lead, className="lead")]),
+                    html.Div(
+                        [
+                            html.Div([html.H1(title), link_badge()], className="title"),
+                            html.P(lead, className="lead"),
+                        ]
+                    ),
                     html.Div(list(controls), className="controls"),
                 ],
                 className="page-header",
@@ -41,6 +46,16 @@ def page(
             *content,
         ],
         className="page",
+    )
+
+
+def link_badge() -> Component:
+    """How the page's live link is: ``shell`` keeps it up to date."""
+    return html.Span(
+        [html.Span(className="dot"), html.Span("Connecting", id="link-text")],
+        id="link-badge",
+        className="link-badge connecting",
+        title="The page's live link to the server",
     )
 
 
@@ -57,12 +72,20 @@ def panel(
 
 
 def chart(
-    name: str, label: str, *, height: int = 300, figure: Any = None, title: str | None = None
+    name: str | dict[str, str],
+    label: str,
+    *,
+    height: int = 300,
+    figure: Any = None,
+    title: str | None = None,
 ) -> Component:
-    """A chart that keeps its place while it loads; ``label`` is read out in its stead."""
+    """A chart that keeps its place while it loads; ``label`` is read out in its stead.
+
+    One that is to be left alone when the theme changes brings an id of its own.
+    """
     return html.Div(
         dcc.Graph(
-            id=chart_id(name),
+            id=chart_id(name) if isinstance(name, str) else name,
             figure=figures.blank() if figure is None else figure,
             responsive=True,
             config={"displayModeBar": False, "doubleClick": False},
@@ -101,6 +124,23 @@ def tile(
         ],
         className="tile",
     )
+
+
+def live_tile(
+    name: str, title: str, note: str, *, value: str = "–", bar: bool = False
+) -> Component:
+    """One figure that is pushed to the page: ``name``, ``name-note`` and ``name-bar`` are its ids.
+
+    The bar shows a share.
+    """
+    parts: list[Component] = [
+        html.Div(title, className="tile-title"),
+        html.Div(value, id=name, className="tile-value"),
+        html.Div(note, id=f"{name}-note", className="tile-change"),
+    ]
+    if bar:
+        parts.append(html.Div(html.Div(id=f"{name}-bar", className="meter-bar"), className="meter"))
+    return html.Div(parts, className="tile live-tile")
 
 
 def tile_placeholders(count: int) -> list[Component]:

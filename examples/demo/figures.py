@@ -213,6 +213,40 @@ def waits(theme: str | None) -> go.Figure:
     return figure
 
 
+def machine_course(samples: Sequence[Any], theme: str | None) -> go.Figure:
+    """The load of the processor and the memory in use; further samples extend it."""
+    figure = go.Figure(layout={"template": template(theme), "hovermode": "x unified"})
+    for name, shares in (
+        ("Processor", [sample.cpu for sample in samples]),
+        ("Memory", [sample.memory for sample in samples]),
+    ):
+        figure.add_scatter(
+            x=[sample.at.isoformat() for sample in samples],
+            y=shares,
+            name=name,
+            mode="lines",
+            line={"width": 2, "shape": "spline", "smoothing": 0.4},
+            fill="tozeroy" if name == "Processor" else None,
+            hovertemplate="%{y:.0%}",
+        )
+    figure.update_xaxes(type="date", tickformat="%H:%M:%S", nticks=4, tickangle=0)
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], nticks=5)
+    return figure
+
+
+def cores(sample: Any, theme: str | None) -> go.Figure:
+    """How busy each core is at this moment."""
+    figure = go.Figure(layout={"template": template(theme)})
+    figure.add_bar(
+        x=[str(number) for number in range(1, len(sample.cores) + 1)],
+        y=list(sample.cores),
+        hovertemplate="Core %{x}: %{y:.0%}<extra></extra>",
+    )
+    figure.update_xaxes(type="category", title={"text": "Core"})
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], nticks=5)
+    return figure
+
+
 def processor(theme: str | None) -> go.Figure:
     """The empty chart of this machine's load; the browser fills it."""
     figure = go.Figure(layout={"template": template(theme)})

@@ -24,6 +24,7 @@ from flash import (
     page_container,
     page_registry,
 )
+from flash_ws import LinkStatus
 
 # The theme is settled before the first paint: the visitor's own choice, else the system's.
 INDEX = """<!doctype html>
@@ -63,9 +64,8 @@ async def layout() -> html.Div:
     return html.Div(
         [
             html.A("Skip to content", href="#content", className="skip-link"),
-            dcc.Location(
-                id="address",
-            ),
+            dcc.Location(id="address"),
+            LinkStatus(id="link"),
             dcc.Store(id="theme"),
             dcc.Interval(id="every-two-seconds", interval=2000),
             html.Aside(
@@ -74,7 +74,15 @@ async def layout() -> html.Div:
                     html.Nav(
                         [
                             dcc.Link(
-                                [html.Span(className=f"icon icon-{page['icon']}"), page["name"]],
+                                [
+                                    html.Span(className=f"icon icon-{page['icon']}"),
+                                    html.Span(page["name"], className="long-name"),
+                                    html.Span(
+                                        page.get("short_name", page["name"]),
+                                        className="short-name",
+                                        **aria(hidden="true"),
+                                    ),
+                                ],
                                 href=page["relative_path"],
                             )
                             for page in page_registry.values()
@@ -130,6 +138,14 @@ clientside_callback(
     ClientsideFunction("demo", "theme"), Output("theme", "data"), Input("theme-toggle", "n_clicks")
 )
 clientside_callback(ClientsideFunction("demo", "markCurrentPage"), Input("address", "pathname"))
+# In the browser, since a callback on the server could not tell that there is no way to the server.
+clientside_callback(
+    ClientsideFunction("demo", "showLink"),
+    Output("link-badge", "className"),
+    Output("link-text", "children"),
+    Input("link", "status"),
+    Input("link", "latency"),
+)
 clientside_callback(ClientsideFunction("demo", "reloadWhenPrepared"), Input("prepared", "data"))
 
 

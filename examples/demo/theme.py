@@ -57,6 +57,7 @@ def template(theme: str | None) -> dict[str, Any]:
         "gridcolor": palette.line,
         "linecolor": palette.line,
         "zeroline": False,
+        "ticklabelstandoff": 4,
         "tickfont": {"color": palette.muted},
         "title": {"font": {"color": palette.muted}},
         "automargin": True,

@@ -1,4 +1,5 @@
-/* The few things that only the browser can do: the theme, the current page, the waits it saw. */
+/* The few things that only the browser can do: the theme, the current page, the waits it saw, how
+   its link is, and what the chat and the answers send. */
 (function () {
   "use strict";
   var dash = (window.dash_clientside = window.dash_clientside || {});
@@ -6,6 +7,37 @@
   var system = matchMedia("(prefers-color-scheme: dark)");
   var KEPT = 120; // answers, half a minute of them
   var seen = nothing();
+
+  var SILENCE = "Nobody has said anything yet. Open this page in a second tab, and say hello.";
+  var me = null; // the name that the chat has given this page
+  var reopening = 0;
+
+  function element(type, props) {
+    return { type: type, namespace: "dash_html_components", props: props };
+  }
+
+  function remark(said) {
+    var initials = said.name.split(" ").map(function (part) {
+      return part.charAt(0);
+    });
+    var time = new Date(said.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    return element("Div", {
+      className: said.name === me ? "remark mine" : "remark",
+      children: [
+        element("Span", { className: "avatar tint-" + said.tint, children: initials.join(""), "aria-hidden": "true" }),
+        element("Div", {
+          className: "remark-body",
+          children: [
+            element("Div", {
+              className: "remark-head",
+              children: [element("Strong", { children: said.name }), element("Span", { children: time })],
+            }),
+            element("P", { children: said.text }),
+          ],
+        }),
+      ],
+    });
+  }
 
   function nothing() {
     return { last: null, busy: false, answers: 0, ticks: [] };
@@ -54,6 +86,59 @@
     reloadWhenPrepared: function (prepared) {
       if (prepared) location.reload();
       return dash.no_update;
+    },
+
+    showLink: function (status, latency) {
+      var words = {
+        connecting: "Connecting",
+        open: latency === null || latency === undefined ? "Live" : "Live · " + latency + " ms",
+        reconnecting: "Reconnecting",
+        offline: "Offline: reload the page",
+      };
+      return ["link-badge " + status, words[status] || status];
+    },
+
+    // What the server sends is text, and shown as text: children that are strings are never HTML.
+    chatMessage: function (message, log) {
+      var sent = JSON.parse(message.data);
+      if (sent.note) return [dash.no_update, dash.no_update, sent.note];
+      var before = sent.you || !Array.isArray(log) ? [] : log;
+      if (sent.you) me = sent.you;
+      var remarks = before.concat(sent.said.map(remark)).slice(-100);
+      window.setTimeout(function () {
+        var list = document.getElementById("chat-log");
+        if (list) list.scrollTop = list.scrollHeight;
+      });
+      return [
+        remarks.length ? remarks : element("Div", { className: "empty", children: SILENCE }),
+        me ? "You are " + me : dash.no_update,
+        "",
+      ];
+    },
+
+    chatState: function (state, link, url) {
+      var open = Boolean(state && state.readyState === WebSocket.OPEN);
+      // The component opens a socket once; another address makes it open another.
+      var lost = state && state.readyState === WebSocket.CLOSED && state.code !== undefined;
+      if (lost && link === "open") {
+        window.clearTimeout(reopening);
+        reopening = window.setTimeout(function () {
+          if (!document.getElementById("chat-log")) return;
+          dash.set_props("chat", { url: url.split("?")[0] + "?" + Date.now() });
+        }, 500 + 1500 * Math.random());
+      }
+      return [!open, !open];
+    },
+
+    say: function (_submits, _clicks, text) {
+      if (!text || !text.trim()) return [dash.no_update, dash.no_update];
+      // With the time, since the component does not send the same twice.
+      return [JSON.stringify({ text: text, at: Date.now() }), ""];
+    },
+
+    answer: function (value, done, options) {
+      if (!options) return [dash.no_update, dash.no_update];
+      return [value || "Looking it up …", done ? "answer" : value ? "answer writing" : "answer waiting"];
     },
 
     bringIntoView: function (children, id) {

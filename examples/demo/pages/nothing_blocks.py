@@ -34,6 +34,7 @@ register_page(
     __name__,
     path="/nothing-blocks",
     name="Nothing blocks",
+    short_name="Unblocked",
     title="Nothing blocks · Meridian Trade",
     icon="pulse",
 )
