@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import sys
 import threading
 from contextlib import asynccontextmanager
 
@@ -675,3 +676,19 @@ async def test_a_function_whose_parameters_changed_refuses_old_tokens(app):
     async with page_of(other, new(7, 8)) as (client, _):
         with pytest.raises(CallbackFailed, match="400"):
             await load(client, panel)
+
+
+# -- live
+
+
+async def test_live_asks_for_flash_ws_where_it_is_missing(app, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "flash_ws.registry", None)
+
+    @lazy(live=True)
+    async def orders():
+        return "orders"
+
+    app.layout = lambda: orders()
+    async with FlashClient(app) as client:
+        assert (await client.get("/_dash-layout")).status == 500
+    assert 'live=True needs flash-ws: pip install "flash-core[ws]"' in caplog.text
