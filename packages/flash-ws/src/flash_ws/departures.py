@@ -51,5 +51,4 @@ class Departures:
     def _leave(self) -> None:
         self._timer = None
         waiting, self._waiting = self._waiting, {}
-        for stop in waiting:
-            self.courier.visit(stop)
+        self.courier.visit_all(waiting)

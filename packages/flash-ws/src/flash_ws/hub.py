@@ -127,7 +127,9 @@ class Hub:
     def deliver(self, frame: Frame) -> None:
         """Give a frame to this worker's followers of its channel."""
         for client in self._followers.get(frame.channel or "", ()):
-            client.deliver(frame)
+            link = client.link
+            if link is not None:
+                link.deliver(frame)
 
     def obey(self, order: Order) -> None:
         """Close the links that an order concerns."""

@@ -33,7 +33,7 @@ class Transport(Protocol):
         """Return the page's next message, or None once it is gone. Raises `ProtocolError`."""
         ...
 
-    async def send(self, message: str) -> None:
+    def send(self, message: str) -> Awaitable[None]:
         """Send a message; waits while the page does not take what was sent before."""
         ...
 

@@ -45,6 +45,7 @@ class Outbox:
         "_latest",
         "_max_batch_bytes",
         "_max_bytes",
+        "_only",
         "_replaced",
         "_sent",
         "_waiting",
@@ -53,7 +54,9 @@ class Outbox:
     def __init__(self, *, max_bytes: int = 1 << 20, max_batch_bytes: int = 1 << 16) -> None:
         self._max_bytes = max_bytes
         self._max_batch_bytes = max_batch_bytes
-        # By number, which is also the order of arrival.
+        # The frame waiting, while there is one alone: so it mostly is, and needs none of the rest.
+        self._only: Frame | None = None
+        # Several, by number, which is also the order of arrival.
         self._waiting: dict[int, Frame] = {}
         self._arrived = 0
         # For each property, the number of the frame waiting that set it last and may be replaced.
@@ -65,10 +68,19 @@ class Outbox:
         self._conflated = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) if self._only is None else 1
 
     def add(self, frame: Frame) -> bool:
         """Add a frame; False if there is no room for it, even after conflation."""
+        if self._only is None and not self._waiting:
+            if frame.size > self._max_bytes:
+                return False
+            self._only = frame
+            self._bytes = frame.size
+            return True
+        if self._only is not None:
+            only, self._only = self._only, None
+            self._note(only)
         latest = self._latest
         if latest:
             for key in frame.sets:
@@ -77,16 +89,19 @@ class Outbox:
                     self._replace(number)
         if self._bytes + frame.size > self._max_bytes:
             return False
-        if latest:
-            for key in frame.touches:
-                latest.pop(key, None)
+        self._note(frame)
+        self._bytes += frame.size
+        return True
+
+    def _note(self, frame: Frame) -> None:
+        """Put a frame behind the others."""
+        for key in frame.touches:
+            self._latest.pop(key, None)
         number = self._arrived
         self._arrived = number + 1
         self._waiting[number] = frame
-        self._bytes += frame.size
         for key in frame.sets:
-            latest[key] = number
-        return True
+            self._latest[key] = number
 
     def _replace(self, number: int) -> None:
         """Note that one more property of a frame is set anew; the last leaves the frame out."""
@@ -101,6 +116,12 @@ class Outbox:
 
     def take(self) -> str | None:
         """Return the next message, a JSON list of frames of about ``max_batch_bytes``, or None."""
+        if self._only is not None:
+            text = self._only.text
+            self._only = None
+            self._bytes = 0
+            self._sent += 1
+            return f"[{text}]"
         waiting = self._waiting
         if not waiting:
             return None
@@ -146,4 +167,4 @@ class Outbox:
 
     def statistics(self) -> OutboxStatistics:
         """Return what waits and what has passed."""
-        return OutboxStatistics(len(self._waiting), self._bytes, self._sent, self._conflated)
+        return OutboxStatistics(len(self), self._bytes, self._sent, self._conflated)

@@ -14,6 +14,8 @@ from flash_ws.codes import CloseCode
 from flash_ws.errors import ProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from flash.gateway import Receive, Send
 
 # Messages of a page that wait while earlier ones are handled; with one more, a post gets 429.
@@ -46,9 +48,9 @@ class WebSocketTransport:
             raise ProtocolError(CloseCode.TOO_LARGE)
         return text
 
-    async def send(self, message: str) -> None:
+    def send(self, message: str) -> Awaitable[None]:
         """Send a message."""
-        await self._send({"type": "websocket.send", "text": message})
+        return self._send({"type": "websocket.send", "text": message})
 
     async def close(self, code: CloseCode, reason: str) -> None:
         """Close with the code."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flash.serialize import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from flash.gateway import Send
 
@@ -74,6 +74,12 @@ class Courier:
         """Write what waits in ``writer``, soon."""
         self._route.append(writer)
         if self._task is None:
+            self._set_out()
+
+    def visit_all(self, writers: Iterable[Stop]) -> None:
+        """Write what waits in each of ``writers``, soon."""
+        self._route.extend(writers)
+        if self._task is None and self._route:
             self._set_out()
 
     def detach(self, task: asyncio.Task[None]) -> None:
