@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import logging
@@ -30,6 +31,8 @@ _WIDTH, _HEIGHT = 700, 450
 _KEPT_FOR = 3600
 # Pictures are drawn one after the other; these wait, and one more shows the message.
 _MAX_WAITING = 200
+# Seconds for a picture, its turn included.
+_LONGEST = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ def kaleido() -> Renderer | None:
     def draw(figure: dict[str, Any], width: int, height: int) -> Picture:
         # It needs a Chrome, and says so; imported in the thread, for that takes a second.
         library: Any = importlib.import_module("kaleido")
+        # A Chrome for each picture, which takes two seconds: kaleido's own server would save them,
+        # but waits for ever once its Chrome is gone.
         size = {"format": "webp", "width": width, "height": height}
         return Picture(library.calc_fig_sync(figure, opts=size), "image/webp")
 
@@ -140,7 +145,8 @@ class Thumbnails:
             return None
 
         async def run() -> Entry:
-            return Entry(await self._pool.run(self._draw, figure.content), 1.0)
+            async with asyncio.timeout(_LONGEST):
+                return Entry(await self._pool.run(self._draw, figure.content), 1.0)
 
         return await self._cache.load(key, run, seconds=_KEPT_FOR)
 
