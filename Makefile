@@ -1,7 +1,10 @@
 # Every target needs Python 3.11 or newer, git and make, and brings the rest itself.
-# PYTHON=/path/to/python3 names the interpreter; PYTEST_ARGS="-k name" goes to pytest.
+# PYTHON=/path/to/python3 names the interpreter; PYTEST_ARGS="-k name" goes to pytest; WORKERS=1
+# runs the tests in fewer or more processes.
 
 export PYTHON
+# Browsers and servers make tests wait: three at a time keep two cores busy.
+WORKERS = 3
 
 .PHONY: demo test check bench test-matrix soak setup system version
 .NOTPARALLEL:
@@ -10,7 +13,7 @@ demo: setup  ## the live dashboard, at the address it prints
 	.venv/bin/python examples/demo/app.py
 
 test: setup system  ## every test
-	.venv/bin/pytest $(PYTEST_ARGS)
+	.venv/bin/pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 # pyright is given the folders by name: it is content with a pattern that matches nothing.
 check: setup  ## lint, format, types, structure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -72,6 +73,10 @@ class Breakdown:
 def pytest_configure(config: pytest.Config) -> None:
     """Watch over the whole run."""
     config.pluginmanager.register(Breakdown())
+    # What a shell starts in the background ignores Ctrl-C, and would hand that on to the servers
+    # that tests stop by it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

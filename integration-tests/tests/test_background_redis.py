@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from dash.exceptions import BackgroundCallbackError
 from flash import Flash, Input, Output, html, set_props
 from flash.background import RedisManager
 from flash.background.job import Handles, State
+from flash.serving.listener import Address, reserved
 from flash.testing import AppProcess, FlashClient
 
 SECONDS = 60
@@ -67,9 +67,9 @@ class RedisServer:
     """A redis-server of the test's own, which keeps nothing over a restart unless asked to."""
 
     def __init__(self, directory, *, keeps=False):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        # Nobody else's while the server is down.
+        self.held = reserved(Address("tcp", "127.0.0.1"))
+        self.port = self.held.__enter__().port
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.directory = directory
         self.keeps = keeps

@@ -21,7 +21,7 @@ pytest_plugins = ["flash.testing.plugin"]
 
 FOLDER = Path(__file__).parents[1] / "apps" / "endpoints"
 SERVERS = ("hypercorn", "uvicorn", "granian")
-PATIENCE = 20
+PATIENCE = 60
 
 
 # -- on three servers

@@ -251,7 +251,7 @@ async def test_a_transform_works_on_what_an_async_background_job_returns(
             await asyncio.sleep(0)
             return Serverside(set(range(clicks)))
 
-        async with asyncio.timeout(30), FlashClient(app) as client:
+        async with asyncio.timeout(60), FlashClient(app) as client:
             kept = (await client.call("kept.data", {"go.n_clicks": 1}))["kept.data"]
             assert kept.startswith("SERVERSIDE_")
 

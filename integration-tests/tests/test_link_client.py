@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 import flash_ws
+from flash.serving.listener import Address, reserved
 from flash.testing import AppProcess
 from flash_ws.codes import CloseCode
 
@@ -363,8 +364,7 @@ def wait_for_layout(page):
 
 def wait_for_connection(page, number):
     """Wait until the page has connected so many times; chance may make it wait for long."""
-    connected = f"connection {number}"
-    page.wait_for(lambda: statistics(page)["connections"] == number, connected, timeout=40)
+    page.wait_for(lambda: statistics(page)["connections"] == number, f"connection {number}")
 
 
 def close_and_keep_down(page, link):
@@ -781,9 +781,9 @@ class TestReconnecting:
 
 class TestHeartbeats:
     def test_they_go_both_ways_and_measure_the_latency(self, flash_browser, server, link):
-        link.do(welcome={**USUAL["welcome"], "beat": 300})
+        link.do(welcome={**USUAL["welcome"], "beat": 1000})
         flash_browser.visit(server)
-        flash_browser.wait_for(lambda: len(link.heard("beat")) > 3, "heartbeats")
+        flash_browser.wait_for(lambda: len(link.heard("beat")) > 2, "heartbeats")
         assert {type(beat["rtt"]) for beat in link.heard("beat")} == {int}
         assert statistics(flash_browser)["connections"] == 1
         assert 0 <= statistics(flash_browser)["latency"] < 1000
@@ -796,7 +796,7 @@ class TestHeartbeats:
         link.do(welcome={**USUAL["welcome"], "beat": 50}, beats=False, websocket=websocket)
         flash_browser.visit(server)
         flash_browser.wait_for(lambda: statistics(flash_browser)["connections"] > 1, "a reconnect")
-        assert len(link.heard("beat", to=-2)) == 2
+        assert link.heard("beat", to=-2)
 
     def test_a_server_that_asks_is_answered(self, page, link):
         link.do([{"t": "beat"}])
@@ -807,7 +807,8 @@ class TestHeartbeats:
 
     @pytest.mark.parametrize("answers", [True, False])
     def test_after_a_sleep_the_connection_is_tried(self, flash_browser, server, link, answers):
-        link.do(welcome={**USUAL["welcome"], "beat": 1000})
+        # Not so short that a busy machine looks like one that sleeps.
+        link.do(welcome={**USUAL["welcome"], "beat": 3000})
         flash_browser.visit(server)
         wait_for_connection(flash_browser, 1)
         link.do(beats=answers)
@@ -891,28 +892,25 @@ def encrypted(folder, tmp_path):
         check=True,
         capture_output=True,
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = probe.getsockname()
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "flash.cli", "run", "app:app"),
-            *("--bind", f"127.0.0.1:{address[1]}"),
-            *("--certfile", certificate, "--keyfile", certificate),
-        ],
-        cwd=folder,
-        env={**os.environ, **ENV},
-    )
-    try:
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
+    with reserved(Address("tcp", "127.0.0.1")) as free:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "flash.cli", "run", "app:app", "--bind", str(free)),
+                *("--certfile", certificate, "--keyfile", certificate),
+            ],
+            cwd=folder,
+            env={**os.environ, **ENV},
+        )
+        try:
+            yield free
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def is_listening(address):
     try:
-        socket.create_connection(address).close()
+        socket.create_connection((address.host, address.port)).close()
     except OSError:
         return False
     return True
@@ -939,11 +937,11 @@ class TestPage:
         flash_browser.wait_for(lambda: link.heard("call"), "the call")
 
     def test_the_link_is_encrypted_where_the_page_is(self, flash_browser, encrypted):
-        flash_browser.wait_for(lambda: is_listening(encrypted), "the server", timeout=30)
+        flash_browser.wait_for(lambda: is_listening(encrypted), "the server")
         flash_browser.driver.execute_cdp_cmd(
             "Security.setIgnoreCertificateErrors", {"ignore": True}
         )
-        flash_browser.open(f"https://127.0.0.1:{encrypted[1]}")
+        flash_browser.open(encrypted.url(tls=True))
         wait_for_connection(flash_browser, 1)
         assert statistics(flash_browser)["transport"] == "websocket"
 

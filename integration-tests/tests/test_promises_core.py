@@ -20,7 +20,7 @@ from flash.testing import AppProcess, FlashClient
 pytest_plugins = ["flash.testing.plugin"]
 
 APPS = Path(__file__).parents[1] / "apps" / "promises"
-SECONDS = 20
+SECONDS = 60
 
 
 def get(url: str) -> str:

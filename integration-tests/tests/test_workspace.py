@@ -140,7 +140,7 @@ def test_all_packages_carry_one_version_and_pin_each_other_to_it():
     version = found["flash-core"]["version"]
     assert {project["version"] for project in found.values()} == {version}
     pins = [pin for project in found.values() for pin in sibling_pins(project)]
-    assert len(pins) == 7
+    assert len(pins) == 8
     assert set(pins) == {version}
     assert {importlib.import_module(package).__version__ for package in MAY_IMPORT} == {version}
 

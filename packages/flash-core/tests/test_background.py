@@ -8,7 +8,6 @@ import inspect
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from flash.errors import ConfigurationError
 from flash.execution import WorkerPool
 from flash.hook_registry import Hooks
 from flash.plan import CallbackOptions
+from flash.serving.listener import Address, reserved
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -196,19 +196,17 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("redis")
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
-        cwd=tmp_path_factory.mktemp("redis"),
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait()
+    with reserved(Address("tcp", "127.0.0.1")) as free:
+        server = subprocess.Popen(
+            ["redis-server", "--port", str(free.port), "--bind", "127.0.0.1", "--save", ""],
+            cwd=tmp_path_factory.mktemp("redis"),
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            yield free.url(tls=False, path="/0").replace("http", "redis")
+        finally:
+            server.terminate()
+            server.wait()
 
 
 KINDS = ("async", "redis", "diskcache")
@@ -874,15 +872,16 @@ async def test_nothing_is_left_of_a_job_whose_result_was_collected():
 async def test_results_that_nobody_comes_for_are_dropped_by_age():
     async with AsyncManager(expire=0.05) as manager:
         app = App(manager)
+        ran = []
 
         @app.callback(Output("out", "children"), Input("go", "n_clicks"), background=True)
         async def work(n):
+            ran.append(n)
             return n
 
         page = Page(app)
         started = await page.start("out.children", 1)
-        await become(lambda: stored(app)[1] == 1)
-        await become(lambda: stored(app) == (0, 0, 0))
+        await become(lambda: ran and stored(app) == (0, 0, 0))
         with pytest.raises(BackgroundCallbackError, match="nothing is known of this job"):
             await page.poll("out.children", started)
 

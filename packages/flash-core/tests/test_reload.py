@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
+from flash.serving.listener import Address, reserved
 from flash.serving.reload import Watched, differences, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PATIENCE = 60
 
@@ -28,10 +32,11 @@ serve(app, ServeOptions(bind="127.0.0.1:{port}", reload=True, reload_paths=("dat
 """
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that stays nobody else's while the app is away."""
+    with reserved(Address("tcp", "127.0.0.1")) as free:
+        yield free.port
 
 
 async def until_answered(port: int, expected: bytes) -> None:
@@ -60,8 +65,7 @@ async def until_line(stream: asyncio.StreamReader, text: str) -> None:
 
 
 @pytest.mark.parametrize("prelude", ["", "sys.modules['watchfiles'] = None"])
-async def test_code_is_reloaded_also_after_a_syntax_error(tmp_path, prelude):
-    port = free_port()
+async def test_code_is_reloaded_also_after_a_syntax_error(tmp_path, port, prelude):
     helper = tmp_path / "helper.py"
     helper.write_text("VALUE = 'first'")
     (tmp_path / "data.txt").touch()
