@@ -388,13 +388,19 @@ class Hub:
     async def _drain(self, draining: asyncio.Event) -> None:
         await draining.wait()
         clients = [client for client in self.clients.values() if client.is_connected]
+        batches = [clients[i : i + DRAIN_BATCH] for i in range(0, len(clients), DRAIN_BATCH)]
         # Spread over the time that the others need to take so many pages.
         spread = 200.0 + 5.0 * len(clients)
-        for start in range(0, len(clients), DRAIN_BATCH):
-            for client in clients[start : start + DRAIN_BATCH]:
+        for batch in batches:
+            for client in batch:
                 client.deliver(own_frame("bye", after=round(random.uniform(0, spread))))
+                if client.link is not None:
+                    # Some servers close every WebSocket themselves within a moment.
+                    client.link.hurry()
+            await asyncio.sleep(0)
+        for batch in batches:
             await asyncio.sleep(DRAIN_PAUSE)
-            for client in clients[start : start + DRAIN_BATCH]:
+            for client in batch:
                 client.close(CloseCode.DRAINING)
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:

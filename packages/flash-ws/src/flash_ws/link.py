@@ -71,7 +71,6 @@ class Link:
         "_closing",
         "_departures",
         "_drainer",
-        "_failure",
         "_has_asked",
         "_heard_at",
         "_held",
@@ -112,8 +111,6 @@ class Link:
         self._room: asyncio.Future[None] | None = None
         # Why the link is to be closed from this side, once it is.
         self._closing: tuple[CloseCode, str] | None = None
-        # What a write raised, if it was not that the page has gone.
-        self._failure: Exception | None = None
         # Ends the reading, while that lasts.
         self._reading: asyncio.Timeout | None = None
         # Runs while the link does, to notice a page that says nothing.
@@ -173,6 +170,12 @@ class Link:
             self._departures.hurry(self)
         else:
             self._departures.add(self)
+
+    def hurry(self) -> None:
+        """Have what waits written now rather than with the next departure."""
+        if self._is_open and not self._is_called and len(self.outbox):
+            self._is_called = True
+            self._departures.hurry(self)
 
     async def room(self) -> None:
         """Wait until the outbox is less than half full, or the link is closed."""
@@ -246,8 +249,6 @@ class Link:
                 with contextlib.suppress(OSError, RuntimeError):
                     # The page may be gone in the same moment.
                     await self._transport.close(code, reason)
-        if self._failure is not None:
-            raise self._failure
 
     async def drain(self, task: asyncio.Task[None]) -> None:
         """Write what waits; for the courier, whose ``task`` this is."""
@@ -260,11 +261,9 @@ class Link:
                 await self._transport.send(message)
                 if self._room is not None and not self.outbox.is_half_full:
                     self._make_room()
-        except OSError:
-            # Gone in the same moment; what it missed is in the channels' histories.
-            self._stop_reading()
-        except Exception as error:  # noqa: BLE001  each server's own; `run` raises it
-            self._failure = error
+        except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
+            # What the page missed is in the channels' histories.
+            logger.debug("a page cannot be written to: %r", error)
             self._stop_reading()
         finally:
             self._drainer = None
