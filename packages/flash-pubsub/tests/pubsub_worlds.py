@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from flash import Flash, html
-from flash_pubsub import MemoryBroker, PubSub
+from flash_pubsub import BrokerUnavailable, MemoryBroker, PubSub
 from flash_pubsub.memory import MemoryStore
 
 _path = Path(__file__).parents[2] / "flash-ws" / "tests" / "page.py"
@@ -22,7 +22,7 @@ class World:
 
     def __init__(self, define=lambda pubsub: None, workers=2, **settings):
         self.store = MemoryStore()
-        self.apps, self.pubsubs = [], []
+        self.apps, self.pubsubs, self.frozen = [], [], []
         for _ in range(workers):
             app = Flash("world")
             app.server.secret_key = "the same everywhere"
@@ -38,8 +38,20 @@ class World:
         return self
 
     async def __aexit__(self, *_):
-        for app in self.apps:
-            await app.server.shutdown()
+        for worker, app in enumerate(self.apps):
+            if worker not in self.frozen:
+                await app.server.shutdown()
+
+    def freeze(self, worker):
+        """Cut a worker off from the store, as if its process were killed."""
+        broker = self.pubsubs[worker].broker
+
+        async def never(*_, **__):
+            raise BrokerUnavailable("anything", "the worker is dead")
+
+        for name in ("publish", "renew", "release", "leave", "close"):
+            setattr(broker, name, never)
+        self.frozen.append(worker)
 
     async def page(self, worker=0, token=None, at=None, **more):
         """Connect a page to a worker."""

@@ -1,0 +1,341 @@
+/*
+ * The page's side of shared callbacks and subscriptions, over the live link of flash_ws.js.
+ *
+ * A plain classic script without a build step, run after flash_ws.js and before Dash's renderer. It
+ * does nothing on a page whose configuration has no `flash_pubsub`.
+ *
+ * A shared callback stands in the page as a clientside callback without outputs: Dash calls it when an
+ * input changes, and it sends the change. What comes back is one message for everybody, in one order:
+ *   - the server's value of each property is remembered, so that a value which Dash reports because it
+ *     was pushed is known for an echo, and components that are mounted later begin with it;
+ *   - a property that this page has changed keeps the hand's value until the message that answers the
+ *     change has come; from then on newer messages win.
+ */
+(function () {
+    'use strict';
+
+    // Milliseconds between two messages of one callback: a hand moves faster than anybody looks.
+    const SEND_EVERY = 25;
+    // After a reconnect: by then what the page has missed has come, answers to its changes included.
+    const REPEAT_AFTER = 200;
+
+    const link = window.flash && window.flash.link;
+    if (!link || !link.onChannel || window.flash_pubsub) {
+        return;
+    }
+
+    let callbacks = {}; // name → {inputs: [[id, property]], outputs: …}
+    let me = null; // this page's name
+    let isOpen = false;
+    // Whether the state has come, so that it is known which callbacks have run.
+    let isInformed = false;
+    // Not from 0: a page from the browser's cache may have the identity of an earlier one.
+    let lastChange = Date.now();
+
+    // Everything by key: the id as Dash writes it, and the property.
+    const shown = new Map(); // key → the server's value
+    // key → {callback: number of this page's newest change of it that the callback has not answered}
+    const pending = new Map();
+    const waiting = new Map(); // name → {change: what is to be sent, timer, sentAt}
+    const unanswered = new Map(); // number → frame that was sent, or could not be
+
+    function stringify(id) {
+        return typeof id === 'object' && id
+            ? JSON.stringify(Object.keys(id).sort().reduce((all, key) => ((all[key] = id[key]), all), {}))
+            : id;
+    }
+
+    const keyOf = (id, property) => `${stringify(id)}.${property}`;
+
+    function equal(a, b) {
+        if (a === b) {
+            return true;
+        }
+        if (typeof a !== 'object' || typeof b !== 'object' || !a || !b) {
+            return a !== a && b !== b;
+        }
+        const keys = Object.keys(a);
+        return (
+            Array.isArray(a) === Array.isArray(b) &&
+            keys.length === Object.keys(b).length &&
+            keys.every((key) => Object.prototype.hasOwnProperty.call(b, key) && equal(a[key], b[key]))
+        );
+    }
+
+    /** Return what a component on the page has; undefined if it is not there. */
+    function current(id, property) {
+        if (!link.isOnPage(id)) {
+            return undefined;
+        }
+        return window.dash_component_api.getLayout(id).props[property];
+    }
+
+    /** Set a property as everybody sees it, unless the page shows that already. */
+    function show(id, property, value) {
+        if (link.isOnPage(id) && !equal(current(id, property), value)) {
+            link.setProps([[id, { [property]: value }]]);
+        }
+    }
+
+    // -- From the server ---------------------------------------------------------------------------
+
+    // Set anew each time they come, since they say what to add.
+    const INCREMENTAL = ['extendData', 'prependData', 'rowTransaction', 'rowTransactionAsync'];
+
+    function take(frame) {
+        if (frame.o && frame.o[me] !== undefined) {
+            answered(frame.cb, frame.o[me]);
+        }
+        const updates = [];
+        frame.u.forEach(([id, props]) => {
+            const changes = {};
+            Object.keys(props).forEach((property) => {
+                const key = keyOf(id, property);
+                if (INCREMENTAL.includes(property)) {
+                    changes[property] = props[property];
+                    return;
+                }
+                shown.set(key, props[property]);
+                // Older than what the hand has done since.
+                if (!pending.has(key) && !equal(current(id, property), props[property])) {
+                    changes[property] = props[property];
+                }
+            });
+            if (Object.keys(changes).length) {
+                updates.push([id, changes]);
+            }
+        });
+        link.setProps(updates);
+        if (frame.t === 'snapshot') {
+            isInformed = true;
+            offerAll();
+        }
+    }
+
+    function answered(name, number) {
+        unanswered.forEach((each, k) => each.cb === name && k <= number && unanswered.delete(k));
+        pending.forEach((each, key) => {
+            if (each[name] <= number) {
+                delete each[name];
+                if (!Object.keys(each).length) {
+                    pending.delete(key);
+                }
+            }
+        });
+    }
+
+    /** The server answers this page alone: the change is known already, or its callback has failed. */
+    function told(frame) {
+        if (frame.failed) {
+            console.error(`flash: the shared callback ${frame.label} failed: ${frame.failed}`);
+        }
+        answered(frame.cb, frame.k);
+        mounted((callbacks[frame.cb] || { inputs: [] }).inputs);
+    }
+
+    // -- To the server -----------------------------------------------------------------------------
+
+    /** Dash has called the clientside callback of a shared one. */
+    function changed(name) {
+        const context = window.dash_clientside.callback_context;
+        const values = context.inputs_list.map((each) => each.value);
+        const states = (context.states_list || []).map((each) => each.value);
+        if (!context.triggered.length) {
+            mounted(callbacks[name].inputs);
+            offer(name, values, states);
+            return window.dash_clientside.no_update;
+        }
+        const triggers = context.triggered.map((each) => each.prop_id);
+        const places = context.inputs_list
+            .map((each, place) => [keyOf(each.id, each.property), place])
+            .filter(([key]) => triggers.includes(key))
+            // What is as everybody sees it was pushed, or is no change.
+            .filter(([key, place]) => pending.has(key) || !equal(shown.get(key), values[place]))
+            .filter(([key, place]) => shown.has(key) || values[place] !== undefined);
+        if (places.length) {
+            lastChange += 1;
+            const number = lastChange;
+            places.forEach(([key]) => {
+                pending.set(key, Object.assign(pending.get(key) || {}, { [name]: number }));
+            });
+            enqueue(name, { k: number, v: values, s: states, changed: places.map((each) => each[1]) });
+        }
+        return window.dash_clientside.no_update;
+    }
+
+    /** Let a change wait a moment: of several the newest is sent, with all inputs that have changed. */
+    function enqueue(name, change) {
+        let mine = waiting.get(name);
+        if (!mine) {
+            waiting.set(name, (mine = { change: null, timer: 0, sentAt: -Infinity }));
+        }
+        if (mine.change) {
+            change.changed = Array.from(new Set(mine.change.changed.concat(change.changed)));
+        }
+        mine.change = change;
+        if (!mine.timer) {
+            const wait = Math.max(0, mine.sentAt + SEND_EVERY - performance.now());
+            if (wait === 0) {
+                send(name, mine);
+            } else {
+                mine.timer = setTimeout(() => send(name, mine), wait);
+            }
+        }
+    }
+
+    function send(name, mine) {
+        const frame = Object.assign({ t: 'share', cb: name }, mine.change);
+        mine.change = null;
+        mine.timer = 0;
+        mine.sentAt = performance.now();
+        // A later change of the same inputs makes an earlier one needless.
+        unanswered.forEach((each, number) => {
+            if (each.cb === name && each.changed.every((place) => frame.changed.includes(place))) {
+                unanswered.delete(number);
+            }
+        });
+        unanswered.set(frame.k, frame);
+        if (isOpen) {
+            link.post(frame);
+        }
+    }
+
+    /** Offer a callback's first run; the server takes it from one page of all. */
+    function offer(name, values, states) {
+        const frame = { t: 'share', cb: name, k: 0, v: values, s: states, changed: [] };
+        if (isOpen && isInformed) {
+            link.post(frame);
+        } else {
+            offers.push(frame);
+        }
+    }
+
+    let offers = [];
+
+    function offerAll() {
+        if (isOpen && isInformed) {
+            offers.splice(0).forEach((frame) => link.post(frame));
+        }
+    }
+
+    /** Show what everybody sees: for components that have come into the page, or a change refused. */
+    function mounted(properties) {
+        properties.forEach(([id, property]) => {
+            const key = keyOf(id, property);
+            if (shown.has(key) && !pending.has(key)) {
+                show(id, property, shown.get(key));
+            }
+        });
+    }
+
+    const suffix = '-mounted';
+
+    function outputMounted(name) {
+        const context = window.dash_clientside.callback_context;
+        if (!context.triggered.length) {
+            mounted(context.inputs_list.map((each) => [each.id, each.property]));
+        }
+        return window.dash_clientside.no_update;
+    }
+
+    // -- Subscriptions -----------------------------------------------------------------------------
+
+    const channels = new Map(); // channel → {token, watchers: [fn(status)], status}
+
+    function subscribe(channel, token, watcher) {
+        let mine = channels.get(channel);
+        if (!mine) {
+            channels.set(channel, (mine = { token, watchers: [], status: 'pending' }));
+        }
+        mine.watchers.push(watcher);
+        if (mine.watchers.length === 1 && isOpen) {
+            link.post({ t: 'subscribe', channel, token });
+        } else {
+            watcher(mine.status);
+        }
+        return () => {
+            mine.watchers = mine.watchers.filter((each) => each !== watcher);
+            if (!mine.watchers.length && channels.get(channel) === mine) {
+                channels.delete(channel);
+                if (isOpen) {
+                    link.post({ t: 'unsubscribe', channel });
+                }
+            }
+        };
+    }
+
+    function subscriptionChanged(frame) {
+        const mine = channels.get(frame.channel);
+        if (mine) {
+            mine.status = frame.status;
+            mine.watchers.forEach((watcher) => watcher(frame.status));
+        }
+    }
+
+    function Subscription(props) {
+        const latest = window.React.useRef(null);
+        latest.current = props;
+        window.React.useEffect(
+            () =>
+                subscribe(props.channel, props.token, (status) => {
+                    if (latest.current.status !== status) {
+                        latest.current.setProps({ status });
+                    }
+                }),
+            [props.channel, props.token]
+        );
+        return null;
+    }
+
+    // -- The link ----------------------------------------------------------------------------------
+
+    function welcomed(frame) {
+        isOpen = true;
+        me = frame.id;
+        // What was sent on a connection that broke off may not have come; what has, is known there.
+        const doubtful = Array.from(unanswered.keys());
+        setTimeout(() => {
+            doubtful.forEach((k) => isOpen && unanswered.has(k) && link.post(unanswered.get(k)));
+        }, REPEAT_AFTER);
+        offerAll();
+        channels.forEach((each, channel) => {
+            link.post({ t: 'subscribe', channel, token: each.token });
+        });
+        if (frame.at.shared) {
+            isInformed = true;
+            link.whenHydrated(offerAll);
+        }
+    }
+
+    window.flash_pubsub = { Subscription };
+
+    const clientside = (window.dash_clientside = window.dash_clientside || {});
+    clientside.flash_pubsub = new Proxy(
+        {},
+        {
+            get: (_, name) => () =>
+                name.endsWith(suffix) ? outputMounted(name.slice(0, -suffix.length)) : changed(name),
+        }
+    );
+
+    function start() {
+        const config = JSON.parse(document.getElementById('_dash-config').textContent);
+        if (!config.flash_pubsub) {
+            return;
+        }
+        callbacks = config.flash_pubsub.shared;
+        link.onChannel('shared', take);
+        link.onFrame('shared', told);
+        link.onFrame('subscription', subscriptionChanged);
+        link.onWelcome(welcomed);
+        link.onStatus((state) => {
+            isOpen = isOpen && state.status === 'open';
+        });
+    }
+
+    if (document.getElementById('_dash-config')) {
+        start();
+    } else {
+        document.addEventListener('DOMContentLoaded', start);
+    }
+})();

@@ -117,6 +117,9 @@ class PubSub:
         """Serve ``app``; call once, before the app is served."""
         if self._app is not None:
             raise ConfigurationError("this PubSub has an app already; make another for another app")
+        registry = Registry.of(app)
+        if registry.pubsub is not None:
+            raise ConfigurationError("this app has a PubSub already; use that one")
         self._app = app
         self._live = LiveRegistry.of(app).live or Live(app)
         backplane = self._backplane
@@ -145,7 +148,7 @@ class PubSub:
         self._live.on_forget(self._presence.forget)
         app.layout_filters.append(self._fill)
         app.page_extras["flash_pubsub"] = {"shared": {}}
-        Registry.of(app).attach(self)
+        registry.attach(self)
 
     # -- shared callbacks ------------------------------------------------------------------------
 

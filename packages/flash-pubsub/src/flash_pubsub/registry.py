@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flash import ConfigurationError, get_app
+from flash import get_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,6 @@ class Registry:
 
     def attach(self, pubsub: PubSub) -> None:
         """Give the app its `PubSub`, and the `PubSub` what waited for it."""
-        if self.pubsub is not None:
-            raise ConfigurationError("this app has a PubSub already; use that one")
         self.pubsub = pubsub
         for register in self._waiting:
             register(pubsub)

@@ -95,8 +95,8 @@ class SharedRuns:
         if not change.number:
             if not callback.runs_first or self._state.has_run(callback.name):
                 return
-        elif self._state.has_seen(client.id, change.number):
-            client.deliver(own_frame("shared", k=change.number))
+        elif self._state.has_seen(callback.name, client.id, change.number):
+            client.deliver(own_frame("shared", cb=callback.name, k=change.number))
             return
         self._waiting.setdefault(callback.name, Batch()).add(client, change)
         if callback.name not in self._tasks:
@@ -153,7 +153,7 @@ class SharedRuns:
         until = loop.time() + _TURN
         while callback.name in self._waiting:
             batch = self._waiting.pop(callback.name)
-            self._answer_what_is_known(batch)
+            self._answer_what_is_known(callback, batch)
             is_first = not self._state.has_run(callback.name)
             if not batch.origins and not (is_first and callback.runs_first):
                 continue
@@ -170,12 +170,12 @@ class SharedRuns:
             if loop.time() > until:
                 return
 
-    def _answer_what_is_known(self, batch: Batch) -> None:
+    def _answer_what_is_known(self, callback: SharedCallback, batch: Batch) -> None:
         """Leave out what an earlier run has done, for a page that has sent it again since."""
         for page, (client, number) in list(batch.origins.items()):
-            if self._state.has_seen(page, number):
+            if self._state.has_seen(callback.name, page, number):
                 del batch.origins[page]
-                client.deliver(own_frame("shared", k=number))
+                client.deliver(own_frame("shared", cb=callback.name, k=number))
 
     async def _run(self, callback: SharedCallback, batch: Batch, lease: Lease) -> None:
         inputs = {
@@ -199,7 +199,8 @@ class SharedRuns:
             logger.exception("shared callback %r failed", callback.label)
             reason = f"{type(error).__name__}: {error}" if self._app.is_developing else "it failed"
             for client, number in batch.origins.values():
-                client.deliver(own_frame("shared", k=number, cb=callback.label, failed=reason))
+                told = {"cb": callback.name, "label": callback.label, "failed": reason}
+                client.deliver(own_frame("shared", k=number, **told))
 
     def _input(self, key: Key, place: int, batch: Batch) -> Any:
         if place in batch.changed:

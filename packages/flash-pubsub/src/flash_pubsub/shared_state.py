@@ -56,8 +56,8 @@ class SharedState:
         self._values: OrderedDict[Key, bytes] = OrderedDict()
         # Callbacks that have run in this deployment.
         self._ran: set[str] = set()
-        # By page, the number of its newest change that everybody has seen.
-        self._seen: OrderedDict[str, int] = OrderedDict()
+        # By callback and page, the number of the page's newest change that everybody has seen.
+        self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._recent = Recent(Position("", 0))
         # What came while the state was being fetched; None when it is not.
         self._waiting: list[Publication] | None = []
@@ -100,9 +100,9 @@ class SharedState:
         """Tell whether a callback has run in this deployment."""
         return callback in self._ran
 
-    def has_seen(self, page: str, number: int) -> bool:
-        """Tell whether a page's change is among what everybody has seen."""
-        return self._seen.get(page, 0) >= number
+    def has_seen(self, callback: str, page: str, number: int) -> bool:
+        """Tell whether a callback has answered a page's change, for everybody to see."""
+        return self._seen.get((callback, page), 0) >= number
 
     async def up_to_date(self) -> None:
         """Wait until this worker knows all that was published before the call."""
@@ -179,8 +179,8 @@ class SharedState:
             self._ran.add(extras["cb"])
         origins: dict[str, int] = extras["o"]
         for page, number in origins.items():
-            self._seen.pop(page, None)
-            self._seen[page] = number
+            self._seen.pop((extras["cb"], page), None)
+            self._seen[extras["cb"], page] = number
         while len(self._seen) > _MAX_ORIGINS:
             self._seen.popitem(last=False)
         return _frame(publication.position.number, extras)
@@ -274,7 +274,8 @@ def _frame(number: int, extras: Mapping[str, Any]) -> Frame:
     added: list[Any] = extras["a"]
     origins: dict[str, int] = extras["o"]
     text = (
-        f'{{"c":"{SHARED}","n":{number},"t":"props","o":{dumps(origins).decode()},'
+        f'{{"c":"{SHARED}","n":{number},"t":"props",'
+        f'"cb":{dumps(extras.get("cb")).decode()},"o":{dumps(origins).decode()},'
         f'"u":{_text((*updates, *added))}}}'
     )
     keys = frozenset((component_id, prop) for component_id, prop, _ in updates)
@@ -282,5 +283,5 @@ def _frame(number: int, extras: Mapping[str, Any]) -> Frame:
         touched = keys | {(component_id, prop) for component_id, prop, _ in added}
         return Frame(text, len(text.encode()), SHARED, number, touches=touched)
     # It may stand in for an earlier one only if it answers the same pages.
-    answered = frozenset(("@origin", page) for page in origins)
+    answered = frozenset((f"@{extras['cb']}", page) for page in origins)
     return Frame(text, len(text.encode()), SHARED, number, sets=keys | answered)
