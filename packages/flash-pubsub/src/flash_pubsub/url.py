@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from flash_pubsub.errors import InvalidBrokerURL
@@ -20,7 +20,7 @@ DEFAULT_URL = "memory://"
 # What may stand after the question mark, beside what redis-py knows of TLS.
 _NUMBERS = ("timeout", "connect_timeout", "probe_interval")
 _TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_keyfile_password", "ssl_cert_reqs")
-_TEXTS = ("prefix", "sentinel_username", "sentinel_password", *_TLS)
+_TEXTS = ("prefix", "sentinel_username", "sentinel_password")
 
 
 class Kind(Enum):
@@ -56,10 +56,19 @@ class Address:
     db: int = 0
     # The name under which sentinels know the master.
     service: str | None = None
-    # What stood after the question mark, numbers as such.
-    options: Mapping[str, str | float] = field(
-        default_factory=lambda: MappingProxyType({}), repr=False
-    )
+    # What all names in Redis begin with.
+    prefix: str = "flash"
+    # Seconds for one call with all its attempts.
+    timeout: float = 5.0
+    # Seconds for opening a connection, and for a single attempt.
+    connect_timeout: float = 1.5
+    # Seconds between two probes of a connection.
+    probe_interval: float = 1.0
+    # Where the sentinels want others than the master.
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    # What redis-py is told of TLS.
+    tls_options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     def __str__(self) -> str:
         """Write it as a URL, without password and options."""
@@ -96,7 +105,7 @@ def parse_url(url: str | None = None) -> Address:
         ) from error
     options = _options(url, parts.query)
     if kind is Kind.MEMORY:
-        return Address(kind, options=options)
+        return Address(kind)
     credentials, at, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
     address = Address(
@@ -105,7 +114,7 @@ def parse_url(url: str | None = None) -> Address:
         tls,
         unquote(username) or None,
         (unquote(password) or None) if at else None,
-        options=options,
+        **options,
     )
     path = [unquote(part) for part in parts.path.split("/") if part]
     if kind is Kind.SENTINEL:
@@ -134,8 +143,9 @@ def _nodes(url: str, hosts: str, default_port: int) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def _options(url: str, query: str) -> Mapping[str, str | float]:
-    options: dict[str, str | float] = {}
+def _options(url: str, query: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    tls: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name in _NUMBERS:
             try:
@@ -146,12 +156,14 @@ def _options(url: str, query: str) -> Mapping[str, str | float]:
             if seconds <= 0:
                 raise InvalidBrokerURL(_masked(url), f"{name}={value!r} is not above 0")
             options[name] = seconds
+        elif name in _TLS:
+            tls[name] = value
         elif name in _TEXTS:
             options[name] = value
         else:
-            known = ", ".join(sorted((*_NUMBERS, *_TEXTS)))
+            known = ", ".join(sorted((*_NUMBERS, *_TEXTS, *_TLS)))
             raise InvalidBrokerURL(_masked(url), f"unknown option {name!r}; known are {known}")
-    return MappingProxyType(options)
+    return {**options, "tls_options": MappingProxyType(tls)}
 
 
 def _masked(url: str) -> str:

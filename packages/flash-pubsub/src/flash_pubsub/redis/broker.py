@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from flash_pubsub.broker import (
@@ -36,34 +36,35 @@ if TYPE_CHECKING:
 class RedisBroker:
     """A `Broker` over one Redis, a master that sentinels name, or a cluster with sharded pub/sub.
 
-    ``timeout`` is in seconds for one call with all its attempts, ``connect_timeout`` for opening a
-    connection and for a single attempt. Every ``probe_interval`` seconds it publishes to itself;
-    when that does not come back within as long again, the connection is replaced.
+    ``timeout`` is in seconds for one call with all its attempts, 5 unless the address says
+    otherwise; ``connect_timeout`` for opening a connection and for a single attempt, 1.5. Every
+    ``probe_interval`` seconds, 1, it publishes to itself; when that does not come back within as
+    long again, the connection is replaced.
 
-    It needs Redis 6.2, or 7 for a cluster. Its keys begin with ``prefix`` and all expire. On a
-    standalone Redis one worker has one connection for hearing and one for everything else; on a
-    cluster, one each per node with a slot that it uses.
+    It needs Redis 6.2, or 7 for a cluster. Its keys begin with ``prefix``, ``flash``, and all
+    expire. A worker has one connection for hearing and one for everything else; on a cluster, one
+    each for every node with a channel that it uses.
     """
 
     def __init__(
         self,
         url: str | Address,
         *,
-        prefix: str = "flash",
-        timeout: float = 5.0,
-        connect_timeout: float = 1.5,
-        probe_interval: float = 1.0,
+        prefix: str | None = None,
+        timeout: float | None = None,
+        connect_timeout: float | None = None,
+        probe_interval: float | None = None,
         max_payload_bytes: int = 1 << 20,
     ) -> None:
-        self.address = parse_url(url) if isinstance(url, str) else url
-        self._probe_interval = probe_interval
-        self._store = Store(
-            self.address,
-            prefix=prefix,
-            timeout=timeout,
-            connect_timeout=connect_timeout,
-            max_payload_bytes=max_payload_bytes,
+        address = parse_url(url) if isinstance(url, str) else url
+        self.address = replace(
+            address,
+            prefix=prefix or address.prefix,
+            timeout=timeout or address.timeout,
+            connect_timeout=connect_timeout or address.connect_timeout,
+            probe_interval=probe_interval or address.probe_interval,
         )
+        self._store = Store(self.address, max_payload_bytes=max_payload_bytes)
         self._counters = Counters()
         self._listener: Listener | None = None
         self._caretaker: Caretaker | None = None
@@ -93,12 +94,14 @@ class RedisBroker:
         self._listener = Listener(
             self._store,
             self._counters,
-            probe_interval=self._probe_interval,
+            probe_interval=self.address.probe_interval,
             deliver=deliver,
             reset=reset,
             on_change=self._look,
         )
-        self._caretaker = Caretaker(self._store, self._listener, interval=self._probe_interval)
+        self._caretaker = Caretaker(
+            self._store, self._listener, interval=self.address.probe_interval
+        )
         self._listener.start()
         self._caring = asyncio.create_task(self._caretaker.run(), name="flash-pubsub caretaker")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -21,10 +21,10 @@ Argument = bytes | str | int
 class Dialer:
     """Opens connections to the servers of one address."""
 
-    def __init__(self, address: Address, *, connect_timeout: float) -> None:
+    def __init__(self, address: Address) -> None:
         self._address = address
         # Seconds for everything up to the first command, log-in included.
-        self._connect_timeout = connect_timeout
+        self._connect_timeout = address.connect_timeout
 
     async def dial(self, node: Node) -> Connection:
         """Open a connection, logged in; raises what redis-py raises, or ``TimeoutError``."""
@@ -44,11 +44,12 @@ class Dialer:
 
     async def dial_sentinel(self, node: Node) -> Connection:
         """Open a connection to a sentinel."""
-        options = self._address.options
-        username, password = options.get("sentinel_username"), options.get("sentinel_password")
-        return await self._open(node, username, password, 0)
+        address = self._address
+        return await self._open(node, address.sentinel_username, address.sentinel_password, 0)
 
-    async def _open(self, node: Node, username: Any, password: Any, db: int) -> Connection:
+    async def _open(
+        self, node: Node, username: str | None, password: str | None, db: int
+    ) -> Connection:
         # No timeouts of redis-py's: a listener may be idle for as long as it likes, and every
         # command has a limit of its own.
         settings: dict[str, Any] = {
@@ -76,8 +77,8 @@ class Dialer:
     def _make(self, settings: dict[str, Any]) -> Connection:
         if not self._address.tls:
             return Connection(**settings)
-        tls = {k: v for k, v in self._address.options.items() if k.startswith("ssl_")}
-        connection = SSLConnection(**settings, **cast("dict[str, Any]", tls))
+        tls: dict[str, Any] = dict(self._address.tls_options)
+        connection = SSLConnection(**settings, **tls)
         connection.ssl_context.get()
         return connection
 

@@ -95,27 +95,18 @@ class Catch:
 class Store:
     """The Redis side of a broker, for one event loop.
 
-    Raises as `flash_pubsub.broker.Broker` does. ``timeout`` is in seconds for one call with all its
-    attempts, ``connect_timeout`` for opening a connection and for a single attempt.
+    Raises as `flash_pubsub.broker.Broker` does.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        *,
-        prefix: str = "flash",
-        timeout: float = 5.0,
-        connect_timeout: float = 1.5,
-        max_payload_bytes: int = 1 << 20,
-    ) -> None:
-        self.address = address
-        self.keys = Keys(prefix)
-        self.timeout = timeout
-        self.dialer = Dialer(address, connect_timeout=connect_timeout)
-        self.topology = topology_of(address, self.dialer, ask_timeout=connect_timeout)
+    def __init__(self, address: Address, *, max_payload_bytes: int = 1 << 20) -> None:
+        self.keys = Keys(address.prefix)
+        # Seconds for one call, with all its attempts.
+        self.timeout = address.timeout
+        self.dialer = Dialer(address)
+        self.topology = topology_of(address, self.dialer)
         self.published = 0
         self.retries = 0
-        self._attempt_timeout = connect_timeout
+        self._attempt_timeout = address.connect_timeout
         self._max_payload_bytes = max_payload_bytes
         self._tell = b"SPUBLISH" if self.topology.sharded else b"PUBLISH"
         self._lines: dict[Node, asyncio.Task[Line]] = {}

@@ -13,8 +13,6 @@ from redis.exceptions import RedisError
 from flash_pubsub.url import Address, Kind, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from flash_pubsub.redis.line import Dialer
 
 _SLOTS = 16384
@@ -73,10 +71,11 @@ class Single:
 class _Discovered:
     """What is discovered by asking one server after the other, by one caller for all."""
 
-    def __init__(self, known: Iterable[Node], ask_timeout: float) -> None:
+    def __init__(self, address: Address) -> None:
         # Whoever answered last is asked first.
-        self.known = list(known)
-        self._ask_timeout = ask_timeout
+        self.known = list(address.nodes)
+        # Seconds for asking one of them.
+        self._ask_timeout = address.connect_timeout
         self._lock = asyncio.Lock()
 
     async def ask(self) -> None:
@@ -104,8 +103,8 @@ class Sentinels(_Discovered):
 
     sharded = False
 
-    def __init__(self, address: Address, dialer: Dialer, *, ask_timeout: float) -> None:
-        super().__init__(address.nodes, ask_timeout)
+    def __init__(self, address: Address, dialer: Dialer) -> None:
+        super().__init__(address)
         self._service = address.service or ""
         self._dialer = dialer
         self._master: Node | None = None
@@ -147,8 +146,8 @@ class Cluster(_Discovered):
 
     sharded = True
 
-    def __init__(self, address: Address, dialer: Dialer, *, ask_timeout: float) -> None:
-        super().__init__(address.nodes, ask_timeout)
+    def __init__(self, address: Address, dialer: Dialer) -> None:
+        super().__init__(address)
         self._seeds = address.nodes
         self._dialer = dialer
         # One per slot; empty before anything is discovered.
@@ -203,13 +202,13 @@ class Cluster(_Discovered):
         self.known = [node, *(other for other in others if other != node)]
 
 
-def topology_of(address: Address, dialer: Dialer, *, ask_timeout: float) -> Topology:
+def topology_of(address: Address, dialer: Dialer) -> Topology:
     """Return the topology that an address stands for."""
     match address.kind:
         case Kind.CLUSTER:
-            return Cluster(address, dialer, ask_timeout=ask_timeout)
+            return Cluster(address, dialer)
         case Kind.SENTINEL:
-            return Sentinels(address, dialer, ask_timeout=ask_timeout)
+            return Sentinels(address, dialer)
         case _:
             with suppress(IndexError):
                 return Single(address.nodes[0])

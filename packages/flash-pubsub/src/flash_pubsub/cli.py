@@ -1,0 +1,191 @@
+"""The command line: ``flash-pubsub publish | tail | channels | who``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import signal
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from flash.serialize import dumps
+from flash_pubsub.channels import check_name
+from flash_pubsub.envelope import BYTES, Envelope
+from flash_pubsub.errors import PubSubError, UnsupportedEnvelope
+from flash_pubsub.publisher import AsyncPublisher
+from flash_pubsub.redis import RedisBroker
+from flash_pubsub.url import ENVIRONMENT, Kind, parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flash_pubsub.broker import Publication
+    from flash_ws.history import Position
+
+# Messages that wait to be written by ``tail``; the oldest are dropped, with a line that says so.
+_MAX_UNWRITTEN = 10_000
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; leaves with status 1 and one line for what went wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        asyncio.run(options.run(options))
+    except PubSubError as error:
+        sys.exit(f"flash-pubsub: {error}")
+    except (KeyboardInterrupt, BrokenPipeError):
+        # Whoever read has seen enough; nothing is left to be written.
+        sys.stderr.close()
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flash-pubsub", description="Publish to an app's channels, and look into them."
+    )
+    parser.add_argument("--url", help=f"the broker's address; by default {ENVIRONMENT}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    publish = commands.add_parser("publish", help="publish one message, and print its number")
+    publish.add_argument("channel")
+    publish.add_argument("data", metavar="JSON", help="the message, or - to read it from stdin")
+    publish.add_argument("--key", help="publish once only, however often this is repeated")
+    publish.set_defaults(run=_publish)
+    tail = commands.add_parser("tail", help="print messages as they come, one JSON object a line")
+    tail.add_argument("channel")
+    tail.add_argument("-n", "--count", type=int, help="end after so many messages")
+    tail.set_defaults(run=_tail)
+    channels = commands.add_parser("channels", help="print the names of all channels")
+    channels.set_defaults(run=_channels)
+    who = commands.add_parser("who", help="print who is present on a channel, one a line")
+    who.add_argument("channel")
+    who.set_defaults(run=_who)
+    return parser
+
+
+async def _publish(options: argparse.Namespace) -> None:
+    text = sys.stdin.read() if options.data == "-" else options.data
+    try:
+        data = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        sys.exit(f"flash-pubsub: the message is not JSON ({error}); text needs quotes: '\"text\"'")
+    async with AsyncPublisher(options.url) as publisher:
+        position = await publisher.publish(options.channel, data, key=options.key)
+    _print({"seq": position.number, "epoch": position.epoch})
+
+
+async def _tail(options: argparse.Namespace) -> None:
+    check_name(options.channel)
+    tail = _Tail()
+    broker = _broker(options)
+    try:
+        await broker.start(tail.deliver, tail.reset)
+        await broker.subscribe(options.channel)
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ended.set)
+        written = 0
+        while options.count is None or written < options.count:
+            line = await tail.next_line(ended)
+            if line is None:
+                break
+            _print(line)
+            written += "seq" in line and "data" in line
+    finally:
+        await broker.close()
+
+
+async def _channels(options: argparse.Namespace) -> None:
+    broker = _broker(options)
+    await broker.start(_ignore, _ignore)
+    try:
+        for name in await broker.channels():
+            print(name)
+    finally:
+        await broker.close()
+
+
+async def _who(options: argparse.Namespace) -> None:
+    broker = _broker(options)
+    await broker.start(_ignore, _ignore)
+    try:
+        for member in await broker.members(options.channel):
+            print(member.id)
+    finally:
+        await broker.close()
+
+
+class _Tail:
+    """The lines that ``tail`` has still to write."""
+
+    def __init__(self) -> None:
+        self._lines: deque[dict[str, Any]] = deque()
+        self._dropped = 0
+        self._more = asyncio.Event()
+
+    def deliver(self, publication: Publication) -> None:
+        """Write a message, later."""
+        number = publication.position.number
+        try:
+            envelope = Envelope.unpack(publication.payload)
+            data = envelope.data
+        except UnsupportedEnvelope as error:
+            self._add({"seq": number, "unreadable": error.reason})
+            return
+        if envelope.kind == BYTES:
+            data = {"base64": base64.b64encode(data).decode()}
+        self._add({"seq": number, "data": data, "id": envelope.id, "time": envelope.time})
+
+    def reset(self, channel: str, position: Position) -> None:
+        """Say that the numbering has begun anew."""
+        self._add({"reset": True, "seq": position.number, "epoch": position.epoch})
+
+    def _add(self, line: dict[str, Any]) -> None:
+        if len(self._lines) == _MAX_UNWRITTEN:
+            self._lines.popleft()
+            self._dropped += 1
+        self._lines.append(line)
+        self._more.set()
+
+    async def next_line(self, ended: asyncio.Event) -> dict[str, Any] | None:
+        """Wait for a line to write; None when there is to be no more."""
+        waits = [asyncio.create_task(event.wait()) for event in (self._more, ended)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if ended.is_set():
+            return None
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            return {"dropped": dropped}
+        line = self._lines.popleft()
+        if not self._lines:
+            self._more.clear()
+        return line
+
+
+def _broker(options: argparse.Namespace) -> RedisBroker:
+    address = parse_url(options.url)
+    if address.kind is Kind.MEMORY:
+        sys.exit(
+            f"flash-pubsub: memory:// is another process's own; set --url or {ENVIRONMENT} "
+            f"to the redis:// address that the app has"
+        )
+    return RedisBroker(address)
+
+
+def _print(line: dict[str, Any]) -> None:
+    print(dumps(line).decode(), flush=True)
+
+
+def _ignore(*_: object) -> None:
+    """Deliver nowhere: nothing is subscribed."""
+
+
+if __name__ == "__main__":
+    main()

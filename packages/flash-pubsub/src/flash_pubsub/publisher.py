@@ -1,0 +1,140 @@
+"""Publishing from outside of an app: a script, a job, another machine."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from flash_pubsub.broker import DEFAULT_RETENTION, Retention
+from flash_pubsub.channels import check_name
+from flash_pubsub.envelope import Envelope
+from flash_pubsub.errors import BrokerClosed, InvalidBrokerURL
+from flash_pubsub.redis.store import Store
+from flash_pubsub.url import Address, Kind, parse_url
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from types import TracebackType
+
+    from flash_ws.history import Position
+
+
+class AsyncPublisher:
+    """Publishes messages on the channels of an app, over the same broker.
+
+    ``url`` is the one that the app has, by default ``FLASH_BROKER_URL``. Opens no connection before
+    the first message. Belongs to one event loop.
+    """
+
+    def __init__(self, url: str | None = None, *, retention: Retention = DEFAULT_RETENTION) -> None:
+        self._retention = retention
+        self._store: Store | None = Store(_reachable(url))
+
+    async def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
+        """Publish a message: bytes as they are, anything else as JSON; returns its position.
+
+        Raises unless it has happened, but for `BrokerUnavailable`: then it may have. With ``key``
+        publishing again is safe: a message of the same key is published once. Also raises
+        `BrokerRefused`, `InvalidChannel`, `PayloadTooLarge`, and ``TypeError`` for what has no JSON
+        form. An app's ``schema=`` is not known here, and not checked.
+        """
+        check_name(channel)
+        if self._store is None:
+            raise BrokerClosed
+        payload = Envelope.of(data).pack()
+        return await self._store.publish(channel, payload, key=key, retention=self._retention)
+
+    async def close(self) -> None:
+        """Close the connection; idempotent."""
+        store, self._store = self._store, None
+        if store is not None:
+            await store.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+class Publisher:
+    """Publishes messages on the channels of an app, from code that is not async; any thread may.
+
+    It works like `AsyncPublisher`, on a loop in a thread of its own, which ends with `close`,
+    with the block of a ``with``, or with the process.
+    """
+
+    def __init__(self, url: str | None = None, *, retention: Retention = DEFAULT_RETENTION) -> None:
+        self._publisher = AsyncPublisher(url, retention=retention)
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
+        """Publish a message and wait until that has happened; raises as `AsyncPublisher` does."""
+        loop = self._running_loop()
+        publishing: Future[Position] = asyncio.run_coroutine_threadsafe(
+            self._publisher.publish(channel, data, key=key), loop
+        )
+        return publishing.result()
+
+    def close(self) -> None:
+        """Close the connection and end the thread; idempotent."""
+        with self._lock:
+            self._closed = True
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is not None and thread is not None:
+            asyncio.run_coroutine_threadsafe(self._publisher.close(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._closed:
+                raise BrokerClosed
+            if self._loop is None:
+                loop = self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_run, args=(loop,), name="flash-pubsub publisher", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+def _reachable(url: str | None) -> Address:
+    address = parse_url(url)
+    if address.kind is Kind.MEMORY:
+        raise InvalidBrokerURL(
+            str(address),
+            "it is the memory of one process, which no other can publish to; "
+            "give the app and the publisher a redis:// address",
+        )
+    return address
