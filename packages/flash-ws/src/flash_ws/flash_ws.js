@@ -400,8 +400,10 @@
         function request(path, options) {
             return fetch(url + path, Object.assign({ signal: abort.signal }, options)).then((response) => {
                 if (!response.ok) {
-                    const refused = response.status === 401 || response.status === 403;
-                    throw refused ? 4000 + response.status : LOST;
+                    // A post may come late, for a connection that has ended: that is no refusal.
+                    const { status } = response;
+                    const refused = options.method ? status === 401 || status === 403 : status < 500;
+                    throw refused && status !== 429 ? 4000 + status : LOST;
                 }
                 return response;
             });
