@@ -16,7 +16,8 @@ from flash.testing import AppProcess
 
 pytest_plugins = ["flash.testing.plugin"]
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "live.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "live.md"
 PATIENCE = 30
 
 # The page's own hello, as docs/link-protocol.md has it.
@@ -232,6 +233,31 @@ async def closed_with(socket):
             await socket.recv()
     except ConnectionClosed as closed:
         return closed.rcvd.code if closed.rcvd else None
+
+
+@pytest.mark.parametrize("readme", ["README.md", "packages/flash-ws/README.md"])
+def test_what_the_readmes_show_runs(flash_browser, tmp_path, readme):
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    [app] = [
+        each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Live(" in each
+    ]
+    (tmp_path / "app.py").write_text(app, encoding="utf-8")
+    flash_browser.timeout = PATIENCE
+    flash_browser.serve(tmp_path / "app.py")
+    connected(flash_browser)
+    other = connected(flash_browser.new_tab("/"))
+    flash_browser.click("#go")
+    if readme == "README.md":
+        flash_browser.wait_for_text("#number", "9")
+        flash_browser.click("#tell")
+        other.wait_for_text("#banner", "Told 1 times")
+        assert other.text("#number") == ""
+    else:
+        flash_browser.wait_for_text("#share", "100 %")
+        flash_browser.wait_for_text("#mine", "It is yours")
+        other.wait_for_text("#banner", "Somebody has a report")
+        assert other.text("#mine") == ""
+    flash_browser.find("#go:not([disabled])")
 
 
 def test_an_operator_sees_how_a_worker_is(served):
