@@ -1,0 +1,142 @@
+"""Shared controls, channels and presence in real pages, on two workers around a real Redis."""
+
+import shutil
+import subprocess
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+import redis
+
+from flash.serving.listener import Address, reserved
+from flash.testing import AppProcess
+
+pytest_plugins = ["flash.testing.plugin"]
+
+APP = Path(__file__).parents[1] / "apps" / "pubsub" / "app.py"
+
+# Moves a slider as a hand does: many values, fast, the last one the given one.
+DRAG = """
+const [last, steps] = arguments;
+window.dragging = true;
+let step = 0;
+const timer = setInterval(() => {
+    step += 1;
+    const value = step === steps ? last : (last + 7 * step) % 100;
+    dash_clientside.set_props('brightness', {value});
+    if (step === steps) {
+        clearInterval(timer);
+        window.dragging = false;
+    }
+}, 16);
+"""
+
+SLIDER = "return dash_component_api.getLayout('brightness').props.value"
+
+
+def start_redis(directory, port):
+    process = subprocess.Popen(
+        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--appendonly", "yes"],
+        cwd=directory,
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 30
+    with redis.Redis(port=port) as client:
+        while time.monotonic() < deadline:
+            with suppress(redis.ConnectionError, redis.BusyLoadingError):
+                client.ping()
+                return process
+            time.sleep(0.02)
+    raise AssertionError("redis-server does not answer")
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory):
+    if shutil.which("redis-server") is None:
+        pytest.fail("redis-server is not installed")
+    with reserved(Address("tcp", "127.0.0.1")) as address:
+        process = start_redis(tmp_path_factory.mktemp("redis"), address.port)
+        yield f"redis://127.0.0.1:{address.port}/0"
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def workers(redis_url):
+    """Two workers on two ports, which know of each other through Redis only."""
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                AppProcess(APP, env={"FLASH_BROKER_URL": redis_url, "WORKER": str(number)})
+            )
+            for number in range(2)
+        ]
+
+
+@pytest.fixture
+def tabs(flash_browser, workers):
+    """Two users, each with the page of another worker."""
+    flash_browser.visit(workers[0])
+    other = flash_browser.new_user(workers[1].url)
+    both = [flash_browser, other]
+    for tab in both:
+        tab.wait_for_text("#status", "open")
+    return both
+
+
+def test_b15_the_shared_slider_converges_with_both_dragging(tabs):
+    for last in (33, 66):
+        tabs[0].run_js(DRAG, last, 60)
+        tabs[1].run_js(DRAG, last + 1, 60)
+        for tab in tabs:
+            tab.wait_for(lambda tab=tab: not tab.run_js("return window.dragging"))
+        tabs[0].wait_for(
+            lambda: (
+                tabs[0].run_js(SLIDER) == tabs[1].run_js(SLIDER)
+                and tabs[0].run_js(SLIDER) in (last, last + 1)
+            ),
+            "both to show one value",
+        )
+        value = tabs[0].run_js(SLIDER)
+        for tab in tabs:
+            # What depends on a pushed value by an ordinary callback follows it.
+            tab.wait_for_text("#doubled", str(2 * value))
+            lamp = tab.find("#lamp")
+            tab.wait_for(
+                lambda lamp=lamp: lamp.get_attribute("style") == f"opacity: {value / 100};"
+            )
+
+
+def test_a_late_joiner_has_the_shared_values_from_the_start(flash_browser, workers):
+    flash_browser.visit(workers[0])
+    flash_browser.wait_for_text("#status", "open")
+    flash_browser.run_js("dash_clientside.set_props('brightness', {value: 77})")
+    flash_browser.wait_for(
+        lambda: "0.77" in flash_browser.find("#lamp").get_attribute("style"), "the lamp"
+    )
+    late = flash_browser.new_user(f"{workers[1].url}/_dash-layout")
+    assert '"value":77' in late.text("body").replace(" ", "")
+
+
+def test_b13_rooms_are_entered_and_left_and_the_secret_one_is_not(tabs):
+    for tab in tabs:
+        tab.click("#go")
+    tabs[0].wait_for(lambda: asked(tabs[0]) == 2, "both to be in the room")
+    status = "return dash_component_api.getLayout(arguments[0]).props.status"
+    for tab in tabs:
+        tab.wait_for(lambda tab=tab: tab.run_js(status, "seven") == "subscribed")
+        tab.wait_for(lambda tab=tab: tab.run_js(status, "secret") == "denied")
+    tabs[0].click("#shout")
+    for tab in tabs:
+        tab.wait_for_text("#board", "7: 1")
+        tab.wait_for_text("#banner", "from 0 1")
+    tabs[1].click("#leave")
+    tabs[0].wait_for(lambda: asked(tabs[0]) == 1, "one to be in the room")
+
+
+def asked(tab):
+    before = tab.text("#people")
+    tab.click("#ask")
+    tab.wait_for(lambda: tab.text("#people") != before)
+    return int(tab.text("#people").split(": ")[1])
