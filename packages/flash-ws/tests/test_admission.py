@@ -142,6 +142,32 @@ async def test_a_page_of_another_user_is_not_taken_for_the_same_client(app):
         await back.leave()
 
 
+async def test_b8_an_identity_that_was_tampered_with_is_another_pages(app):
+    live = Live(app)
+    async with serving(app):
+        page = await connected(app)
+        (client,) = live.hub.clients.values()
+        forged = page.token[:-1] + ("A" if page.token[-1] != "A" else "B")
+        thief = await connected(app, forged, page.positions)
+        assert thief.welcome["recovered"] is False
+        assert f"page:{client.id}" not in thief.positions
+        await live.send_event("secret", to=client)
+        await live.send_event("public")
+        assert (await thief.frame())["name"] == "public"
+        assert (await page.frame())["name"] == "secret"
+        await page.leave()
+        await thief.leave()
+
+
+async def test_a_page_on_event_streams_is_asked_again_too(app):
+    answers = iter([True, True])
+    Live(app, authorize=lambda visit: next(answers, False), recheck_interval=0.01)
+    async with AppClient(app) as client:
+        answer = await client.get(EVENTS)
+        assert answer.status == 200
+        assert f'event: close\ndata: {{"code":{CloseCode.EXPIRED.number},' in answer.text
+
+
 async def test_disconnecting_a_user_closes_pages_sockets_and_streams(app, connect):
     live = Live(app, authorize=lambda visit: visit.cookies["user"])
 
@@ -235,8 +261,10 @@ async def test_the_link_is_below_the_apps_prefix():
     app = Flash(__name__, url_base_pathname="/sales/")
     app.layout = html.Div()
     live = Live(app)
-    async with serving(app):
+    async with AppClient(app) as client:
         page = await connected(app, path="/sales/_flash/link")
         await live.send_event("here")
         assert (await page.frame())["name"] == "here"
         await page.leave()
+        for path, status in (("health", 200), ("ready", 200), ("metrics", 404)):
+            assert (await client.get(f"/sales/_flash/{path}")).status == status

@@ -195,6 +195,7 @@ MALFORMED = [
     ('[{"t":"call","id":1,"body":{"callback":5}}]', CloseCode.MALFORMED),
     ('[{"t":"call","id":1,"body":{"callback":"x","inputs":5}}]', CloseCode.MALFORMED),
     ('["' + "x" * 70_000 + '"]', CloseCode.TOO_LARGE),
+    ("[" + '{"t":"beat"},' * 1024 + '{"t":"beat"}]', CloseCode.TOO_FAST),
 ]
 
 
@@ -360,6 +361,49 @@ async def test_events_of_a_page_are_handled_in_order_for_that_page(app):
         assert (await page.frame())["name"] == "done"
         assert seen == list(range(10))
         await page.leave()
+
+
+async def test_a_burst_of_events_waits_for_a_slow_handler_and_none_is_lost(app):
+    live = Live(app)
+    seen = []
+
+    @live.on_event("count")
+    async def count(data):
+        await asyncio.sleep(0)
+        seen.append(data)
+
+    async with serving(app):
+        page = await connected(app)
+        page.send(*({"t": "event", "name": "count", "data": n} for n in range(1000)))
+        await until(lambda: len(seen) == 1000)
+        assert seen == list(range(1000))
+        await page.leave()
+
+
+async def test_a_page_whose_events_wait_for_too_long_is_disconnected(app, monkeypatch):
+    monkeypatch.setattr("flash_ws.events.PATIENCE", 0.02)
+    live = Live(app)
+
+    @live.on_event("stuck")
+    async def stuck(data):
+        await asyncio.Event().wait()
+
+    async with serving(app):
+        page = await connected(app)
+        page.send(*({"t": "event", "name": "stuck"} for _ in range(200)))
+        assert await page.closed() == CloseCode.TOO_FAST.number
+
+
+async def test_events_that_nobody_handles_fill_no_log(app, caplog):
+    Live(app)
+    async with serving(app):
+        page = await connected(app)
+        page.send(*({"t": "event", "name": f"n{number // 2}"} for number in range(600)))
+        # Answered once, however often it is asked for.
+        page.send({"t": "beat"}, {"t": "beat"}, {"t": "beat"})
+        assert [frame["t"] for frame in await page.message()] == ["beat"]
+        await page.leave()
+    assert caplog.text.count("no @live.on_event handler") == 100
 
 
 async def test_a_page_gone_for_good_is_told_to_the_app(app):

@@ -19,21 +19,28 @@ logger = logging.getLogger(__name__)
 
 H = TypeVar("H", bound=Callable[..., Any])
 
-# Events of one page waiting for earlier ones; one more disconnects it as too fast.
+# Events of one page waiting for earlier ones. With one more nothing is read from it until there is
+# room; if that takes longer than so many seconds, it is disconnected as too fast.
 MAX_WAITING = 100
+PATIENCE = 10.0
+
+# Names of events without a handler that are told apart in the log: they come from browsers.
+MAX_UNKNOWN = 100
 
 
 class Events:
     """The handlers of one app's page events.
 
-    An event without a handler is dropped and logged once per name: it is an application's mistake,
-    but the name comes from the browser.
+    An event without a handler is dropped and logged, once per name and `MAX_UNKNOWN` names at most:
+    it is an application's mistake, but the name comes from the browser.
     """
 
     def __init__(self) -> None:
         # Set before the first event.
         self.pool: WorkerPool | None = None
         self._handlers: dict[str, Callable[..., Any]] = {}
+        # Names that were logged.
+        self._unknown: set[str] = set()
         self._waiting: dict[str, asyncio.Queue[tuple[str, Any]]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
 
@@ -52,16 +59,22 @@ class Events:
         if not isinstance(name, str):
             raise ProtocolError(CloseCode.MALFORMED, "'event' needs a 'name' that is a string")
         if name not in self._handlers:
-            logger.warning("no @live.on_event handler for %.60r", name)
+            self._note_unknown(name[:60])
             return
         waiting = self._waiting.get(client.id)
         if waiting is None:
             waiting = self._waiting[client.id] = asyncio.Queue(MAX_WAITING)
             self._workers[client.id] = asyncio.ensure_future(self._work(client, waiting))
         try:
-            waiting.put_nowait((name, frame.get("data")))
-        except asyncio.QueueFull as error:
+            async with asyncio.timeout(PATIENCE):
+                await waiting.put((name, frame.get("data")))
+        except TimeoutError as error:
             raise ProtocolError(CloseCode.TOO_FAST, f"{MAX_WAITING} events wait already") from error
+
+    def _note_unknown(self, name: str) -> None:
+        if name not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
+            self._unknown.add(name)
+            logger.warning("no @live.on_event handler for %r", name)
 
     async def _work(self, client: Client, waiting: asyncio.Queue[tuple[str, Any]]) -> None:
         current_client.set(client)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
+# Frames that one message of a page may hold: more than a page ever has waiting.
+MAX_FRAMES = 1024
+
 ComponentId = str | Mapping[str, Any]
 Updates = Sequence[tuple[ComponentId, Mapping[str, Any]]]
 
@@ -142,6 +145,8 @@ def parse_message(text: str) -> list[dict[str, Any]]:
         raise ProtocolError(CloseCode.MALFORMED, "the message is not JSON") from error
     if not isinstance(frames, list):
         raise ProtocolError(CloseCode.MALFORMED, "the message is not a list")
+    if len(frames) > MAX_FRAMES:  # pyright: ignore[reportUnknownArgumentType]
+        raise ProtocolError(CloseCode.TOO_FAST, f"more than {MAX_FRAMES} frames in a message")
     for frame in frames:  # pyright: ignore[reportUnknownVariableType]
         if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):  # pyright: ignore[reportUnknownMemberType]
             raise ProtocolError(CloseCode.MALFORMED, "a frame is no object with a string 't'")

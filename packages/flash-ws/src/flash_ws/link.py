@@ -296,11 +296,14 @@ class Link:
                     return
                 if not bucket.take(self._loop.time()):
                     raise ProtocolError(CloseCode.TOO_FAST)
+                has_beat = False
                 for frame in parse_message(message):
-                    if frame["t"] == "beat":
-                        self.deliver(_BEAT)
-                    else:
+                    if frame["t"] != "beat":
                         await handle(frame)
+                    elif not has_beat:
+                        # One answer to a message, however many it has.
+                        has_beat = True
+                        self.deliver(_BEAT)
         except LinkClosed as closed:
             logger.info("link closed: %s", closed)
             self.close(closed.code, closed.reason)
