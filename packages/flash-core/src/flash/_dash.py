@@ -354,6 +354,16 @@ class DashApp(dash.Dash):
             entry.get("websocket") for entry in self.callback_map.values()
         )
 
+    def may_use_socket(self, callback_id: str) -> bool:
+        """Whether a callback may be called over Dash's own WebSocket."""
+        entry = self.callback_map.get(callback_id, {})
+        return bool(self._websocket_callbacks or entry.get("websocket"))
+
+    @property
+    def socket_batch_delay(self) -> float:
+        """Seconds that properties set over Dash's own WebSocket wait for more."""
+        return self._websocket_batch_delay or 0.0
+
     def signing_secret(self) -> bytes:
         """Return the key for background handles; may read the manager's store."""
         return self._get_signing_secret()

@@ -23,7 +23,7 @@ from quart.sessions import SecureCookieSessionInterface
 from quart.utils import encode_headers as encode_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
 T = TypeVar("T")
 
@@ -233,6 +233,20 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
 
 async def _no_push(*_: Any) -> None:
     """Push nothing: a callback's response has no resources to announce."""
+
+
+def intercept(take: Callable[[str | bytes], bool]) -> None:
+    """Hand ``take`` every message of the WebSocket at hand; who receives sees those it returns."""
+    websocket: Any = quart.websocket
+    inner = websocket._receive
+
+    async def receive() -> str | bytes:
+        while True:
+            message = await inner()
+            if not take(message):
+                return message
+
+    websocket._receive = receive
 
 
 def has_middleware(app: quart.Quart) -> bool:

@@ -17,6 +17,7 @@ from flash.context import CallbackResponse
 from flash.errorpage import render_error
 from flash.errors import Overloaded
 from flash.execution import is_async
+from flash.socket_calls import taking_calls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -204,7 +205,8 @@ class _SocketRoutes:
         def decorate(handler: Callable[[], Awaitable[None]]) -> Callable[..., Any]:
             async def handle() -> None:
                 _dash.app_context.set(self._app)
-                await handler()
+                async with taking_calls(self._app):
+                    await handler()
 
             return register(handle)
 

@@ -136,6 +136,23 @@ class Dispatcher:
         additions = dict.get(ctx, "dash_response")
         return Answer(HTTPStatus.OK, encoded, additions=additions)
 
+    async def call(self, body: object, socket: Any) -> bytes:
+        """Return the JSON that answers a call over Dash's own WebSocket, ``ctx.websocket``.
+
+        Raises what goes wrong, whatever it is; `BadRequest` for a callback that is left to Dash.
+        """
+        request = CallbackRequest.parse(body)
+        plan = self.plan(request.output)
+        if plan is None:
+            raise BadRequest(f"the callback {quoted(request.output)} is Dash's own")
+        spec = plan.spec(request)
+        values = plan.values(request)
+        plan.bind(values)
+        manager = plan.manager or self._app.background_manager
+        ctx = CallContext(plan, request, spec, manager)
+        ctx["dash_websocket"] = socket
+        return await self._run(plan, ctx, values, spec)
+
     async def _meet(
         self,
         plan: CallbackPlan,

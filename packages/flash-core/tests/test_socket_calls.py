@@ -1,0 +1,183 @@
+"""What Flash takes out of Dash's own WebSocket, and what it leaves in."""
+
+import asyncio
+import json
+import queue
+import threading
+
+import dash
+import pytest
+from dash import Input, Output, ctx, dcc, html
+from quart.testing.connections import WebsocketDisconnectError
+
+from flash import Flash
+from flash.socket_calls import MAX_WAITING, SocketOutbox
+from flash.testing import FlashClient
+
+OUT = Output("out", "children")
+IN = Input("in", "value")
+
+
+@pytest.fixture(autouse=True)
+async def nothing_hangs():
+    async with asyncio.timeout(60):
+        yield
+
+
+@pytest.fixture
+def app():
+    app = Flash(__name__)
+    app.layout = html.Div([dcc.Input(id="in"), html.P(id="out")])
+    return app
+
+
+class Page:
+    """One page's socket."""
+
+    def __init__(self, app):
+        self._app = app
+        self._seen = []
+
+    async def __aenter__(self):
+        self._client = FlashClient(self._app)
+        await self._client.__aenter__()
+        headers = {"Origin": "http://localhost", "Host": "localhost"}
+        self._opening = self._app.server.test_client().websocket(
+            "/_dash-ws-callback", headers=headers
+        )
+        self.socket = await self._opening.__aenter__()
+        return self
+
+    async def __aexit__(self, *error):
+        await self._opening.__aexit__(*error)
+        await self._client.__aexit__(*error)
+
+    async def send(self, **message):
+        await self.socket.send(json.dumps(message))
+
+    async def call(self, value, *, output="out.children", request_id="1"):
+        body = {
+            "output": output,
+            "outputs": {"id": "out", "property": "children"},
+            "inputs": [{"id": "in", "property": "value", "value": value}],
+            "changedPropIds": ["in.value"],
+        }
+        await self.send(type="callback_request", rendererId="r", requestId=request_id, payload=body)
+
+    async def message(self):
+        while not self._seen:
+            received = json.loads(await self.socket.receive())
+            self._seen += received if isinstance(received, list) else [received]
+        return self._seen.pop(0)
+
+
+async def test_a_heartbeat_between_calls_is_answered_by_dash(app):
+    app.callback(OUT, IN, websocket=True)(lambda value: value)
+    async with Page(app) as page:
+        await page.call(1)
+        assert (await page.message())["payload"]["status"] == "ok"
+        await page.send(type="heartbeat")
+        assert (await page.message())["type"] == "heartbeat_ack"
+        await page.call(2, request_id="2")
+        assert (await page.message())["requestId"] == "2"
+
+
+@pytest.mark.parametrize("output", ["nothing.such", "http.only"])
+async def test_what_may_not_be_called_over_it_is_for_dash_to_refuse(app, output):
+    called = []
+    app.callback(OUT, IN, websocket=True)(lambda value: value)
+    app.callback(Output("http", "only"), IN)(called.append)
+    async with Page(app) as page:
+        await page.call(1, output=output)
+        with pytest.raises(WebsocketDisconnectError):
+            await page.message()
+    assert not called
+
+
+async def test_what_a_callback_set_comes_before_its_answer(app):
+    @app.callback(OUT, IN, websocket=True)
+    async def callback(value):
+        for number in range(5):
+            dash.set_props("log", {"children": number})
+        return value
+
+    async with Page(app) as page:
+        await page.call(7)
+        seen = [await page.message() for _ in range(6)]
+    assert [each["payload"]["props"]["children"] for each in seen[:5]] == [0, 1, 2, 3, 4]
+    assert seen[5]["payload"]["data"]["response"] == {"out": {"children": 7}}
+
+
+async def test_a_callback_that_waits_for_the_page_learns_that_it_left(app):
+    told = asyncio.Event()
+
+    @app.callback(OUT, IN, websocket=True)
+    async def callback(value):
+        try:
+            await ctx.websocket.get_prop("in", "value")
+        finally:
+            told.set()
+
+    async with Page(app) as page:
+        await page.call(1)
+        assert (await page.message())["type"] == "get_props_request"
+    await told.wait()
+
+
+async def test_a_plain_callback_learns_that_the_page_left(app):
+    told, running = threading.Event(), threading.Event()
+
+    @app.callback(OUT, IN, websocket=True)
+    def callback(value):
+        running.set()
+        while not ctx.websocket.is_shutdown:
+            told.wait(0.001)
+        told.set()
+
+    async with Page(app) as page:
+        await page.call(1)
+        await asyncio.to_thread(running.wait)
+    await asyncio.to_thread(told.wait)
+
+
+class Wire:
+    def __init__(self):
+        self.sent = []
+        self.taking = asyncio.Event()
+        self.taking.set()
+
+    async def send(self, text):
+        await self.taking.wait()
+        self.sent.append(text)
+
+
+async def test_messages_from_a_thread_leave_together_and_in_order():
+    wire = Wire()
+    outbox = SocketOutbox(wire.send, 0.001)
+    await asyncio.to_thread(lambda: [outbox.put_nowait(str(number)) for number in range(3)])
+    await outbox.send("3")
+    flat = []
+    for text in wire.sent:
+        received = json.loads(text)
+        flat += received if isinstance(received, list) else [received]
+    assert flat == [0, 1, 2, 3]
+    await outbox.close()
+
+
+async def test_more_than_a_page_takes_is_refused():
+    wire = Wire()
+    outbox = SocketOutbox(wire.send, 3600)
+    for number in range(MAX_WAITING):
+        outbox.put_nowait(str(number))
+    with pytest.raises(queue.Full, match=str(MAX_WAITING)):
+        outbox.put_nowait("one too many")
+    await outbox.close()
+
+
+async def test_nothing_is_sent_after_the_end():
+    wire = Wire()
+    outbox = SocketOutbox(wire.send, 0.001)
+    outbox.put_nowait("1")
+    await outbox.close()
+    await outbox.send("2")
+    assert wire.sent == []
