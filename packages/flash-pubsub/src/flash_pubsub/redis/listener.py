@@ -91,7 +91,8 @@ class Listener:
         self._supervised: dict[Node, _Supervised] = {}
         self._questions = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closed = False
+        # Servers given up, whose channels another has by now or is about to have.
+        self._abandoned = 0
         self._seek_reason = "not connected yet"
 
     @property
@@ -122,7 +123,6 @@ class Listener:
 
     async def close(self) -> None:
         """Listen no more."""
-        self._closed = True
         followings = list(self._followings.values())
         self._followings.clear()
         for following in followings:
@@ -288,7 +288,9 @@ class Listener:
         def prove() -> None:
             backoff.reset()
             supervised.ready = True
-            if supervised.lost:
+            if supervised.lost or self._abandoned:
+                if not supervised.lost:
+                    self._abandoned -= 1
                 supervised.lost = False
                 self._counters.reconnects += 1
                 _logger.warning("hearing %s again", node)
@@ -305,8 +307,8 @@ class Listener:
             return False
         if node in owners:
             return False
-        followings = self._heard_from(node)
-        for following in followings:
+        self._abandoned += 1
+        for following in self._heard_from(node):
             following.node = None
             self._spawn(self._place(following))
         if not any(other in owners for other in self._supervised):
