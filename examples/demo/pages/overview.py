@@ -63,7 +63,7 @@ async def layout(**_query: str) -> Component:
                 panel(
                     "Asked side by side",
                     chart("spans", "When each query of this page ran", height=320),
-                    note=html.Span("Waiting for the answers", id="spans-note"),
+                    note=html.Span("Waiting for the answers", id="spans-note", className="waiting"),
                 ),
             ],
             className="grid",
@@ -191,20 +191,21 @@ async def draw_hours(period: str, region: str, theme: str) -> tuple[Figure, Span
 @callback(
     Output(chart_id("spans"), "figure"),
     Output("spans-note", "children"),
+    Output("spans-note", "className"),
     Input({"spans": ALL}, "data"),
     State("theme", "data"),
 )
-async def draw_spans(answered: list[Spans | None], theme: str) -> tuple[Figure, str]:
+async def draw_spans(answered: list[Spans | None], theme: str) -> tuple[Figure, str, str]:
     """Called once the last panel has its rows: when each of their queries ran."""
     ran = [span for of_panel in answered for span in of_panel or ()]
     if not ran:
-        return figures.blank(theme), "Waiting for the answers"
+        return figures.blank(theme), "Waiting for the answers", "waiting"
     work = sum(span["ended"] - span["started"] for span in ran)
     waited = max(span["ended"] for span in ran) - min(span["started"] for span in ran)
     note = (
         f"{len(ran)} queries: {seconds(work)} of work for the database, done in {seconds(waited)}"
     )
-    return figures.side_by_side(sorted(ran, key=lambda span: span["started"]), theme), note
+    return figures.side_by_side(sorted(ran, key=lambda span: span["started"]), theme), note, ""
 
 
 async def fetch_year_before(query: Callable[[Scope], Executable], scope: Scope) -> Answer | None:

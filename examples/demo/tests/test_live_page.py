@@ -59,7 +59,9 @@ def test_figures_move_by_themselves_and_stop_when_the_page_is_left(page):
 
 def test_the_stream_follows_the_theme(page):
     page.wait_for(lambda: points(page) > 2)
-    colour = "return document.querySelector('.js-plotly-plot')?.layout?.template?.layout?.font?.color"
+    colour = (
+        "return document.querySelector('.js-plotly-plot')?.layout?.template?.layout?.font?.color"
+    )
     light = page.run_js(colour)
     page.click("#theme-toggle")
     page.wait_for(lambda: page.run_js(colour) not in (None, light))
