@@ -1,12 +1,12 @@
 /* LazyLoad and @lazy in the browser, with Dash's React. */
 (() => {
-  "use strict";
-  const { createElement: h, useEffect, useRef, useState } = window.React;
-  const { flushSync } = window.ReactDOM;
+  const { createElement: h, useEffect, useRef, useState } = React;
+  const { flushSync } = ReactDOM;
   // Milliseconds: from a request's end to what it brought; without scrolling; of scrolling.
   const GRACE = 300;
   const REST = 100;
   const PATIENCE = 500;
+  const PENDING = ".flash-lazy .dash-graph--pending";
 
   const mounted = new Set();
   const queue = [];
@@ -14,17 +14,23 @@
   const named = (name, props) => name + (props.class_name ? " " + props.class_name : "");
 
   let scrolled = 0;
-  window.addEventListener("scroll", () => (scrolled = Date.now()), { capture: true });
+  addEventListener("scroll", () => (scrolled = Date.now()), { capture: true });
 
-  // What the page has is drawn one per task, so that it scrolls between two; what the server has is
-  // asked for together. Those that are only passed do not come at all.
+  // What the page has is drawn one per task, so that it scrolls between two; the server is asked
+  // for many. Those that are only passed do not come at all.
   const enqueue = (panel) => {
     panel.queued = true;
     if (queue.push([panel, Date.now()]) === 1) setTimeout(next);
   };
   const next = () => {
-    if (Date.now() < Math.min(scrolled + REST, queue[0][1] + PATIENCE))
-      return setTimeout(next, REST / 2);
+    const [panel, since] = queue[0];
+    const waited = Date.now() - since;
+    if (
+      (Date.now() < scrolled + REST && waited < PATIENCE) ||
+      // Else all graphs that wait for plotly are drawn in one task.
+      (!panel.remote && waited < 9 * PATIENCE && document.querySelector(PENDING))
+    )
+      return setTimeout(next, REST / 4);
     let at = 0;
     try {
       flushSync(() => {
@@ -45,7 +51,7 @@
     const root = selector && (element.closest(selector) || document.querySelector(selector));
     const observer = new IntersectionObserver(
       (entries) => tell(entries[entries.length - 1].isIntersecting),
-      // The second not for all: the page's own scrolling would count it too.
+      // Not both for all: the page's own scrolling would count them.
       { root, rootMargin: margin, scrollMargin: !root && scrolls(element) ? margin : "0px" }
     );
     observer.observe(element);
@@ -62,11 +68,10 @@
     const [near, setNear] = useState(false);
     const [wanted, setWanted] = useState(false);
     const [lost, setLost] = useState(0);
-    // When what is shown was, or is to be, taken for old.
-    const [old, setOld] = useState(0);
+    const [oldAt, setOldAt] = useState(0);
     const remote = props.token !== undefined;
-    const answered = Boolean(request && answer && answer.n >= request.n);
-    const drawn = wanted && (!remote || Boolean(answer && (answer.ok || answered)));
+    const answered = request && answer && answer.n >= request.n;
+    const drawn = wanted && (!remote || (answer && (answer.ok || answered)));
     let status = "idle";
     if (!remote) status = wanted ? "loaded" : "idle";
     else if (answered) status = answer.ok ? "loaded" : "error";
@@ -75,7 +80,7 @@
     Object.assign(my, {
       props,
       remote,
-      settled: wanted && (status === "loaded" || status === "error"),
+      settled: wanted && status !== "loading",
       ask() {
         my.asked = Date.now();
         my.props.setProps({ request: { n: my.asked } });
@@ -113,19 +118,17 @@
       change(isNear) {
         const { debounce, throttle } = my.props;
         my.near = isNear;
-        if (debounce) {
-          clearTimeout(my.timer);
-          my.timer = 0;
-        }
-        if (!debounce && !throttle) my.look();
-        else if (!my.timer) my.timer = setTimeout(my.look, debounce || throttle);
+        const wait = debounce || throttle;
+        if (debounce) my.timer = clearTimeout(my.timer);
+        if (!wait) my.look();
+        else if (!my.timer) my.timer = setTimeout(my.look, wait);
       }
     });
 
     useEffect(() => {
       mounted.add(my);
       my.asked = answered || (request && isLoading) ? request.n : 0;
-      // A request that was lost while something else was shown.
+      // It was lost while something else was shown.
       if (request && !my.asked) my.ask();
       const seek = () => {
         const id = new URLSearchParams("id=" + location.hash.slice(1)).get("id");
@@ -141,10 +144,10 @@
         }
       };
       seek();
-      window.addEventListener("hashchange", seek);
+      addEventListener("hashchange", seek);
       return () => {
         mounted.delete(my);
-        window.removeEventListener("hashchange", seek);
+        removeEventListener("hashchange", seek);
         clearTimeout(my.timer);
         my.queued = false;
       };
@@ -178,19 +181,19 @@
       }
     }, [isLoading, status, request]);
 
-    // A moment later, at random: all pages hear of it at once.
+    // All pages hear of it at once.
     useEffect(
       () =>
         props.live &&
-        window.flash.on("flash_lazy", (topic) => {
-          if (props.live.startsWith(topic)) setOld(Date.now() + GRACE * Math.random());
+        flash.on("flash_lazy", (topic) => {
+          if (props.live.startsWith(topic)) setOldAt(Date.now() + GRACE * Math.random());
         }),
       [props.live]
     );
 
-    // One that missed its time out of view catches up when it is seen.
+    // One that missed its time catches up when it is seen.
     useEffect(() => {
-      const due = old > my.asked ? old : my.asked + props.refresh_every * 1000;
+      const due = oldAt > my.asked ? oldAt : my.asked + props.refresh_every * 1000;
       if (!due || !drawn || !near || status === "loading") return;
       const event = "visibilitychange";
       const refresh = () =>
@@ -200,7 +203,7 @@
         clearTimeout(timer);
         document.removeEventListener(event, refresh);
       };
-    }, [props.refresh_every, drawn, near, status, answer, old]);
+    }, [props.refresh_every, drawn, near, status, answer, oldAt]);
 
     // What callbacks can read.
     const edition = remote ? answer && answer.n : drawn || undefined;
@@ -237,7 +240,7 @@
       "aria-busy": status === "loading" || (status === "idle" && when !== "click")
     };
     if (!drawn) {
-      // Else the focus would pass over what is inside.
+      // Else the focus would pass over it.
       const byHand = when === "click";
       const open = (event) => {
         if (event.key && !/^(Enter| )$/.test(event.key)) return;
@@ -296,7 +299,7 @@
   const loadAll = () => {
     flushSync(unsettled);
     return new Promise((resolve) => {
-      // Panels may bring panels; two frames are for graphs to draw.
+      // Panels bring panels; two frames are for graphs.
       const look = () =>
         unsettled()
           ? setTimeout(look, 50)
@@ -306,14 +309,14 @@
   };
   const print = window.print.bind(window);
   window.print = () => (unsettled() ? loadAll().then(print) : print());
-  window.addEventListener("keydown", (event) => {
+  addEventListener("keydown", (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key === "p" && unsettled()) {
       event.preventDefault();
       window.print();
     }
   });
-  // From the browser's menu: no time to wait, but what the page has is drawn.
-  window.addEventListener("beforeprint", loadAll);
+  // From the browser's menu: what the page has is drawn.
+  addEventListener("beforeprint", loadAll);
 
   window.flash_lazy = { LazyLoad, LazyPanel: LazyLoad, Skeleton, loadAll };
 })();
