@@ -154,7 +154,7 @@ async def _listen(server: Server, arrivals: _Arrivals, seconds: float) -> _Stret
 
 def _seconds(effort: Effort) -> float:
     """How long to listen: ten pushes at least."""
-    return max(1.0, 2 * effort.seconds)
+    return max(1.0, effort.seconds)
 
 
 # -- pushing ---------------------------------------------------------------------------------------
