@@ -85,27 +85,24 @@ def tabs(flash_browser, workers):
     return both
 
 
-def test_b15_the_shared_slider_converges_with_both_dragging(tabs):
-    for last in (33, 66):
-        tabs[0].run_js(DRAG, last, 60)
-        tabs[1].run_js(DRAG, last + 1, 60)
-        for tab in tabs:
-            tab.wait_for(lambda tab=tab: not tab.run_js("return window.dragging"))
-        tabs[0].wait_for(
-            lambda: (
-                tabs[0].run_js(SLIDER) == tabs[1].run_js(SLIDER)
-                and tabs[0].run_js(SLIDER) in (last, last + 1)
-            ),
-            "both to show one value",
-        )
-        value = tabs[0].run_js(SLIDER)
-        for tab in tabs:
-            # What depends on a pushed value by an ordinary callback follows it.
-            tab.wait_for_text("#doubled", str(2 * value))
-            lamp = tab.find("#lamp")
-            tab.wait_for(
-                lambda lamp=lamp: lamp.get_attribute("style") == f"opacity: {value / 100};"
-            )
+@pytest.mark.parametrize("last", [33, 66])
+def test_b15_the_shared_slider_converges_with_both_dragging(tabs, last):
+    for hand, tab in enumerate(tabs):
+        tab.run_js(DRAG, last + hand, 60)
+    for tab in tabs:
+        tab.wait_for(lambda tab=tab: not tab.run_js("return window.dragging"))
+
+    def converged():
+        one, other = (tab.run_js(SLIDER) for tab in tabs)
+        return one == other and one in (last, last + 1)
+
+    tabs[0].wait_for(converged, "both to show one value")
+    value = tabs[0].run_js(SLIDER)
+    for tab in tabs:
+        # What depends on a pushed value by an ordinary callback follows it.
+        tab.wait_for_text("#doubled", str(2 * value))
+
+        tab.wait_for(lambda tab=tab: shines(tab, value), "the lamp")
 
 
 def test_a_late_joiner_has_the_shared_values_from_the_start(flash_browser, workers):
@@ -140,3 +137,7 @@ def asked(tab):
     tab.click("#ask")
     tab.wait_for(lambda: tab.text("#people") != before)
     return int(tab.text("#people").split(": ")[1])
+
+
+def shines(tab, value):
+    return tab.find("#lamp").get_attribute("style") == f"opacity: {value / 100};"

@@ -20,8 +20,8 @@ Page, Closed = page.Page, page.Closed
 class World:
     """A deployment of several workers. ``define(pubsub)`` is the app's code, run in each."""
 
-    def __init__(self, define=lambda pubsub: None, workers=2, **settings):
-        self.store = MemoryStore()
+    def __init__(self, define=lambda pubsub: None, workers=2, store=None, **settings):
+        self.store = store or MemoryStore()
         self.apps, self.pubsubs, self.frozen = [], [], []
         for _ in range(workers):
             app = Flash("world")

@@ -77,6 +77,9 @@ class PubSub:
 
     The app's `Live` gets the broker behind it, so that pushes, events, groups, ``live.clients()``
     and ``live.disconnect()`` reach pages on every worker; one is made if the app has none.
+
+    ``_flash/ready`` below the app's prefix is 503 while this worker does not hear what others
+    publish.
     """
 
     def __init__(
@@ -148,6 +151,7 @@ class PubSub:
         self._live.on_forget(self._presence.forget)
         app.layout_filters.append(self._fill)
         app.page_extras["flash_pubsub"] = {"shared": {}}
+        self._live.readiness.add("broker", self._objection)
         registry.attach(self)
 
     # -- shared callbacks ------------------------------------------------------------------------
@@ -353,6 +357,11 @@ class PubSub:
     def status(self) -> Status:
         """How the broker stands; ``status.ready`` is False while this worker hears nobody."""
         return self.broker.status
+
+    async def _objection(self) -> str | None:
+        """Return why this worker is not ready, if it is not; the reason itself is in the log."""
+        status = self.broker.status
+        return None if status.ready else status.state.value
 
     # -- subscriptions ---------------------------------------------------------------------------
 

@@ -35,9 +35,10 @@ class Schema:
         self._invalid: type[Exception] = pydantic.ValidationError
         try:
             self._adapter: _Adapter = pydantic.TypeAdapter(kind)
-        except pydantic.errors.PydanticSchemaGenerationError as error:
+        except pydantic.errors.PydanticUserError as error:
+            reason = str(error).partition("\n")[0]
             raise ConfigurationError(
-                f"schema={_name(kind)}: give a pydantic model, a dataclass or a TypedDict"
+                f"schema={_name(kind)}: give a model, a dataclass or a TypedDict ({reason})"
             ) from error
 
     def checked(self, channel: str, data: Any) -> Any:

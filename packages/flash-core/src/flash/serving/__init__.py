@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import threading
 from functools import partial
@@ -27,6 +28,10 @@ from .worker import (
 )
 
 __all__ = ["ServeOptions", "ServingFailed", "options_from_run", "serve"]
+
+
+# Tells each worker process how many of them there are.
+WORKERS_VARIABLE = "FLASH_WORKERS"
 
 
 class ServingFailed(FlashError):
@@ -81,6 +86,7 @@ def serve(
         reload.report_modules()
         options = reload.child_options(options)
 
+    os.environ[WORKERS_VARIABLE] = str(options.workers)
     if not isinstance(found, Target):
         _serve_object(found, address, options, until)
     elif options.workers == 1 and options.server != "granian":

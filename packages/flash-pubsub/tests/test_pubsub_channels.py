@@ -1,0 +1,569 @@
+"""Channel callbacks, subscriptions, presence and feeders, on several workers of one process."""
+
+import asyncio
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import pydantic
+import pytest
+from typing_extensions import TypedDict
+
+from flash import ConfigurationError, Flash, Input, Output, html, set_props
+from flash_pubsub import (
+    InvalidChannel,
+    InvalidMessage,
+    MemoryBroker,
+    PubSub,
+    Subscription,
+    channel_callback,
+    shared_callback,
+)
+from flash_pubsub.envelope import Envelope
+from flash_pubsub.subscription import sign
+
+_spec = importlib.util.spec_from_file_location(
+    "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")
+)
+_worlds = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_worlds)
+World, pages, until = _worlds.World, _worlds.pages, _worlds.until
+
+
+async def frame_of(page, channel):
+    while True:
+        frame = await page.frame()
+        if frame.get("c") == channel:
+            return frame
+
+
+def subscribe(page, pubsub, channel):
+    page.send({"t": "subscribe", "channel": channel, "token": sign(pubsub.app, channel)})
+
+
+async def status(page):
+    while (frame := await page.frame())["t"] != "subscription":
+        pass
+    return frame["channel"], frame["status"]
+
+
+def rooms(runs=None, **settings):
+    """An app with rooms that anybody but a stranger may enter."""
+
+    def define(pubsub):
+        pubsub.channel("room/{room}", **settings)
+
+        @pubsub.channel_callback("room/{room}", Output("board", "children"))
+        def board(message, room):
+            if runs is not None:
+                runs.append((room, message))
+            return f"{room}: {message}"
+
+        @pubsub.authorize("room/{room}")
+        async def may_enter(client, room):
+            return room != "secret"
+
+    return define
+
+
+# -- callbacks -------------------------------------------------------------------------------------
+
+
+async def test_a_message_runs_once_per_worker_and_reaches_every_page():
+    runs = []
+
+    def define(pubsub):
+        @pubsub.channel_callback("prices", Output("tape", "title"))
+        async def tape(message):
+            runs.append(message)
+            set_props("more", {"title": "too"})
+            return message["p"]
+
+    async with World(define) as world, pages(world, 0, 0, 1) as opened:
+        position = await world.pubsubs[0].publish("prices", {"p": 2.0})
+        for page in opened:
+            frame = await frame_of(page, "channel:prices")
+            assert frame["n"] == position.number == 1
+            assert frame["u"] == [["tape", {"title": 2.0}], ["more", {"title": "too"}]]
+        assert runs == [{"p": 2.0}] * 2
+
+
+async def test_a_message_may_be_bytes_and_comes_from_any_process():
+    got = []
+
+    def define(pubsub):
+        @pubsub.channel_callback("raw", Output("size", "children"))
+        def size(message):
+            got.append(message)
+            return len(message)
+
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        # As a publisher outside does it.
+        await world.pubsubs[0].broker.publish("raw", Envelope.of(b"\x00\xff").pack())
+        assert (await frame_of(page, "channel:raw"))["u"] == [["size", {"children": 2}]]
+        assert got == [b"\x00\xff"]
+
+
+async def test_a_failing_callback_is_logged_and_the_next_message_handled(caplog):
+    def define(pubsub):
+        @pubsub.channel_callback("prices", Output("tape", "title"))
+        async def tape(message):
+            return 1 / message
+
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        await world.pubsubs[0].publish("prices", 0)
+        await world.pubsubs[0].publish("prices", 4)
+        frame = await frame_of(page, "channel:prices")
+        assert (frame["n"], frame["u"]) == (2, [["tape", {"title": 0.25}]])
+        assert "ZeroDivisionError" in caplog.text
+
+
+async def test_once_runs_on_one_worker_and_reaches_the_pages_of_all():
+    runs = []
+
+    def define(pubsub):
+        @pubsub.channel_callback("orders", Output("last", "title"), once=True)
+        async def record(message):
+            runs.append(message)
+            return message
+
+    async with World(define) as world, pages(world, 0, 1) as opened:
+        for number in range(5):
+            await world.pubsubs[number % 2].publish("orders", number)
+        for page in opened:
+            # A page that takes its time is sent the newest value only.
+            while (await frame_of(page, "once:orders"))["u"] != [["last", {"title": 4}]]:
+                pass
+        assert runs == list(range(5))
+
+
+async def test_once_goes_on_with_another_worker_and_leaves_no_message_out():
+    runs = []
+    stuck = asyncio.Event()
+
+    def define(pubsub):
+        @pubsub.channel_callback("orders", once=True)
+        async def record(message):
+            runs.append(message)
+            if message == 1 and not stuck.is_set():
+                stuck.set()
+                await asyncio.Event().wait()
+
+    with pytest.raises(ConfigurationError, match="stands where an Output belongs"):
+        PubSub(Flash("x"), broker=MemoryBroker()).channel_callback("orders", Input("a", "b"))(print)
+    async with World(define, lease_ttl=0.3) as world:
+        for number in range(3):
+            await world.pubsubs[0].publish("orders", number)
+        await stuck.wait()
+        holder = next(
+            index
+            for index, each in enumerate(world.pubsubs)
+            if each._feeds._feeds["orders"]._once._arrived is not None
+        )
+        world.freeze(holder)
+        await until(lambda: runs == [0, 1, 1, 2])
+
+
+async def test_b2_a_page_comes_back_to_a_channel_on_another_worker():
+    def define(pubsub):
+        @pubsub.channel_callback("prices", Output("tape", "title"))
+        async def tape(message):
+            return message
+
+    async with World(define) as world:
+        page = await world.page(0)
+        await world.pubsubs[0].publish("prices", 1)
+        await frame_of(page, "channel:prices")
+        await page.leave()
+        for number in (2, 3):
+            await world.pubsubs[0].publish("prices", number)
+        back = await world.page(1, page.token, page.positions)
+        assert back.welcome["recovered"] is True
+        assert [(await frame_of(back, "channel:prices"))["n"] for _ in range(2)] == [2, 3]
+        await back.leave()
+
+
+async def test_b2_a_worker_that_started_later_makes_what_a_page_missed():
+    def define(pubsub):
+        @pubsub.channel_callback("prices", Output("tape", "title"))
+        async def tape(message):
+            return message
+
+    async with World(define, workers=1) as world:
+        page = await world.page(0)
+        await world.pubsubs[0].publish("prices", 1)
+        await frame_of(page, "channel:prices")
+        await page.leave()
+        for number in (2, 3):
+            await world.pubsubs[0].publish("prices", number)
+        async with World(define, workers=1, store=world.store) as later:
+            await world.pubsubs[0].publish("prices", 4)
+            back = await later.page(0, page.token, page.positions)
+            assert back.welcome["recovered"] is True
+            frames = [await frame_of(back, "channel:prices") for _ in range(3)]
+            assert [(frame["n"], frame["u"][0][1]["title"]) for frame in frames] == [
+                (2, 2),
+                (3, 3),
+                (4, 4),
+            ]
+            await back.leave()
+
+
+async def test_b2_a_store_that_is_emptied_is_told_to_pages_of_a_channel():
+    def define(pubsub):
+        @pubsub.channel_callback("prices", Output("tape", "title"))
+        async def tape(message):
+            return message
+
+    async with World(define) as world, pages(world, 0, 1) as opened:
+        await world.pubsubs[0].publish("prices", 1)
+        for page in opened:
+            await frame_of(page, "channel:prices")
+        world.store.flush()
+        await world.pubsubs[0].publish("prices", 2)
+        for page in opened:
+            told = await frame_of(page, "channel:prices")
+            assert (told["t"], told["recovered"]) == ("snapshot", False)
+            assert (await frame_of(page, "channel:prices"))["u"] == [["tape", {"title": 2}]]
+
+
+async def test_a_late_joiner_is_shown_what_the_last_message_set_unless_told_otherwise():
+    def define(pubsub):
+        pubsub.channel("toast", replay_last=False)
+        for channel in ("news", "toast"):
+            pubsub.channel_callback(channel, Output(channel, "children"))(lambda message: message)
+
+    async with World(define) as world:
+        for channel in ("news", "toast"):
+            await world.pubsubs[0].publish(channel, f"old {channel}")
+        async with pages(world, 1) as (page,):
+            assert (await frame_of(page, "channel:news"))["u"] == [
+                ["news", {"children": "old news"}]
+            ]
+            await world.pubsubs[0].publish("toast", "new")
+            assert (await frame_of(page, "channel:toast"))["u"] == [["toast", {"children": "new"}]]
+
+
+async def test_conflation_hands_only_the_newest_of_waiting_messages_over():
+    runs = []
+    go_on = asyncio.Event()
+
+    def define(pubsub):
+        pubsub.channel("mouse", conflate=True)
+
+        @pubsub.channel_callback("mouse", Output("dot", "title"))
+        async def move(message):
+            runs.append(message)
+            await go_on.wait()
+            return message
+
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        for number in range(50):
+            await world.pubsubs[0].publish("mouse", number)
+        await until(lambda: runs)
+        go_on.set()
+        frame = await frame_of(page, "channel:mouse")
+        while frame["u"][0][1]["title"] != 49:
+            frame = await frame_of(page, "channel:mouse")
+        assert len(runs) <= 2
+        assert frame["n"] == 50
+
+
+async def test_too_many_waiting_messages_are_skipped_and_the_pages_told():
+    go_on = asyncio.Event()
+
+    def define(pubsub):
+        pubsub.channel("flood", max_waiting=10)
+
+        @pubsub.channel_callback("flood", Output("x", "title"))
+        async def slow(message):
+            await go_on.wait()
+            return message
+
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        for number in range(1, 30):
+            await world.pubsubs[0].publish("flood", number)
+            await asyncio.sleep(0)
+        go_on.set()
+        frames = [await frame_of(page, "channel:flood")]
+        while frames[-1]["n"] < 29 or frames[-1]["t"] != "props":
+            frames.append(await frame_of(page, "channel:flood"))
+        assert any(frame.get("recovered") is False for frame in frames)
+        assert world.pubsubs[0]._feeds.skipped > 0
+
+
+# -- what may be published -------------------------------------------------------------------------
+
+
+class Price(pydantic.BaseModel):
+    t: int
+    p: float = 1.0
+
+
+@dataclasses.dataclass
+class Order:
+    number: int
+
+
+class Note(TypedDict):
+    text: str
+
+
+async def test_messages_that_do_not_fit_the_schema_are_refused_where_they_are_published():
+    got = []
+
+    def define(pubsub):
+        for channel, schema in (("prices", Price), ("orders", Order), ("notes", Note)):
+            pubsub.channel(channel, schema=schema)
+            pubsub.channel_callback(channel, Output("x", channel))(
+                lambda message: got.append(message)
+            )
+
+    async with World(define, workers=1) as world:
+        (pubsub,) = world.pubsubs
+        for channel, wrong, reason in [
+            ("prices", {"t": "soon"}, "'prices' takes Price: t: .*integer"),
+            ("orders", {}, "number: Field required"),
+            ("notes", {"text": 5}, "text: .*string"),
+            ("notes", [], "the message"),
+        ]:
+            with pytest.raises(InvalidMessage, match=reason):
+                await pubsub.publish(channel, wrong)
+        for channel, right in [
+            ("prices", Price(t=1)),
+            ("orders", Order(7)),
+            ("notes", {"text": "hi"}),
+        ]:
+            await pubsub.publish(channel, right)
+        await until(lambda: len(got) == 3)
+        assert sorted(got, key=str) == [{"number": 7}, {"t": 1, "p": 1.0}, {"text": "hi"}]
+
+
+async def test_a_key_makes_publishing_again_safe():
+    async with World(workers=1) as world:
+        (pubsub,) = world.pubsubs
+        first = await pubsub.publish("orders", 1, key="order-1")
+        assert await pubsub.publish("orders", 1, key="order-1") == first
+        assert (await pubsub.publish("orders", 2)).number == first.number + 1
+
+
+async def test_names_of_flashs_own_channels_are_refused():
+    async with World(workers=1) as world:
+        for name in ("live:all", "who:room/7", "", "a\nb"):
+            with pytest.raises(InvalidChannel):
+                await world.pubsubs[0].publish(name, 1)
+
+
+# -- subscriptions ---------------------------------------------------------------------------------
+
+
+async def test_a_subscription_is_there_from_mounting_to_unmounting():
+    runs = []
+    async with World(rooms(runs)) as world, pages(world, 0, 1) as (page, other):
+        subscribe(page, world.pubsubs[0], "room/7")
+        assert await status(page) == ("room/7", "subscribed")
+        await until(lambda: world.pubsubs[0]._feeds._feeds)
+        await world.pubsubs[1].publish("room/7", "hi")
+        frame = await frame_of(page, "channel:room/7")
+        assert frame["u"] == [["board", {"children": "7: hi"}]]
+        # The other worker has nobody there, and does no work for it.
+        assert runs == [("7", "hi")]
+        page.send({"t": "unsubscribe", "channel": "room/7"})
+        await until(lambda: not world.pubsubs[0]._feeds._feeds)
+        await world.pubsubs[1].publish("room/7", "anybody?")
+        await world.pubsubs[1].live.push("x", {"title": 1})
+        for each in (page, other):
+            while (frame := await each.frame()).get("c") != "all":
+                assert frame.get("c") != "channel:room/7"
+        assert runs == [("7", "hi")]
+
+
+async def test_nobody_gets_in_without_a_signature_or_an_authorization(caplog):
+    def define(pubsub):
+        rooms()(pubsub)
+        pubsub.channel_callback("open/{x}", Output("a", "b"))(lambda message, x: message)
+
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        (pubsub,) = world.pubsubs
+        page.send({"t": "subscribe", "channel": "room/7", "token": sign(pubsub.app, "room/8")})
+        assert await status(page) == ("room/7", "denied")
+        page.send({"t": "subscribe", "channel": "room/7"})
+        assert await status(page) == ("room/7", "denied")
+        for channel in ("room/secret", "open/1", "never-heard-of"):
+            subscribe(page, pubsub, channel)
+            assert await status(page) == (channel, "denied")
+        assert "@pubsub.authorize" in caplog.text
+        assert not pubsub._feeds._feeds
+        assert await pubsub.who("room/7") == []
+
+
+async def test_a_guard_that_fails_lets_nobody_in():
+    def define(pubsub):
+        rooms()(pubsub)
+
+        @pubsub.authorize("room/{room}")
+        def broken(client, room):
+            raise KeyError(room)
+
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        subscribe(page, world.pubsubs[0], "room/7")
+        assert await status(page) == ("room/7", "denied")
+
+
+async def test_a_subscription_is_signed_when_it_is_sent():
+    app = Flash(__name__)
+    app.layout = html.Div([html.P(), html.Div(Subscription("room/7"))])
+    app.server.secret_key = "secret"
+    PubSub(app, broker=MemoryBroker())
+    layout = await app.render_layout()
+    sent = layout.children[1].children
+    assert sent.token == sign(app, "room/7")
+    assert not hasattr(app.raw_layout.children[1].children, "token")
+
+
+async def test_a_subscription_survives_a_change_of_worker():
+    async with World(rooms()) as world:
+        page = await world.page(0)
+        subscribe(page, world.pubsubs[0], "room/7")
+        await status(page)
+        await world.pubsubs[0].publish("room/7", 1)
+        await frame_of(page, "channel:room/7")
+        await page.leave()
+        await world.pubsubs[0].publish("room/7", 2)
+        back = await world.page(1, page.token, page.positions)
+        assert back.welcome["recovered"] is True
+        assert (await frame_of(back, "channel:room/7"))["u"] == [["board", {"children": "7: 2"}]]
+        await back.leave()
+
+
+# -- presence --------------------------------------------------------------------------------------
+
+
+def attended(told):
+    def define(pubsub):
+        rooms()(pubsub)
+
+        @pubsub.on_join("room/{room}")
+        async def joined(client, room):
+            told.append(("joined", client.id, room))
+
+        @pubsub.on_leave("room/{room}")
+        def left(client, room):
+            told.append(("left", client.id, room))
+
+    return define
+
+
+async def test_b13_who_is_there_is_known_on_every_worker_and_told_once():
+    told = []
+    async with World(attended(told), presence_grace=0.05) as world, pages(world, 0, 1) as opened:
+        ids = [page.welcome["id"] for page in opened]
+        for worker, page in enumerate(opened):
+            subscribe(page, world.pubsubs[worker], "room/7")
+            await status(page)
+        for pubsub in world.pubsubs:
+            assert {each.id for each in await pubsub.who("room/7")} == set(ids)
+        opened[0].send({"t": "unsubscribe", "channel": "room/7"})
+        await until(lambda: ("left", ids[0], "7") in told)
+        assert [each.id for each in await world.pubsubs[0].who("room/7")] == [ids[1]]
+        assert sorted(told) == sorted(
+            [("joined", ids[0], "7"), ("joined", ids[1], "7"), ("left", ids[0], "7")]
+        )
+
+
+async def test_b13_a_page_that_changes_the_worker_has_not_left():
+    told = []
+    async with World(attended(told), presence_grace=0.2) as world:
+        page = await world.page(0)
+        subscribe(page, world.pubsubs[0], "room/7")
+        await status(page)
+        await page.leave()
+        back = await world.page(1, page.token, page.positions)
+        subscribe(back, world.pubsubs[1], "room/7")
+        await status(back)
+        await until(lambda: not world.pubsubs[0].live.hub.clients)
+        assert [each.id for each in await world.pubsubs[0].who("room/7")] == [page.welcome["id"]]
+        back.send({"t": "unsubscribe", "channel": "room/7"})
+        await until(lambda: len(told) == 2)
+        assert [each[0] for each in told] == ["joined", "left"]
+        await back.leave()
+
+
+# -- feeders ---------------------------------------------------------------------------------------
+
+
+async def test_a_feeder_runs_on_one_worker_and_another_takes_over():
+    running = []
+
+    def define(pubsub):
+        worker = len(running)
+        running.append(0)
+
+        @pubsub.feeder("prices")
+        async def prices():
+            running[worker] += 1
+            number = 0
+            while True:
+                yield [worker, number]
+                number += 1
+                await asyncio.sleep(0.01)
+
+        @pubsub.channel_callback("prices", Output("tape", "title"))
+        async def tape(message):
+            return message
+
+    async with World(define, lease_ttl=0.3) as world, pages(world, 0, 1) as opened:
+        frame = await frame_of(opened[0], "channel:prices")
+        first = frame["u"][0][1]["title"][0]
+        assert sorted(running) == [0, 1]
+        world.freeze(first)
+        while frame["u"][0][1]["title"][0] == first:
+            frame = await frame_of(opened[1 - first], "channel:prices")
+        assert running == [1, 1]
+
+
+async def test_a_feeder_may_name_channels_itself_and_fails_without_harm(caplog):
+    got = []
+    runs = []
+
+    def define(pubsub):
+        @pubsub.feeder
+        async def mixed():
+            runs.append(1)
+            yield "a", 1
+            yield "b", 2
+            if len(runs) == 1:
+                yield "not a pair"
+
+        for channel in ("a", "b"):
+            pubsub.channel_callback(channel, Output("x", channel))(
+                lambda message: got.append(message)
+            )
+
+    async with World(define, workers=1, lease_ttl=0.2):
+        await until(lambda: got == [1, 2, 1, 2])
+    assert "yield (channel, message)" in caplog.text
+    assert len(runs) == 2
+    with pytest.raises(ConfigurationError, match="async generator"):
+        PubSub(Flash("x"), broker=MemoryBroker()).feeder("prices")(lambda: None)
+
+
+# -- modules of pages/ -----------------------------------------------------------------------------
+
+
+async def test_callbacks_of_modules_wait_for_the_pubsub():
+    app = Flash(__name__)
+    app.layout = html.Div()
+
+    @shared_callback(Output("lamp", "title"), Input("slider", "value"))
+    async def lamp(value):
+        return value
+
+    @channel_callback("prices", Output("tape", "title"))
+    async def tape(message):
+        return message
+
+    pubsub = PubSub(app, broker=MemoryBroker())
+    (described,) = app.page_extras["flash_pubsub"]["shared"].values()
+    assert described["inputs"] == [["slider", "value"]]
+    assert pubsub._declarations.plain() == ["prices"]
