@@ -274,11 +274,29 @@ async def test_a_server_that_stops_tells_sockets_and_ends_streams_at_once(stoppi
 # -- under the components
 
 
-@pytest.fixture(params=["app.py", "enriched.py"], ids=["flash", "dash_proxy"])
-def page(request, flash_browser: Browser):
-    # What the browser says of a socket that a guard refuses.
-    flash_browser.expect_console_errors("members-only")
-    flash_browser.serve(FOLDER / request.param)
+APPS = {"flash": "app.py", "dash_proxy": "enriched.py"}
+# What the browser says of a socket that a guard refuses.
+REFUSED = "members-only"
+
+
+@pytest.fixture(scope="module", params=APPS)
+def components(request):
+    with AppProcess(FOLDER / APPS[request.param]) as process:
+        yield process
+
+
+@pytest.fixture
+def page(components, flash_browser: Browser):
+    flash_browser.expect_console_errors(REFUSED)
+    flash_browser.visit(components)
+    return flash_browser
+
+
+@pytest.fixture(params=APPS)
+def counted_page(request, flash_browser: Browser):
+    """The only page of its server, which counts what pages open."""
+    flash_browser.expect_console_errors(REFUSED)
+    flash_browser.serve(FOLDER / APPS[request.param])
     return flash_browser
 
 
@@ -336,8 +354,8 @@ def test_b17_lines_the_latest_value_and_an_error_reach_the_component(page):
     page.wait_for_text("#broken", "so far…")
 
 
-def test_b17_a_stream_ends_on_the_server_when_the_component_lets_go_of_it(page):
-    server = page.servers[0]
+def test_b17_a_stream_ends_on_the_server_when_the_component_lets_go_of_it(counted_page):
+    page, [server] = counted_page, counted_page.servers
     page.click("#start")
     page.wait_for_text("#counted", re.compile("^0123"))
     page.wait_for(lambda: figures(server)["streams"] == 1, "the end of the page's other streams")
@@ -362,8 +380,8 @@ def test_b17_a_member_is_greeted_by_the_session(page):
     page.wait_for_text("#member", "ada")
 
 
-def test_a_page_that_goes_leaves_no_connection_and_no_task_behind(page):
-    server = page.servers[0]
+def test_a_page_that_goes_leaves_no_connection_and_no_task_behind(counted_page):
+    page, [server] = counted_page, counted_page.servers
     page.wait_for(lambda: figures(server)["connections"] == 4, "its sockets")
     other = page.new_tab("/")
     other.click("#start")

@@ -217,6 +217,14 @@ class TestFlashBrowser:
         with pytest.raises(WaitTimeout, match="veil"):
             flash_browser.click("#greet")
 
+    def test_a_wait_in_vain_at_a_closed_tab_says_what_it_waited_for(self, flash_browser, served):
+        flash_browser.visit(served)
+        tab = flash_browser.new_tab("/")
+        tab.close()
+        tab.timeout = 0.1
+        with pytest.raises(WaitTimeout, match="for a wonder; the page cannot be read"):
+            tab.wait_for(lambda: False, "a wonder")
+
     def test_a_page_reloads_and_goes_back(self, flash_browser, app_file):
         process = flash_browser.serve(app_file, path=None)
         flash_browser.open("/first")

@@ -131,7 +131,9 @@ def serve_figures(server):
 
     @server.get("/figures")
     async def figures():
-        running = [repr(task) for task in asyncio.all_tasks() if "flash_ws" in repr(task)]
+        tasks = [repr(task) for task in asyncio.all_tasks()]
+        # One waits, from the start, for the server to stop.
+        running = [task for task in tasks if "flash_ws" in task and "Hub._drain" not in task]
         statistics = live.endpoints.statistics()
         return {
             "pid": os.getpid(),

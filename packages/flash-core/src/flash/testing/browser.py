@@ -281,8 +281,12 @@ class Tab:
         return self.driver.find_element(By.CSS_SELECTOR, css)
 
     def _seen(self) -> str:
-        text = cast("str", self.run_js("return document.body ? document.body.innerText : ''"))
-        return f"the page at {self.url} shows: {text[:_SHOWN]!r}"
+        try:
+            text = cast("str", self.run_js("return document.body ? document.body.innerText : ''"))
+            return f"the page at {self.url} shows: {text[:_SHOWN]!r}"
+        except WebDriverException as error:
+            # The tab is closed, has crashed or shows a dialogue.
+            return f"the page cannot be read: {error.msg}"
 
 
 class Browser(Tab):
