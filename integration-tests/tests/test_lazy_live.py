@@ -170,6 +170,20 @@ def test_a_thumbnail_stands_in_the_place_of_a_graph_until_it_is_near(flash_brows
     assert tab.run_js("return document.querySelector('#chart').offsetHeight") == 300
 
 
+def test_a_loaded_graph_that_waits_for_plotly_looks_as_its_skeleton(flash_browser, workers):
+    tab = flash_browser
+    tab.visit(workers[0])
+    tab.find("#stock-a")
+    colour = """
+    const graph = document.querySelector("#stock-a").appendChild(document.createElement("div"));
+    graph.className = "dash-graph dash-graph--pending";
+    const waiting = getComputedStyle(graph).backgroundColor;
+    graph.innerHTML = '<svg class="main-svg"></svg>';
+    return [waiting, getComputedStyle(graph).backgroundColor];
+    """
+    assert tab.run_js(colour) == ["rgba(128, 128, 128, 0.14)", "rgba(0, 0, 0, 0)"]
+
+
 def test_without_a_renderer_a_message_stands_there(flash_browser, workers):
     tab = flash_browser
     tab.visit(workers[0])
