@@ -152,7 +152,6 @@ async def test_b8_a_message_that_inflates_to_too_much_closes_the_link(served):
         assert await page.closed() == 4413
 
 
-# granian cuts every socket the moment it is told to stop: its pages come back without a goodbye.
 async def test_b10_a_server_told_to_stop_sends_pages_away_and_ends_their_streams(served):
     name = await callback_name(served)
     async with AsyncExitStack() as stack:
@@ -165,23 +164,25 @@ async def test_b10_a_server_told_to_stop_sends_pages_away_and_ends_their_streams
         written = len(await asyncio.to_thread(lambda: served.output))
         # Returns when the process has ended with code 0; raises otherwise.
         stopping = asyncio.create_task(asyncio.to_thread(served.terminate))
-        if served.server != "granian":
-            waits = [(await page.frame("bye"))["after"] for page in pages]
-            assert min(waits) >= 0
-            assert len(set(waits)) > 1
-            # uvicorn closes what is open itself, a moment later.
-            codes = {await page.closed() for page in pages}
-            assert codes == {4531} or (served.server == "uvicorn" and codes <= {4531, 1012})
-            with pytest.raises(ConnectionClosed) as closed:
-                await echo.recv()
-            assert closed.value.rcvd.code == 1012
+        waits = [(await page.frame("bye"))["after"] for page in pages]
+        assert min(waits) >= 0
+        assert len(set(waits)) > 1
+        codes = {await page.closed() for page in pages}
+        with pytest.raises(ConnectionClosed) as closed:
+            await echo.recv()
         await stopping
+        if served.server != "granian":
+            # It may cut a socket before it has sent the close frame.
+            assert codes == {4531}
+            assert closed.value.rcvd.code == 1012
     output = await asyncio.to_thread(lambda: served.output)
     # Those of the tests before included.
     assert output.count("stream begun") == output.count("stream closed") >= 5
     output = output[written:]
     assert output.count("page let go") >= 5
-    assert "Traceback" not in output
+    if served.server != "granian":
+        # granian prints one where it cancels what it has cut itself.
+        assert "Traceback" not in output
     # What is said when something had to be cut after its time.
     assert "request(s) that do not finish" not in output
     await asyncio.to_thread(served.start)

@@ -145,3 +145,35 @@ async def test_shutdown_functions_run_after_every_request():
     await patient(lifespan)
     await patient(request)
     assert order == ["startup", "request", "shutdown"]
+
+
+async def test_a_server_can_wait_until_the_app_has_closed_its_websockets():
+    closed = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await closed.wait()
+
+    drain = Drain(app, grace_period=5)
+    # Nothing to wait for, a request that is no WebSocket included.
+    request = asyncio.create_task(Client().talk(drain, HTTP))
+    await asyncio.sleep(0)
+    await patient(drain.sockets_closed(5))
+    socket = asyncio.create_task(Client().talk(drain, {**HTTP, "type": "websocket"}))
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(drain.sockets_closed(5))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    closed.set()
+    await patient(asyncio.gather(socket, request, waiting))
+
+
+async def test_a_server_waits_for_websockets_only_so_long():
+    async def app(scope, receive, send):
+        await asyncio.Event().wait()
+
+    drain = Drain(app, grace_period=5)
+    socket = asyncio.create_task(Client().talk(drain, {**HTTP, "type": "websocket"}))
+    await asyncio.sleep(0)
+    await patient(drain.sockets_closed(0.01))
+    assert not socket.done()
+    socket.cancel()

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
+    from .drain import Drain
     from .options import ServeOptions
     from .target import ASGIApp
 
 granian_logger = logging.getLogger("_granian")
+
+# Seconds for the app to close its WebSockets: granian need not tell it that a browser has answered
+# a close frame, so each may take as long as the app's patience for that.
+FAREWELL = 3.0
 
 # Granian always applies a logging configuration; this one changes nothing but levels.
 _KEEP_LOGGING: dict[str, Any] = {
@@ -66,7 +71,7 @@ def _settings(address: Address, options: ServeOptions) -> dict[str, Any]:
 
 
 async def serve(
-    app: ASGIApp, address: Address, options: ServeOptions, *, stop: asyncio.Event
+    app: Drain, address: Address, options: ServeOptions, *, stop: asyncio.Event
 ) -> None:
     """Serve an object on this loop until ``stop`` is set."""
     settings = _settings(address, options)
@@ -78,6 +83,9 @@ async def serve(
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            # It cuts what is open, and may break down over it.
+            await app.sockets_closed(FAREWELL)
         server.stop()
         await serving
     finally:

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Generator
 
+    from .drain import Drain
     from .options import ServeOptions
-    from .target import ASGIApp
+
+
+# Seconds for the app to close its WebSockets its own way.
+FAREWELL = 0.5
 
 
 class _Server(uvicorn.Server):
@@ -38,7 +42,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp,
+    app: Drain,
     sock: socket.socket,
     options: ServeOptions,
     *,
@@ -66,6 +70,8 @@ async def serve(
 
     async def stop_server() -> None:
         await stop.wait()
+        # It closes every WebSocket itself, with its own code, whatever waits to be sent.
+        await app.sockets_closed(FAREWELL)
         server.should_exit = True
 
     stopping = asyncio.create_task(stop_server())

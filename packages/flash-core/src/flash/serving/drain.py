@@ -81,6 +81,8 @@ class Drain:
         self.startup_failure: str | None = None
         # Tasks that run a request; tasks among theirs that wait for the client's next message.
         self._running: set[asyncio.Task[object]] = set()
+        # Of those, the ones that serve a WebSocket.
+        self._sockets: set[asyncio.Task[object]] = set()
         self._receiving: set[asyncio.Task[object]] = set()
         # Those of the latter whose wait was ended because the grace period is over.
         self._hung_up: set[asyncio.Task[object]] = set()
@@ -96,6 +98,11 @@ class Drain:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._grace_period, self._grace_over)
 
+    async def sockets_closed(self, patience: float) -> None:
+        """Wait until no WebSocket is served, ``patience`` seconds at most."""
+        if self._sockets:
+            await asyncio.wait(set(self._sockets), timeout=patience)
+
     def close(self) -> None:
         """Forget the timers; called on the loop when the server has ended."""
         if self._timer is not None:
@@ -108,6 +115,8 @@ class Drain:
             return
         task = _current_task()
         self._running.add(task)
+        if scope["type"] == "websocket":
+            self._sockets.add(task)
         try:
             if not self._cut:
                 if self.draining.is_set():
@@ -118,6 +127,7 @@ class Drain:
                 raise
         finally:
             self._running.discard(task)
+            self._sockets.discard(task)
         if self._cut:
             await _refuse(scope, send)
 
