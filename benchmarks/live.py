@@ -359,6 +359,7 @@ async def measure_batching(effort: Effort) -> list[Row]:
                 Spread.of((percentile(each.ages, 99) for each in turns), "s"),
                 Spread.of([BATCH_DELAY + 0.005], "s"),
                 target=Target(1, "at most"),
+                notes=(f"p50 {Spread.of((percentile(each.ages, 50) for each in turns), 's')}",),
             )
             rows.append(row)
     return rows

@@ -17,7 +17,7 @@ from load import LoadError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_TEXT, _CLOSE = 0x81, 0x88
+_TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A
 
 # Sockets that are being opened at a time: a server's backlog is a hundred.
 _OPENING = 50
@@ -35,6 +35,8 @@ class MessageReader:
 
     def __init__(self) -> None:
         self._buffer = b""
+        # What to answer pings with, until it is taken from here.
+        self.pongs: list[bytes] = []
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take in what arrived; the text messages that are complete. Raises LoadError at an end."""
@@ -55,19 +57,20 @@ class MessageReader:
                 messages.append(buffer[start:at])
             elif kind == _CLOSE:
                 raise LoadError(f"the server closed the socket: {buffer[start:at]!r}")
-            # Else a ping: a turn is over before a server minds that it is not answered.
+            elif kind == _PING:
+                self.pongs.append(as_frame(buffer[start:at], _PONG))
         self._buffer = buffer[at:]
         return messages
 
 
-def as_frame(text: bytes) -> bytes:
-    """A text message as a client sends it."""
-    size = len(text)
+def as_frame(content: bytes, kind: int = _TEXT) -> bytes:
+    """A message as a client sends it, of less than 64 KiB."""
+    size = len(content)
     if size < 126:
-        head = bytes((_TEXT, 0x80 | size))
+        head = bytes((kind, 0x80 | size))
     else:
-        head = bytes((_TEXT, 0x80 | 126)) + size.to_bytes(2, "big")
-    return head + b"\0\0\0\0" + text
+        head = bytes((kind, 0x80 | 126)) + size.to_bytes(2, "big")
+    return head + b"\0\0\0\0" + content
 
 
 class Socket(asyncio.Protocol):
@@ -138,6 +141,8 @@ class Socket(asyncio.Protocol):
         try:
             for message in self._reader.feed(data):
                 self.on_message(self, message, now)
+            while self._reader.pongs and self._transport is not None:
+                self._transport.write(self._reader.pongs.pop())
         except LoadError as error:
             self.failed = error
 
