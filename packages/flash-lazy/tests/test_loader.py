@@ -678,6 +678,11 @@ async def test_a_function_whose_parameters_changed_refuses_old_tokens(app):
             await load(client, panel)
 
 
+def test_where_results_are_kept_is_not_for_a_loader_to_say():
+    with pytest.raises(ConfigurationError, match=r"configure\(app, cache='redis://localhost'\)"):
+        lazy(cache="redis://localhost")
+
+
 # -- live
 
 

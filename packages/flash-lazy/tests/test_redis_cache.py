@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from dataclasses import replace
 from itertools import count
 
@@ -305,6 +306,12 @@ async def test_a_cache_whose_redis_never_was_there_opens(make):
 
 
 # -- configure
+
+
+def test_a_cache_in_redis_asks_for_redis_py(monkeypatch):
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ImportError, match=r'pip install "flash-lazy\[redis\]"'):
+        RedisCache("redis://127.0.0.1:1")
 
 
 def test_an_address_is_a_cache_in_redis():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, overload
 
+from flash import ConfigurationError
 from flash_lazy.component import LazyPanel, Offset, Size, Skeleton, When
 from flash_lazy.definitions import DEFINITIONS
 from flash_lazy.errors import TokenRefused
@@ -231,6 +232,11 @@ def lazy(
 
     The others are those of `LazyLoad`.
     """
+    if isinstance(cache, str):
+        raise ConfigurationError(
+            f"@lazy(cache={cache!r}): a loader says for how many seconds, cache=60; where results "
+            f"are kept is the app's to say: configure(app, cache={cache!r})"
+        )
     if height is None and isinstance(fallback, Skeleton):
         height = getattr(fallback, "height", None)
     shown: dict[str, Any] = {
