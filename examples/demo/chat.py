@@ -6,6 +6,7 @@ as text, and whoever writes faster than people do is asked to wait.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
@@ -31,6 +32,8 @@ class Refused(ValueError):
 class Guest:
     """Somebody in the chat, as everybody sees them."""
 
+    # Two may have the same name.
+    number: int
     name: str
     tint: int
 
@@ -39,6 +42,7 @@ class Guest:
 class Remark:
     """What a guest said, and when, in milliseconds as browsers count them."""
 
+    by: int
     name: str
     tint: int
     text: str
@@ -65,22 +69,24 @@ class Room:
 
     def __init__(self) -> None:
         self._said: deque[Remark] = deque(maxlen=KEPT)
+        self._numbers = itertools.count(1)
 
     @property
     def said(self) -> list[dict[str, Any]]:
         """The last remarks, oldest first, ready to be sent."""
         return [asdict(remark) for remark in self._said]
 
+    def welcome(self) -> Guest:
+        """Invent a name for somebody who has come."""
+        name = f"{random.choice(FIRST)} {random.choice(SECOND)}"
+        return Guest(next(self._numbers), name, random.randrange(TINTS))
+
     def say(self, guest: Guest, text: str) -> dict[str, Any]:
         """Keep what somebody said, and return it ready to be sent."""
-        remark = Remark(guest.name, guest.tint, text, round(time.time() * 1000))
+        at = round(time.time() * 1000)
+        remark = Remark(guest.number, guest.name, guest.tint, text, at)
         self._said.append(remark)
         return asdict(remark)
-
-
-def newcomer() -> Guest:
-    """Invent somebody."""
-    return Guest(f"{random.choice(FIRST)} {random.choice(SECOND)}", random.randrange(TINTS))
 
 
 def read(message: str | bytes) -> str:

@@ -9,7 +9,7 @@
   var seen = nothing();
 
   var SILENCE = "Nobody has said anything yet. Open this page in a second tab, and say hello.";
-  var me = null; // the name that the chat has given this page
+  var me = null; // who this page is in the chat
   var reopening = 0;
 
   function element(type, props) {
@@ -22,7 +22,7 @@
     });
     var time = new Date(said.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     return element("Div", {
-      className: said.name === me ? "remark mine" : "remark",
+      className: me && said.by === me.number ? "remark mine" : "remark",
       children: [
         element("Span", { className: "avatar tint-" + said.tint, children: initials.join(""), "aria-hidden": "true" }),
         element("Div", {
@@ -111,7 +111,7 @@
       });
       return [
         remarks.length ? remarks : element("Div", { className: "empty", children: SILENCE }),
-        me ? "You are " + me : dash.no_update,
+        me ? "You are " + me.name : dash.no_update,
         "",
       ];
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import answers
@@ -229,9 +230,9 @@ async def count(_client: Client) -> None:
 @live.websocket("/chat", max_message_bytes=4096, rate=RateLimit(per_second=5, burst=20))
 async def talk(connection: Connection) -> None:
     """Pass on what is said, once it has been looked at."""
-    guest, pace = chat.newcomer(), chat.Pace()
+    guest, pace = room.welcome(), chat.Pace()
     connection.join("chat")
-    await connection.send({"you": guest.name, "said": room.said})
+    await connection.send({"you": asdict(guest), "said": room.said})
     async for message in connection:
         try:
             text = chat.read(message)

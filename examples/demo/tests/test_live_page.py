@@ -128,11 +128,12 @@ def test_a_message_is_one_line_of_what_can_be_seen():
 
 
 def test_a_room_keeps_the_last_remarks_only():
-    room, guest = chat.Room(), chat.newcomer()
+    room = chat.Room()
+    guest = room.welcome()
     for number in range(chat.KEPT + 1):
         room.say(guest, str(number))
     assert [said["text"] for said in room.said] == [str(n) for n in range(1, chat.KEPT + 1)]
-    assert room.said[0]["name"] == guest.name
+    assert (room.said[0]["by"], room.said[0]["name"]) == (guest.number, guest.name)
 
 
 def test_a_pace_lets_go_on_after_a_while():
