@@ -11,6 +11,7 @@ import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import broker
 import callbacks
 import lazy
 import live
@@ -42,6 +43,8 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "streams": live.measure_streams,
     "batching": live.measure_batching,
     "sockets": live.measure_round_trip,
+    "publish": broker.measure_publish,
+    "hearing": broker.measure_hearing,
 }
 
 # A benchmark that takes longer than this is stuck.

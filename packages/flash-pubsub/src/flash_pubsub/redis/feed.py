@@ -15,6 +15,7 @@ from redis.exceptions import MovedError, RedisError, ResponseError
 
 from flash_pubsub.errors import BrokerError
 from flash_pubsub.redis.store import Store, reason_of
+from flash_pubsub.url import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,6 +28,8 @@ _NAMES_AT_ONCE = 500
 _MESSAGES_AT_ONCE = 64
 # Seconds for which messages of the probe that are late may still be on their way through the loop.
 _GRACE = 0.1
+# Seconds between two attempts at hearing oneself for the first time.
+_SAY_AGAIN = 0.02
 
 _MESSAGES = frozenset({b"message", b"smessage"})
 _SUBSCRIBED = frozenset({b"subscribe", b"ssubscribe"})
@@ -79,9 +82,13 @@ class Feed:
         self._heard_at = 0.0
         self._echo: asyncio.Future[None] | None = None
         self._said = b""
+        # Why it could not be published; empty if it could.
+        self._unsaid = ""
         # Seconds that the last probe took; None before the first.
         self.lag: float | None = None
         self._echo_at = 0.0
+        # Everything published before this, by the loop's clock, has been heard.
+        self.heard_up_to = 0.0
         self._proven: Callable[[], None] | None = None
 
     def want(self, wires: Iterable[bytes]) -> None:
@@ -147,8 +154,9 @@ class Feed:
         while True:
             try:
                 reply: Any = await read()
-            except MovedError:
+            except MovedError as error:
                 _, wire = self._unanswered.popleft()
+                self._store.topology.learn(error.slot_id, Node(error.host, int(error.port)))
                 self._answered(wire)
                 self._evict_one(wire)
                 continue
@@ -203,28 +211,37 @@ class Feed:
             sent_at = loop.time()
             self._echo = loop.create_future()
             self._said = secrets.token_bytes(6)
-            if self._proven is None:
-                await self._store.probe(self._probe, self._said)
-            else:
-                # Whether the subscription is there already is not known; say it until heard.
-                while not self._echo.done() and loop.time() < sent_at + self._probe_interval:
-                    await self._store.probe(self._probe, self._said)
-                    await asyncio.wait([self._echo], timeout=0.02)
-            timeout = max(0.0, sent_at + self._probe_interval - loop.time())
-            await asyncio.wait([self._echo], timeout=timeout)
-            if not self._echo.done():
-                # It may be this loop that was busy, or messages before it in the queue.
-                await asyncio.sleep(_GRACE)
+            saying = asyncio.create_task(self._say(), name="flash-pubsub probe")
+            try:
+                await asyncio.wait([self._echo], timeout=self._probe_interval)
+                if not self._echo.done():
+                    # It may be this loop that was busy, or messages before it in the queue.
+                    await asyncio.sleep(_GRACE)
+            finally:
+                saying.cancel()
+                await asyncio.wait([saying])
             if self._echo.done():
                 self.lag = self._echo_at - sent_at
+                self.heard_up_to = sent_at
                 if self._proven:
                     self._proven()
                     self._proven = None
             elif self._heard_at < sent_at:
-                raise RedisConnectionError(
-                    f"nothing came back within {loop.time() - sent_at:.1f} s"
-                )
+                silence = f"nothing came back within {loop.time() - sent_at:.1f} s"
+                raise RedisConnectionError(self._unsaid or silence)
             await asyncio.sleep(max(0.0, sent_at + self._probe_interval - loop.time()))
+
+    async def _say(self) -> None:
+        """Publish the probe; until it is heard, if it may not be subscribed to yet."""
+        self._unsaid = ""
+        while True:
+            try:
+                await self._store.probe(self._probe, self._said)
+            except BrokerError as error:
+                self._unsaid = reason_of(error)
+            if self._proven is None:
+                return
+            await asyncio.sleep(_SAY_AGAIN)
 
     def _hear_probe(self, said: bytes) -> None:
         if said == self._said and self._echo and not self._echo.done():

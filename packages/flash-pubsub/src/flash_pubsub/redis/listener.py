@@ -50,8 +50,8 @@ class _Following:
     )
     # Asks the store, while the sequence waits for it.
     asker: asyncio.Task[None] | None = None
-    # A position of the store's that delivery has not reached: seen twice, something is missing.
-    ahead: int = 0
+    # A number that the store had reached, and when it said so, by the loop's clock.
+    ahead: tuple[int, float] = (0, 0.0)
 
 
 @dataclass(eq=False, slots=True)
@@ -174,9 +174,10 @@ class Listener:
         number = stand.position.number
         went_back = number < asked_at.number or (number == asked_at.number and stand.id != asked_id)
         if same_epoch and not went_back:
-            # What is ahead may be on its way; it is missing if it still is the next time.
-            behind, following.ahead = following.ahead > sequence.number, number
-            if not behind:
+            # What is ahead is on its way, unless the feed has heard of later things since.
+            (before, at), now = following.ahead, asyncio.get_running_loop().time()
+            following.ahead = number, now
+            if before <= sequence.number or self._heard_up_to(following) <= at:
                 return
         if sequence.epoch == asked_at.epoch:
             sequence.suspect()
@@ -330,6 +331,10 @@ class Listener:
     def _heard_from(self, node: Node) -> list[_Following]:
         return [following for following in self._followings.values() if following.node == node]
 
+    def _heard_up_to(self, following: _Following) -> float:
+        supervised = self._supervised.get(following.node) if following.node else None
+        return supervised.feed.heard_up_to if supervised and supervised.feed else 0.0
+
     # What is heard.
 
     def _confirm(self, wire: bytes) -> None:
@@ -404,7 +409,7 @@ class Listener:
                     self._counters.refilled += len(missed)
                 for publication in missed:
                     self._deliver(publication)
-        following.ahead = 0
+        following.ahead = 0, 0.0
         # An answer from before the last confirmation says nothing of what came between the two.
         if following.confirmed and following.confirmations == confirmations:
             for publication in sequence.settle():

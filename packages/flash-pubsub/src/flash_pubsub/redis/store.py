@@ -316,7 +316,6 @@ class Store:
                 command = ["EVAL", _SCRIPT, *command[2:]]
                 continue
             except MovedError as error:
-                self.topology.forget()
                 self.topology.learn(error.slot_id, Node(error.host, int(error.port)))
                 asked = None
                 failure: Exception = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from flash_pubsub.redis.line import Dialer
 
 _SLOTS = 16384
+# Seconds between two times of asking who has what.
+_ASK_INTERVAL = 0.1
 
 
 class Topology(Protocol):
@@ -77,6 +80,21 @@ class _Discovered:
         # Seconds for asking one of them.
         self._ask_timeout = address.connect_timeout
         self._lock = asyncio.Lock()
+        self._stale = True
+        self._asked_at = -math.inf
+
+    async def refresh(self) -> None:
+        """Ask if what is known may be wrong; many who find so at once ask once."""
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if self._stale and now - self._asked_at > _ASK_INTERVAL:
+                await self.ask()
+                self._stale = False
+                self._asked_at = asyncio.get_running_loop().time()
+
+    def forget(self) -> None:
+        """Ask again, the next time but for those that come at once."""
+        self._stale = True
 
     async def ask(self) -> None:
         """Ask until one has answered; raises what the last one raised."""
@@ -111,19 +129,14 @@ class Sentinels(_Discovered):
 
     async def owner(self, slot: int) -> Node:
         """Return the master."""
-        async with self._lock:
-            if self._master is None:
-                await self.ask()
-        assert self._master is not None
+        await self.refresh()
+        if self._master is None:
+            raise RedisConnectionError("no sentinel has named a master yet")
         return self._master
 
     async def owners(self) -> list[Node]:
         """Return the master."""
         return [await self.owner(0)]
-
-    def forget(self) -> None:
-        """Ask again next time."""
-        self._master = None
 
     def learn(self, slot: int, node: Node) -> None:
         """A master has all slots."""
@@ -150,14 +163,12 @@ class Cluster(_Discovered):
         super().__init__(address)
         self._seeds = address.nodes
         self._dialer = dialer
-        # One per slot; empty before anything is discovered.
-        self._owners: list[Node | None] = []
+        # One per slot; None where nobody has it.
+        self._owners: list[Node | None] = [None] * _SLOTS
 
     async def owner(self, slot: int) -> Node:
         """Return the node that has a slot."""
-        async with self._lock:
-            if not self._owners:
-                await self.ask()
+        await self.refresh()
         node = self._owners[slot]
         if node is None:
             self.forget()
@@ -166,19 +177,12 @@ class Cluster(_Discovered):
 
     async def owners(self) -> list[Node]:
         """Return every node that has slots."""
-        async with self._lock:
-            if not self._owners:
-                await self.ask()
+        await self.refresh()
         return sorted({node for node in self._owners if node}, key=str)
-
-    def forget(self) -> None:
-        """Ask again next time, anybody."""
-        self._owners = []
 
     def learn(self, slot: int, node: Node) -> None:
         """Note that a slot has moved."""
-        if self._owners:
-            self._owners[slot] = node
+        self._owners[slot] = node
 
     async def ask_one(self, node: Node) -> None:
         """Ask one node."""
