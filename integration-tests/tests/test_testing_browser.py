@@ -55,6 +55,15 @@ async def crash():
     os._exit(7)
 """
 
+# What a project's conftest.py says where waits may be long.
+PATIENT = """
+import pytest
+
+@pytest.fixture(scope="session")
+def flash_browser_timeout():
+    return 60.0
+"""
+
 
 @pytest.fixture
 def app_file(tmp_path):
@@ -244,6 +253,7 @@ class TestPlugin:
     def run(self, directory, tests, **env):
         (directory / "test_it.py").write_text(dedent(tests))
         (directory / "greeter.py").write_text(APP)
+        (directory / "conftest.py").write_text(PATIENT)
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "flash.testing.plugin", "-q", "--rootdir", "."],
             cwd=directory,
@@ -270,6 +280,7 @@ class TestPlugin:
 
             def test_quiet(flash_browser):
                 flash_browser.open(os.environ["URL"])
+                assert flash_browser.timeout == 60
             """,
             URL=served.url,
         )
@@ -281,6 +292,19 @@ class TestPlugin:
             assert str(kept) in output
             assert kept.stat().st_size
         assert "Plain" in (tmp_path / "screenshots" / "test_wrong.html").read_text()
+
+    def test_a_failure_is_told_even_when_nothing_of_its_browser_can_be_kept(self, tmp_path):
+        (tmp_path / "screenshots").touch()
+        output = self.run(
+            tmp_path,
+            """
+            def test_wrong(flash_browser):
+                assert "this" == "that"
+            """,
+        )
+        assert "assert 'this' == 'that'" in output
+        assert "flash_browser kept nothing" in output
+        assert "FileExistsError" in output
 
     def test_a_server_that_dies_fails_its_test(self, tmp_path):
         output = self.run(
@@ -308,7 +332,7 @@ class TestGuide:
         files = re.findall(r"```\w+\n# (\S+\.\w+)\n(.*?)```", guide.read_text(), re.DOTALL)
         assert len(files) == 5
         for name, text in files:
-            (tmp_path / name).write_text(text)
+            (tmp_path / name).write_text(text + PATIENT if name == "conftest.py" else text)
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
             cwd=tmp_path,

@@ -71,6 +71,11 @@ def pytest_runtest_makereport(
     report = yield
     browser = item.stash.get(_BROWSER, None)
     if browser is not None and call.when == "call" and report.failed:
-        kept = browser.keep(re.sub(r"[^\w.-]+", "-", item.name))
-        report.sections.append(("flash_browser kept", "\n".join(map(str, kept))))
+        try:
+            kept = browser.keep(re.sub(r"[^\w.-]+", "-", item.name))
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001
+            # A browser that hangs may be why the test failed; that is the failure to report.
+            report.sections.append(("flash_browser kept nothing", repr(error)))
+        else:
+            report.sections.append(("flash_browser kept", "\n".join(map(str, kept))))
     return report
