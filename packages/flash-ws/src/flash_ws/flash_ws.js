@@ -143,37 +143,66 @@
         return Boolean(component && component.props && canonical(component.props.id) === canonical(id));
     }
 
-    // Properties whose values add to what is there: a component has to be drawn with each of them.
+    // Properties whose values add to what is there: a component has to see each of them.
     const ADDING = ['extendData', 'prependData', 'rowTransaction', 'rowTransactionAsync'];
-    // "id.property" of those set since React has drawn.
-    const undrawn = new Set();
+    // "id.property" → value of those set since React has drawn.
+    const undrawn = new Map();
 
     /** Set properties, in order. React draws once for all that is set within one message, if it can. */
     function setProps(updates) {
         updates.forEach(([id, props]) => {
             if (isOnPage(id)) {
-                run(() => {
-                    const adding = ADDING.filter((name) => name in props);
-                    drawBefore(adding.map((name) => `${canonical(id)}.${name}`));
-                    window.dash_clientside.set_props(id, props);
-                });
+                run(() => window.dash_clientside.set_props(id, withUndrawn(canonical(id), props)));
             } else {
                 counts.absent += 1;
             }
         });
     }
 
-    /** Have React draw if one of these has been set and not been drawn; note that they are set. */
-    function drawBefore(keys) {
-        if (keys.some((key) => undrawn.has(key))) {
-            undrawn.clear();
-            window.ReactDOM.flushSync(() => {});
+    /** Return the properties to set so that what has not been drawn of a component is not lost. */
+    function withUndrawn(id, given) {
+        const props = Object.assign({}, given);
+        ADDING.filter((name) => name in props).forEach((name) => {
+            const key = `${id}.${name}`;
+            if (undrawn.has(key)) {
+                const points = joined(name, undrawn.get(key), props[name]);
+                if (points) {
+                    props[name] = points;
+                } else {
+                    undrawn.clear();
+                    window.ReactDOM.flushSync(() => {});
+                }
+            }
+            if (!undrawn.size) {
+                // React draws before the next message.
+                Promise.resolve().then(() => undrawn.clear());
+            }
+            undrawn.set(key, props[name]);
+        });
+        return props;
+    }
+
+    /** Return two values of a graph's extendData or prependData as one, or null for what is none. */
+    function joined(name, first, second) {
+        if (!name.endsWith('Data') || !Array.isArray(first) || !Array.isArray(second)) {
+            return null;
         }
-        if (keys.length && !undrawn.size) {
-            // React draws before the next message.
-            Promise.resolve().then(() => undrawn.clear());
+        const [points, ...where] = first;
+        const [more, ...whereMore] = second;
+        const keys = Object.keys(points);
+        if (
+            JSON.stringify([where, keys]) !== JSON.stringify([whereMore, Object.keys(more)]) ||
+            keys.some((each) => points[each].length !== more[each].length)
+        ) {
+            return null;
         }
-        keys.forEach((key) => undrawn.add(key));
+        const all = {};
+        keys.forEach((each) => {
+            all[each] = points[each].map((old, trace) =>
+                name === 'extendData' ? old.concat(more[each][trace]) : more[each][trace].concat(old)
+            );
+        });
+        return [all, ...where];
     }
 
     // -- Channels ----------------------------------------------------------------------------------
