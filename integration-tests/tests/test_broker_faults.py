@@ -275,6 +275,9 @@ async def test_b2_a_backup_put_back_is_told_to_everybody(server, world, director
     async with scene(world, rng) as stage:
         with server.client() as client:
             await asyncio.to_thread(client.execute_command, "BGREWRITEAOF")
+            manifest = directory / "appendonlydir" / "appendonly.aof.manifest"
+            await until(lambda: "appendonly.aof.2.base" in manifest.read_text())
+            await until(lambda: len(list(manifest.parent.glob("*.incr.aof"))) == 1)
         await stage.flows(60)
         await asyncio.to_thread(server.kill)
         # Half of what was appended since the last rewrite is gone.

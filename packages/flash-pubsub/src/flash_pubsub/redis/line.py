@@ -107,10 +107,16 @@ class Line:
         loop = asyncio.get_running_loop()
         if asking:
             packed = [*self._connection.pack_command("ASKING"), *packed]
-            self._waiting.append(loop.create_future())
+            permission = loop.create_future()
+            permission.cancel()
+            self._waiting.append(permission)
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(answer)
-        await self._connection.send_packed_command(packed, check_health=False)
+        try:
+            await self._connection.send_packed_command(packed, check_health=False)
+        except BaseException:
+            answer.cancel()
+            raise
         return await answer
 
     def close(self) -> None:
@@ -130,7 +136,7 @@ class Line:
                 except ResponseError as error:
                     reply = error
                 answer = waiting.popleft()
-                if answer.done():  # whoever asked has given up
+                if answer.done():  # whoever asked has given up, or never cared
                     continue
                 if isinstance(reply, ResponseError):
                     answer.set_exception(reply)
