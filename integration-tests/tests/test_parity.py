@@ -175,11 +175,18 @@ def test_set_props_running_and_on_error(visit):
     browser.wait_for_text("#set", "set 1")
     assert browser.find("#set").get_attribute("title") == "a title"
     assert "set by a dictionary" in browser.text("#react-entry-point")
+    # The page keeps what it shows: a look from outside may come too late.
+    browser.run_js(
+        "const [state, slow] = ['state', 'slow'].map(id => document.getElementById(id));"
+        "window.shown = [];"
+        "new MutationObserver(() => shown.push([state.textContent, slow.disabled]))"
+        ".observe(document.body, {subtree: true, childList: true, characterData: true,"
+        " attributes: true});"
+    )
     browser.click("#slow")
-    browser.wait_for_text("#state", "running")
-    browser.find("#slow[disabled]")
     browser.wait_for_text("#slow-done", "done 1")
     browser.wait_for_text("#state", "idle")
+    assert ["running", True] in browser.run_js("return shown")
     browser.find("#slow:not([disabled])")
     browser.click("#fail")
     browser.wait_for_text("#failed", "handled told to")
