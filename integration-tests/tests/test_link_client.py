@@ -524,6 +524,17 @@ class TestEvents:
         page.wait_for(lambda: got(page) == ["first", ["tick", 1], ["tick", 2]], "the last handler")
         assert any("of this handler" in entry.message for entry in page.console("SEVERE"))
 
+    def test_a_handler_that_ends_itself_leaves_the_rest_to_the_next(self, page, link):
+        link.do([event(n, "tick", n) for n in (1, 2, 3)])
+        page.wait_for(lambda: statistics(page)["waitingEvents"] == 3, "three events waiting")
+        page.run_js("""
+            window.once = [];
+            const end = flash.on('tick', data => { once.push(data); end(); });
+        """)
+        page.wait_for(lambda: page.run_js("return once") == [1], "the first event")
+        collect(page, "tick")
+        assert got(page) == [["tick", 2], ["tick", 3]]
+
 
 class TestSending:
     def test_what_is_sent_at_once_is_one_message(self, page, link):
@@ -619,6 +630,17 @@ class TestCalls:
             page.wait_for_text("#out", "reset")
             assert [each["state"] for each in page.run_js("return ends")] == ["failed"] * 2
 
+    def test_a_call_that_no_server_has_begun_is_sent_again(self, page, link):
+        first, second = page.run_js(self.START)
+        page.wait_for(lambda: len(link.heard("call")) == 2, "the calls")
+        link.do([{"t": "call", "c": "page:1", "n": 1, "id": first, "state": "running"}])
+        page.wait_for(lambda: statistics(page)["applied"] == 1, "the beginning of one")
+        link.do(1012, welcome={**USUAL["welcome"], "recovered": True})
+        wait_for_connection(page, 2)
+        page.wait_for(lambda: link.heard("call"), "the other")
+        assert [frame["id"] for frame in link.heard("call")] == [second]
+        assert page.run_js("return ends") == []
+
     def test_calls_fail_on_a_page_that_is_shut_out(self, page, link):
         page.run_js(self.START)
         page.wait_for(lambda: len(link.heard("call")) == 2, "the calls")
@@ -672,6 +694,36 @@ class TestReconnecting:
         page.wait_for(lambda: statistics(page)["applied"] == 4, "what was missed")
         assert statistics(page)["repeated"] == 1
         page.wait_for_text("#status", "open True int")
+
+    def test_a_page_says_how_far_it_is_with_a_group_joined_since(self, page, link):
+        link.do([{"t": "at", "at": {"group:desk": ["g", 4]}}, event(5, "tick", c="group:desk")])
+        page.wait_for(lambda: statistics(page)["applied"] == 1, "the event")
+        link.do(1012)
+        wait_for_connection(page, 2)
+        assert link.heard("hello")[0]["at"] == {"all": ["e", 0], "group:desk": ["g", 5]}
+
+    def test_b9_each_wait_is_drawn_from_twice_as_long_a_time_up_to_twenty_seconds(self, page, link):
+        page.expect_console_errors(f"{DOWN}|503")
+        page.run_js("""
+            window.waits = [];
+            const original = setTimeout;
+            Math.random = () => 0.3;
+            window.setTimeout = (fn, wait) => {
+                if (fn.name === 'connect') {
+                    waits.push(Math.round(wait));
+                    wait = 0;
+                }
+                return original(fn, wait);
+            };
+        """)
+        link.do(1012, websocket=False, http=503)
+        page.wait_for(lambda: len(page.run_js("return waits")) >= 9, "nine tries")
+        assert page.run_js("return waits.slice(0, 9)") == [
+            *(150, 300, 600, 1200, 2400, 4800),
+            *(6000, 6000, 6000),
+        ]
+        link.do(websocket=True)
+        wait_for_connection(page, 2)
 
     def test_positions_of_another_epoch_are_replaced(self, page, link):
         link.do([event(7, "tick", "old")])

@@ -17,7 +17,7 @@ pytest_plugins = ["flash.testing.plugin"]
 APP = Path(__file__).parents[1] / "apps" / "live_promises" / "app.py"
 
 # While a server is away, the browser says so itself.
-NO_SERVER = "WebSocket connection to|ERR_CONNECTION|ERR_EMPTY|Failed to fetch"
+NO_SERVER = "WebSocket connection to|net::ERR_|Failed to fetch|the server did not respond"
 
 
 @pytest.fixture(scope="module")
