@@ -1,7 +1,9 @@
 """Shared controls, channels and presence in real pages, on two workers around a real Redis."""
 
 import shutil
+import socket
 import subprocess
+import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -10,7 +12,8 @@ import pytest
 import redis
 
 from flash.serving.listener import Address, reserved
-from flash.testing import AppProcess
+from flash.testing import AppProcess, ServerDied
+from flash_pubsub import Publisher
 
 pytest_plugins = ["flash.testing.plugin"]
 
@@ -130,6 +133,101 @@ def test_b13_rooms_are_entered_and_left_and_the_secret_one_is_not(tabs):
         tab.wait_for_text("#banner", "from 0 1")
     tabs[1].click("#leave")
     tabs[0].wait_for(lambda: asked(tabs[0]) == 1, "one to be in the room")
+
+
+def test_an_error_is_shown_to_its_page_only_which_falls_back(tabs):
+    for tab in tabs:
+        tab.browser.expect_console_errors("shared callback greeting failed")
+    tabs[0].type("#name", "Ada")
+    for tab in tabs:
+        tab.wait_for_text("#greeting", "hello Ada")
+    tabs[0].run_js("dash_clientside.set_props('name', {value: 'nobody'})")
+    # Everybody still sees the value before.
+    name = "return dash_component_api.getLayout('name').props.value"
+    tabs[0].wait_for(lambda: tabs[0].run_js(name) == "Ada", "the value before")
+    assert tabs[1].run_js(name) == "Ada"
+
+
+def test_several_workers_around_the_memory_broker_do_not_start():
+    with (
+        pytest.raises(ServerDied, match="FLASH_BROKER_URL=redis"),
+        AppProcess(
+            APP, env={"FLASH_BROKER_URL": "memory://"}, arguments=["--workers", "2"], timeout=90
+        ),
+    ):
+        pass
+
+
+class Proxy:
+    """Passes connections on to one address or another, as a load balancer does."""
+
+    def __init__(self, ports):
+        # Where the next connections go, one after the other.
+        self.ports = list(ports)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._accepted = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def close(self):
+        self._socket.close()
+
+    def _accept(self):
+        while True:
+            try:
+                browser, _ = self._socket.accept()
+            except OSError:
+                return
+            port = self.ports[self._accepted % len(self.ports)]
+            self._accepted += 1
+            try:
+                server = socket.create_connection(("127.0.0.1", port))
+            except OSError:
+                browser.close()
+                continue
+            for pair in ((browser, server), (server, browser)):
+                threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pump(source, sink):
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for each in (source, sink):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+def test_b11_b13_a_page_goes_on_with_another_worker_when_its_own_is_killed(
+    flash_browser, workers, redis_url
+):
+    flash_browser.expect_console_errors(
+        "WebSocket connection to|ERR_|Failed to fetch|40[0-9]|50[0-9]"
+    )
+    env = {"FLASH_BROKER_URL": redis_url, "WORKER": "third"}
+    with AppProcess(APP, env=env) as third:
+        # Callbacks and files from any worker, the link from the third.
+        proxy = Proxy([third.port])
+        flash_browser.visit(third, None)
+        flash_browser.open(proxy.url)
+        flash_browser.wait_for_text("#status", "open")
+        flash_browser.click("#go")
+        flash_browser.wait_for(lambda: asked(flash_browser) == 1, "to be in the room")
+        proxy.ports = [worker.port for worker in workers]
+        third.kill()
+        with Publisher(redis_url) as publisher:
+            publisher.publish("room/7", "while nobody was there")
+        flash_browser.wait_for_text("#board", "7: while nobody was there")
+        flash_browser.wait_for_text("#status", "open")
+        assert flash_browser.run_js("return flash.statistics().recovered") is True
+        # Its member of the dead worker expires, and the page is there once.
+        flash_browser.wait_for(lambda: asked(flash_browser) == 1, "to be there once")
+        flash_browser.run_js("dash_clientside.set_props('brightness', {value: 12})")
+        flash_browser.wait_for(lambda: shines(flash_browser, 12), "the lamp")
+        proxy.close()
 
 
 def asked(tab):

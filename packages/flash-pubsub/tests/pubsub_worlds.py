@@ -9,6 +9,7 @@ from pathlib import Path
 from flash import Flash, html
 from flash_pubsub import BrokerUnavailable, MemoryBroker, PubSub
 from flash_pubsub.memory import MemoryStore
+from flash_ws import LinkLimits, Live
 
 _path = Path(__file__).parents[2] / "flash-ws" / "tests" / "page.py"
 _spec = importlib.util.spec_from_file_location("flash_ws_page", _path)
@@ -20,14 +21,16 @@ Page, Closed = page.Page, page.Closed
 class World:
     """A deployment of several workers. ``define(pubsub)`` is the app's code, run in each."""
 
-    def __init__(self, define=lambda pubsub: None, workers=2, store=None, **settings):
+    def __init__(self, define=lambda pubsub: None, workers=2, store=None, url=None, **settings):
         self.store = store or MemoryStore()
         self.apps, self.pubsubs, self.frozen = [], [], []
         for _ in range(workers):
             app = Flash("world")
             app.server.secret_key = "the same everywhere"
             app.layout = html.Div()
-            pubsub = PubSub(app, broker=MemoryBroker(self.store), **settings)
+            # Pages of tests say nothing by themselves.
+            Live(app, limits=LinkLimits(heartbeat=600.0))
+            pubsub = PubSub(app, broker=url or MemoryBroker(self.store), **settings)
             define(pubsub)
             self.apps.append(app)
             self.pubsubs.append(pubsub)

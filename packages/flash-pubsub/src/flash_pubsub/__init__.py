@@ -2,29 +2,46 @@
 
 from flash_pubsub.broker import Broker, Retention, Status
 from flash_pubsub.errors import (
+    BrokerClosed,
     BrokerError,
+    BrokerRefused,
     BrokerUnavailable,
+    Fenced,
+    InvalidBrokerURL,
     InvalidChannel,
     InvalidMessage,
+    PayloadTooLarge,
     PubSubError,
+    UnsupportedEnvelope,
 )
 from flash_pubsub.memory import MemoryBroker
+from flash_pubsub.publisher import AsyncPublisher, Publisher
 from flash_pubsub.pubsub import PubSub
+from flash_pubsub.redis import RedisBroker
 from flash_pubsub.registry import channel_callback, shared_callback
 from flash_pubsub.subscription import Subscription
 
 __all__ = [
+    "AsyncPublisher",
     "Broker",
+    "BrokerClosed",
     "BrokerError",
+    "BrokerRefused",
     "BrokerUnavailable",
+    "Fenced",
+    "InvalidBrokerURL",
     "InvalidChannel",
     "InvalidMessage",
     "MemoryBroker",
+    "PayloadTooLarge",
     "PubSub",
     "PubSubError",
+    "Publisher",
+    "RedisBroker",
     "Retention",
     "Status",
     "Subscription",
+    "UnsupportedEnvelope",
     "__version__",
     "channel_callback",
     "shared_callback",
