@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import quart
+
 from flash_ws import audience
 from flash_ws.codes import CloseCode
 
@@ -57,6 +59,14 @@ class Client:
     def path(self) -> str:
         """The path of the page's location when it first connected."""
         return self.info.path
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """A copy of Quart's session, as the browser sent it with its latest connection.
+
+        For handlers and whatever else runs for this page; raises ``RuntimeError`` elsewhere.
+        """
+        return dict(quart.session)
 
     @property
     def channel(self) -> str:
