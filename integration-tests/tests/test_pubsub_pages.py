@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import redis
@@ -18,6 +19,7 @@ from flash_pubsub import Publisher
 pytest_plugins = ["flash.testing.plugin"]
 
 APP = Path(__file__).parents[1] / "apps" / "pubsub" / "app.py"
+WRITTEN = APP.with_name("written.py")
 
 # Moves a slider as a hand does: many values, fast, the last one the given one.
 DRAG = """
@@ -158,6 +160,32 @@ def test_several_workers_around_the_memory_broker_do_not_start():
         pass
 
 
+def test_the_example_runs_as_written_on_two_workers(flash_browser, redis_url):
+    # Shares nothing with the other app.
+    env = {"BROKER": f"{redis_url}?prefix=written"}
+    status = "return dash_component_api.getLayout('room').props.status"
+    points = "return (document.querySelector('#tape .js-plotly-plot').data[0] || {}).y"
+    with AppProcess(WRITTEN, env=env) as one, AppProcess(WRITTEN, env=env) as two:
+        flash_browser.visit(one, "/login/7")
+        flash_browser.open("/")
+        other = flash_browser.new_user(f"{two.url}/login/8")
+        other.open(two.url)
+        flash_browser.wait_for(lambda: flash_browser.run_js(status) == "subscribed", "to be let in")
+        other.wait_for(lambda: other.run_js(status) == "denied", "to be kept out")
+        flash_browser.run_js("dash_clientside.set_props('brightness', {value: 30})")
+        for tab in (flash_browser, other):
+            tab.wait_for(lambda tab=tab: shines(tab, 30), "the lamp")
+        with urlopen(f"{two.url}/publish") as answer:
+            assert answer.read() == b"done"
+        with Publisher(env["BROKER"]) as publisher:
+            publisher.publish("prices", {"t": 2, "p": 3.0})
+            publisher.publish("room/7", "hello")
+        flash_browser.wait_for_text("#board", "7: hello")
+        for tab in (flash_browser, other):
+            tab.wait_for(lambda tab=tab: tab.run_js(points) == [2.0, 3.0], "the prices")
+        assert other.text("#board") == ""
+
+
 class Proxy:
     """Passes connections on to one address or another, as a load balancer does."""
 
@@ -188,8 +216,14 @@ class Proxy:
             except OSError:
                 browser.close()
                 continue
-            for pair in ((browser, server), (server, browser)):
-                threading.Thread(target=self._pump, args=pair, daemon=True).start()
+            threading.Thread(target=self._pass, args=(browser, server), daemon=True).start()
+
+    def _pass(self, browser, server):
+        with browser, server:
+            back = threading.Thread(target=self._pump, args=(server, browser), daemon=True)
+            back.start()
+            self._pump(browser, server)
+            back.join()
 
     @staticmethod
     def _pump(source, sink):
