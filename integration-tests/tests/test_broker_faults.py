@@ -409,7 +409,7 @@ async def test_b1_a_message_over_the_output_limit_of_redis_arrives(world, server
         await stage.workers[0].broker.publish("big", big, retention=retention)
         for worker in stage.workers:
             await worker.has("big", big)
-            assert worker.broker.status.reconnects >= 1
+            await until(lambda worker=worker: worker.broker.status.reconnects >= 1)
         await stage.hears_again()
         await stage.ends()
     stage.check_exactly_once_in_order()

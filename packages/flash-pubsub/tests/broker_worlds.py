@@ -297,15 +297,15 @@ class RedisSentinel:
             server.kill()
 
     def _is_complete(self, client):
-        state = client.sentinel_master(self.SERVICE)
-        return state["num-slaves"] == 1 and state["num-other-sentinels"] == 2
+        state = client.info("sentinel")["master0"]
+        return (state["status"], state["slaves"], state["sentinels"]) == ("ok", 1, 3)
 
     @property
     def master(self):
         """The server that is master now."""
         with self.sentinels[0].client() as client:
-            _, port = client.sentinel_get_master_addr_by_name(self.SERVICE)
-        return next(server for server in self.servers if server.port == port)
+            address = client.info("sentinel")["master0"]["address"]
+        return next(server for server in self.servers if address == f"127.0.0.1:{server.port}")
 
     def flush(self):
         self.master.flush()

@@ -7,7 +7,13 @@ import pytest
 from broker_worlds import SECONDS, until
 
 from flash_pubsub.broker import Lease, Member, MemberChange, Retention, State, presence_of
-from flash_pubsub.errors import BrokerClosed, Fenced, InvalidChannel, PayloadTooLarge
+from flash_pubsub.errors import (
+    BrokerClosed,
+    BrokerUnavailable,
+    Fenced,
+    InvalidChannel,
+    PayloadTooLarge,
+)
 from flash_pubsub.memory import MemoryBroker
 from flash_ws.history import Position
 
@@ -268,6 +274,15 @@ async def test_a_payload_over_the_limit_is_refused_with_the_limit_named(world):
     with pytest.raises(PayloadTooLarge, match=r"1,001 bytes .* max_payload_bytes=1,000"):
         await worker.broker.publish("p", b"x" * 1001)
     assert (await worker.broker.position("p")).number == 1
+
+
+async def test_a_publication_is_done_when_enough_replicas_have_it(sentinel_world):
+    worker = await sentinel_world.worker(min_replicas=1)
+    assert (await worker.broker.publish("c", b"1")).number == 1
+    greedy = await sentinel_world.worker(min_replicas=2, timeout=1.0, connect_timeout=0.4)
+    with pytest.raises(BrokerUnavailable, match="1 of min_replicas=2 replicas have it"):
+        await greedy.broker.publish("c", b"2", key="k")
+    assert (await worker.broker.publish("c", b"2", key="k")).number == 2
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 401, "\ud800"])

@@ -64,6 +64,8 @@ class Address:
     connect_timeout: float = 1.5
     # Seconds between two probes of a connection.
     probe_interval: float = 1.0
+    # Replicas that are to have a publication before it counts as done.
+    min_replicas: int = 0
     # Where the sentinels want others than the master.
     sentinel_username: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
@@ -86,8 +88,8 @@ def parse_url(url: str | None = None) -> Address:
     ``memory://``; ``redis://user:password@host:6379/0`` or ``rediss://`` for TLS;
     ``redis+cluster://host:7000,host:7001``; ``redis+sentinel://host:26379,host:26379/service/0``.
     ``rediss+cluster`` and ``rediss+sentinel`` are the same with TLS. Options after a question mark:
-    ``prefix``, ``timeout``, ``connect_timeout``, ``probe_interval``, ``sentinel_username``,
-    ``sentinel_password``, and ``ssl_ca_certs`` and its kin as redis-py names them.
+    ``prefix``, ``timeout``, ``connect_timeout``, ``probe_interval``, ``min_replicas``,
+    ``sentinel_username``, ``sentinel_password``, and redis-py's ``ssl_ca_certs`` and its kin.
 
     Raises `InvalidBrokerURL`.
     """
@@ -156,12 +158,16 @@ def _options(url: str, query: str) -> dict[str, Any]:
             if seconds <= 0:
                 raise InvalidBrokerURL(_masked(url), f"{name}={value!r} is not above 0")
             options[name] = seconds
+        elif name == "min_replicas":
+            if not value.isdecimal():
+                raise InvalidBrokerURL(_masked(url), f"{name}={value!r} is no number of replicas")
+            options[name] = int(value)
         elif name in _TLS:
             tls[name] = value
         elif name in _TEXTS:
             options[name] = value
         else:
-            known = ", ".join(sorted((*_NUMBERS, *_TEXTS, *_TLS)))
+            known = ", ".join(sorted((*_NUMBERS, "min_replicas", *_TEXTS, *_TLS)))
             raise InvalidBrokerURL(_masked(url), f"unknown option {name!r}; known are {known}")
     return {**options, "tls_options": MappingProxyType(tls)}
 

@@ -41,6 +41,10 @@ class RedisBroker:
     ``probe_interval`` seconds, 1, it publishes to itself; when that does not come back within as
     long again, the connection is replaced.
 
+    Redis replicates after it has answered, so a failover may lose what was acknowledged just
+    before; every worker that had heard of it is then told by a reset. With ``min_replicas``, 0, a
+    publication is done only when so many replicas have it, and costs a round trip to them.
+
     It needs Redis 6.2, or 7 for a cluster. Its keys begin with ``prefix``, ``flash``, and all
     expire. A worker has one connection for hearing and one for everything else; on a cluster, one
     each for every node with a channel that it uses.
@@ -54,6 +58,7 @@ class RedisBroker:
         timeout: float | None = None,
         connect_timeout: float | None = None,
         probe_interval: float | None = None,
+        min_replicas: int | None = None,
         max_payload_bytes: int = 1 << 20,
     ) -> None:
         address = parse_url(url) if isinstance(url, str) else url
@@ -63,6 +68,7 @@ class RedisBroker:
             timeout=timeout or address.timeout,
             connect_timeout=connect_timeout or address.connect_timeout,
             probe_interval=probe_interval or address.probe_interval,
+            min_replicas=address.min_replicas if min_replicas is None else min_replicas,
         )
         self._store = Store(self.address, max_payload_bytes=max_payload_bytes)
         self._counters = Counters()

@@ -29,6 +29,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from flash_pubsub.broker import (
     DEFAULT_RETENTION,
@@ -107,9 +108,11 @@ class Store:
         self.published = 0
         self.retries = 0
         self._attempt_timeout = address.connect_timeout
+        self._min_replicas = address.min_replicas
         self._max_payload_bytes = max_payload_bytes
         self._tell = b"SPUBLISH" if self.topology.sharded else b"PUBLISH"
-        self._lines: dict[Node, asyncio.Task[Line]] = {}
+        # By server, and whether for those who wait for replicas.
+        self._lines: dict[tuple[Node, bool], asyncio.Task[Line]] = {}
         self._closed = False
         self._names = lru_cache(_KNOWN_CHANNELS)(self._checked_names)
         self._bounds = lru_cache(64)(_pack_bounds)
@@ -162,7 +165,9 @@ class Store:
                 arguments += (name, value)
             arguments += [name for name, value in changes.items() if value is None]
         try:
-            reply = await self._run("publish", channel, names.slot, keys, arguments)
+            reply = await self._run(
+                "publish", channel, names.slot, keys, arguments, replicas=self._min_replicas
+            )
         except BrokerRefused as error:
             if fence is not None and error.reason.endswith("FENCED"):
                 raise Fenced(fence.name, fence.number) from None
@@ -278,12 +283,16 @@ class Store:
         slot: int,
         keys: Sequence[bytes],
         arguments: Sequence[Argument],
+        replicas: int = 0,
     ) -> Any:
-        """Run one operation of the script, again and again until there is an answer."""
+        """Run one operation of the script, again and again until there is an answer.
+
+        With ``replicas``, until so many of them have what it did.
+        """
         # The same epoch for all attempts, and so the same answer.
         fixed: list[Argument] = [operation, self._tell, secrets.token_urlsafe(9)]
         command = ["EVALSHA", _DIGEST, len(keys), *keys, *fixed, *arguments]
-        return await self._repeat(f"{operation} {subject!r}", slot, command)
+        return await self._repeat(f"{operation} {subject!r}", slot, command, replicas=replicas)
 
     async def _ask(self, doing: str, node: Node, command: list[Any]) -> Any:
         """Have one server do something."""
@@ -297,7 +306,13 @@ class Store:
             raise BrokerUnavailable("listing servers", reason_of(error)) from error
 
     async def _repeat(
-        self, doing: str, slot: int | None, command: list[Any], node: Node | None = None
+        self,
+        doing: str,
+        slot: int | None,
+        command: list[Any],
+        node: Node | None = None,
+        *,
+        replicas: int = 0,
     ) -> Any:
         if self._closed:
             raise BrokerClosed
@@ -305,20 +320,24 @@ class Store:
         deadline = loop.time() + self.timeout
         backoff: Backoff | None = None
         asked: Node | None = None
+        failure: Exception | None = None
         while True:
             line = None
             try:
                 async with asyncio.timeout_at(min(deadline, loop.time() + self._attempt_timeout)):
                     target = asked or node or await self.topology.owner(slot or 0)
-                    line = await self._line(target)
-                    return await line.call(command, asking=asked is not None)
+                    line = await self._line(target, patient=replicas > 0)
+                    reply = await line.call(command, asking=asked is not None)
+                    if replicas:
+                        await self._replicated(line, replicas)
+                    return reply
             except NoScriptError:
                 command = ["EVAL", _SCRIPT, *command[2:]]
                 continue
             except MovedError as error:
                 self.topology.learn(error.slot_id, Node(error.host, int(error.port)))
                 asked = None
-                failure: Exception = error
+                failure = error
             except AskError as error:
                 asked = Node(error.host, int(error.port))
                 failure = error
@@ -336,9 +355,10 @@ class Store:
                     raise BrokerClosed from error
                 self.topology.forget()
                 # Whatever a server that does not answer in time was asked, it may still do.
-                if line is not None:
+                if line is not None and not isinstance(error, RedisTimeoutError):
                     line.close()
-                asked, failure = None, error
+                # That the last attempt was cut short says less than why those before it failed.
+                asked, failure = None, (failure if _is_late(error) and failure else error)
             self.retries += 1
             backoff = backoff or Backoff(first=0.02, cap=0.5)
             wait = backoff.wait()
@@ -346,9 +366,19 @@ class Store:
                 raise BrokerUnavailable(doing, reason_of(failure)) from failure
             await asyncio.sleep(wait)
 
-    async def _line(self, node: Node) -> Line:
-        """Return the line to a server, opened once for all who want it."""
-        opening = self._lines.get(node)
+    async def _replicated(self, line: Line, replicas: int) -> None:
+        """Wait until so many replicas have everything that was done; raises otherwise."""
+        longest = round(self._attempt_timeout * 500)
+        found = await line.call(["WAIT", replicas, longest])
+        if found < replicas:
+            raise RedisTimeoutError(f"{found} of min_replicas={replicas} replicas have it so far")
+
+    async def _line(self, node: Node, *, patient: bool) -> Line:
+        """Return a line to a server, opened once for all who want it.
+
+        Those who wait for replicas there hold up whoever comes after them: they have their own.
+        """
+        opening = self._lines.get((node, patient))
         if opening is not None and opening.done():
             if not opening.cancelled() and not opening.exception():
                 line = opening.result()
@@ -360,9 +390,14 @@ class Store:
                 raise BrokerClosed
             opening = asyncio.create_task(self._open(node), name=f"flash-pubsub to {node}")
             opening.add_done_callback(_look_at)
-            self._lines[node] = opening
-        # Others wait for it, too.
-        return await asyncio.shield(opening)
+            self._lines[node, patient] = opening
+        try:
+            # Others wait for it, too.
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            if self._closed and opening.cancelled():
+                raise BrokerClosed from None
+            raise
 
     async def _open(self, node: Node) -> Line:
         return Line(await self.dialer.dial(node))
@@ -420,6 +455,10 @@ def _guard(lease: Lease) -> str:
 
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
+
+
+def _is_late(error: Exception) -> bool:
+    return isinstance(error, TimeoutError) and not isinstance(error, RedisError)
 
 
 def _look_at(opening: asyncio.Task[Line]) -> None:
