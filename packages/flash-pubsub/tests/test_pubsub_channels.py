@@ -454,6 +454,28 @@ def attended(told):
     return define
 
 
+async def test_all_may_be_declared_before_there_is_an_app():
+    told = []
+    pubsub = PubSub(broker=MemoryBroker(), presence_grace=0.05)
+    attended(told)(pubsub)
+    pubsub.shared_callback(Output("lamp", "style"), Input("brightness", "value"))(
+        lambda brightness: {"opacity": brightness}
+    )
+    app = Flash("declared before")
+    app.layout = html.Div()
+    pubsub.init_app(app)
+    [shared] = app.page_extras["flash_pubsub"]["shared"].values()
+    assert shared["outputs"] == [["lamp", "style"]]
+    await app.server.startup()
+    page = await _worlds.Page(app).open()
+    await page.hello()
+    subscribe(page, pubsub, "room/7")
+    await status(page)
+    await until(lambda: ("joined", page.welcome["id"], "7") in told)
+    await page.leave()
+    await app.server.shutdown()
+
+
 async def test_b13_who_is_there_is_known_on_every_worker_and_told_once():
     told = []
     async with World(attended(told), presence_grace=0.05) as world, pages(world, 0, 1) as opened:

@@ -28,7 +28,7 @@ from flash_pubsub.listeners import Listeners
 from flash_pubsub.memory import MemoryBroker
 from flash_pubsub.open import open_broker
 from flash_pubsub.outputs import Outputs
-from flash_pubsub.presence import Presence
+from flash_pubsub.presence import Handler, Presence
 from flash_pubsub.registry import Registry
 from flash_pubsub.schema import Schema
 from flash_pubsub.shared import make_shared
@@ -107,6 +107,8 @@ class PubSub:
         self._shared_callbacks: dict[str, SharedCallback] = {}
         self._shared_keys: set[Key] = set()
         self._feeders: list[Feeder] = []
+        self._join_handlers: list[tuple[ChannelPattern, Handler]] = []
+        self._leave_handlers: list[tuple[ChannelPattern, Handler]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._app: Flash | None = None
         self._live: Live | None = None
@@ -133,6 +135,8 @@ class PubSub:
         self._presence = Presence(
             app, self._listeners, backplane, ttl=self._presence_ttl, grace=self._presence_grace
         )
+        self._presence.join_handlers = self._join_handlers
+        self._presence.leave_handlers = self._leave_handlers
         self._runs = SharedRuns(
             app,
             self.broker,
@@ -152,6 +156,8 @@ class PubSub:
         app.layout_filters.append(self._fill)
         app.page_extras["flash_pubsub"] = {"shared": {}}
         self._live.readiness.add("broker", self._objection)
+        for callback in self._shared_callbacks.values():
+            self._share(app, callback)
         registry.attach(self)
 
     # -- shared callbacks ------------------------------------------------------------------------
@@ -190,11 +196,16 @@ class PubSub:
                     )
         self._shared_callbacks[callback.name] = callback
         self._shared_keys.update(callback.input_keys, callback.output_keys)
+        if self._app is not None:
+            self._share(self._app, callback)
+
+    def _share(self, app: Flash, callback: SharedCallback) -> None:
+        """Let the app's pages have a shared callback, which may be older than the app."""
         assert self._runs is not None
         self._runs.add(callback)
-        extras = self.app.page_extras["flash_pubsub"]["shared"]
+        extras = app.page_extras["flash_pubsub"]["shared"]
         extras[callback.name] = callback.described()
-        register_on_page(self.app, callback)
+        register_on_page(app, callback)
 
     # -- channels --------------------------------------------------------------------------------
 
@@ -320,19 +331,20 @@ class PubSub:
 
     def on_join(self, channel: str) -> Callable[[H], H]:
         """Call ``handler(client, **variables)`` when a page subscribes; on one worker only."""
-        return self._on_presence("join_handlers", channel)
+        return self._on_presence(self._join_handlers, channel)
 
     def on_leave(self, channel: str) -> Callable[[H], H]:
         """Call ``handler(client, **variables)`` when a page has gone; on one worker only.
 
         A page that comes back in time, on any worker, has not gone.
         """
-        return self._on_presence("leave_handlers", channel)
+        return self._on_presence(self._leave_handlers, channel)
 
-    def _on_presence(self, kind: str, channel: str) -> Callable[[H], H]:
+    def _on_presence(
+        self, handlers: list[tuple[ChannelPattern, Handler]], channel: str
+    ) -> Callable[[H], H]:
         def register(handler: H) -> H:
-            assert self._presence is not None
-            getattr(self._presence, kind).append((ChannelPattern(channel), handler))
+            handlers.append((ChannelPattern(channel), handler))
             return handler
 
         return register
