@@ -48,6 +48,10 @@ class Moved:
         return info.id == self.client
 
 
+class Stranger:
+    """Stands for a page that another user has had."""
+
+
 Order = Disconnect | Moved
 
 Deliver = Callable[[Frame], None]
@@ -61,7 +65,13 @@ class Backplane(Protocol):
     called there too and return at once. Within a channel frames are delivered in the order of their
     numbers, without gaps; `catch_up` returns exactly what precedes the frames delivered after it,
     so a page that follows first and catches up then misses nothing and can drop what it has.
+    Whatever needs what is behind it raises ``ConnectionError`` while that is away.
     """
+
+    @property
+    def spans_workers(self) -> bool:
+        """Whether pages of a worker that stops may go on with another."""
+        ...
 
     async def start(self, deliver: Deliver, obey: Obey) -> None:
         """Begin; called once, before anything else."""
@@ -95,10 +105,11 @@ class Backplane(Protocol):
         """Note what a client of this worker has joined, for a worker that it may come back on."""
         ...
 
-    async def resume(self, client_id: str) -> frozenset[str] | None:
+    async def resume(self, client_id: str, user: str | None) -> frozenset[str] | Stranger | None:
         """Take over a page that another worker has had, and have that one forget it.
 
-        Returns what the page has joined; None for a page that no other worker remembers.
+        Returns what the page has joined; None for a page that no other worker remembers, and a
+        `Stranger` for one that was another user's.
         """
         ...
 
@@ -127,6 +138,11 @@ class MemoryBackplane:
         self._clients: dict[str, ClientInfo] = {}
         self._deliver: Deliver = _nowhere
         self._obey: Obey = _nowhere
+
+    @property
+    def spans_workers(self) -> bool:
+        """False: there is one."""
+        return False
 
     async def start(self, deliver: Deliver, obey: Obey) -> None:
         """Begin."""
@@ -168,7 +184,7 @@ class MemoryBackplane:
     async def remember(self, client_id: str, channels: frozenset[str]) -> None:
         """Do nothing: there is no other worker."""
 
-    async def resume(self, client_id: str) -> frozenset[str] | None:
+    async def resume(self, client_id: str, user: str | None) -> frozenset[str] | Stranger | None:
         """Return None: there is no other worker."""
         return None
 

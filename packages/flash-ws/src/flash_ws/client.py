@@ -39,6 +39,8 @@ class Client:
         self.groups: set[str] = set()
         # Channels of add-on packages that this page follows.
         self.extra_channels: set[str] = set()
+        # Whether the backplane has been told of it.
+        self.is_known = False
         # For the application's own use.
         self.data: dict[str, Any] = {}
 
@@ -95,6 +97,15 @@ class Client:
         """Follow a channel of an add-on package, as `join` does a group's."""
         self.extra_channels.add(channel)
         return self._hub.join(self, channel)
+
+    def rejoin(self, channels: frozenset[str]) -> None:
+        """Take up what a page has joined on another worker; before it is caught up with."""
+        for channel in channels:
+            group = audience.group_of(channel)
+            if group is None:
+                self.extra_channels.add(channel)
+            else:
+                self.groups.add(group)
 
     def unfollow(self, channel: str) -> None:
         """Stop following it; idempotent."""

@@ -8,10 +8,11 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flash_ws import audience
-from flash_ws.backplane import ClientInfo, Moved, Order
+from flash_ws.backplane import ClientInfo, Moved, Order, Stranger
 from flash_ws.client import Client
 from flash_ws.codes import CloseCode
 from flash_ws.context import current_client
@@ -102,10 +103,13 @@ class Hub:
             await self._backplane.follow(channel)
 
     async def close(self) -> None:
-        """Close every link and forget every page; disconnect handlers run."""
+        """Close every link and forget every page.
+
+        Disconnect handlers run, unless pages may go on with another worker.
+        """
         for client in list(self.clients.values()):
             client.close(CloseCode.DRAINING)
-            await self._let_go(client)
+            await self._let_go(client, moved=self._backplane.spans_workers)
         if self._draining is not None:
             self._draining.cancel()
         for task in list(self._tasks):
@@ -186,6 +190,9 @@ class Hub:
             return
         if not task.cancelled() and task.exception() is None:
             self._following[channel] = self._followed
+        else:
+            # Tried again for the next page that wants it.
+            del self._following[channel]
 
     def unfollow(self, client: Client, channel: str) -> None:
         """Stop a client from following a channel; nothing happens if it does not."""
@@ -204,29 +211,45 @@ class Hub:
         hello = await _greet(transport)
         if hello is None:
             return
+        try:
+            hello, joined = await self._resume(hello, user)
+        except ConnectionError as error:
+            await self._send_away(transport, error)
+            return
         client = self._client_for(hello, handshake, user)
         if client is None:
             await transport.close(CloseCode.FULL, CloseCode.FULL.meaning)
             return
         link = Link(transport, self._limits, self._departures)
-        is_new = client.link is None and client.id not in self._expiries
+        has_moved = joined is not None and not client.is_known
+        if joined is not None and has_moved:
+            client.rejoin(joined)
+        is_new = not client.is_known and not has_moved
         self._attach(client, link)
         try:
-            has_moved = is_new and bool(hello.positions) and await self._resume(client, link)
-            is_new = is_new and not has_moved
             if not await self._catch_up(client, link, hello, is_new=is_new, has_moved=has_moved):
                 return
             # The page may stay for days: what it opened with is not kept as long.
-            del hello
-            if is_new or has_moved:
+            del hello, joined
+            if not client.is_known:
                 await self._backplane.enter(client.info)
-            if is_new:
-                await self._tell(client, self.on_connect)
+                client.is_known = True
+                if is_new:
+                    await self._tell(client, self.on_connect)
+        except ConnectionError as error:
+            await self._send_away(transport, error)
+            return
+        else:
             await link.run(lambda frame: self._handle(client, frame))
         finally:
             self.tally.ended(link)
             if client.detach(link):
                 self._expect_back(client)
+
+    async def _send_away(self, transport: Transport, error: ConnectionError) -> None:
+        """Let a page come back later, when what the backplane needs may be there again."""
+        logger.warning("a page is sent away, to come back: %s", error)
+        await transport.close(CloseCode.FULL, CloseCode.FULL.meaning)
 
     def _client_for(self, hello: Hello, handshake: Handshake, user: str | None) -> Client | None:
         token = hello.token
@@ -261,19 +284,21 @@ class Hub:
         # shows it is still one page, with a name that no signed identity can have.
         return "u-" + hashlib.sha256(token.encode()).hexdigest()[:24]
 
-    async def _resume(self, client: Client, link: Link) -> bool:
-        """Take a page over from the worker that had it; False if there was none."""
-        joined = await self._backplane.resume(client.id)
-        if joined is None:
-            return False
-        for channel in joined:
-            group = audience.group_of(channel)
-            if group is None:
-                client.extra_channels.add(channel)
-            else:
-                client.groups.add(group)
-            link.hold(channel)
-        return True
+    async def _resume(self, hello: Hello, user: str | None) -> tuple[Hello, frozenset[str] | None]:
+        """Take a page over from the worker that had it: what it has joined, None if nobody had it.
+
+        A page that was another user's is a new one; it is told nothing of what that one missed.
+        """
+        token = hello.token
+        if token is None or len(token) < MIN_TOKEN or not hello.positions:
+            return hello, None
+        page_id = self.name_of(token)
+        if page_id in self.clients:
+            return hello, None
+        joined = await self._backplane.resume(page_id, user)
+        if isinstance(joined, Stranger):
+            return replace(hello, token=None, positions={}), None
+        return hello, joined
 
     def _attach(self, client: Client, link: Link) -> None:
         expiry = self._expiries.pop(client.id, None)
