@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import logging
 from typing import TYPE_CHECKING
 
 from flash_pubsub.broker import Member, presence_of
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from flash_pubsub.redis.listener import Listener
     from flash_pubsub.redis.store import Store
+
+_logger = logging.getLogger(__name__)
 
 # Channels compared with the store, and channels whose members are looked at, at each turn.
 _CHANNELS_A_TURN = 100
@@ -73,14 +75,20 @@ class Caretaker:
         while True:
             shortest = min((room.ttl for room in self._rooms.values()), default=self._interval)
             await asyncio.sleep(min(self._interval, shortest / _TIMES_ALIVE))
-            for channel in self._due():
-                with suppress(BrokerError):
-                    await self._keep(channel)
-            for channel in self._next_channels(self._listener.channels):
-                with suppress(BrokerError):
-                    await self._listener.audit(channel)
-                    if channel.startswith(presence_of("")):
-                        await self._store.keep(channel.removeprefix(presence_of("")), [], 1.0)
+            try:
+                await self._turn()
+            except BrokerError as error:
+                _logger.info("the rest of this turn is left to the next: %s", error)
+            except Exception:  # whatever it is, members are to be kept alive in the next turn
+                _logger.exception("a turn of the caretaker failed")
+
+    async def _turn(self) -> None:
+        for channel in self._due():
+            await self._keep(channel)
+        for channel in self._next_channels(self._listener.channels):
+            await self._listener.audit(channel)
+            if channel.startswith(presence_of("")):
+                await self._store.keep(channel.removeprefix(presence_of("")), [], 1.0)
 
     def _due(self) -> list[str]:
         now = asyncio.get_running_loop().time()
@@ -90,13 +98,14 @@ class Caretaker:
         room = self._rooms.get(channel)
         if room is None:
             return
-        room.due_at = asyncio.get_running_loop().time() + room.ttl / _TIMES_ALIVE
+        due_at = asyncio.get_running_loop().time() + room.ttl / _TIMES_ALIVE
         for ttl in {ttl for _, ttl in room.members.values()}:
             ids = [id_ for id_, (_, own) in room.members.items() if own == ttl]
             for id_ in await self._store.keep(channel, ids, ttl):
                 # The store has lost them, or this worker was too late.
                 if known := room.members.get(id_):
                     await self._store.enter(channel, Member(id_, known[0]), ttl)
+        room.due_at = due_at
 
     def _next_channels(self, channels: Iterable[str]) -> list[str]:
         """Return those whose turn it is, in the order of their names, and around again."""

@@ -279,6 +279,7 @@ local function expire(channel, now)
     for _, member in ipairs(call('HKEYS', KEYS[3])) do
       call('ZADD', KEYS[5], 'NX', text(now + 60000), member)
     end
+    call('PEXPIRE', KEYS[5], IDLE)
   end
   local ended = call('ZRANGEBYSCORE', KEYS[5], '-inf', text(now), 'LIMIT', 0, 1000)
   for _, member in ipairs(ended) do
