@@ -231,3 +231,30 @@ async def test_b11_a_page_comes_back_on_the_other_worker_and_misses_nothing(serv
         assert sorted(got) == [("all", 1), ("all", 2), ("channel:prices", 2), ("channel:prices", 3)]
         await until(lambda: not world.pubsubs[0].live.hub.clients)
         await back.leave()
+
+
+async def test_b10_a_worker_that_stops_leaves_its_pages_to_the_others(server):
+    gone = []
+
+    def define(pubsub):
+        pubsub.live.on_disconnect(lambda client: gone.append(client.id))
+
+        @pubsub.live.on_connect
+        async def joined(client):
+            await client.join("desk")
+
+    async with World(define, url=server.url) as world:
+        page = await world.page(0)
+        await until(lambda: world.pubsubs[0]._listeners.position("live:group:desk"))
+        await world.pubsubs[1].live.send_event("old", to=world.pubsubs[1].live.group("desk"))
+        await frame_of(page, "group:desk")
+        positions = page.positions
+        await world.apps[0].server.shutdown()
+        world.frozen.append(0)
+        live = world.pubsubs[1].live
+        await live.send_event("news", 1, to=live.group("desk"))
+        back = await world.page(1, page.token, positions)
+        assert back.welcome["recovered"] is True
+        assert (await frame_of(back, "group:desk"))["data"] == 1
+        assert not gone
+        await back.leave()

@@ -18,10 +18,20 @@ _spec.loader.exec_module(page)
 Page, Closed = page.Page, page.Closed
 
 
+def _nothing(pubsub):
+    """An app without anything of its own."""
+
+
+def user(visit):
+    return visit.headers["X-User"]
+
+
 class World:
     """A deployment of several workers. ``define(pubsub)`` is the app's code, run in each."""
 
-    def __init__(self, define=lambda pubsub: None, workers=2, store=None, url=None, **settings):
+    def __init__(
+        self, define=lambda pubsub: None, workers=2, store=None, url=None, named=False, **settings
+    ):
         self.store = store or MemoryStore()
         self.apps, self.pubsubs, self.frozen = [], [], []
         for _ in range(workers):
@@ -29,7 +39,7 @@ class World:
             app.server.secret_key = "the same everywhere"
             app.layout = html.Div()
             # Pages of tests say nothing by themselves.
-            Live(app, limits=LinkLimits(heartbeat=600.0))
+            Live(app, limits=LinkLimits(heartbeat=600.0), authorize=user if named else None)
             pubsub = PubSub(app, broker=url or MemoryBroker(self.store), **settings)
             define(pubsub)
             self.apps.append(app)

@@ -116,6 +116,27 @@ async def test_b11_a_page_comes_back_on_another_worker_with_its_groups_and_misse
         assert not gone
 
 
+async def test_a_page_that_was_another_users_is_told_nothing_of_what_that_one_missed():
+    async with World(named=True) as world:
+        page = await world.page(0, headers=[(b"x-user", b"ada")])
+        await page.leave()
+        mine = world.pubsubs[0].live.hub.clients[page.welcome["id"]]
+        await world.pubsubs[0].live.push("secret", {"title": 1}, to=mine)
+        thief = await world.page(1, page.token, page.positions, headers=[(b"x-user", b"eve")])
+        assert thief.welcome["id"] != page.welcome["id"]
+        assert "moved" not in thief.welcome
+        await world.pubsubs[0].live.push("banner", {"title": 2})
+        while (frame := await thief.frame()).get("c") != "all":
+            assert "secret" not in str(frame)
+        assert frame["u"] == [["banner", {"title": 2}]]
+        back = await world.page(1, page.token, page.positions, headers=[(b"x-user", b"ada")])
+        assert (await frame_of(back, f"page:{page.welcome['id']}"))["u"] == [
+            ["secret", {"title": 1}]
+        ]
+        await thief.leave()
+        await back.leave()
+
+
 async def test_a_page_of_a_worker_that_nobody_remembers_is_told():
     async with World() as world:
         page = await world.page(0)

@@ -13,8 +13,9 @@ import msgpack
 from flash_pubsub.broker import Member, Retention
 from flash_pubsub.envelope import Envelope
 from flash_pubsub.errors import BrokerError, BrokerUnavailable, UnsupportedEnvelope
+from flash_pubsub.memory import MemoryBroker
 from flash_ws import ClientInfo, Disconnect
-from flash_ws.backplane import Moved
+from flash_ws.backplane import Moved, Stranger
 from flash_ws.channel import CatchUp
 from flash_ws.frames import Frame, Message, reset_frame, snapshot_frame
 
@@ -95,11 +96,18 @@ class BrokerBackplane:
         self._resetting: dict[str, list[Publication]] = {}
         # Pages of this worker: the number in their channel at which they came here.
         self._homes: dict[str, int] = {}
-        # What the pages of this worker have joined, and where the broker does not know it yet.
+        # Whose the pages of this worker are, where that is known.
+        self._users: dict[str, str | None] = {}
+        # What they have joined, and where the broker does not know it yet.
         self._joined: dict[str, frozenset[str]] = {}
         self._unwritten: dict[str, frozenset[str]] = {}
         self._writing: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def spans_workers(self) -> bool:
+        """Whether there is anything behind it that outlives this process."""
+        return not isinstance(self._broker, MemoryBroker)
 
     async def start(self, deliver: Deliver, obey: Obey) -> None:
         """Begin; returns when this worker hears what others publish."""
@@ -236,6 +244,7 @@ class BrokerBackplane:
         data = msgpack.packb([client.user, client.path, client.connected_at])
         member = Member(f"{client.id}@{self.worker}", cast("bytes", data))
         await self._broker.enter(CLIENTS, member, self._client_ttl)
+        self._users[client.id] = client.user
         if client.id not in self._homes:
             await self._write_home(client.id, frozenset())
 
@@ -243,14 +252,18 @@ class BrokerBackplane:
         """Note that it is gone."""
         self._unwritten.pop(client_id, None)
         self._joined.pop(client_id, None)
-        if self._homes.pop(client_id, None) is not None:
-            await self._broker.publish(
-                f"{PREFIX}page:{client_id}",
-                Envelope(HOME, b"", extras={"worker": ""}).pack(),
-                changes={_HOME: None},
-                retention=_SHORT,
-            )
-        await self._broker.leave(CLIENTS, f"{client_id}@{self.worker}")
+        self._users.pop(client_id, None)
+        try:
+            if self._homes.pop(client_id, None) is not None:
+                await self._broker.publish(
+                    f"{PREFIX}page:{client_id}",
+                    Envelope(HOME, b"", extras={"worker": ""}).pack(),
+                    changes={_HOME: None},
+                    retention=_SHORT,
+                )
+            await self._broker.leave(CLIENTS, f"{client_id}@{self.worker}")
+        except BrokerError as error:
+            logger.warning("%s; the page is forgotten by itself", error)
 
     async def clients(self) -> list[ClientInfo]:
         """Return who is connected, to any worker."""
@@ -270,13 +283,21 @@ class BrokerBackplane:
         self._writing.add(client_id)
         try:
             while client_id in self._unwritten:
-                await self._write_home(client_id, self._unwritten.pop(client_id))
+                joined = self._unwritten.pop(client_id)
+                try:
+                    await self._write_home(client_id, joined)
+                except BrokerError as error:
+                    logger.warning("again in 1 s: %s", error)
+                    self._unwritten.setdefault(client_id, joined)
+                    await asyncio.sleep(1)
         finally:
             self._writing.discard(client_id)
 
     async def _write_home(self, client_id: str, joined: frozenset[str]) -> None:
         self._joined[client_id] = joined
-        value = cast("bytes", msgpack.packb([self.worker, sorted(joined)]))
+        value = cast(
+            "bytes", msgpack.packb([self.worker, sorted(joined), self._users.get(client_id)])
+        )
         position = await self._broker.publish(
             f"{PREFIX}page:{client_id}",
             Envelope(HOME, b"", extras={"worker": self.worker}).pack(),
@@ -285,13 +306,17 @@ class BrokerBackplane:
         )
         self._homes[client_id] = position.number
 
-    async def resume(self, client_id: str) -> frozenset[str] | None:
+    async def resume(self, client_id: str, user: str | None) -> frozenset[str] | Stranger | None:
         """Take over a page from the worker that had it; that one reads of it in its channel."""
         snapshot = await self._broker.snapshot(f"{PREFIX}page:{client_id}")
         home = snapshot.values.get(_HOME)
         if home is None:
             return None
-        joined = frozenset(cast("list[str]", msgpack.unpackb(home)[1]))
+        _, channels, known_user = msgpack.unpackb(home)
+        if known_user != user:
+            return Stranger()
+        self._users[client_id] = user
+        joined = frozenset(cast("list[str]", channels))
         await self._write_home(client_id, joined)
         return joined
 
@@ -310,6 +335,7 @@ class BrokerBackplane:
             del self._homes[client_id]
             self._unwritten.pop(client_id, None)
             self._joined.pop(client_id, None)
+            self._users.pop(client_id, None)
             self.spawn(self._broker.leave(CLIENTS, f"{client_id}@{self.worker}"))
             self._obey(Moved(client_id))
 

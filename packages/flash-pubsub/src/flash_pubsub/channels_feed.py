@@ -332,28 +332,39 @@ class Once:
         await lead(broker, ONCE, self._feeds.lease_ttl, self._work, channel=self._results)
 
     async def _work(self, lease: Lease) -> None:
-        broker = self._feeds.listeners.broker
         done = await self._done()
         arrived = self._arrived = asyncio.Event()
         try:
             while True:
-                missed = await broker.since(self._channel, done)
-                if missed is None:
-                    here = await broker.position(self._channel)
-                    logger.warning(
-                        "channel %r: callbacks with once=True go on at message %d, since what lies "
-                        "between is forgotten",
-                        self._channel,
-                        here.number + 1,
-                    )
-                    done = here
-                for publication in missed or ():
+                done, missed = await self._missed(done)
+                for publication in missed:
                     await self._run(publication, lease)
                     done = publication.position
                 await arrived.wait()
                 arrived.clear()
         finally:
             self._arrived = None
+
+    async def _missed(self, done: Position) -> tuple[Position, Sequence[Publication]]:
+        """Return what comes after ``done``, or after where it can be known again."""
+        broker = self._feeds.listeners.broker
+        missed = await broker.since(self._channel, done)
+        if missed is not None:
+            return done, missed
+        here = await broker.position(self._channel)
+        if done.epoch != here.epoch:
+            # Begun anew: nothing of that has been done.
+            begin = Position(here.epoch, 0)
+            missed = await broker.since(self._channel, begin)
+            if missed is not None:
+                return begin, missed
+        logger.warning(
+            "channel %r: callbacks with once=True go on after message %d, since what lies between "
+            "is forgotten",
+            self._channel,
+            here.number,
+        )
+        return here, ()
 
     async def _done(self) -> Position:
         values = (await self._feeds.listeners.broker.snapshot(self._results)).values

@@ -71,9 +71,12 @@ async def keep(
     until = loop.time() + ttl
     try:
         while True:
-            waiting = {task} if not task.done() else {asyncio.ensure_future(asyncio.sleep(ttl / 3))}
-            await asyncio.wait(waiting, timeout=ttl / 3)
             if task.done():
+                await asyncio.sleep(ttl / 3)
+            else:
+                await asyncio.wait({task}, timeout=ttl / 3)
+            if task.done():
+                # Raises what ended it, if it did not end by itself.
                 task.result()
             try:
                 if not await broker.renew(lease, ttl):
