@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from flash_pubsub.url import Address, Kind, Node
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_logger = logging.getLogger(__name__)
 
 Argument = bytes | str | int
 
@@ -142,11 +145,13 @@ class Line:
                     answer.set_exception(reply)
                 else:
                     answer.set_result(reply)
-        except (RedisError, OSError, IndexError) as error:
-            await self._end(f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:
             await self._end("the connection was closed")
             raise
+        except Exception as error:  # whatever it is, those who wait are told, and go elsewhere
+            if not isinstance(error, RedisError | OSError):
+                _logger.exception("a connection to Redis failed")
+            await self._end(f"{type(error).__name__}: {error}")
 
     async def _end(self, reason: str) -> None:
         self.dead = True

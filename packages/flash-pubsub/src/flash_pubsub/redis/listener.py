@@ -214,6 +214,10 @@ class Listener:
             except (RedisError, OSError):
                 await asyncio.sleep(backoff.wait())
                 continue
+            except Exception:  # whatever it is, the channel must not stay unheard for it
+                _logger.exception("finding the server of %r failed", following.sequence.channel)
+                await asyncio.sleep(backoff.wait())
+                continue
             if self._followings.get(following.wire) is following:
                 following.node = node
                 following.confirmed = False
@@ -387,6 +391,9 @@ class Listener:
             except BrokerClosed:
                 return
             except BrokerError:
+                await asyncio.sleep(backoff.wait())
+            except Exception:  # whatever it is, the channel must not stay unheard for it
+                _logger.exception("resuming %r failed", following.sequence.channel)
                 await asyncio.sleep(backoff.wait())
 
     async def _ask_once(self, following: _Following) -> None:
