@@ -307,16 +307,16 @@ def _register_on_page(app: Any, name: str, dependencies: Sequence[Input | State]
     first, *others = dependencies
     app.clientside_callback(
         ClientsideFunction("flash_ws", name),
-        _FirstInput(first, name),
+        NamedInput(first, name),
         *others,
         prevent_initial_call=True,
     )
 
 
-class _FirstInput(Input):
-    """Makes one event callback another than the next with the same Inputs.
+class NamedInput(Input):
+    """The first Input of a callback without outputs: tells it apart from others with the same Inputs.
 
-    Dash, and its page, tell callbacks without outputs apart by what their Inputs are called.
+    Dash, and its page, know such a callback by what its Inputs are called.
     """
 
     def __init__(self, dependency: Any, callback: str) -> None:
