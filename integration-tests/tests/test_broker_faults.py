@@ -477,6 +477,35 @@ async def test_b12_a_failover_under_sentinel_loses_nothing_unsaid(directory, rng
                 stage.check_exactly_once_in_order()
 
 
+async def test_b6_what_a_replica_has_before_it_is_acknowledged_survives_a_failover(directory, rng):
+    with RedisSentinel(directory) as sentinel:
+        async with RedisWorld(sentinel) as world:
+            worker = await world.worker(
+                min_replicas=1, timeout=1.5, connect_timeout=0.5, probe_interval=PROBE
+            )
+            acknowledged = {}
+
+            async def publish(name):
+                with suppress(BrokerUnavailable):
+                    while True:
+                        number = acknowledged.get(name, (0, None))[0] + 1
+                        changes = {name: b"%d" % number}
+                        position = await worker.broker.publish("c", b"", changes=changes)
+                        acknowledged[name] = number, position
+
+            publishers = [asyncio.create_task(publish(f"p{n}")) for n in range(4)]
+            await until(lambda: len(acknowledged) == 4)
+            await until(lambda: acknowledged["p0"][0] > 20 + rng.randrange(50))
+            master = await asyncio.to_thread(lambda: sentinel.master)
+            await asyncio.to_thread(master.kill)
+            await asyncio.gather(*publishers)
+            await until(lambda: worker.broker.status.ready)
+            snapshot = await worker.broker.snapshot("c")
+            for name, (number, position) in acknowledged.items():
+                assert int(snapshot.values[name]) >= number
+                assert snapshot.position.number >= position.number
+
+
 def migrate(cluster, slots):
     """Move slots, with whatever keys they have, each to the next node."""
     owners = {}

@@ -269,6 +269,8 @@ class RedisSentinel:
         master.start()
         replica.options = ("--replicaof", "127.0.0.1", master.port, "--repl-diskless-sync-delay", 0)
         replica.start()
+        with replica.client() as client:
+            wait_for(lambda: client.info("replication")["master_link_status"] == "up")
         for number in range(3):
             own = self.directory / f"sentinel{number}"
             own.mkdir()
