@@ -314,7 +314,7 @@ def _register_on_page(app: Any, name: str, dependencies: Sequence[Input | State]
 
 
 class NamedInput(Input):
-    """The first Input of a callback without outputs: tells it apart from others with the same Inputs.
+    """The first Input of a callback without outputs: tells it from others with the same Inputs.
 
     Dash, and its page, know such a callback by what its Inputs are called.
     """
