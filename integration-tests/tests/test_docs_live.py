@@ -6,9 +6,10 @@ import re
 from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, Request, build_opener, urlopen
+from urllib.request import HTTPRedirectHandler, build_opener
 
 import pytest
+from documents import PATIENCE, connected, fetch
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -17,76 +18,16 @@ from flash.testing import AppProcess
 pytest_plugins = ["flash.testing.plugin"]
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = ROOT / "docs" / "live.md"
-PATIENCE = 30
+DOCUMENT = "live.md"
 
 # The page's own hello, as docs/link-protocol.md has it.
 HELLO = json.dumps([{"t": "hello", "v": 1, "page": None, "at": {}, "path": "/"}])
 
 
-def blocks(language):
-    """The document's code blocks in ``language``, by the heading they stand under."""
-    found = {}
-    heading = None
-    pattern = rf"^## ([^\n]+)$|^```{language}\n(.*?)^```$"
-    for match in re.finditer(
-        pattern, DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    ):
-        if match[1] is not None:
-            heading = match[1]
-        else:
-            assert heading not in found, f"a test runs one block under each heading: {heading}"
-            found[heading] = match[2]
-    return found
-
-
-@pytest.fixture
-def served(tmp_path):
-    """Write the app of a chapter, with its scripts, and return where it is."""
-
-    def write(heading):
-        path = tmp_path / "app.py"
-        path.write_text(blocks("python")[heading], encoding="utf-8")
-        script = blocks("js").get(heading)
-        if script is not None:
-            (tmp_path / "assets").mkdir()
-            (tmp_path / "assets" / "page.js").write_text(script, encoding="utf-8")
-        return path
-
-    return write
-
-
-@pytest.fixture
-def shown(flash_browser, served):
-    """Open the app of a chapter in a browser, once its link is there."""
-
-    def show(heading, path="/"):
-        flash_browser.timeout = PATIENCE
-        flash_browser.serve(served(heading), path=path)
-        connected(flash_browser)
-        return flash_browser
-
-    return show
-
-
-def connected(tab):
-    tab.wait_for(lambda: tab.run_js("return window.flash?.statistics().status") == "open")
-    return tab
-
-
-def fetch(url, *, method="GET", **headers):
-    request = Request(url, method=method, headers=headers)
-    try:
-        with urlopen(request, timeout=PATIENCE) as answer:
-            return answer.status, answer.read().decode()
-    except HTTPError as error:
-        return error.code, error.read().decode()
-
-
-def test_every_app_of_the_document_is_run_by_a_test():
+def test_every_app_of_the_document_is_run_by_a_test(document):
     used = re.findall(r"(?:shown|served)\(\s*\"(.+?)\"", Path(__file__).read_text(encoding="utf-8"))
-    assert sorted(blocks("python")) == sorted(used)
-    assert set(blocks("js")) <= set(used)
+    assert sorted(document.blocks("python")) == sorted(used)
+    assert set(document.blocks("js")) <= set(used)
 
 
 def test_a_push_reaches_every_page_or_one(shown):
@@ -212,13 +153,15 @@ def limited(served):
 
 
 @pytest.mark.parametrize(("beats", "size", "code"), [(1, 16 * 1024, 4413), (100, 1, 4529)])
-async def test_who_sends_too_much_is_closed_with_the_code_named(limited, beats, size, code):
+async def test_who_sends_too_much_is_closed_with_the_code_named(
+    document, limited, beats, size, code
+):
     link = limited.url.replace("http", "ws") + "/_flash/link"
     async with asyncio.timeout(PATIENCE), connect(link, proxy=None) as socket:
         await socket.send(HELLO)
         await asyncio.gather(*(beat(socket, size) for _ in range(beats)))
         assert await closed_with(socket) == code
-    assert f"closed, {code}" in DOCUMENT.read_text(encoding="utf-8")
+    assert f"closed, {code}" in document.text
 
 
 async def beat(socket, size):
