@@ -25,6 +25,7 @@ _spec.loader.exec_module(_worlds)
 RedisServer, wait_for = _worlds.RedisServer, _worlds.wait_for
 
 DOCUMENT = "pubsub.md"
+README = Path(__file__).parents[2] / "packages/flash-pubsub/README.md"
 
 # The store that the document's addresses name.
 WRITTEN = "redis://127.0.0.1:6379/0"
@@ -245,3 +246,20 @@ def test_workers_on_several_machines_are_one_app(flash_browser, with_redis):
         shows(tab, 33)
         tab.run_js(DRAG, 66)
         shows(flash_browser, 66)
+
+
+def test_what_the_readme_shows_runs(flash_browser, tmp_path, redis_server):
+    text = README.read_text(encoding="utf-8")
+    [app] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    # Keys of its own: another test has a room 7 and a lamp, too.
+    url = f"{redis_server.url}?prefix=readme"
+    (tmp_path / "app.py").write_text(app.replace(WRITTEN, url), encoding="utf-8")
+    flash_browser.timeout = PATIENCE
+    flash_browser.serve(tmp_path / "app.py")
+    connected(flash_browser)
+    shows(flash_browser, 50)
+    with Publisher(url) as publisher:
+        publisher.publish("room/7", "hello")
+        publisher.publish("prices", {"t": 1, "p": 2.0})
+    flash_browser.wait_for_text("#board", "7: hello")
+    flash_browser.wait_for(lambda: tape(flash_browser) == [1], "the point")
