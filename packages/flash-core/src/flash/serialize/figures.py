@@ -7,6 +7,7 @@ and lists that hold more than plain values are built anew; all others are shared
 
 from __future__ import annotations
 
+import sys
 from binascii import b2a_base64
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast
@@ -138,11 +139,27 @@ def _typed_value(value: Any) -> object:
     """What plotly makes of a value, neither plain nor a plain container, that has a key."""
     if type(value).__module__ == "numpy" and type(value).__name__ == "ndarray":
         kind: str = value.dtype.kind
-        if kind == "M" or (kind == "O" and all_plain(map(type, value.flat))):
+        if kind == "M":
+            return value if value.ndim < 2 or _has_years(value) else _as_text(value)
+        if kind == "O" and all_plain(map(type, value.flat)):
             return value
         if kind in "iuf" and value.ndim and (typed := _typed_array(value)):
             return typed
     return _converted({"": value})[""]
+
+
+def _has_years(dates: Any) -> bool:
+    """Whether every date has a year that orjson can write; NaT has none.
+
+    Of several dimensions orjson writes the rest as broken JSON, without an error.
+    """
+    years = dates.astype("datetime64[Y]").view("int64") + 1970
+    return bool(((years >= 0) & (years <= 9999)).all())
+
+
+def _as_text(dates: Any) -> list[Any]:
+    """Dates as they are written where one of them is unknown to orjson."""
+    return sys.modules["numpy"].datetime_as_string(dates).tolist()
 
 
 def _typed_array(array: Any) -> dict[str, str] | None:
