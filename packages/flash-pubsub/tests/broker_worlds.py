@@ -120,13 +120,18 @@ class RedisWorld:
         await asyncio.to_thread(self.deployment.flush)
 
 
+_given_ports = set()
+
+
 def free_port():
     """Return a port of 127.0.0.1 that nobody listens to, below those that systems hand out."""
     while True:
-        port = 20_000 + secrets.randbelow(10_000)
+        port = 11_000 + secrets.randbelow(21_000)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given_ports:
+                _given_ports.add(port)
+                return port
 
 
 def wait_for(condition, *, seconds=SECONDS):
@@ -152,7 +157,10 @@ class RedisServer:
         self.process = None
 
     def __enter__(self):
-        self.start()
+        with ExitStack() as started:
+            started.callback(self.kill)
+            self.start()
+            started.pop_all()
         return self
 
     def __exit__(self, *error):
@@ -168,7 +176,8 @@ class RedisServer:
         with open(self.directory / f"{self.name}-{self.port}.log", "ab") as log:
             self.process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
         with self.client() as client:
-            wait_for(client.ping)
+            wait_for(lambda: self.process.poll() is not None or client.ping())
+        assert self.process.poll() is None, f"{self.name} did not start; see {log.name}"
 
     def client(self):
         return redis.Redis(port=self.port, password=self.password)
@@ -249,7 +258,9 @@ class RedisSentinel:
 
     def __init__(self, directory):
         self.directory = directory
-        self.servers = [RedisServer(directory, name="server") for _ in range(2)]
+        # A replica that comes is served at once.
+        options = ("--repl-diskless-sync-delay", 0)
+        self.servers = [RedisServer(directory, *options, name="server") for _ in range(2)]
         self.sentinels = []
 
     @property
@@ -267,7 +278,7 @@ class RedisSentinel:
     def _start(self):
         master, replica = self.servers
         master.start()
-        replica.options = ("--replicaof", "127.0.0.1", master.port, "--repl-diskless-sync-delay", 0)
+        replica.options += ("--replicaof", "127.0.0.1", master.port)
         replica.start()
         with replica.client() as client:
             wait_for(lambda: client.info("replication")["master_link_status"] == "up")

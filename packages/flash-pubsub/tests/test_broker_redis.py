@@ -5,7 +5,7 @@ import subprocess
 
 import msgpack
 import pytest
-from broker_worlds import RedisServer, RedisWorld, until
+from broker_worlds import RedisServer, RedisWorld, free_port, until
 
 from flash_pubsub.broker import Member, Retention
 from flash_pubsub.errors import BrokerClosed, BrokerUnavailable
@@ -152,7 +152,7 @@ def tls_server(tmp_path):
     command += ["-keyout", key, "-out", certificate]
     subprocess.run(command, check=True, capture_output=True)
     plain = RedisServer(tmp_path)
-    tls_port = plain.port + 10_000
+    tls_port = free_port()
     plain.options = ("--tls-port", tls_port, "--tls-cert-file", certificate)
     plain.options += ("--tls-key-file", key, "--tls-auth-clients", "no")
     with plain:
