@@ -150,6 +150,15 @@ def test_an_error_is_shown_to_its_page_only_which_falls_back(tabs):
     assert tabs[1].run_js(name) == "Ada"
 
 
+def test_components_that_come_later_begin_with_the_shared_values(tabs):
+    tabs[0].run_js("dash_clientside.set_props('brightness', {value: 41})")
+    tabs[1].wait_for(lambda: shines(tabs[1], 41), "the lamp")
+    tabs[1].click("#go")
+    tabs[1].wait_for_text("#later", "later 41")
+    tabs[0].run_js("dash_clientside.set_props('brightness', {value: 42})")
+    tabs[1].wait_for_text("#later", "later 42")
+
+
 def test_several_workers_around_the_memory_broker_do_not_start():
     with (
         pytest.raises(ServerDied, match="FLASH_BROKER_URL=redis"),

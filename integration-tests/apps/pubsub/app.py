@@ -7,7 +7,8 @@ from flash import Flash, Input, Output, dcc, html
 from flash_pubsub import PubSub, Subscription
 from flash_ws import LinkStatus, Live
 
-app = Flash(__name__)
+# One output of a shared callback comes into the page later.
+app = Flash(__name__, suppress_callback_exceptions=True)
 live = Live(app, resume_window=5)
 pubsub = PubSub(app, lease_ttl=1, presence_ttl=3, presence_grace=0.5)
 
@@ -25,6 +26,13 @@ def greeting(name):
     if name == "nobody":
         raise ValueError(name)
     return f"hello {name}"
+
+
+@pubsub.shared_callback(
+    Output("later", "children"), Input("brightness", "value"), prevent_initial_call=True
+)
+def later(brightness):
+    return f"later {brightness}"
 
 
 @app.callback(Output("doubled", "children"), Input("brightness", "value"))
@@ -50,7 +58,11 @@ async def may_enter(client, room):
 @app.callback(Output("place", "children"), Input("go", "n_clicks"), Input("leave", "n_clicks"))
 def place(go, leave):
     if (go or 0) > (leave or 0):
-        return [Subscription("room/7", id="seven"), Subscription("room/secret", id="secret")]
+        return [
+            Subscription("room/7", id="seven"),
+            Subscription("room/secret", id="secret"),
+            html.P("not yet", id="later"),
+        ]
     return []
 
 

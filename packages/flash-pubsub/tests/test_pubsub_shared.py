@@ -382,3 +382,20 @@ async def test_malformed_changes_close_the_page_only():
         await world.pubsubs[0].live.push("x", {"title": 1}, to=EVERYBODY)
         while (await other.frame()).get("c") != "all":
             pass
+
+
+async def test_a_page_older_than_the_deployment_waits_for_no_answer():
+    async with World(dimmer(), workers=1) as world, pages(world, 0) as (page,):
+        gone = {"t": "share", "cb": "gone", "k": 3, "v": [1], "s": [], "changed": [0]}
+        page.send(gone)
+        while (frame := await page.frame())["t"] != "shared":
+            pass
+        assert (frame["cb"], frame["k"]) == ("gone", 3)
+
+
+async def test_the_content_of_a_page_of_pages_has_shared_values_too():
+    async with World(dimmer(), workers=1) as world, pages(world, 0) as (page,):
+        change(page, world.pubsubs[0], 1, 40)
+        await shared(page)
+        content = html.Div([html.P(id="lamp"), html.P(id={"a": 1})])
+        assert world.apps[0].filtered(content).children[0].title == "at 40"

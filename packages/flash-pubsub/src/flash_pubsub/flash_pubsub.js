@@ -36,6 +36,8 @@
     const shown = new Map(); // key → the server's value
     // key → {callback: number of this page's newest change of it that the callback has not answered}
     const pending = new Map();
+    const inputKeys = new Set(); // of all callbacks
+    const reported = new Map(); // key of an input → the value that Dash has told of last, or was set here
     const waiting = new Map(); // name → {change: what is to be sent, timer, sentAt}
     const unanswered = new Map(); // number → frame that was sent, or could not be
 
@@ -70,8 +72,14 @@
         return window.dash_component_api.getLayout(id).props[property];
     }
 
+    /** Whether the hand has changed an input and Dash has not told of it yet, as it will in a moment. */
+    function isMoving(key, value) {
+        return inputKeys.has(key) && reported.has(key) && !equal(value, reported.get(key));
+    }
+
     /** Set a property as everybody sees it, unless the page shows that already. */
     function show(id, property, value) {
+        reported.set(keyOf(id, property), value);
         if (link.isOnPage(id) && !equal(current(id, property), value)) {
             link.setProps([[id, { [property]: value }]]);
         }
@@ -97,8 +105,12 @@
                 }
                 shown.set(key, props[property]);
                 // Older than what the hand has done since.
-                if (!pending.has(key) && !equal(current(id, property), props[property])) {
-                    changes[property] = props[property];
+                const here = current(id, property);
+                if (!pending.has(key) && !isMoving(key, here)) {
+                    reported.set(key, props[property]);
+                    if (!equal(here, props[property])) {
+                        changes[property] = props[property];
+                    }
                 }
             });
             if (Object.keys(changes).length) {
@@ -140,12 +152,10 @@
         const context = window.dash_clientside.callback_context;
         const values = context.inputs_list.map((each) => each.value);
         const states = (context.states_list || []).map((each) => each.value);
-        if (!context.triggered.length) {
-            mounted(callbacks[name].inputs);
-            offer(name, values, states);
-            return window.dash_clientside.no_update;
-        }
         const triggers = context.triggered.map((each) => each.prop_id);
+        context.inputs_list.forEach((each) => {
+            reported.set(keyOf(each.id, each.property), each.value);
+        });
         const places = context.inputs_list
             .map((each, place) => [keyOf(each.id, each.property), place])
             .filter(([key]) => triggers.includes(key))
@@ -228,14 +238,33 @@
         });
     }
 
-    const suffix = '-mounted';
+    // Keys of components that are on the page, and callbacks that had all their inputs there.
+    const present = new Set();
+    const offered = new Set();
 
-    function outputMounted(name) {
-        const context = window.dash_clientside.callback_context;
-        if (!context.triggered.length) {
-            mounted(context.inputs_list.map((each) => [each.id, each.property]));
-        }
-        return window.dash_clientside.no_update;
+    /**
+     * Notice what has come into the page and what has left it. Dash itself does not call a callback
+     * without outputs for components that another callback brings.
+     */
+    function look() {
+        Object.keys(callbacks).forEach((name) => {
+            const { inputs, outputs, states } = callbacks[name];
+            inputs.concat(outputs).forEach(([id, property]) => {
+                const key = keyOf(id, property);
+                if (!link.isOnPage(id)) {
+                    present.delete(key);
+                } else if (!present.has(key)) {
+                    present.add(key);
+                    mounted([[id, property]]);
+                }
+            });
+            const isHere = ([id, property]) => present.has(keyOf(id, property));
+            if (!offered.has(name) && inputs.every(isHere)) {
+                offered.add(name);
+                const values = (properties) => properties.map(([id, property]) => current(id, property));
+                offer(name, values(inputs), values(states));
+            }
+        });
     }
 
     // -- Subscriptions -----------------------------------------------------------------------------
@@ -313,8 +342,7 @@
     clientside.flash_pubsub = new Proxy(
         {},
         {
-            get: (_, name) => () =>
-                name.endsWith(suffix) ? outputMounted(name.slice(0, -suffix.length)) : changed(name),
+            get: (_, name) => () => changed(name),
         }
     );
 
@@ -324,6 +352,9 @@
             return;
         }
         callbacks = config.flash_pubsub.shared;
+        Object.values(callbacks).forEach((callback) =>
+            callback.inputs.forEach(([id, property]) => inputKeys.add(keyOf(id, property)))
+        );
         link.onChannel('shared', take);
         link.onFrame('shared', told);
         link.onFrame('subscription', subscriptionChanged);
@@ -331,6 +362,13 @@
         link.onStatus((state) => {
             isOpen = isOpen && state.status === 'open';
         });
+        if (Object.keys(callbacks).length) {
+            link.whenHydrated(() => {
+                look();
+                // Called before the browser paints what has come.
+                new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+            });
+        }
     }
 
     if (document.getElementById('_dash-config')) {

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from flash import ConfigurationError
+from flash import ClientsideFunction, ConfigurationError
 from flash_pubsub.backplane import BrokerBackplane
 from flash_pubsub.broker import Retention, Status
 from flash_pubsub.channels import (
@@ -37,8 +37,10 @@ from flash_pubsub.shared_state import SHARED, SharedState
 from flash_pubsub.shared_values import SharedValues
 from flash_pubsub.subscription import is_signed, sign
 from flash_ws import CloseCode, Live, ProtocolError
+from flash_ws.figures import Figure
 from flash_ws.frames import own_frame
 from flash_ws.registry import Registry as LiveRegistry
+from flash_ws.streams import NamedInput
 
 if TYPE_CHECKING:
     from flash import Flash
@@ -156,6 +158,7 @@ class PubSub:
         app.layout_filters.append(self._fill)
         app.page_extras["flash_pubsub"] = {"shared": {}}
         self._live.readiness.add("broker", self._objection)
+        self._live.figures.add(self._figures)
         for callback in self._shared_callbacks.values():
             self._share(app, callback)
         registry.attach(self)
@@ -370,6 +373,36 @@ class PubSub:
         """How the broker stands; ``status.ready`` is False while this worker hears nobody."""
         return self.broker.status
 
+    def _figures(self) -> Iterable[Figure]:
+        """Return what an operator may want to read of it."""
+        status = self.broker.status
+        yield Figure("flash_broker_ready", status.ready, "Whether what others publish arrives.")
+        yield Figure(
+            "flash_broker_subscribed", status.subscribed, "Channels that this worker listens to."
+        )
+        if status.lag is not None:
+            yield Figure(
+                "flash_broker_lag_seconds", status.lag, "What the last probe took to come back."
+            )
+        counters = [
+            ("broker_published", status.published, "Publications acknowledged."),
+            ("broker_delivered", status.delivered, "Publications that arrived."),
+            ("broker_retries", status.retries, "Attempts at publishing beyond the first."),
+            ("broker_reconnects", status.reconnects, "Connections for listening replaced."),
+            ("broker_gaps", status.gaps, "Times that numbers were missing."),
+            ("broker_refilled", status.refilled, "Publications that filled gaps from history."),
+            ("broker_resets", status.resets, "Times that a channel had lost something."),
+            ("broker_unreadable", status.unreadable, "Messages that nobody could read."),
+        ]
+        if self._feeds is not None and self._runs is not None:
+            skipped, fenced = self._feeds.skipped, self._runs.fenced
+            counters += [
+                ("channel_skipped", skipped, "Messages that callbacks were too slow for."),
+                ("shared_fenced", fenced, "Runs of shared callbacks that lost their lease."),
+            ]
+        for name, value, meaning in counters:
+            yield Figure(f"flash_{name}", value, meaning, "counter")
+
     async def _objection(self) -> str | None:
         """Return why this worker is not ready, if it is not; the reason itself is in the log."""
         status = self.broker.status
@@ -522,18 +555,12 @@ class PubSub:
 
 
 def register_on_page(app: Any, callback: SharedCallback) -> None:
-    """Have the page tell of the callback's inputs, and notice when what it sets is mounted."""
-    from dash.dependencies import ClientsideFunction, Input
-
+    """Have the page tell when the callback's inputs change."""
+    first, *others = (*callback.inputs, *callback.states)
     app.clientside_callback(
         ClientsideFunction("flash_pubsub", callback.name),
-        *callback.inputs,
-        *callback.states,
+        NamedInput(first, callback.name),
+        *others,
+        prevent_initial_call=True,
         hidden=True,
     )
-    for output in callback.outputs.declared:
-        app.clientside_callback(
-            ClientsideFunction("flash_pubsub", f"{callback.name}-mounted"),
-            Input(output.component_id, output.component_property),
-            hidden=True,
-        )

@@ -61,6 +61,7 @@ class SharedCallback:
             "outputs": [
                 [each.component_id, each.component_property] for each in self.outputs.declared
             ],
+            "states": [[each.component_id, each.component_property] for each in self.states],
         }
 
 

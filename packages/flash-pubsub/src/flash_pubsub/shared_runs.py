@@ -86,10 +86,12 @@ class SharedRuns:
 
     async def receive(self, client: Client, frame: dict[str, Any]) -> None:
         """Take a page's ``share`` frame; raises `ProtocolError`."""
-        callback = self._callbacks.get(str(frame.get("cb")))
+        name = str(frame.get("cb"))
+        callback = self._callbacks.get(name)
         if callback is None:
-            # The page may be older than this deployment.
-            logger.info("no shared callback %.40r", frame.get("cb"))
+            # The page may be older than this deployment; it is not to wait for an answer.
+            logger.info("no shared callback %.40r", name)
+            client.deliver(own_frame("shared", cb=name[:40], k=frame.get("k")))
             return
         change = Change.read(frame, callback)
         if not change.number:
