@@ -30,6 +30,15 @@ README = Path(__file__).parents[2] / "packages/flash-pubsub/README.md"
 # The store that the document's addresses name.
 WRITTEN = "redis://127.0.0.1:6379/0"
 
+FIGURES = [
+    "flash_broker_ready",
+    "flash_broker_lag_seconds",
+    "flash_broker_subscribed",
+    "flash_broker_published_total",
+    "flash_channel_skipped_total",
+    "flash_shared_fenced_total",
+]
+
 SLIDER = "return dash_component_api.getLayout('brightness').props.value"
 DRAG = "dash_clientside.set_props('brightness', {value: arguments[0]})"
 
@@ -211,12 +220,17 @@ def test_server_code_reads_and_sets_what_pages_share(flash_browser, served):
     assert json.loads(fetch(f"{app.url}/brightness")[1]) == {"brightness": 0}
 
 
-def test_a_worker_says_how_its_broker_stands(served, tmp_path):
+def test_a_worker_says_how_its_broker_stands(document, served, tmp_path):
     with RedisServer(tmp_path) as server:
-        env = {"FLASH_BROKER_URL": server.url}
+        token = "sixteen letters and more"
+        env = {"FLASH_BROKER_URL": server.url, "METRICS_TOKEN": token}
         with AppProcess(served("How it stands"), env=env) as app:
             assert ready(app) == (200, "ok")
             assert json.loads(fetch(f"{app.url}/broker")[1])["ready"] is True
+            figures = fetch(f"{app.url}/_flash/metrics", authorization=f"Bearer {token}")[1]
+            for name in FIGURES:
+                assert f"\n{name}{{" in figures
+                assert f"`{name}`" in document.text
             server.kill()
             wait_for(lambda: ready(app) == (503, "without a working connection"))
             assert json.loads(fetch(f"{app.url}/broker")[1])["reason"]
