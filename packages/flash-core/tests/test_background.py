@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -203,10 +204,20 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             stdout=subprocess.DEVNULL,
         )
         try:
+            deadline = time.monotonic() + SECONDS
+            while not _accepts(free.port):
+                assert server.poll() is None, "Redis did not start"
+                assert time.monotonic() < deadline, "Redis does not answer"
+                time.sleep(0.01)
             yield free.url(tls=False, path="/0").replace("http", "redis")
         finally:
             server.terminate()
             server.wait()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 KINDS = ("async", "redis", "diskcache")
