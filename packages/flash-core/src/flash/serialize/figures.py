@@ -149,12 +149,12 @@ def _typed_value(value: Any) -> object:
 
 
 def _has_years(dates: Any) -> bool:
-    """Whether every date has a year that orjson can write; NaT has none.
+    """Whether every date has a year that any orjson can write; NaT has none.
 
     Of several dimensions orjson writes the rest as broken JSON, without an error.
     """
     years = dates.astype("datetime64[Y]").view("int64") + 1970
-    return bool(((years >= 0) & (years <= 9999)).all())
+    return bool(((years >= 1) & (years <= 9998)).all())
 
 
 def _as_text(dates: Any) -> list[Any]:
