@@ -258,8 +258,10 @@ def tape(prices: Sequence[Any], theme: str | None) -> go.Figure:
         name="Price",
         hovertemplate="%{y:.2f}<extra></extra>",
     )
-    figure.update_xaxes(type="date", tickformat="%H:%M:%S", nticks=4, tickangle=0)
-    figure.update_yaxes(tickformat=".2f", nticks=6)
+    # Nothing is known of the axes before there is a price.
+    seen = bool(prices)
+    figure.update_xaxes(type="date", tickformat="%H:%M:%S", nticks=4, tickangle=0, visible=seen)
+    figure.update_yaxes(tickformat=".2f", nticks=6, visible=seen)
     return figure
 
 

@@ -126,7 +126,7 @@ async def layout(**_query: str) -> Component:
                         "The price over the last minute",
                         height=260,
                         # Prices that come before the first figure need a trace to go to.
-                        figure=figures.tape(tape.recent, None),
+                        figure=figures.tape([], None),
                     ),
                     note="From a feeder, which runs on one worker",
                     width=7,
