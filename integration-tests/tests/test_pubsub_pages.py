@@ -174,6 +174,8 @@ def test_the_example_runs_as_written_on_two_workers(flash_browser, redis_url):
     env = {"BROKER": f"{redis_url}?prefix=written"}
     status = "return dash_component_api.getLayout('room').props.status"
     points = "return (document.querySelector('#tape .js-plotly-plot').data[0] || {}).y"
+    # The servers end before the browser does, and its pages look for them.
+    flash_browser.expect_console_errors("ERR_CONNECTION_REFUSED")
     with AppProcess(WRITTEN, env=env) as one, AppProcess(WRITTEN, env=env) as two:
         flash_browser.visit(one, "/login/7")
         flash_browser.open("/")
