@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=BENCHMARKS, metavar="name", help=", ".join(BENCHMARKS)
     )
-    parser.add_argument("--quick", action="store_true", help="shorter turns: under 90 s in all")
+    parser.add_argument("--quick", action="store_true", help="shorter turns: seven minutes in all")
     options = parser.parse_args()
     facts = environment()
     pin_generator()
