@@ -193,6 +193,22 @@ def test_a_package_imports_only_the_packages_below_it(package: str):
     assert roots & MAY_IMPORT.keys() - {package} <= MAY_IMPORT[package]
 
 
+def test_add_ons_import_only_the_modules_of_flash_that_the_document_keeps():
+    document = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = document.partition("## What add-ons may build on")[2].partition("\n## ")[0]
+    kept = {"flash", *re.findall(r"`(flash\.\w+)`", section)}
+    used = {
+        ".".join(name.split(".")[:2])
+        for module in MODULES
+        if module.package != "flash"
+        for name in module.reaches()
+        if name.startswith("flash.")
+    }
+    modules = {each.name for each in MODULES if each.package == "flash"}
+    assert len(kept) > 5
+    assert used & modules <= kept
+
+
 def test_no_package_reaches_into_another_ones_private_names():
     assert not [
         f"{module.name} uses {name}"
