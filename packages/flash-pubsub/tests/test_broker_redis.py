@@ -5,11 +5,14 @@ import subprocess
 
 import msgpack
 import pytest
+import redis
 from broker_worlds import RedisServer, RedisWorld, free_port, until
 
 from flash_pubsub.broker import Member, Retention
 from flash_pubsub.errors import BrokerClosed, BrokerUnavailable
 from flash_pubsub.redis import RedisBroker
+from flash_pubsub.redis.line import Dialer, Line
+from flash_pubsub.url import parse_url
 from flash_ws.history import Position
 
 
@@ -172,3 +175,19 @@ async def test_tls_is_spoken_and_the_certificate_checked(tls_server):
         with pytest.raises(BrokerUnavailable, match=r"(?i)certificate"):
             await stranger.broker.publish("c", b"2")
         assert not stranger.broker.status.ready
+
+
+async def test_a_connection_that_broke_is_never_opened_again_by_a_command(redis_server):
+    address = parse_url(redis_server.url)
+    (node,) = address.nodes
+    connection = await Dialer(address).dial(node)
+    line = Line(connection)
+    assert await line.call(["ECHO", "here"]) == b"here"
+    # What redis-py does when a command cannot be written, before the reader hears of it.
+    await connection.disconnect(nowait=True)
+    assert not line.dead
+    with pytest.raises(redis.ConnectionError, match="the connection is closed"):
+        await line.call(["ECHO", "anew"])
+    assert not connection.is_connected
+    await line.closed()
+    assert line.dead

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 from flash_pubsub.errors import BrokerError
+from flash_pubsub.redis.line import send
 from flash_pubsub.redis.store import Store, reason_of
 from flash_pubsub.url import Node
 
@@ -145,7 +146,7 @@ class Feed:
                         self._unanswered.append(change)
                         names.append(change[1])
                     packed += self._connection.pack_command(command, *names)
-                await self._connection.send_packed_command(packed, check_health=False)
+                await send(self._connection, packed)
 
     async def _read(self) -> None:
         read, hear = self._connection.read_response, self._hear

@@ -86,6 +86,17 @@ class Dialer:
         return connection
 
 
+async def send(connection: Connection, packed: Sequence[bytes]) -> None:
+    """Write commands to a connection; raises what redis-py raises if it is open no more.
+
+    Left to itself, redis-py would open it anew: behind the back of whoever reads from it, and
+    without anybody there to close it.
+    """
+    if not connection.is_connected:
+        raise RedisConnectionError("the connection is closed")
+    await connection.send_packed_command(packed, check_health=False)
+
+
 class Line:
     """A connection on which commands are sent without waiting for the answers of others.
 
@@ -116,7 +127,7 @@ class Line:
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(answer)
         try:
-            await self._connection.send_packed_command(packed, check_health=False)
+            await send(self._connection, packed)
         except BaseException:
             answer.cancel()
             raise
