@@ -292,6 +292,25 @@ async def test_too_many_waiting_messages_are_skipped_and_the_pages_told():
         assert world.pubsubs[0]._feeds.skipped > 0
 
 
+async def test_messages_that_come_in_a_burst_are_written_while_they_are_handled():
+    go_on = asyncio.Event()
+
+    def define(pubsub):
+        @pubsub.channel_callback("log", Output("x", "extendData"))
+        async def add(message):
+            await go_on.wait()
+            return [message]
+
+    # More than may wait for one page.
+    lines = [f"{number} " + 3000 * "x" for number in range(600)]
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        for line in lines:
+            await world.pubsubs[0].publish("log", line)
+        go_on.set()
+        come = [(await frame_of(page, "channel:log"))["u"][0][1]["extendData"] for _ in lines]
+        assert come == [[line] for line in lines]
+
+
 # -- what may be published -------------------------------------------------------------------------
 
 

@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 EACH = "channel"
 ONCE = "once"
 
+# Messages handled before others on the loop have their turn, pages' writers among them.
+_MESSAGES_AT_ONCE = 16
+
 # In the state of a `ONCE` channel: up to which message its callbacks have run.
 _UP_TO = "@upto"
 
@@ -263,10 +266,17 @@ class Feed:
                 self._state.apply(message)
 
     async def _work(self) -> None:
+        turn = 0
         while True:
             while not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
+                turn = 0
+            turn += 1
+            if turn > _MESSAGES_AT_ONCE:
+                # A callback need not wait for anything, and what it sets would pile up unwritten.
+                turn = 1
+                await asyncio.sleep(0)
             each = self._waiting.popleft()
             try:
                 if isinstance(each, _Begin):
