@@ -540,9 +540,41 @@ class TestSending:
     def test_what_is_sent_at_once_is_one_message(self, page, link):
         page.run_js("for (let i = 0; i < 3; i++) flash.send('typed', {key: i, sign: 'é\u2028'})")
         page.wait_for(lambda: link.heard("event"), "the events")
-        assert link.heard("event") == [
-            {"t": "event", "name": "typed", "data": {"key": n, "sign": "é\u2028"}} for n in range(3)
+        sent = link.heard("event")
+        first = sent[0]["k"]
+        assert sent == [
+            {"t": "event", "k": first + n, "name": "typed", "data": {"key": n, "sign": "é\u2028"}}
+            for n in range(3)
         ]
+
+    def test_events_are_sent_again_until_a_server_has_handled_them(self, page, link):
+        page.run_js("for (let i = 0; i < 5; i++) flash.send('n', i)")
+        page.wait_for(lambda: len(link.heard("event")) == 5, "the events")
+        link.do([{"t": "taken", "k": link.heard("event")[2]["k"]}])
+        page.wait_for(lambda: statistics(page)["unhandledEvents"] == 2, "what was taken")
+        close_and_keep_down(page, link)
+        page.run_js("flash.send('n', 5)")
+        link.do(answer=True)
+        link.do(1012)
+        wait_for_connection(page, 2)
+        page.wait_for(lambda: len(link.heard("event")) == 3, "the events")
+        assert [frame["data"] for frame in link.heard("event")] == [3, 4, 5]
+        link.do([{"t": "taken", "k": link.heard("event")[-1]["k"]}])
+        page.wait_for(lambda: statistics(page)["unhandledEvents"] == 0, "the rest")
+        link.do(1012)
+        wait_for_connection(page, 3)
+        page.run_js("flash.send('n', 6)")
+        page.wait_for(lambda: link.heard("event"), "the last event")
+        assert [frame["data"] for frame in link.heard("event")] == [6]
+        assert statistics(page)["droppedFrames"] == 0
+
+    def test_no_more_events_are_kept_than_may_wait(self, page, link):
+        page.run_js("for (let i = 0; i < 900; i++) flash.send('n', i)")
+        page.wait_for(lambda: len(link.heard("event")) == 900, "the events")
+        page.run_js("for (let i = 900; i < 1200; i++) flash.send('n', i)")
+        page.wait_for(lambda: len(link.heard("event")) == 1200, "the rest")
+        assert statistics(page)["unhandledEvents"] == 1000
+        assert statistics(page)["droppedFrames"] == 200
 
     def test_what_is_sent_while_the_link_is_down_arrives_later_in_order(self, page, link):
         close_and_keep_down(page, link)

@@ -62,3 +62,37 @@ def test_b9_pages_recover_by_themselves_from_a_killed_server(flash_browser):
     assert flash_browser.run_js("return flash.statistics().recovered") is False
     flash_browser.click("#all")
     flash_browser.wait_for_text("#mine", "just you 1")
+
+
+def test_what_a_page_sends_while_its_server_is_killed_again_and_again_is_handled(
+    flash_browser, tmp_path
+):
+    flash_browser.expect_console_errors(NO_SERVER)
+    notes = tmp_path / "notes"
+    process = flash_browser.serve(APP, env={"NOTES": str(notes)})
+    flash_browser.wait_for_text("#status", "open")
+    flash_browser.wait_for_text("#echo", "HELLO")
+    flash_browser.wait_for_text("#spoken", "You said hello")
+    flash_browser.run_js("""
+        window.number = 0;
+        window.timer = setInterval(() => flash.send('note', number++), 50);
+    """)
+    for _ in range(2):
+        before = notes.read_text().count("\n") if notes.exists() else 0
+        flash_browser.wait_for(
+            lambda before=before: notes.exists() and notes.read_text().count("\n") > before + 20,
+            "events to be handled",
+        )
+        process.kill()
+        flash_browser.wait_for_text("#status", "reconnecting")
+        process.start()
+        flash_browser.wait_for_text("#status", "open")
+    sent = flash_browser.run_js("clearInterval(timer); return number")
+    flash_browser.wait_for(
+        lambda: flash_browser.run_js("return flash.statistics().unhandledEvents") == 0,
+        "all events to be handled",
+    )
+    assert flash_browser.run_js("return flash.statistics().droppedFrames") == 0
+    # The events whose handling a killed server did not tell of came a second time.
+    handled = [int(line) for line in notes.read_text().split()]
+    assert list(dict.fromkeys(handled)) == list(range(sent))

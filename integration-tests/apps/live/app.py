@@ -1,6 +1,7 @@
 """What `Live` offers, on one page: pushes, events, an event callback, endpoints, status."""
 
 import asyncio
+import os
 
 from dash_extensions import SSE, WebSocket
 from dash_extensions.streaming import sse_options
@@ -57,6 +58,12 @@ async def joined(client):
 @live.on_event("ask")
 async def asked(data):
     await live.send_event("told", data[::-1], to=live.client)
+
+
+@live.on_event("note")
+def noted(data):
+    with open(os.environ["NOTES"], "a") as notes:
+        notes.write(f"{data}\n")
 
 
 app.layout = html.Div(

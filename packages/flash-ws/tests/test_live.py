@@ -406,6 +406,91 @@ async def test_events_that_nobody_handles_fill_no_log(app, caplog):
     assert caplog.text.count("no @live.on_event handler") == 100
 
 
+def numbered(*numbers, name="count"):
+    return [{"t": "event", "name": name, "data": n, "k": n} for n in numbers]
+
+
+async def taken(page, number):
+    """Wait until the page has been told that its events up to a number were handled."""
+    while (await page.frame()) != {"t": "taken", "k": number}:
+        pass
+
+
+async def test_events_that_a_page_sends_again_are_handled_once(app):
+    live = Live(app)
+    seen = []
+
+    @live.on_event("count")
+    async def count(data):
+        seen.append(data)
+
+    async with serving(app):
+        page = await connected(app)
+        page.send(*numbered(5, 6, 7))
+        await taken(page, 7)
+        await page.leave()
+        # It has not read that the last two were handled.
+        back = await connected(app, token=page.token, at=page.positions)
+        back.send(*numbered(6, 7), *numbered(8, name="nobody's"), *numbered(9))
+        await taken(back, 9)
+        assert seen == [5, 6, 7, 9]
+        await back.leave()
+
+
+async def test_an_event_whose_handler_runs_when_its_page_breaks_off_is_handled_once(app):
+    live = Live(app)
+    seen, may_end = [], asyncio.Event()
+
+    @live.on_event("count")
+    async def count(data):
+        seen.append(data)
+        await may_end.wait()
+
+    async with serving(app):
+        page = await connected(app)
+        page.send(*numbered(1, 2))
+        await until(lambda: seen)
+        await page.leave()
+        back = await connected(app, token=page.token, at=page.positions)
+        back.send(*numbered(1, 2, 3))
+        may_end.set()
+        await taken(back, 3)
+        assert seen == [1, 2, 3]
+        await back.leave()
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, "1", True, None, [1]])
+async def test_an_event_with_a_number_that_is_none_is_refused(app, number):
+    Live(app)
+    async with serving(app):
+        page = await connected(app)
+        page.send({"t": "event", "name": "count", "k": number})
+        assert await page.closed() == CloseCode.MALFORMED.number
+
+
+async def test_a_server_about_to_stop_ends_what_it_handles_and_leaves_the_rest_to_the_next(app):
+    live = Live(app)
+    seen, may_end, draining = [], asyncio.Event(), asyncio.Event()
+
+    @live.on_event("count")
+    async def count(data):
+        seen.append(data)
+        await may_end.wait()
+
+    async with serving(app):
+        page = await connected(app, state={"flash.draining": draining})
+        page.send(*numbered(1, 2, 3))
+        await until(lambda: seen)
+        draining.set()
+        page.send(*numbered(4))
+        # Nobody is sent away while it runs.
+        asyncio.get_running_loop().call_later(0.02, may_end.set)
+        assert await page.frame() == {"t": "taken", "k": 1}
+        assert (await page.frame())["t"] == "bye"
+        assert await page.closed() == CloseCode.DRAINING.number
+        assert seen == [1]
+
+
 async def test_a_page_gone_for_good_is_told_to_the_app(app):
     live = Live(app, resume_window=0.01)
     gone = asyncio.Event()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flash.handshake import Handshake
     from flash_ws.backplane import ClientInfo
     from flash_ws.frames import Frame
+    from flash_ws.history import Position
     from flash_ws.hub import Hub
     from flash_ws.link import Link
 
@@ -80,7 +81,7 @@ class Client:
         """Whether there is a connection at this moment."""
         return self.link is not None
 
-    def join(self, group: str) -> asyncio.Task[None]:
+    def join(self, group: str) -> asyncio.Task[bool]:
         """Join a group; the task, which need not be awaited, is done when it is effective.
 
         A message published to the group after this call reaches the page in any case.
@@ -93,10 +94,14 @@ class Client:
         self.groups.discard(group)
         self._hub.unfollow(self, audience.group(group).channel)
 
-    def follow(self, channel: str) -> asyncio.Task[None]:
-        """Follow a channel of an add-on package, as `join` does a group's."""
+    def follow(self, channel: str, position: Position | None = None) -> asyncio.Task[bool]:
+        """Follow a channel of an add-on package, as `join` does a group's.
+
+        With the ``position`` up to which the page has followed it before, it is sent what it has
+        missed since; the task's result is whether that was everything.
+        """
         self.extra_channels.add(channel)
-        return self._hub.join(self, channel)
+        return self._hub.join(self, channel, position)
 
     def rejoin(self, channels: frozenset[str]) -> None:
         """Take up what a page has joined on another worker; before it is caught up with."""

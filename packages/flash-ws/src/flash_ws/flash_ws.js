@@ -7,7 +7,7 @@
  *
  * window.flash
  *   on(name, handler)      call handler(data) for each event; returns a function that ends that
- *   send(name, data)       send an event to the server
+ *   send(name, data)       send an event to the server; again, until a server has handled it
  *   statistics()           what came, what waits and what was dropped
  *   link.onStatus(fn)      call fn({status, latency, recovered}) now and at each change; as `on`
  *   link.call(body, fn)    start an event callback, fn({id, state, reason}) when it has ended; its id
@@ -255,6 +255,7 @@
         channels: new Map(), // what a channel's name begins with → fn(frame), in place of setting props
         frames: new Map(), // kind of a connection's own frames → fn(frame)
         welcomes: [], // fn(frame), after each welcome
+        kept: new Set(), // channels that the page comes back to: its position in them is remembered
     };
 
     // -- Event callbacks ---------------------------------------------------------------------------
@@ -345,8 +346,13 @@
 
     // -- Frames to the server ----------------------------------------------------------------------
 
-    let outbox = []; // {text, size, call: id of the call it starts}
+    let outbox = []; // {text, size, call: id of the call it starts, k: number of the event it is}
     let flushing = false;
+
+    // Events that no server has handled yet, as in the outbox, oldest first; and whether each was sent.
+    let unhandled = [];
+    // As with calls, not from 0.
+    let lastEvent = Date.now();
 
     const encoder = new TextEncoder();
 
@@ -361,11 +367,44 @@
         return { text, size };
     }
 
+    function send(name, data) {
+        const frame = encode({ t: 'event', k: lastEvent + 1, name, data });
+        frame.k = lastEvent += 1;
+        unhandled.push(frame);
+        if (unhandled.length > MAX_WAITING) {
+            const dropped = unhandled.shift();
+            counts.droppedFrames += 1;
+            outbox = outbox.filter((each) => each !== dropped);
+        }
+        enqueue(frame);
+    }
+
+    /** Put what went to the connection before in front of what waits for this one. */
+    function sendAgain() {
+        const sent = unhandled.filter((each) => each.sent);
+        sent.forEach((each) => {
+            each.sent = false;
+        });
+        outbox = sent.concat(outbox);
+    }
+
+    /** A server has handled the events up to this number. */
+    function handledUpTo(k) {
+        while (unhandled.length && unhandled[0].k <= k) {
+            unhandled.shift();
+        }
+    }
+
     function post(frame, id) {
-        outbox.push({ text: frame.text, size: frame.size, call: id });
+        enqueue({ text: frame.text, size: frame.size, call: id });
+    }
+
+    function enqueue(frame) {
+        outbox.push(frame);
         if (status.status === 'offline' || outbox.length > MAX_WAITING) {
             const dropped = outbox.shift();
             counts.droppedFrames += 1;
+            unhandled = unhandled.filter((each) => each !== dropped);
             if (dropped.call) {
                 // Later, as any other end of a call.
                 Promise.resolve().then(() => ended(dropped.call, 'failed', 'it could not be sent'));
@@ -395,6 +434,7 @@
                 const frame = outbox.shift();
                 size += frame.size + 1;
                 texts.push(frame.text);
+                frame.sent = true;
                 if (calls.has(frame.call)) {
                     calls.get(frame.call).sent = true;
                 }
@@ -630,7 +670,8 @@
     /** Give up what waits for a server. */
     function abandon() {
         forgetCalls();
-        counts.droppedFrames += outbox.length;
+        counts.droppedFrames += outbox.length + unhandled.filter((each) => each.sent).length;
+        unhandled = [];
         outbox.splice(0).forEach((frame) => frame.call && ended(frame.call, 'failed', 'offline'));
     }
 
@@ -675,6 +716,9 @@
                     sendBeat(mine);
                 }
                 break;
+            case 'taken':
+                handledUpTo(frame.k);
+                break;
             case 'bye':
                 drop(mine);
                 showDown();
@@ -708,7 +752,13 @@
         tries = failures = 0;
         proven = mine.kind;
         page = frame.page;
-        positions = Object.assign(Object.create(null), frame.at);
+        const at = Object.create(null);
+        addOn.kept.forEach((channel) => {
+            if (positions[channel]) {
+                at[channel] = positions[channel];
+            }
+        });
+        positions = Object.assign(at, frame.at);
         counts.connections += 1;
         if (mine.transport.welcomed) {
             mine.transport.welcomed(frame);
@@ -733,6 +783,7 @@
             recovered: frame.recovered,
         });
         addOn.welcomes.forEach((fn) => run(fn, frame));
+        sendAgain();
         flush();
     }
 
@@ -922,13 +973,14 @@
 
     Object.assign(flash, {
         on,
-        send: (name, data) => post(encode({ t: 'event', name, data })),
+        send,
         statistics: () =>
             Object.assign(
                 {
                     transport: proven,
                     waitingEvents: events.length,
                     waitingFrames: outbox.length,
+                    unhandledEvents: unhandled.length,
                     runningCalls: calls.size,
                 },
                 status,
@@ -943,6 +995,8 @@
             onChannel: (kind, fn) => addOn.channels.set(kind, fn),
             onFrame: (kind, fn) => addOn.frames.set(kind, fn),
             onWelcome: (fn) => addOn.welcomes.push(fn),
+            position: (channel) => known()[channel],
+            kept: addOn.kept,
             whenHydrated,
             isOnPage,
             setProps,

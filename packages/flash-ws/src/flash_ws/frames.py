@@ -165,8 +165,18 @@ def parse_hello(frame: Mapping[str, Any], max_channels: int = 1000) -> Hello:
             CloseCode.UNSUPPORTED_VERSION, f"this server speaks version {VERSION}; reload the page"
         )
     token, path, at = frame.get("page"), frame.get("path", ""), frame.get("at", {})
-    if not isinstance(token, str | None) or not isinstance(path, str) or not isinstance(at, dict):
+    if not isinstance(token, str | None) or not isinstance(path, str):
         raise ProtocolError(CloseCode.MALFORMED, "'hello' has a member of the wrong type")
+    return Hello(token, parse_positions(at, max_channels), path)
+
+
+def parse_positions(at: object, max_channels: int) -> dict[str, tuple[str, int]]:
+    """Check what a page says of how far it has followed channels; raises `ProtocolError`.
+
+    The first ``max_channels`` are read.
+    """
+    if not isinstance(at, dict):
+        raise ProtocolError(CloseCode.MALFORMED, "'at' is no map of [epoch, number]")
     positions: dict[str, tuple[str, int]] = {}
     for channel, position in at.items():  # pyright: ignore[reportUnknownVariableType]
         match position:
@@ -175,7 +185,7 @@ def parse_hello(frame: Mapping[str, Any], max_channels: int = 1000) -> Hello:
                     positions[str(channel)] = (epoch, number)  # pyright: ignore[reportUnknownArgumentType]
             case _:
                 raise ProtocolError(CloseCode.MALFORMED, "'at' is no map of [epoch, number]")
-    return Hello(token, positions, path)
+    return positions
 
 
 def _json(value: object) -> str:

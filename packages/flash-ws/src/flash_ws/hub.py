@@ -92,6 +92,8 @@ class Hub:
         self.tally = Tally()
         # Kept until done, since the loop itself holds tasks weakly.
         self._tasks: set[asyncio.Task[Any]] = set()
+        # Called before the pages are sent away; each returns soon.
+        self.on_drain: list[Callable[[], Awaitable[None]]] = []
         self._draining: asyncio.Task[None] | None = None
         # When messages leave for the pages of this worker.
         self._departures = Departures(limits.max_batch_delay)
@@ -149,31 +151,59 @@ class Hub:
             if order.concerns(client.info):
                 client.close(CloseCode.KICKED)
 
-    def join(self, client: Client, channel: str) -> asyncio.Task[None]:
-        """Let a client that is connected follow a channel from this moment on."""
+    def join(
+        self, client: Client, channel: str, position: Position | None = None
+    ) -> asyncio.Task[bool]:
+        """Let a client that is connected follow a channel from this moment on.
+
+        With a ``position``, it is sent what it has missed since; the task's result is whether that
+        was everything.
+        """
         link = client.link
         if link is not None:
             link.hold(channel)
         self._remember(client)
-        return self._spawn(self._join(self.follow(client, channel), link, channel))
+        following = self.follow(client, channel)
+        return self._spawn(self._join(following, client, link, channel, position))
 
     def _remember(self, client: Client) -> None:
         if client.id not in self.clients:
             return
         self._spawn(self._backplane.remember(client.id, client.joined))
 
-    async def _join(self, following: asyncio.Future[None], link: Link | None, channel: str) -> None:
+    async def _join(
+        self,
+        following: asyncio.Future[None],
+        client: Client,
+        link: Link | None,
+        channel: str,
+        position: Position | None,
+    ) -> bool:
         await following
+        while (latest := self._following.get(channel)) and not latest.done():
+            # Nobody followed it for a moment meanwhile.
+            await latest
         if link is None:
             # Caught up with when the page is back.
-            return
-        caught = await self._backplane.catch_up(channel, None)
-        here = caught.position
-        # What was published since the call is held, and comes after the position told.
-        first = None if caught.frames else link.first_held(channel)
-        number = here.number if first is None else first - 1
-        link.deliver(own_frame("at", at={channel: (here.epoch, number)}))
+            return False
+        caught = None
+        if self._follows(client, channel):
+            caught = await self._backplane.catch_up(channel, position)
+        if caught is None or not self._follows(client, channel):
+            # It has unfollowed meanwhile.
+            link.forget(channel)
+            return False
+        number = caught.position.number
+        if position is None or not caught.recovered:
+            # What was published since the call is held, and comes after the position told.
+            first = None if caught.frames else link.first_held(channel)
+            number = number if first is None else first - 1
+            link.deliver(own_frame("at", at={channel: (caught.position.epoch, number)}))
         link.release(channel, first=caught.frames, after=number)
+        return caught.recovered
+
+    def _follows(self, client: Client, channel: str) -> bool:
+        return client in self._followers.get(channel, ())
 
     def follow(self, client: Client, channel: str) -> asyncio.Future[None]:
         """Note that a client follows a channel; the future is done when the backplane knows."""
@@ -412,6 +442,8 @@ class Hub:
 
     async def _drain(self, draining: asyncio.Event) -> None:
         await draining.wait()
+        for before in self.on_drain:
+            await before()
         clients = [client for client in self.clients.values() if client.is_connected]
         batches = [clients[i : i + DRAIN_BATCH] for i in range(0, len(clients), DRAIN_BATCH)]
         # Spread over the time that the others need to take so many pages.

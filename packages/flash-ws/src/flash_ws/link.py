@@ -147,6 +147,10 @@ class Link:
             if frame.number > after or frame.begins:
                 self.deliver(frame)
 
+    def forget(self, channel: str) -> None:
+        """Throw away what was held back, for a page that does not want it any more."""
+        self._held_bytes -= sum(frame.size for frame in self._held.pop(channel, ()))
+
     def deliver(self, frame: Frame) -> None:
         """Put a frame on its way; a page too slow for it is disconnected."""
         if self._closing is not None:

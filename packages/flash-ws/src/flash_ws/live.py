@@ -390,7 +390,8 @@ class Live:
         hub.common.extend(self._common)
         hub.handlers.update(self._frame_handlers)
         hub.handlers["event"] = self._events.receive
-        self._events.pool = self.app.pool
+        hub.on_drain.append(self._events.rest)
+        self._events.start(self.app.pool)
         self._calls.start(self.app, hub)
         await hub.start()
         self._lag = LoopLag()
