@@ -10,7 +10,7 @@ from flash_ws.connection import (
     ConnectionStatistics,
     Heartbeat,
 )
-from flash_ws.endpoints import Endpoints, EndpointStatistics
+from flash_ws.endpoints import Endpoints
 from flash_ws.errors import (
     ConnectionClosed,
     LinkClosed,
@@ -23,6 +23,7 @@ from flash_ws.errors import (
 from flash_ws.eventstream import StreamRequest
 from flash_ws.figures import Figure, Figures, LiveStatistics
 from flash_ws.groups import ConnectionGroup
+from flash_ws.guests import EndpointStatistics
 from flash_ws.limits import RateLimit
 from flash_ws.link import LinkLimits
 from flash_ws.link_status import LinkStatus

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from flash_ws.endpoints import EndpointStatistics
+    from flash_ws.guests import EndpointStatistics
     from flash_ws.link import Link
 
 logger = logging.getLogger(__name__)
