@@ -507,6 +507,21 @@ async def test_a_page_gone_for_good_is_told_to_the_app(app):
         assert await live.clients() == []
 
 
+async def test_a_page_that_does_not_even_take_its_dismissal_holds_nothing_for_long(
+    app, monkeypatch
+):
+    monkeypatch.setattr("flash_ws.link._LINGER", 0.02)
+    live = Live(app)
+    async with serving(app):
+        page = await connected(app)
+        (client,) = live.hub.clients.values()
+        page.taking.clear()
+        await live.disconnect(client=client.id)
+        async with asyncio.timeout(5):
+            await page.task
+        assert not client.is_connected
+
+
 async def test_pages_are_sent_away_before_the_server_stops(app):
     Live(app)
     draining = asyncio.Event()

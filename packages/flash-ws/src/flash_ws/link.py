@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 _BEAT = own_frame("beat")
 
+# Seconds that a page has to take the reason why its link is closed.
+_LINGER = 5.0
+
 
 class Transport(Protocol):
     """What carries messages to one page and from it; belongs to one task for each direction."""
@@ -250,9 +253,10 @@ class Link:
             await self._stop_writing()
             if self._closing is not None:
                 code, reason = self._closing
-                with contextlib.suppress(OSError, RuntimeError):
-                    # The page may be gone in the same moment.
-                    await self._transport.close(code, reason)
+                # The page may be gone in the same moment, or take nothing, not even this.
+                with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+                    async with asyncio.timeout(_LINGER):
+                        await self._transport.close(code, reason)
 
     async def drain(self, task: asyncio.Task[None]) -> None:
         """Write what waits; for the courier, whose ``task`` this is."""
