@@ -608,3 +608,152 @@ async def test_callbacks_of_modules_wait_for_the_pubsub():
     (described,) = app.page_extras["flash_pubsub"]["shared"].values()
     assert described["inputs"] == [["slider", "value"]]
     assert pubsub._declarations.plain() == ["prices"]
+
+
+# -- pages that stop for a while -------------------------------------------------------------------
+
+
+def tapes(runs=None, **settings):
+    """An app with tapes, of which a page needs every piece."""
+
+    def define(pubsub):
+        pubsub.channel("tape/{name}", **settings)
+
+        @pubsub.channel_callback("tape/{name}", Output("tape", "extendData"))
+        def tape(message, name):
+            if runs is not None:
+                runs.append(message)
+            return message
+
+        @pubsub.authorize("tape/{name}")
+        async def may_look(client, name):
+            return True
+
+    return define
+
+
+def resubscribe(page, pubsub, channel):
+    name = f"channel:{channel}"
+    token = sign(pubsub.app, channel)
+    at = {name: list(page.positions[name])}
+    page.send({"t": "subscribe", "channel": channel, "token": token, "at": at})
+
+
+def unsubscribe(page, channel):
+    page.send({"t": "unsubscribe", "channel": channel})
+
+
+async def caught_up(page, channel):
+    """The frames of a channel until the page is told that it has caught up, and how."""
+    frames = []
+    while True:
+        frame = await page.frame()
+        if frame.get("c") == f"channel:{channel}":
+            frames.append(frame)
+        elif frame["t"] == "subscription" and "recovered" in frame:
+            return frames, frame["recovered"]
+
+
+async def test_a_page_that_comes_back_to_a_channel_is_sent_exactly_what_it_has_missed():
+    runs = []
+    async with World(tapes(runs), workers=1) as world, pages(world, 0, 0) as (page, other):
+        pubsub = world.pubsubs[0]
+        for each in (page, other):
+            subscribe(each, pubsub, "tape/7")
+            assert await status(each) == ("tape/7", "subscribed")
+        await pubsub.publish("tape/7", 1)
+        for each in (page, other):
+            await frame_of(each, "channel:tape/7")
+        unsubscribe(page, "tape/7")
+        await until(lambda: len(pubsub.live.hub._followers["channel:tape/7"]) == 1)
+        for message in (2, 3):
+            await pubsub.publish("tape/7", message)
+            await frame_of(other, "channel:tape/7")
+        resubscribe(page, pubsub, "tape/7")
+        frames, recovered = await caught_up(page, "tape/7")
+        assert [frame["n"] for frame in frames] == [2, 3]
+        assert recovered is True
+        await pubsub.publish("tape/7", 4)
+        assert (await frame_of(page, "channel:tape/7"))["n"] == 4
+        # The first page's absence has not made it run again.
+        assert runs == [1, 2, 3, 4]
+
+
+async def test_nothing_runs_for_a_channel_that_all_pages_have_left_and_history_makes_up_for_it():
+    runs = []
+    async with World(tapes(runs), workers=1) as world, pages(world, 0) as (page,):
+        pubsub = world.pubsubs[0]
+        subscribe(page, pubsub, "tape/7")
+        assert await status(page) == ("tape/7", "subscribed")
+        subscribed = pubsub.status.subscribed
+        await pubsub.publish("tape/7", 1)
+        await frame_of(page, "channel:tape/7")
+        unsubscribe(page, "tape/7")
+        await until(lambda: pubsub.status.subscribed < subscribed)
+        for message in (2, 3, 4):
+            await pubsub.publish("tape/7", message)
+        assert runs == [1]
+        resubscribe(page, pubsub, "tape/7")
+        frames, recovered = await caught_up(page, "tape/7")
+        assert [frame["u"] for frame in frames] == [
+            [["tape", {"extendData": n}]] for n in (2, 3, 4)
+        ]
+        assert recovered is True
+
+
+async def test_a_page_that_comes_back_too_late_is_shown_the_last_message_and_told_so():
+    async with World(rooms(history=2), workers=1) as world, pages(world, 0) as (page,):
+        pubsub = world.pubsubs[0]
+        subscribe(page, pubsub, "room/7")
+        await pubsub.publish("room/7", 1)
+        await frame_of(page, "channel:room/7")
+        unsubscribe(page, "room/7")
+        for message in range(2, 9):
+            await pubsub.publish("room/7", message)
+        resubscribe(page, pubsub, "room/7")
+        frames, recovered = await caught_up(page, "room/7")
+        assert [(frame["t"], frame["u"]) for frame in frames] == [
+            ("snapshot", [["board", {"children": "7: 8"}]])
+        ]
+        assert recovered is False
+
+
+async def test_a_page_may_change_its_mind_as_fast_as_it_likes():
+    async with World(tapes(), workers=1) as world, pages(world, 0) as (page,):
+        pubsub = world.pubsubs[0]
+        subscribe(page, pubsub, "tape/7")
+        await status(page)
+        await pubsub.publish("tape/7", 1)
+        await frame_of(page, "channel:tape/7")
+        for _ in range(20):
+            unsubscribe(page, "tape/7")
+            resubscribe(page, pubsub, "tape/7")
+        await pubsub.publish("tape/7", 2)
+        numbers = {(await frame_of(page, "channel:tape/7"))["n"]}
+        unsubscribe(page, "tape/7")
+        await until(lambda: "channel:tape/7" not in pubsub.live.hub._followers)
+        assert numbers == {2}
+        assert not pubsub.live.hub.clients[page.welcome["id"]].link._held
+
+
+async def test_a_channel_that_every_page_follows_is_followed_without_a_subscription_too():
+    def define(pubsub):
+        @pubsub.channel_callback("prices", Output("tape", "title"))
+        def tape(message):
+            return message
+
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        subscribe(page, world.pubsubs[0], "prices")
+        assert await status(page) == ("prices", "subscribed")
+        unsubscribe(page, "prices")
+        resubscribe(page, world.pubsubs[0], "prices")
+        assert await caught_up(page, "prices") == ([], True)
+        unsubscribe(page, "prices")
+        await world.pubsubs[0].publish("prices", 1)
+        assert (await frame_of(page, "channel:prices"))["u"] == [["tape", {"title": 1}]]
+
+
+async def test_positions_that_are_none_close_the_page(caplog):
+    async with World(tapes(), workers=1) as world, pages(world, 0) as (page,):
+        page.send({"t": "subscribe", "channel": "tape/7", "token": "", "at": ["tape/7"]})
+        assert await page.closed() == 4400

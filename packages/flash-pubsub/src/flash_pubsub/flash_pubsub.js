@@ -269,51 +269,130 @@
 
     // -- Subscriptions -----------------------------------------------------------------------------
 
-    const channels = new Map(); // channel → {token, watchers: [fn(status)], status}
+    // channel → {token, watchers: [fn({status, …})], resting: how many Subscriptions are in panels of
+    // flash-lazy that are out of view, left: whether the page comes back to what it has followed, status}
+    const channels = new Map();
+    const RESTS = '.flash-lazy[data-suspended="true"]';
 
-    function subscribe(channel, token, watcher) {
-        let mine = channels.get(channel);
-        if (!mine) {
-            channels.set(channel, (mine = { token, watchers: [], status: 'pending' }));
-        }
-        mine.watchers.push(watcher);
-        if (mine.watchers.length === 1 && isOpen) {
-            link.post({ t: 'subscribe', channel, token });
-        } else {
-            watcher(mine.status);
-        }
-        return () => {
-            mine.watchers = mine.watchers.filter((each) => each !== watcher);
-            if (!mine.watchers.length && channels.get(channel) === mine) {
-                channels.delete(channel);
-                if (isOpen) {
-                    link.post({ t: 'unsubscribe', channel });
+    /** The page's channels that carry a channel of users. */
+    const carriers = (channel) => [`channel:${channel}`, `once:${channel}`];
+
+    function postSubscribe(channel, { token, left }) {
+        const frame = { t: 'subscribe', channel, token };
+        if (left) {
+            frame.at = {};
+            carriers(channel).forEach((name) => {
+                const position = link.position(name);
+                if (position) {
+                    frame.at[name] = position;
                 }
+            });
+        }
+        link.post(frame);
+    }
+
+    function begin(channel, mine, watcher) {
+        mine.watchers.push(watcher);
+        if (mine.watchers.length > 1) {
+            watcher({ status: mine.status });
+            return;
+        }
+        mine.status = 'pending';
+        if (isOpen) {
+            postSubscribe(channel, mine);
+        }
+    }
+
+    function end(channel, mine, watcher) {
+        mine.watchers = mine.watchers.filter((each) => each !== watcher);
+        if (!mine.watchers.length && isOpen) {
+            link.post({ t: 'unsubscribe', channel });
+        }
+    }
+
+    /** Whether the page comes back to a channel: its position is kept, whatever becomes of the link. */
+    function setLeft(channel, mine, left) {
+        mine.left = left;
+        carriers(channel).forEach((name) => (left ? link.kept.add(name) : link.kept.delete(name)));
+    }
+
+    /** Be subscribed whenever no panel around `element` rests; returns a function that ends that. */
+    function subscribe(element, channel, token, watcher) {
+        const mine = channels.get(channel) || { token, watchers: [], resting: 0, left: false };
+        channels.set(channel, mine);
+        let rests = element.closest(RESTS) !== null;
+        let isOld = false; // whether it has been subscribed before
+        const enter = () => {
+            if (rests) {
+                mine.resting += 1;
+                watcher({ status: 'suspended' });
+                return;
+            }
+            if (!mine.watchers.length && !isOld) {
+                // What has just come into the page is to see what everybody sees.
+                setLeft(channel, mine, false);
+            }
+            isOld = true;
+            begin(channel, mine, watcher);
+        };
+        const leave = () => {
+            if (rests) {
+                mine.resting -= 1;
+            } else {
+                end(channel, mine, watcher);
+            }
+        };
+        const look = () => {
+            const now = element.closest(RESTS) !== null;
+            if (now !== rests) {
+                leave();
+                if (now && !mine.watchers.length) {
+                    setLeft(channel, mine, true);
+                }
+                rests = now;
+                enter();
+            }
+        };
+        enter();
+        document.addEventListener('flash-lazy-suspend', look, true);
+        return () => {
+            document.removeEventListener('flash-lazy-suspend', look, true);
+            leave();
+            if (!mine.watchers.length && !mine.resting) {
+                setLeft(channel, mine, false);
+                channels.delete(channel);
             }
         };
     }
 
     function subscriptionChanged(frame) {
         const mine = channels.get(frame.channel);
-        if (mine) {
-            mine.status = frame.status;
-            mine.watchers.forEach((watcher) => watcher(frame.status));
+        if (!mine) {
+            return;
         }
+        const news = { status: (mine.status = frame.status) };
+        if (frame.recovered !== undefined) {
+            setLeft(frame.channel, mine, !mine.watchers.length);
+            news.recovered = frame.recovered;
+        }
+        mine.watchers.forEach((watcher) => watcher(news));
     }
 
     function Subscription(props) {
         const latest = window.React.useRef(null);
+        const place = window.React.useRef(null);
         latest.current = props;
         window.React.useEffect(
             () =>
-                subscribe(props.channel, props.token, (status) => {
-                    if (latest.current.status !== status) {
-                        latest.current.setProps({ status });
+                subscribe(place.current, props.channel, props.token, (news) => {
+                    if (Object.keys(news).some((name) => latest.current[name] !== news[name])) {
+                        latest.current.setProps(news);
                     }
                 }),
             [props.channel, props.token]
         );
-        return null;
+        // What it stands in is found by this.
+        return window.React.createElement('span', { ref: place, style: { display: 'none' } });
     }
 
     // -- The link ----------------------------------------------------------------------------------
@@ -328,7 +407,16 @@
         }, REPEAT_AFTER);
         offerAll();
         channels.forEach((each, channel) => {
-            link.post({ t: 'subscribe', channel, token: each.token });
+            if (each.watchers.length) {
+                postSubscribe(channel, each);
+            }
+        });
+        // The server may not have heard that the page has unsubscribed.
+        Object.keys(frame.at).forEach((name) => {
+            const channel = name.startsWith('channel:') && name.slice('channel:'.length);
+            if (channel && !(channels.get(channel) || { watchers: [] }).watchers.length) {
+                link.post({ t: 'unsubscribe', channel });
+            }
         });
         if (frame.at.shared) {
             isInformed = true;

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from flash import ClientsideFunction, ConfigurationError
@@ -38,7 +38,8 @@ from flash_pubsub.shared_values import SharedValues
 from flash_pubsub.subscription import is_signed, sign
 from flash_ws import CloseCode, Live, ProtocolError
 from flash_ws.figures import Figure
-from flash_ws.frames import own_frame
+from flash_ws.frames import own_frame, parse_positions
+from flash_ws.history import Position
 from flash_ws.registry import Registry as LiveRegistry
 from flash_ws.streams import NamedInput
 
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from flash_pubsub.broker import Broker, Lease
     from flash_pubsub.shared import Key, SharedCallback
     from flash_ws import Client, ClientInfo
-    from flash_ws.history import Position
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,9 @@ F = TypeVar("F", bound=Callable[[], AsyncGenerator[Any]])
 
 # Channels that one page may be subscribed to.
 MAX_SUBSCRIPTIONS = 200
+
+# Kinds of the pages' channels that carry a channel of users.
+KINDS = (EACH, ONCE)
 
 # Where the workers of a deployment find the key that all of them sign with.
 _SECRET = "live:secret"
@@ -414,10 +417,10 @@ class PubSub:
         channel, token = frame.get("channel"), frame.get("token")
         if not isinstance(channel, str):
             raise ProtocolError(CloseCode.MALFORMED, "'subscribe' needs a 'channel'")
+        at = parse_positions(frame["at"], len(KINDS)) if "at" in frame else None
         try:
             may = await self._may_subscribe(client, channel, token)
-            if may:
-                await self._enter(client, channel)
+            joins = await self._enter(client, channel, at or {}) if may else []
         except BrokerError as error:
             logger.warning("a page is sent away, to come back: %s", error)
             client.close(CloseCode.FULL, "the broker is away")
@@ -426,16 +429,43 @@ class PubSub:
             await self._let_go(client, channel)
         status = "subscribed" if may else "denied"
         client.deliver(own_frame("subscription", channel=channel, status=status))
+        if may:
+            self._backplane.spawn(self._joined(client, channel, joins, returns=at is not None))
 
-    async def _enter(self, client: Client, channel: str) -> None:
-        for each in pages_channels(self._declarations, channel):
-            if each not in client.extra_channels:
-                client.follow(each)
+    async def _enter(
+        self, client: Client, channel: str, at: Mapping[str, tuple[str, int]]
+    ) -> list[asyncio.Task[bool]]:
+        """Have a page follow a channel, from where it says that it left it."""
+        followed = client.extra_channels.union(self.live.hub.common)
+        joins = [
+            client.follow(each, Position(*at[each]) if each in at else None)
+            for each in pages_channels(self._declarations, channel)
+            if each not in followed
+        ]
         assert self._presence is not None
         await self._presence.enter(client, channel)
         if self.live.hub.clients.get(client.id) is not client:
             # It has gone meanwhile.
             await self._presence.forget(client)
+        return joins
+
+    async def _joined(
+        self, client: Client, channel: str, joins: list[asyncio.Task[bool]], *, returns: bool
+    ) -> None:
+        """Tell a page that ``returns`` to a channel whether it was sent all that it has missed."""
+        try:
+            caught_up = await asyncio.gather(*joins)
+        except BrokerError as error:
+            logger.warning("a page is sent away, to come back: %s", error)
+            client.close(CloseCode.FULL, "the broker is away")
+            return
+        followed = client.extra_channels.union(self.live.hub.common)
+        if returns and f"{EACH}:{channel}" in followed:
+            client.deliver(
+                own_frame(
+                    "subscription", channel=channel, status="subscribed", recovered=all(caught_up)
+                )
+            )
 
     async def _unsubscribe(self, client: Client, frame: dict[str, Any]) -> None:
         channel = frame.get("channel")
@@ -447,7 +477,7 @@ class PubSub:
             logger.warning("%s; the member expires", error)
 
     async def _let_go(self, client: Client, channel: str) -> None:
-        for kind in (EACH, ONCE):
+        for kind in KINDS:
             client.unfollow(f"{kind}:{channel}")
         assert self._presence is not None
         await self._presence.leave(client.id, channel)

@@ -12,7 +12,7 @@ from dash.development.base_component import Component
 from flash import Flash, get_app
 from flash_pubsub.channels import check_name
 
-Status = Literal["pending", "subscribed", "denied"]
+Status = Literal["pending", "subscribed", "denied", "suspended"]
 
 
 class Subscription(Component):
@@ -22,7 +22,12 @@ class Subscription(Component):
     server can make one: it is signed when it is sent. A channel with variables in its pattern also
     needs a function under `PubSub.authorize` to let the page in.
 
-    Callbacks can read ``status``: "pending", "subscribed" or "denied".
+    In a panel of flash-lazy with ``suspend=True`` it is subscribed only while the panel is in view,
+    and catches up when the panel is seen again.
+
+    Callbacks can read ``status``: "pending", "subscribed", "denied" or, out of view, "suspended";
+    and ``recovered``, which is False if the channel's history was too short for all that the panel
+    has missed: it then shows what was set last.
     """
 
     # Declared as the base class does.
@@ -39,7 +44,7 @@ class Subscription(Component):
         status: Status = "pending",
     ) -> None:
         check_name(channel)
-        self._prop_names = ["id", "channel", "token", "status"]
+        self._prop_names = ["id", "channel", "token", "status", "recovered"]
         self.available_properties = self._prop_names
         self._valid_wildcard_attributes: list[str] = []
         self.available_wildcard_properties: list[str] = []

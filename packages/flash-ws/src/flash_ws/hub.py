@@ -160,11 +160,10 @@ class Hub:
         was everything.
         """
         link = client.link
-        if link is not None:
-            link.hold(channel)
+        held = None if link is None else link.hold(channel)
         self._remember(client)
         following = self.follow(client, channel)
-        return self._spawn(self._join(following, client, link, channel, position))
+        return self._spawn(self._join(following, link, channel, held, position))
 
     def _remember(self, client: Client) -> None:
         if client.id not in self.clients:
@@ -174,24 +173,20 @@ class Hub:
     async def _join(
         self,
         following: asyncio.Future[None],
-        client: Client,
         link: Link | None,
         channel: str,
+        held: list[Frame] | None,
         position: Position | None,
     ) -> bool:
         await following
         while (latest := self._following.get(channel)) and not latest.done():
             # Nobody followed it for a moment meanwhile.
             await latest
-        if link is None:
-            # Caught up with when the page is back.
+        if link is None or not link.is_held(channel, held):
+            # Caught up with when the page is back, or not wanted any more.
             return False
-        caught = None
-        if self._follows(client, channel):
-            caught = await self._backplane.catch_up(channel, position)
-        if caught is None or not self._follows(client, channel):
-            # It has unfollowed meanwhile.
-            link.forget(channel)
+        caught = await self._backplane.catch_up(channel, position)
+        if not link.is_held(channel, held):
             return False
         number = caught.position.number
         if position is None or not caught.recovered:
@@ -201,9 +196,6 @@ class Hub:
             link.deliver(own_frame("at", at={channel: (caught.position.epoch, number)}))
         link.release(channel, first=caught.frames, after=number)
         return caught.recovered
-
-    def _follows(self, client: Client, channel: str) -> bool:
-        return client in self._followers.get(channel, ())
 
     def follow(self, client: Client, channel: str) -> asyncio.Future[None]:
         """Note that a client follows a channel; the future is done when the backplane knows."""
@@ -226,6 +218,8 @@ class Hub:
 
     def unfollow(self, client: Client, channel: str) -> None:
         """Stop a client from following a channel; nothing happens if it does not."""
+        if client.link is not None:
+            client.link.forget(channel)
         followers = self._followers.get(channel, set())
         followers.discard(client)
         self._remember(client)

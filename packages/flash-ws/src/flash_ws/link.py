@@ -126,9 +126,13 @@ class Link:
 
     # -- from the server -------------------------------------------------------------------------
 
-    def hold(self, channel: str) -> None:
-        """Keep the channel's frames back until `release`."""
-        self._held.setdefault(channel, [])
+    def hold(self, channel: str) -> list[Frame]:
+        """Keep the channel's frames back, in the list returned, until `release` or `forget`."""
+        return self._held.setdefault(channel, [])
+
+    def is_held(self, channel: str, held: list[Frame] | None) -> bool:
+        """Tell whether the channel's frames are still kept back in this list."""
+        return self._held.get(channel) is held
 
     def first_held(self, channel: str) -> int | None:
         """Return the number of the first frame held back, or None if there is none."""
