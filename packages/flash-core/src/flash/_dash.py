@@ -15,6 +15,7 @@ import secrets
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -480,9 +481,20 @@ def registered_file(app: DashApp, package: str, fingerprinted: str) -> tuple[Pat
 
     None for what no component library registered. Asks no disk.
     """
-    path, has_fingerprint = check_fingerprint(fingerprinted)
+    path, has_fingerprint = _without_fingerprint(fingerprinted)
     # `get`, since looking up would add to the defaultdict.
     if path not in app.registered_paths.get(package, ()):
         return None
+    return _place_of(package, path), has_fingerprint
+
+
+# A page asks for some fifteen; the bounds are against clients that make paths up.
+@lru_cache(maxsize=1024)
+def _without_fingerprint(path: str) -> tuple[str, bool]:
+    return check_fingerprint(path)
+
+
+@lru_cache(maxsize=4096)
+def _place_of(package: str, path: str) -> Path:
     module = sys.modules.get(package) or importlib.import_module(package)
-    return Path(module.__path__[0]) / path, has_fingerprint
+    return Path(module.__path__[0]) / path

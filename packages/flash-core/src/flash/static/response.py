@@ -168,6 +168,12 @@ def _weigh(accept: bytes | None) -> Mapping[Coding, float]:
     return weights
 
 
+# As many as there are files that are asked for often.
+@lru_cache(maxsize=1024)
+def _http_date(seconds: int) -> bytes:
+    return email.utils.formatdate(seconds, usegmt=True).encode()
+
+
 def _parse_date(value: bytes | None) -> int | None:
     if value is None:
         return None
@@ -209,11 +215,10 @@ def answer(file: StaticFile, request: FileRequest, *, immutable: bool) -> Static
         headers.append((b"accept-ranges", b"bytes"))
     else:
         headers.append((b"content-encoding", coding.encode()))
-    modified = email.utils.formatdate(file.last_modified, usegmt=True).encode()
     headers += [
         (b"content-type", file.content_type),
         (b"content-length", b"%d" % len(body)),
         (b"etag", file.tag(coding)),
-        (b"last-modified", modified),
+        (b"last-modified", _http_date(file.last_modified)),
     ]
     return StaticResponse(status, headers, b"" if request.method == "HEAD" else body)
