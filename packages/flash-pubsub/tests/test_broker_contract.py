@@ -12,6 +12,7 @@ from flash_pubsub.errors import (
     BrokerUnavailable,
     Fenced,
     InvalidChannel,
+    Overtaken,
     PayloadTooLarge,
 )
 from flash_pubsub.memory import MemoryBroker
@@ -266,6 +267,22 @@ async def test_a_key_makes_repeating_a_publication_safe(world):
     assert (await one.broker.publish("other", b"1", key="job 7")).number == 1
     await one.broker.publish("k", b"3")
     await one.has("k", b"1", b"2", b"3")
+
+
+async def test_a_message_that_is_to_come_right_after_a_position_comes_there_or_not_at_all(world):
+    one, two = [await world.worker() for _ in range(2)]
+    await one.broker.subscribe("c")
+    start = await one.broker.position("c")
+    first = await one.broker.publish("c", b"1", after=start, changes={"x": b"1"})
+    assert first == Position(start.epoch, 1)
+    for after in (start, Position("another", 1), Position(start.epoch, 2)):
+        with pytest.raises(Overtaken, match=f"number {after.number}"):
+            await two.broker.publish("c", b"late", after=after, changes={"x": None, "y": b""})
+    assert await two.broker.publish("c", b"2", after=first, key="k") == Position(start.epoch, 2)
+    # A repeat is none, as ever.
+    assert await two.broker.publish("c", b"2", after=first, key="k") == Position(start.epoch, 2)
+    await one.has("c", b"1", b"2")
+    assert (await one.broker.snapshot("c")).values == {"x": b"1"}
 
 
 async def test_a_payload_over_the_limit_is_refused_with_the_limit_named(world):

@@ -253,6 +253,7 @@ class Broker(Protocol):
         changes: Mapping[str, bytes | None] = NO_CHANGES,
         key: str | None = None,
         fence: Lease | None = None,
+        after: Position | None = None,
         retention: Retention = DEFAULT_RETENTION,
     ) -> Position:
         """Number a message, remember it and tell everybody, in one step; returns its position.
@@ -261,7 +262,8 @@ class Broker(Protocol):
         ``key`` makes repeats safe: as long as it is remembered, publishing with it again returns
         the first position and does nothing else. With ``fence`` the message is refused (`Fenced`)
         when the lease is no longer the newest: on the lease's own channel from the moment somebody
-        else has it, on other channels from the moment that somebody has published there.
+        else has it, on other channels from the moment that somebody has published there. With
+        ``after`` it is refused (`Overtaken`) unless it comes right after that position.
 
         Raises unless it is done. Attempts that fail on the way are repeated within the broker's
         time limit, safely. After `BrokerUnavailable` it may or may not have happened; after any

@@ -6,6 +6,7 @@ PubSubError (flash.FlashError)
 │   ├── BrokerRefused                        its store answered with an error: memory, password
 │   └── BrokerClosed (RuntimeError)          it was closed, or never started
 ├── Fenced                               the lease that was to cover it has gone to somebody else
+├── Overtaken                            somebody has published since the position it builds on
 ├── InvalidMessage (ValueError)          it does not fit its channel's schema
 ├── InvalidChannel (ValueError)          no channel can have this name
 ├── PayloadTooLarge (ValueError)         more bytes than a message may have
@@ -74,6 +75,21 @@ class Fenced(PubSubError):
         return (
             f"lease {self.name!r} number {self.number} is no longer the newest: "
             f"stop this work, its new holder goes on with it"
+        )
+
+
+class Overtaken(PubSubError):
+    """Somebody has published since the position that this builds on; nothing was published."""
+
+    def __init__(self, channel: str, number: int) -> None:
+        super().__init__(channel, number)
+        self.channel = channel
+        self.number = number
+
+    def __str__(self) -> str:
+        return (
+            f"channel {self.channel!r} does not stand at number {self.number} any more: "
+            f"look at what came since, then publish again"
         )
 
 

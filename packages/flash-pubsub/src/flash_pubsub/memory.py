@@ -26,7 +26,7 @@ from flash_pubsub.broker import (
     pack_change,
     presence_of,
 )
-from flash_pubsub.errors import BrokerClosed, Fenced, PayloadTooLarge
+from flash_pubsub.errors import BrokerClosed, Fenced, Overtaken, PayloadTooLarge
 from flash_ws.history import Position
 
 if TYPE_CHECKING:
@@ -201,6 +201,7 @@ class MemoryStore:
         changes: Mapping[str, bytes | None] = NO_CHANGES,
         key: str | None = None,
         fence: Lease | None = None,
+        after: Position | None = None,
         retention: Retention = DEFAULT_RETENTION,
     ) -> Position:
         """Publish, and tell every broker; see `Broker.publish`."""
@@ -208,6 +209,8 @@ class MemoryStore:
         channel = self.channel(name)
         if key is not None and (position := channel.known(key, now)):
             return position
+        if after is not None and channel.position != after:
+            raise Overtaken(name, after.number)
         if fence is not None:
             if fence.channel == name and not self.holds(fence):
                 raise Fenced(fence.name, fence.number)
@@ -337,6 +340,10 @@ class MemoryBroker:
             **asdict(self._counters),
         )
 
+    @property
+    def lazy_cache(self) -> None:
+        """Nothing is shared: what others keep, they keep in this process."""
+
     async def start(self, deliver: Deliver, reset: Reset) -> None:
         """Begin."""
         if self._state is not State.NEW:
@@ -366,13 +373,14 @@ class MemoryBroker:
         changes: Mapping[str, bytes | None] = NO_CHANGES,
         key: str | None = None,
         fence: Lease | None = None,
+        after: Position | None = None,
         retention: Retention = DEFAULT_RETENTION,
     ) -> Position:
         """Number a message, remember it and deliver it."""
         self._check(channel)
         if len(payload) > self._max_payload_bytes:
             raise PayloadTooLarge(channel, len(payload), self._max_payload_bytes)
-        position = self.store.publish(channel, payload, changes, key, fence, retention)
+        position = self.store.publish(channel, payload, changes, key, fence, after, retention)
         self._counters.published += 1
         return position
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flash_pubsub.shared import Key, SharedCallback
     from flash_pubsub.shared_state import SharedState
     from flash_ws import Client
+    from flash_ws.history import Position
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +67,13 @@ class SharedRuns:
         # By callback: what waits, and the task that is at it.
         self._waiting: dict[str, Batch] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # By callback: changes whose result is published and has not come back yet, and where.
+        self._unheard: dict[str, tuple[Position, Batch]] = {}
         self._changed = asyncio.Event()
         # Runs that were for nothing, since the lease had gone when they ended.
         self.fenced = 0
-        state.on_change.append(self._changed.set)
+        state.on_change.append(self._heard)
+        state.on_reset.append(self._reset)
 
     def add(self, callback: SharedCallback) -> None:
         """Take a callback in."""
@@ -101,9 +105,40 @@ class SharedRuns:
             client.deliver(own_frame("shared", cb=callback.name, k=change.number))
             return
         self._waiting.setdefault(callback.name, Batch()).add(client, change)
+        self._start(callback)
+
+    def _start(self, callback: SharedCallback) -> None:
         if callback.name not in self._tasks:
-            task = asyncio.ensure_future(self._work(callback))
-            self._tasks[callback.name] = task
+            self._tasks[callback.name] = asyncio.ensure_future(self._work(callback))
+
+    # -- from the state --------------------------------------------------------------------------
+
+    def _heard(self) -> None:
+        """Note that somebody has published."""
+        self._changed.set()
+        for name, (_, batch) in list(self._unheard.items()):
+            if all(
+                self._state.has_seen(name, page, number)
+                for page, (_, number) in batch.origins.items()
+            ):
+                del self._unheard[name]
+
+    def _reset(self, position: Position) -> None:
+        """See to changes whose answer will not come any more: something is lost.
+
+        What is part of the state at ``position`` is answered, the rest runs again.
+        """
+        unheard, self._unheard = self._unheard, {}
+        for name, (published, batch) in unheard.items():
+            callback = self._callbacks[name]
+            if published.epoch == position.epoch and published.number <= position.number:
+                self._answer(callback, batch)
+            else:
+                self._run_again(callback, batch)
+
+    def _answer(self, callback: SharedCallback, batch: Batch) -> None:
+        for client, number in batch.origins.values():
+            client.deliver(own_frame("shared", cb=callback.name, k=number))
 
     # -- one callback ----------------------------------------------------------------------------
 
@@ -186,15 +221,17 @@ class SharedRuns:
         changed = {key: inputs[key] for key in self._in_order(callback, batch)}
         unknown = {key: each for key, each in inputs.items() if self._state.json(key) is None}
         origins = {page: number for page, (_, number) in batch.origins.items()}
+        epoch = self._state.epoch
         try:
             values, additions = await self._call(callback, batch, list(inputs.values()))
-            await self._state.publish(
+            position = await self._state.publish(
                 {**unknown, **changed, **values},
                 additions=additions,
                 origins=origins,
                 callback=callback.name,
                 fence=lease,
             )
+            self._note_published(callback, batch, position, epoch)
         except (BrokerError, Fenced):
             raise
         except Exception as error:  # an application's function: logged, and told to who caused it
@@ -203,6 +240,25 @@ class SharedRuns:
             for client, number in batch.origins.values():
                 told = {"cb": callback.name, "label": callback.label, "failed": reason}
                 client.deliver(own_frame("shared", k=number, **told))
+
+    def _note_published(
+        self, callback: SharedCallback, batch: Batch, position: Position, epoch: str
+    ) -> None:
+        """Wait for what is published to come back; ``epoch`` is the state's when this began."""
+        if self._state.epoch not in (epoch, position.epoch):
+            # All was lost between the store's answer and now.
+            self._run_again(callback, batch)
+            return
+        earlier = self._unheard.get(callback.name)
+        if earlier is not None:
+            batch.put_back(earlier[1])
+        self._unheard[callback.name] = position, batch
+        self._heard()
+
+    def _run_again(self, callback: SharedCallback, batch: Batch) -> None:
+        logger.warning("shared callback %r runs again: the store lost it", callback.label)
+        self._waiting.setdefault(callback.name, Batch()).put_back(batch)
+        self._start(callback)
 
     def _input(self, key: Key, place: int, batch: Batch) -> Any:
         if place in batch.changed:

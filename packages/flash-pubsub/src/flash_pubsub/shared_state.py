@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,15 @@ from flash.serialize import dumps
 from flash_pubsub.backplane import PREFIX
 from flash_pubsub.broker import Retention
 from flash_pubsub.envelope import Envelope
-from flash_pubsub.errors import BrokerError, UnsupportedEnvelope
+from flash_pubsub.errors import (
+    BrokerError,
+    BrokerRefused,
+    Overtaken,
+    PayloadTooLarge,
+    UnsupportedEnvelope,
+)
 from flash_pubsub.recent import Recent
+from flash_pubsub.shared_mirror import RAN, Known, Mirror, framed, name_of
 from flash_ws.channel import CatchUp
 from flash_ws.frames import Frame, reset_frame, snapshot_frame
 from flash_ws.history import Position
@@ -34,37 +42,46 @@ CHANNEL = f"{PREFIX}{SHARED}"
 
 KIND = "shared"
 
-# Names in the snapshot that are no property: callbacks that have run begin so.
-_RAN = "@ran:"
-
 # Pages whose newest change is remembered; the one that changed something longest ago goes.
 _MAX_ORIGINS = 20_000
 
 _RETENTION = Retention(max_messages=5000, max_bytes=8 << 20)
+
+# Bytes of values that are put back in one publication, about.
+_PART = 256 << 10
 
 
 class SharedState:
     """Values by (component, property), in the one order that the broker gave their changes.
 
     A `Source` of pages' frames. Everything here happens on the loop; reading needs no broker.
+
+    When the store has lost values, a worker that knows them goes on with them and puts them back,
+    but for those that were set since; of several workers the one that had followed furthest counts.
     """
 
     def __init__(self, listeners: Listeners, backplane: BrokerBackplane) -> None:
         self._listeners = listeners
         self._backplane = backplane
-        # Values as JSON, the one set last at the end.
-        self._values: OrderedDict[Key, bytes] = OrderedDict()
-        # Callbacks that have run in this deployment.
-        self._ran: set[str] = set()
+        # Values as JSON, and which callbacks have run in this deployment.
+        self._mirror = Mirror(
+            max_values=_RETENTION.max_values, max_bytes=_RETENTION.max_snapshot_bytes
+        )
+        # What the store has lost and is to get back, and where this worker stood when it had it.
+        self._lost: dict[str, Known] = {}
+        self._lost_at = Position("", 0)
         # By callback and page, the number of the page's newest change that everybody has seen.
         self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._recent = Recent(Position("", 0))
         # What came while the state was being fetched; None when it is not.
         self._waiting: list[Publication] | None = []
+        self._learned = asyncio.Event()
         # The state as a frame, for the position that it was made at.
         self._snapshot: Frame | None = None
         # Called when somebody has published.
         self.on_change: list[Callable[[], None]] = []
+        # Called with where the state stands after something was lost.
+        self.on_reset: list[Callable[[Position], None]] = []
 
     async def start(self) -> None:
         """Learn the state; what changes from now on is followed."""
@@ -73,14 +90,16 @@ class SharedState:
 
     async def _learn(self) -> None:
         snapshot = await self._listeners.broker.snapshot(CHANNEL)
-        if snapshot.position.epoch != self._recent.position.epoch:
+        here = self._recent.position
+        if snapshot.position.epoch != here.epoch and self._mirror.is_older(here, snapshot):
             self._seen.clear()
-        self._values.clear()
-        self._ran.clear()
-        for name, value in snapshot.values.items():
-            self._set(name, value)
+        self._lost, self._lost_at = self._mirror.lost(here, snapshot), here
+        self._mirror.begin(snapshot)
+        for name, known in self._lost.items():
+            self._mirror.set(name, known.value, snapshot.position.number)
         self._recent.begin(snapshot.position)
         self._snapshot = None
+        self._learned.set()
         waiting, self._waiting = self._waiting or [], None
         for publication in waiting:
             self.deliver(publication)
@@ -89,16 +108,21 @@ class SharedState:
 
     def json(self, key: Key) -> bytes | None:
         """Return a value as JSON; None if it was never set."""
-        return self._values.get(key)
+        return self._mirror.get(name_of(key))
 
     def value(self, key: Key, default: Any = None) -> Any:
         """Return a value; ``default`` if it was never set."""
-        found = self._values.get(key)
+        found = self.json(key)
         return default if found is None else orjson.loads(found)
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of the numbers that the state has; changes when something is lost."""
+        return self._recent.position.epoch
 
     def has_run(self, callback: str) -> bool:
         """Tell whether a callback has run in this deployment."""
-        return callback in self._ran
+        return RAN + callback in self._mirror
 
     def has_seen(self, callback: str, page: str, number: int) -> bool:
         """Tell whether a callback has answered a page's change, for everybody to see."""
@@ -106,8 +130,14 @@ class SharedState:
 
     async def up_to_date(self) -> None:
         """Wait until this worker knows all that was published before the call."""
+        await self._caught_up()
+        await self._learned.wait()
+
+    async def _caught_up(self) -> bool:
+        """Follow to where the channel stands now; False if it has begun anew meanwhile."""
         position = await self._listeners.broker.position(CHANNEL)
         await self._listeners.reached(CHANNEL, position)
+        return position.epoch == self._recent.position.epoch
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -119,29 +149,73 @@ class SharedState:
         origins: Mapping[str, int] | None = None,
         callback: str | None = None,
         fence: Lease | None = None,
-    ) -> None:
-        """Set values for everybody, in one message.
+    ) -> Position:
+        """Set values for everybody, in one message; returns its position.
 
         ``additions`` are changes that build on a value (``extendData``): pages that are there get
         them, the state does not. ``origins`` are the pages' changes that this answers.
         """
         updates: list[tuple[str, str, bytes]] = []
         changes: dict[str, bytes | None] = {}
-        for (component_id, prop), value in values.items():
+        for key, value in values.items():
             encoded = dumps(value)
-            updates.append((component_id, prop, encoded))
-            changes[f"{component_id}\t{prop}"] = encoded
+            updates.append((*key, encoded))
+            changes[name_of(key)] = encoded
         added = [(key[0], key[1], dumps(value)) for key, value in additions]
         if callback is not None:
-            changes[_RAN + callback] = b"1"
+            changes[RAN + callback] = b"1"
         extras: dict[str, Any] = {"u": updates, "a": added, "o": dict(origins or {})}
         if callback is not None:
             extras["cb"] = callback
-        await self._listeners.broker.publish(
+        return await self._listeners.broker.publish(
             CHANNEL,
             Envelope(KIND, b"", extras=extras).pack(),
             changes=changes,
             fence=fence,
+            retention=_RETENTION,
+        )
+
+    async def _put_back(self) -> None:
+        """Give the store what it has lost, but for what was set since.
+
+        What it does not take pages still see, as long as this worker lives.
+        """
+        while self._lost:
+            try:
+                await self._put_back_part()
+            except Overtaken:
+                logger.debug("somebody was faster; once more")
+            except (BrokerRefused, PayloadTooLarge) as error:
+                logger.warning("%d shared values are not put back: %s", len(self._lost), error)
+                self._lost.clear()
+            if not await self._caught_up():
+                # What is to be done then begins with that.
+                return
+
+    async def _put_back_part(self) -> None:
+        updates: list[tuple[str, str, bytes]] = []
+        ran: list[str] = []
+        changes: dict[str, bytes] = {}
+        size = 0
+        for name, known in self._lost.items():
+            size += len(name) + len(known.value)
+            if changes and size > _PART:
+                break
+            changes[name] = known.value
+            component_id, tab, prop = name.partition("\t")
+            if tab:
+                updates.append((component_id, prop, known.value))
+            else:
+                ran.append(name)
+        at, here = self._lost_at, self._recent.position
+        back = {"epoch": at.epoch, "number": at.number, "ran": ran}
+        extras: dict[str, Any] = {"u": updates, "a": [], "o": {}, "back": back}
+        await self._listeners.broker.publish(
+            CHANNEL,
+            Envelope(KIND, b"", extras=extras).pack(),
+            changes=framed(at, here, changes),
+            # Nothing may be overwritten that this worker has not heard of yet.
+            after=here,
             retention=_RETENTION,
         )
 
@@ -173,38 +247,59 @@ class SharedState:
         if envelope.kind != KIND:
             return None
         extras = envelope.extras
+        number = publication.position.number
+        back: Mapping[str, Any] | None = extras.get("back")
         for component_id, prop, value in extras["u"]:
-            self._set(f"{component_id}\t{prop}", value)
-        if "cb" in extras:
-            self._ran.add(extras["cb"])
+            name = name_of((component_id, prop))
+            self._mirror.set(name, value, number)
+            if self._lost:
+                self._found(name, value, back)
+        ran = [RAN + extras["cb"]] if "cb" in extras else back["ran"] if back else []
+        for name in ran:
+            self._mirror.set(name, b"1", number)
+            self._lost.pop(name, None)
         origins: dict[str, int] = extras["o"]
-        for page, number in origins.items():
+        for page, change in origins.items():
             self._seen.pop((extras["cb"], page), None)
-            self._seen[extras["cb"], page] = number
+            self._seen[extras["cb"], page] = change
         while len(self._seen) > _MAX_ORIGINS:
             self._seen.popitem(last=False)
-        return _frame(publication.position.number, extras)
+        return _frame(number, extras)
 
-    def _set(self, name: str, value: bytes) -> None:
-        component_id, tab, prop = name.partition("\t")
-        if tab:
-            self._values.pop((component_id, prop), None)
-            self._values[component_id, prop] = value
-        elif name.startswith(_RAN):
-            self._ran.add(name.removeprefix(_RAN))
+    def _found(self, name: str, value: bytes, back: Mapping[str, Any] | None) -> None:
+        """Note that the store has a value again, unless it is one that somebody knew before this.
+
+        ``back`` says how far they had followed who put it back; None for a value that is new.
+        """
+        lost = self._lost.get(name)
+        if lost is None:
+            return
+        is_older = (
+            back is not None
+            and back["epoch"] == self._lost_at.epoch
+            and back["number"] < lost.number
+            and value != lost.value
+        )
+        if not is_older:
+            del self._lost[name]
 
     def reset(self, channel: str, position: Position) -> None:
         """Fetch the state anew, and tell the pages that something is lost."""
         del channel, position
         if self._waiting is None:
             self._waiting = []
+            self._learned.clear()
             self._backplane.spawn(self._begin_anew())
 
     async def _begin_anew(self) -> None:
         await self._backplane.persist(self._learn)
-        self._backplane.frame(reset_frame(SHARED, self._recent.position, self._updates()))
+        position = self._recent.position
+        self._backplane.frame(reset_frame(SHARED, position, self._updates()))
+        for each in self.on_reset:
+            each(position)
         for each in self.on_change:
             each()
+        await self._backplane.persist(self._put_back)
 
     # -- for pages -------------------------------------------------------------------------------
 
@@ -252,7 +347,7 @@ class SharedState:
         return self._snapshot
 
     def _updates(self) -> str:
-        return _text((*key, value) for key, value in self._values.items())
+        return _text(self._mirror.properties())
 
 
 def _text(updates: Iterable[tuple[str, str, bytes]]) -> str:

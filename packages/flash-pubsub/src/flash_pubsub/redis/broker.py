@@ -93,6 +93,11 @@ class RedisBroker:
         state = State.BROKEN if reason else State.READY
         return Status(state, reason, subscribed=len(self._listener.channels), **counters)
 
+    @property
+    def lazy_cache(self) -> str | None:
+        """The address of a Redis that others may keep things in, too; None where it is several."""
+        return self.address.client_url
+
     async def start(self, deliver: Deliver, reset: Reset) -> None:
         """Begin; Redis need not be there yet."""
         if self._listener is not None or self._closed:
@@ -143,12 +148,19 @@ class RedisBroker:
         changes: Mapping[str, bytes | None] = NO_CHANGES,
         key: str | None = None,
         fence: Lease | None = None,
+        after: Position | None = None,
         retention: Retention = DEFAULT_RETENTION,
     ) -> Position:
         """Number a message, remember it and tell everybody, in one step."""
         self._check()
         return await self._store.publish(
-            channel, payload, changes=changes, key=key, fence=fence, retention=retention
+            channel,
+            payload,
+            changes=changes,
+            key=key,
+            fence=fence,
+            after=after,
+            retention=retention,
         )
 
     async def subscribe(self, channel: str) -> Position:

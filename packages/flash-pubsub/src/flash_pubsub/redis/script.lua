@@ -158,7 +158,7 @@ local operations = {}
 -- KEYS[5] the key of idempotency, KEYS[6] the lease if it is the channel's own.
 -- ARGV: id, ms for which the key is kept, bounds, lease and fencing number or empty, payload, count
 -- of fields to set, those and their values, fields to remove.
-function operations.publish()
+local function publish(count)
   local id, key_age, bounds = ARGV[4], ARGV[5], cmsgpack.unpack(ARGV[6])
   local lease, fence, payload, sets = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
   if fence ~= '' then
@@ -184,10 +184,10 @@ function operations.publish()
   for n = 11, last, 2 do
     set(channel, ARGV[n], (n - 11) / 2, ARGV[n + 1])
   end
-  for n = last + 1, #ARGV do
+  for n = last + 1, count do
     unset(channel, ARGV[n])
   end
-  if #ARGV > 10 then
+  if count > 10 then
     channel.touched = true
     shrink(channel, bounds[5], bounds[6])
   end
@@ -197,7 +197,17 @@ end
 
 -- By far the most frequent: it does without the rest of this file.
 if operation == 'publish' then
-  return operations.publish()
+  return publish(#ARGV)
+end
+
+-- ARGV: as of publish, and "<epoch> <number>" of the position that it comes right after.
+operations['publish after'] = function()
+  local channel = open()
+  -- An earlier attempt may have done it.
+  if call('EXISTS', KEYS[5]) == 0 and channel.epoch .. ' ' .. channel.number ~= ARGV[#ARGV] then
+    return redis.error_reply('OVERTAKEN')
+  end
+  return publish(#ARGV - 1)
 end
 
 -- Where the channel stands; it lives on for as long again as it may be idle.

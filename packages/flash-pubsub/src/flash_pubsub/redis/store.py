@@ -47,6 +47,7 @@ from flash_pubsub.errors import (
     BrokerRefused,
     BrokerUnavailable,
     Fenced,
+    Overtaken,
     PayloadTooLarge,
     UnsupportedEnvelope,
 )
@@ -137,6 +138,7 @@ class Store:
         changes: Mapping[str, bytes | None] = NO_CHANGES,
         key: str | None = None,
         fence: Lease | None = None,
+        after: Position | None = None,
         retention: Retention = DEFAULT_RETENTION,
     ) -> Position:
         """See `flash_pubsub.broker.Broker.publish`."""
@@ -164,13 +166,19 @@ class Store:
             for name, value in kept.items():
                 arguments += (name, value)
             arguments += [name for name, value in changes.items() if value is None]
+        operation = "publish"
+        if after is not None:
+            operation = "publish after"
+            arguments.append(f"{after.epoch} {after.number}")
         try:
             reply = await self._run(
-                "publish", channel, names.slot, keys, arguments, replicas=self._min_replicas
+                operation, channel, names.slot, keys, arguments, replicas=self._min_replicas
             )
         except BrokerRefused as error:
             if fence is not None and error.reason.endswith("FENCED"):
                 raise Fenced(fence.name, fence.number) from None
+            if after is not None and error.reason.endswith("OVERTAKEN"):
+                raise Overtaken(channel, after.number) from None
             raise
         self.published += 1
         epoch, _, number = reply.partition(b" ")
