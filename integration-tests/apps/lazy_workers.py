@@ -6,13 +6,18 @@ from pathlib import Path
 
 from flash import Flash, html, page_container, register_page
 from flash_lazy import RedisCache, configure, lazy
+from flash_pubsub import PubSub
 
 # What all workers write down, and what they wait for.
 FOLDER = Path(os.environ["FOLDER"])
 
 app = Flash(__name__, use_pages=True, pages_folder="")
-app.server.secret_key = "the same for all workers"
-configure(app, cache=RedisCache(os.environ["REDIS_URL"], lease_seconds=2))
+if "BROKER" in os.environ:
+    # Nothing else is said: neither where results are kept nor what signs them.
+    PubSub(app, broker=os.environ["BROKER"])
+else:
+    app.server.secret_key = "the same for all workers"
+    configure(app, cache=RedisCache(os.environ["REDIS_URL"], lease_seconds=2))
 
 
 def note(line: str) -> None:

@@ -60,6 +60,18 @@ def deployment(folder, redis_url):
 @pytest.fixture
 def workers(deployment, folder):
     """Two workers that have loaded nothing, and whose loads wait for `let_go`."""
+    return anew(deployment, folder)
+
+
+@pytest.fixture(scope="module")
+def around_a_broker(folder, redis_url):
+    """Two workers that have nothing but one broker in common."""
+    env = {"FOLDER": str(folder), "BROKER": redis_url}
+    with AppProcess(APP, env=env) as here, AppProcess(APP, env=env) as there:
+        yield here, there
+
+
+def anew(deployment, folder):
     here, there = deployment
     (folder / "go").unlink(missing_ok=True)
     for customer in "abc":
@@ -187,3 +199,25 @@ def test_c2_a_worker_killed_in_the_middle_of_a_load_holds_nobody_up(
     finally:
         here.start()
     assert load(here, panel) == text
+
+
+def test_c2_workers_around_one_broker_share_what_is_loaded_without_being_told_to(
+    around_a_broker, folder, queries, let_go, viewers
+):
+    here, there = anew(around_a_broker, folder)
+    panels = panels_of(here)
+    loads = [
+        viewers.submit(load, worker, panel)
+        for _ in range(4)
+        for worker in (here, there)
+        for panel in panels
+    ]
+    until(lambda: queries() == ["a", "b", "c"])
+    let_go()
+    assert len({each.result() for each in loads}) == 3
+    assert queries() == ["a", "b", "c"]
+    send(there, "/invalidate/a", b"")
+    until(lambda: load(here, panels[0]) and queries() == ["a", "a", "b", "c"])
+    assert load(here, panels[0]) == load(there, panels[0])
+    assert load(here, panels[1]) == load(there, panels[1])
+    assert queries() == ["a", "a", "b", "c"]

@@ -9,9 +9,10 @@ from itertools import count
 import pytest
 import redis
 
-from flash import ConfigurationError, Flash
-from flash_lazy import Entry, Invalidation, Key, RedisCache, configure
+from flash import ConfigurationError, Flash, html
+from flash_lazy import Entry, Invalidation, Key, MemoryCache, RedisCache, configure
 from flash_lazy.runtime import runtime_of
+from flash_lazy.token import Call, Signer
 
 SECONDS = 30
 KEY = Key("app", "orders", "7", "")
@@ -332,3 +333,39 @@ def test_what_knows_a_cache_can_be_given_in_its_place():
 def test_something_else_is_refused():
     with pytest.raises(ConfigurationError, match="'memory': give the address of a Redis"):
         configure(Flash(__name__), cache="memory")
+
+
+async def opened(app):
+    app.layout = html.Div()
+    await app.server.startup()
+    try:
+        return runtime_of(app).cache
+    finally:
+        await app.server.shutdown()
+
+
+async def test_a_store_that_the_app_knows_is_used_unless_another_cache_is_given(redis_server):
+    app, other, alone = Flash("app"), Flash("other"), Flash("alone")
+    app.common_store = other.common_store = redis_server.url
+    configure(app, max_concurrency=1)
+    configure(other, cache=MemoryCache())
+    assert isinstance(await opened(app), RedisCache)
+    assert isinstance(await opened(other), MemoryCache)
+    assert isinstance(await opened(alone), MemoryCache)
+
+
+async def test_tokens_are_signed_with_the_key_that_workers_agree_on_while_they_start(redis_server):
+    app = Flash("app")
+    app.layout = html.Div()
+    app.common_store = redis_server.url
+
+    @app.server.before_serving
+    async def agree():
+        assert app.has_started
+        app.share_signing_secret(b"what all workers sign with")
+
+    await app.server.startup()
+    agreed = Signer(b"what all workers sign with", app.config.routes_pathname_prefix)
+    call = Call.of("orders", {"customer_id": 7})
+    assert runtime_of(app).signer.sign(call, "") == agreed.sign(call, "")
+    await app.server.shutdown()

@@ -72,6 +72,9 @@ class Flash(_dash.DashApp):
         # Called with each layout on its way to a page, a page's of `flash.pages` too; each returns
         # what to send instead, and must not change what it is given. For the add-on packages.
         self.layout_filters: list[Callable[[Any], Any]] = []
+        # The address of a Redis that all workers of the deployment reach, where an add-on package
+        # has one: others keep there what they would keep in each process. Set before it starts.
+        self.common_store: str | None = None
         self.dispatcher = Dispatcher(self, self.pool, self.house, self.hooks)
         self.views = Views(self)
         # Whether what is made per request is compressed; files always are.

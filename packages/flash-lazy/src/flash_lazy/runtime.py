@@ -20,6 +20,7 @@ from flash_lazy.definitions import DEFINITIONS
 from flash_lazy.errors import LoaderTimeout, TokenRefused
 from flash_lazy.gate import Gate
 from flash_lazy.link import EVENT, Link, take_link
+from flash_lazy.redis_cache import RedisCache
 from flash_lazy.thumbnail import Renderer, Thumbnails, kaleido
 from flash_lazy.token import Call, Signer
 from flash_lazy.visitor import identity
@@ -49,9 +50,11 @@ class Runtime:
         max_waiting: int = 1000,
         renderer: Renderer | None = None,
     ) -> None:
+        # Until `open`, where none was given.
         self.cache: LazyCache = MemoryCache() if cache is None else cache
+        self._is_own_cache = cache is None
         self.thumbnails = Thumbnails(
-            renderer or kaleido(), self.cache, app.config.requests_pathname_prefix, self._later
+            renderer or kaleido(), app.config.requests_pathname_prefix, self._later
         )
         # What says how old a result is, in seconds; the same for every process that shares a cache.
         self.clock: Callable[[], float] = time.time
@@ -67,6 +70,7 @@ class Runtime:
         # Invalidations on their way to the cache, and to pages.
         self._errands: set[asyncio.Task[None]] = set()
         self._signer: Signer | None = None
+        self._secret = b""
         # What stands for this app in a cache.
         self._scope = ""
         # Where a loader is live: the app's link to its pages, once it has one.
@@ -76,16 +80,24 @@ class Runtime:
         self._is_open = False
 
     async def open(self) -> None:
-        """Settle the key that tokens are signed with, and open the cache; idempotent."""
-        if self._is_open:
-            return
-        self._is_open = True
-        self._loop = asyncio.get_running_loop()
+        """Settle the key that tokens are signed with, and open the cache; idempotent.
+
+        Again, if workers have agreed on another key since.
+        """
         # In a thread: the secret may come out of a store.
         secret = await self._app.house.run(self._app.signing_secret)
+        if self._is_open:
+            if secret == self._secret:
+                return
+            await self.close()
+        self._is_open = True
+        self._secret = secret
+        self._loop = asyncio.get_running_loop()
         self._signer = Signer(secret, self._app.config.routes_pathname_prefix)
         self._scope = self._signer.digest("app")
-        self.thumbnails.open(self._signer, self._scope)
+        if self._is_own_cache and self._app.common_store is not None:
+            self.cache = RedisCache(self._app.common_store)
+        self.thumbnails.open(self._signer, self._scope, self.cache)
         await self.cache.open(self._scope, self._hear)
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ import quart
 
 from flash.execution import WorkerPool
 from flash.serialize import dumps
-from flash_lazy.cache import Entry, Key
+from flash_lazy.cache import Entry, Key, MemoryCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,12 +81,11 @@ class Thumbnails:
     def __init__(
         self,
         renderer: Renderer | None,
-        cache: LazyCache,
         prefix: str,
         later: Callable[[Any], None],
     ) -> None:
         self._renderer = renderer
-        self._cache = cache
+        self._cache: LazyCache = MemoryCache()
         self._prefix = prefix
         # Awaits something on the app's loop; from any thread.
         self._later = later
@@ -94,9 +93,9 @@ class Thumbnails:
         self._signer: Signer | None = None
         self._scope = ""
 
-    def open(self, signer: Signer, scope: str) -> None:
-        """Settle what figures are called."""
-        self._signer, self._scope = signer, scope
+    def open(self, signer: Signer, scope: str, cache: LazyCache) -> None:
+        """Settle what figures are called, and where they are kept."""
+        self._signer, self._scope, self._cache = signer, scope, cache
 
     def close(self) -> None:
         """Let go of the thread."""

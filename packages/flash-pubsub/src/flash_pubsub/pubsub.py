@@ -159,6 +159,8 @@ class PubSub:
         self._live.on_frame("unsubscribe", self._unsubscribe)
         self._live.on_forget(self._presence.forget)
         app.layout_filters.append(self._fill)
+        # A broker of the application's own need not have it.
+        app.common_store = getattr(self.broker, "lazy_cache", None)
         app.page_extras["flash_pubsub"] = {"shared": {}}
         self._live.readiness.add("broker", self._objection)
         self._live.figures.add(self._figures)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from flash_pubsub.errors import InvalidBrokerURL
 
@@ -80,6 +80,22 @@ class Address:
         user = f"{self.username or ''}:***@" if self.password else ""
         path = f"/{self.service}" if self.service else ""
         return f"{scheme}://{user}{','.join(map(str, self.nodes))}{path}/{self.db}"
+
+    @property
+    def client_url(self) -> str | None:
+        """The address as redis-py's own clients take it, password included.
+
+        None for what is no single server.
+        """
+        if self.kind is not Kind.SINGLE:
+            return None
+        scheme = "rediss" if self.tls else "redis"
+        user = quote(self.username or "", safe="")
+        credentials = f"{user}:{quote(self.password, safe='')}@" if self.password else ""
+        node = self.nodes[0]
+        host = f"[{node.host}]" if ":" in node.host else node.host
+        options = f"?{urlencode(self.tls_options)}" if self.tls_options else ""
+        return f"{scheme}://{credentials}{host}:{node.port}/{self.db}{options}"
 
 
 def parse_url(url: str | None = None) -> Address:
