@@ -17,6 +17,7 @@ from flash_ws.events import Events
 from flash_ws.figures import Figures, LiveStatistics, LoopLag
 from flash_ws.frames import ComponentId, Updates, event_message, props_message
 from flash_ws.hub import FrameHandler, Hub
+from flash_ws.inspection import Inspection
 from flash_ws.link import LinkLimits
 from flash_ws.metrics import (
     PORT,
@@ -64,6 +65,9 @@ class Live:
       (another worker on the next free port), an int on that port; a string is a token that has to
       be shown at ``_flash/metrics``, as ``Authorization: Bearer``, a function decides there as
       ``authorize`` does. Needs ``flash-ws[metrics]``.
+    - ``inspect``: who may open ``_flash/inspect``, a page that shows this worker's readiness,
+      pages and figures; decides as ``authorize`` does, after the app's guards. Without it the page
+      is there for a developer alone: with ``debug=True``, from this machine.
 
     Below the app's prefix, ``_flash/health`` answers 200 while the process lives and
     ``_flash/ready`` while it is to get requests, with what `readiness` was given to check.
@@ -84,6 +88,7 @@ class Live:
         max_message_bytes: int = 64 * 1024,
         max_clients: int = 20_000,
         metrics: Metrics = False,
+        inspect: Authorize | None = None,
     ) -> None:
         self._backplane = backplane or MemoryBackplane()
         self._origins = OriginPolicy(allowed_origins)
@@ -120,6 +125,7 @@ class Live:
         self._exposition = None if metrics is False else Exposition(self._read_figures)
         self._metrics = metrics
         self._metrics_port: MetricsPort | None = None
+        self._inspect = inspect
         if self._exposition is not None and isinstance(metrics, int):
             self._metrics_port = MetricsPort(self._exposition, PORT if metrics is True else metrics)
         if app is not None:
@@ -149,6 +155,7 @@ class Live:
         app.add_asgi_route("_flash/health", probes.health)
         app.add_asgi_route("_flash/ready", probes.ready)
         app.add_asgi_route("_flash/metrics", self._metrics_route(app))
+        app.add_asgi_route("_flash/inspect", self._inspection(app))
         # The script is on the pages of every app of a process that imports flash_ws; this one's
         # pages are to connect.
         app.page_extras["flash_link"] = {"max_message": self._max_message_bytes}
@@ -334,6 +341,16 @@ class Live:
             return off
         guard = bearer(guard) if isinstance(guard, str) else guard
         return MetricsEndpoint(exposition, Admission(app, self._origins, guard))
+
+    def _inspection(self, app: Flash) -> ASGIApp:
+        guard = self._inspect
+        return Inspection(
+            None if guard is None else Admission(app, self._origins, guard),
+            lambda: app.is_developing,
+            self.readiness,
+            lambda: self.hub.clients.values(),
+            self._read_figures,
+        )
 
     # -- for add-on packages, before the app is served -------------------------------------------
 
