@@ -295,6 +295,13 @@ class Broker(Protocol):
         """Return the state as of one position: take it, follow from there, and there is no seam."""
         ...
 
+    async def value(self, channel: str, name: str) -> bytes | None:
+        """Return one value of the state, None if there is none.
+
+        Unlike the rest it begins no channel: looking for what was never set leaves nothing behind.
+        """
+        ...
+
     async def position(self, channel: str) -> Position:
         """Return the position of somebody who has seen everything."""
         ...

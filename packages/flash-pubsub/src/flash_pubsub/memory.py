@@ -189,6 +189,13 @@ class MemoryStore:
         found.used_at = now
         return found
 
+    def value(self, name: str, field: str) -> bytes | None:
+        """Return one value of a channel's state, if there is such a channel."""
+        found = self._channels.get(name)
+        if found is None or (self._is_idle(found, self.clock()) and not self._has_subscriber(name)):
+            return None
+        return found.values.get(field)
+
     def names(self) -> list[str]:
         """Return the names of all channels, sorted."""
         self._sweep()
@@ -404,6 +411,11 @@ class MemoryBroker:
         self._check(channel)
         kept = self.store.channel(channel)
         return Snapshot(kept.position, kept.values)
+
+    async def value(self, channel: str, name: str) -> bytes | None:
+        """Return one value of the state."""
+        self._check(channel)
+        return self.store.value(channel, name)
 
     async def position(self, channel: str) -> Position:
         """Return the position of somebody who has seen everything."""

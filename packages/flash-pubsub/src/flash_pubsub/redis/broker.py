@@ -183,6 +183,11 @@ class RedisBroker:
         self._check()
         return await self._store.snapshot(channel)
 
+    async def value(self, channel: str, name: str) -> bytes | None:
+        """Return one value of the state."""
+        self._check()
+        return await self._store.value(channel, name)
+
     async def position(self, channel: str) -> Position:
         """Return the position of somebody who has seen everything."""
         self._check()

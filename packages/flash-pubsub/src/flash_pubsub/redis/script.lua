@@ -261,6 +261,11 @@ function operations.snapshot()
   return {stand(channel), call('HGETALL', KEYS[3])}
 end
 
+-- ARGV: a field of the state. Nothing is begun.
+function operations.value()
+  return call('EXISTS', KEYS[1]) == 1 and call('HGET', KEYS[3], ARGV[4])
+end
+
 -- Presence. The channel is the one that tells of it, KEYS[5] a sorted set: until when each member
 -- lives. ARGV[4] has the bounds.
 

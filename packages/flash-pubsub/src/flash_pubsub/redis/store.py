@@ -211,6 +211,11 @@ class Store:
         """Return a channel's state as of one position."""
         return _snapshot(await self._on_channel("snapshot", channel))
 
+    async def value(self, channel: str, name: str) -> bytes | None:
+        """Return one value of a channel's state, without beginning the channel."""
+        stored: bytes | None = await self._on_channel("value", channel, name)
+        return None if stored is None else stored.partition(b":")[2]
+
     async def channels(self) -> list[str]:
         """Return the names of all channels but those that tell of presence, sorted."""
         found: set[str] = set()
