@@ -59,6 +59,17 @@ async def test_who_comes_after_a_departure_gets_another(turns, until):
         await until(lambda number=number: len(stop.calls) == number)
 
 
+async def test_who_comes_after_a_rest_waits_for_nobody(turns, until):
+    departures, clock = Departures(0.05), Departures(0.1)
+    stop, rested = Stop(turns), Stop(turns)
+    clock.add(rested)
+    await until(lambda: rested.calls)
+    departures.add(stop)
+    added_in = turns()
+    await until(lambda: stop.calls)
+    assert stop.calls[0][1] - added_in < 10
+
+
 async def test_who_is_in_a_hurry_waits_for_no_timer(turns, until):
     departures = Departures(3600)
     patient, hurried = Stop(turns), Stop(turns)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class Departures:
     """Sends a `Courier` to the pages that have something waiting, within ``delay`` seconds.
 
-    One timer for all: it starts with the first message that waits anywhere, and whatever has come
-    by then leaves with it. A timer and a task for each page would cost more than the writing.
+    One timer for all, since a timer and a task for each page would cost more than the writing. It
+    starts with the first message that waits anywhere and runs until ``delay`` after the departure
+    before: what comes by then leaves together, and what comes after a rest leaves at once.
     """
 
     def __init__(self, delay: float) -> None:
@@ -25,12 +26,14 @@ class Departures:
         # In the order in which they began to wait; a page is in here once at most.
         self._waiting: dict[Stop, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        # The loop's time of the next departure, at the earliest.
+        self._next_at = self._loop.time() + delay
 
     def add(self, stop: Stop) -> None:
         """Have the courier call at ``stop`` within the delay; nothing changes if it will anyway."""
         self._waiting[stop] = None
         if self._timer is None:
-            self._timer = self._loop.call_later(self._delay, self._leave)
+            self._timer = self._loop.call_at(self._next_at, self._leave)
 
     def hurry(self, stop: Stop) -> None:
         """Have the courier call at ``stop`` now."""
@@ -50,5 +53,6 @@ class Departures:
 
     def _leave(self) -> None:
         self._timer = None
+        self._next_at = self._loop.time() + self._delay
         waiting, self._waiting = self._waiting, {}
         self.courier.visit_all(waiting)
