@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis_server import redis_server
 from report import Row, Spread, Target, compare, render
 from rounds import FULL, Effort, take_turns
 
@@ -36,12 +34,10 @@ _BACKLOG = 5_000
 # As many as would be forgotten never tell of a gap.
 _RETENTION = Retention(max_messages=1000, max_bytes=1 << 22)
 
-_START_SECONDS = 10.0
-
 
 async def measure_publish(effort: Effort) -> list[Row]:
     """Publish with number, history and snapshot against a bare ``PUBLISH`` by redis-py."""
-    async with _redis() as url, _broker(url) as broker, _client(url) as client:
+    async with redis_server() as url, _broker(url) as broker, _client(url) as client:
         rows: list[Row] = []
         for callers, who in ((1, "one after the other"), (_CALLERS, f"{_CALLERS} at a time")):
 
@@ -73,7 +69,7 @@ async def measure_publish(effort: Effort) -> list[Row]:
 
 async def measure_hearing(effort: Effort) -> list[Row]:
     """Take a backlog of messages from Redis, against a bare redis-py async pub/sub loop."""
-    async with _redis() as url, _client(url) as client:
+    async with redis_server() as url, _client(url) as client:
         await client.config_set("client-output-buffer-limit", "pubsub 0 0 0")
 
         async def turn(take: Callable[[str], Awaitable[float]]) -> float:
@@ -175,31 +171,6 @@ async def _rate(call: Callable[[int], Awaitable[None]], callers: int, seconds: f
     start = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(callers)))
     return made / (time.perf_counter() - start)
-
-
-@contextlib.asynccontextmanager
-async def _redis() -> AsyncGenerator[str]:
-    """Start a Redis that keeps nothing on the disk, and return its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"redis://127.0.0.1:{port}/0"
-    with tempfile.TemporaryDirectory() as directory:
-        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-        process = await asyncio.create_subprocess_exec(
-            *command, cwd=directory, stdout=asyncio.subprocess.DEVNULL
-        )
-        try:
-            async with asyncio.timeout(_START_SECONDS), _client(url) as client:
-                while True:
-                    with contextlib.suppress(RedisConnectionError):
-                        await client.ping()
-                        break
-                    await asyncio.sleep(0.02)
-            yield url
-        finally:
-            process.terminate()
-            await process.wait()
 
 
 @contextlib.asynccontextmanager

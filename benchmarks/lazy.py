@@ -6,22 +6,23 @@ import asyncio
 import contextlib
 import json
 import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.lazy_work import HEIGHT, PANELS
 from browser import cold_load, get_request
+from chromium import chromium_running
 from load import Connection, http_request
 from report import Row, Spread, Target, compare
 from rounds import Effort, take_turns
 from servers import App, Server, Subject, serve_all
 
-from flash.testing.browser import Browser, Chromium
+from flash.testing.browser import Browser
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import Callable, Iterator
+
+    from flash.testing.browser import Chromium
 
 VIEWERS = 40
 # How many panels a viewer has on the screen before any scroll.
@@ -108,16 +109,6 @@ _IN_LAYOUT = _Flask(App("Dash Flask, 8 threads, all in the layout", ""), "hyperc
 _CALLBACKS = _Flask(App("Dash Flask, 8 threads, a callback for each", ""), "hypercorn", "callbacks")
 
 
-@contextlib.asynccontextmanager
-async def _chromium() -> AsyncGenerator[Chromium]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        chromium = await asyncio.to_thread(Chromium, Path(profile))
-        try:
-            yield chromium
-        finally:
-            await asyncio.to_thread(chromium.quit)
-
-
 @contextlib.contextmanager
 def _visitor(chromium: Chromium, server: Server) -> Iterator[Browser]:
     """A browser with an empty cache that has opened the page of ``server``."""
@@ -142,7 +133,7 @@ async def measure_first_view(effort: Effort) -> list[Row]:
     """Fifty panels of 300 ms queries, until what is on the screen is filled."""
     async with contextlib.AsyncExitStack() as stack:
         running = await serve_all(stack, _PANELS, _IN_LAYOUT, _CALLBACKS)
-        chromium = await stack.enter_async_context(_chromium())
+        chromium = await stack.enter_async_context(chromium_running())
 
         # Not measured: the first page after the start has its files compressed.
         await asyncio.gather(*(cold_load(server.port) for server in running))
@@ -271,7 +262,7 @@ async def measure_scrolling(effort: Effort) -> list[Row]:
     """A page of a hundred graphs, opened and scrolled through: how long its thread is blocked."""
     async with contextlib.AsyncExitStack() as stack:
         running = await serve_all(stack, _flash("lazy_graphs"), _flash("graphs"))
-        chromium = await stack.enter_async_context(_chromium())
+        chromium = await stack.enter_async_context(chromium_running())
 
         def read(server: Server) -> tuple[float, int]:
             with _visitor(chromium, server) as browser:

@@ -7,15 +7,27 @@ import contextlib
 import json
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import psutil
 from apps.live_work import FRAMES_PER_SECOND
-from browser import get_request
 from callbacks import rates
-from load import Burst, Connection, LoadError
+from live_pages import (
+    DASH_SOCKET,
+    HELLO,
+    LINK,
+    Arrivals,
+    Stretch,
+    dash_call,
+    delivery_rate,
+    dependencies,
+    listen,
+    long_seconds,
+    open_pages,
+)
+from load import Burst, LoadError
 from report import Row, Spread, Target, compare
 from rounds import Effort, take_turns
 from servers import App, Server, ServerName, Subject, serve, serve_all
@@ -24,8 +36,7 @@ from sockets import Crowd, Socket, allow_sockets, percentile
 from flash_ws.link import LinkLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
 PAGES = 400
 PUSHES_PER_SECOND = 10
@@ -37,16 +48,12 @@ FEW_IDLE, MANY_IDLE = 200, 1400
 STREAMS = 1000
 CALLERS = 32
 
-LINK, DASH_SOCKET = "/_flash/link", "/_dash-ws-callback"
-
 # Seconds that the first message waiting may wait for company: flash-ws's default.
 BATCH_DELAY = LinkLimits().max_batch_delay
 
 # What Dash's pull request 3931 reports of its streaming callbacks, 1,000 browsers at 2 frames a
 # second on one uvicorn worker: the 50th and the 95th percentile, in seconds.
 PUBLISHED = (0.003, 0.022)
-
-_HELLO = json.dumps([{"t": "hello", "v": 1, "page": None, "at": {}, "path": "/"}]).encode()
 
 _PUSHED = App("Flash", "apps.live_flash:pushing")
 _BURST = App("Flash", "apps.live_flash:bursting")
@@ -80,83 +87,6 @@ class _Paced(Subject):
         return ["env", f"PUSHES_PER_SECOND={self.pushes_per_second}", *command]
 
 
-@dataclass(slots=True)
-class _Arrivals:
-    """What came to the pages of one server since `clear`: how many messages, how old."""
-
-    ages: list[float] = field(default_factory=list)
-
-    def take(self, socket: Socket, message: bytes, now: float) -> None:
-        """Read the stamps of a message, of which there are several where it is a batch."""
-        del socket
-        at = message.find(b'"@')
-        while at >= 0:
-            end = message.index(b" ", at)
-            self.ages.append(now - float(message[at + 2 : end]))
-            at = message.find(b'"@', end)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """A stretch of time in which a server delivered."""
-
-    deliveries: int
-    cpu_seconds: float
-    seconds: float
-    ages: Sequence[float]
-
-    @property
-    def cost(self) -> float:
-        """Processor time of one delivery."""
-        return self.cpu_seconds / max(self.deliveries, 1)
-
-
-@contextlib.asynccontextmanager
-async def _pages(server: Server, count: int) -> AsyncGenerator[tuple[Crowd, _Arrivals]]:
-    """Open that many pages of ``server``, and close them in the end."""
-    arrivals = _Arrivals()
-    if "live_dash" in server.subject.app.target:
-        crowd, hello = Crowd(server.port, DASH_SOCKET), await _dash_call(server.port, "go")
-    else:
-        crowd, hello = Crowd(server.port, LINK), _HELLO
-    try:
-        await crowd.grow(count, hello, arrivals.take)
-        yield crowd, arrivals
-    finally:
-        crowd.close()
-        # The server takes note of it in its own time, not in that of the next one to be measured.
-        await asyncio.sleep(0.3)
-
-
-async def _dash_call(port: int, triggered_by: str, value: object = 1) -> bytes:
-    """The message with which Dash's page calls the callback that this component triggers."""
-    [callback] = await _dependencies(port, triggered_by)
-    changed = callback["inputs"][0]
-    component, _, prop = callback["output"].partition(".")
-    payload = {
-        "output": callback["output"],
-        "outputs": [] if callback.get("no_output") else {"id": component, "property": prop},
-        "inputs": [{**changed, "value": value}],
-        "changedPropIds": [f"{changed['id']}.{changed['property']}"],
-    }
-    message = {"type": "callback_request", "requestId": "1", "rendererId": "r", "payload": payload}
-    return json.dumps(message).encode()
-
-
-async def _listen(server: Server, arrivals: _Arrivals, seconds: float) -> _Stretch:
-    """Count what comes for some seconds, and what the server uses meanwhile."""
-    arrivals.ages.clear()
-    start, cpu = time.perf_counter(), server.cpu_seconds()
-    await asyncio.sleep(seconds)
-    ages = tuple(arrivals.ages)
-    return _Stretch(len(ages), server.cpu_seconds() - cpu, time.perf_counter() - start, ages)
-
-
-def _seconds(effort: Effort) -> float:
-    """How long to listen: ten pushes at least."""
-    return max(1.0, effort.seconds)
-
-
 # -- pushing ---------------------------------------------------------------------------------------
 
 
@@ -172,10 +102,10 @@ async def measure_push(effort: Effort) -> list[Row]:
 async def _race_pushes(server: ServerName, target: Target, effort: Effort) -> list[Row]:
     subjects = [Subject(app, server) for app in (_PUSHED, _DASH[server], _BARE)]
 
-    async def turn(server: Server) -> _Stretch:
-        async with _pages(server, PAGES) as (_, arrivals):
+    async def turn(server: Server) -> Stretch:
+        async with open_pages(server, PAGES) as (_, arrivals):
             await asyncio.sleep(effort.warm_up_seconds)
-            return await _listen(server, arrivals, _seconds(effort))
+            return await listen(server, arrivals, long_seconds(effort))
 
     async with contextlib.AsyncExitStack() as stack:
         running = await serve_all(stack, *subjects)
@@ -189,14 +119,10 @@ async def _race_pushes(server: ServerName, target: Target, effort: Effort) -> li
             Spread.of((each.cost for each in flash), "s"),
             Spread.of((each.cost for each in turns), "s"),
             target=target,
-            notes=(f"deliveries a second {_rate(flash)} against {_rate(turns)}",),
+            notes=(f"deliveries a second {delivery_rate(flash)} against {delivery_rate(turns)}",),
         )
         for subject, turns, target in zip(subjects[1:], others, targets, strict=True)
     ]
-
-
-def _rate(stretches: Sequence[_Stretch]) -> str:
-    return f"{statistics.median(each.deliveries / each.seconds for each in stretches):,.0f}"
 
 
 async def measure_crowds(effort: Effort) -> list[Row]:
@@ -204,11 +130,11 @@ async def measure_crowds(effort: Effort) -> list[Row]:
     allow_sockets(max(SIZES))
     subjects = [_Paced(_PUSHED, "hypercorn", DELIVERIES_PER_SECOND / size) for size in SIZES]
 
-    async def turn(contender: tuple[Server, int]) -> _Stretch:
+    async def turn(contender: tuple[Server, int]) -> Stretch:
         server, size = contender
-        async with _pages(server, size) as (_, arrivals):
+        async with open_pages(server, size) as (_, arrivals):
             await asyncio.sleep(effort.warm_up_seconds)
-            return await _listen(server, arrivals, 3 * _seconds(effort))
+            return await listen(server, arrivals, 3 * long_seconds(effort))
 
     async with contextlib.AsyncExitStack() as stack:
         running = await serve_all(stack, *subjects)
@@ -221,7 +147,7 @@ async def measure_crowds(effort: Effort) -> list[Row]:
             Spread.of((each.cost for each in turns), "s"),
             Spread.of((each.cost for each in few), "s"),
             target=Target(1.3, "at most"),
-            notes=(f"deliveries a second {_rate(turns)} against {_rate(few)}",),
+            notes=(f"deliveries a second {delivery_rate(turns)} against {delivery_rate(few)}",),
         )
         for size, turns in zip(SIZES[1:], more, strict=True)
     ]
@@ -261,7 +187,7 @@ async def _page_bytes(subject: Subject) -> float:
         try:
             sizes: list[int] = []
             for count in (FEW_IDLE, MANY_IDLE):
-                await crowd.grow(count, _HELLO, _Arrivals().take)
+                await crowd.grow(count, HELLO, Arrivals().take)
                 await asyncio.sleep(0.5)
                 sizes.append(psutil.Process(server.pid).memory_full_info().uss)
         finally:
@@ -279,11 +205,11 @@ async def measure_streams(effort: Effort) -> list[Row]:
     if _dash_streams():
         subjects.append(_Factory(_DASH_STREAMED, "uvicorn"))
 
-    async def turn(server: Server) -> _Stretch:
-        async with _pages(server, STREAMS) as (crowd, arrivals):
+    async def turn(server: Server) -> Stretch:
+        async with open_pages(server, STREAMS) as (crowd, arrivals):
             await _spread_out(crowd, await _stream_call(server.port))
             await asyncio.sleep(effort.warm_up_seconds)
-            return await _listen(server, arrivals, 2 * _seconds(effort))
+            return await listen(server, arrivals, 2 * long_seconds(effort))
 
     async with contextlib.AsyncExitStack() as stack:
         running = await serve_all(stack, *subjects)
@@ -307,13 +233,13 @@ async def measure_streams(effort: Effort) -> list[Row]:
     ]
 
 
-def _percentiles(turns: Sequence[_Stretch]) -> tuple[Spread, Spread, str]:
+def _percentiles(turns: Sequence[Stretch]) -> tuple[Spread, Spread, str]:
     """The 50th and the 95th percentile of the frames' ages, and how busy the server was."""
     p50, p95 = (
         Spread.of((percentile(each.ages, percent) for each in turns), "s") for percent in (50, 95)
     )
     busy = statistics.median(each.cpu_seconds / each.seconds for each in turns)
-    return p50, p95, f"{_rate(turns)} frames a second, the core busy {busy:.0%};"
+    return p50, p95, f"{delivery_rate(turns)} frames a second, the core busy {busy:.0%};"
 
 
 def _dash_streams() -> bool:
@@ -323,7 +249,7 @@ def _dash_streams() -> bool:
 
 async def _stream_call(port: int) -> bytes:
     """The message with which Flash's page starts its event callback."""
-    [callback] = await _dependencies(port, "go")
+    [callback] = await dependencies(port, "go")
     name = callback["clientside_function"]["function_name"]
     inputs = [{**callback["inputs"][0], "value": 1}]
     body = {"callback": name, "inputs": inputs, "changedPropIds": ["go.n_clicks"]}
@@ -343,10 +269,10 @@ async def measure_batching(effort: Effort) -> list[Row]:
     """A thousand messages a second into one page: how long the last of a hundred waits."""
     rows: list[Row] = []
 
-    async def turn(server: Server) -> _Stretch:
-        async with _pages(server, 1) as (_, arrivals):
+    async def turn(server: Server) -> Stretch:
+        async with open_pages(server, 1) as (_, arrivals):
             await asyncio.sleep(effort.warm_up_seconds)
-            return await _listen(server, arrivals, _seconds(effort))
+            return await listen(server, arrivals, long_seconds(effort))
 
     async with contextlib.AsyncExitStack() as stack:
         servers = await serve_all(stack, Subject(_BURST, "hypercorn"), Subject(_BURST, "uvicorn"))
@@ -354,7 +280,8 @@ async def measure_batching(effort: Effort) -> list[Row]:
             servers, await take_turns(servers, effort.rounds, turn), strict=True
         ):
             row = compare(
-                f"{_rate(turns)} messages a second into one page, {server.subject.server}: p99",
+                f"{delivery_rate(turns)} messages a second into one page, "
+                f"{server.subject.server}: p99",
                 "the configured delay, and 5 ms",
                 Spread.of((percentile(each.ages, 99) for each in turns), "s"),
                 Spread.of([BATCH_DELAY + 0.005], "s"),
@@ -386,7 +313,7 @@ async def measure_round_trip(effort: Effort) -> list[Row]:
 
 async def _call_in_turn(server: Server, seconds: float) -> Burst:
     """Let every page call again as soon as it was answered."""
-    call = await _dash_call(server.port, "word", "benchmark")
+    call = await dash_call(server.port, "word", "benchmark")
     latencies: list[float] = []
     sent_at: dict[Socket, float] = {}
 
@@ -411,13 +338,3 @@ async def _call_in_turn(server: Server, seconds: float) -> Burst:
     finally:
         crowd.close()
         await asyncio.sleep(0.2)
-
-
-async def _dependencies(port: int, triggered_by: str) -> list[dict[str, Any]]:
-    """What the page is told of the callbacks that this component triggers."""
-    connection = await Connection.open(port)
-    try:
-        answer = await connection.fetch(get_request("/_dash-dependencies"))
-    finally:
-        connection.close()
-    return [each for each in json.loads(answer.body) if each["inputs"][0]["id"] == triggered_by]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import broker
 import callbacks
+import channels
+import dragging
 import lazy
 import live
 import loop_hold
@@ -45,6 +47,10 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "sockets": live.measure_round_trip,
     "publish": broker.measure_publish,
     "hearing": broker.measure_hearing,
+    "worker": channels.measure_worker,
+    "latency": channels.measure_latency,
+    "workers": channels.measure_workers,
+    "slider": dragging.measure,
 }
 
 # A benchmark that takes longer than this is stuck.
@@ -80,7 +86,7 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=BENCHMARKS, metavar="name", help=", ".join(BENCHMARKS)
     )
-    parser.add_argument("--quick", action="store_true", help="shorter turns: seven minutes in all")
+    parser.add_argument("--quick", action="store_true", help="shorter turns: ten minutes in all")
     options = parser.parse_args()
     facts = environment()
     pin_generator()

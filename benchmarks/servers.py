@@ -68,6 +68,20 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class OverRedis(Subject):
+    """A subject that is told where its Redis is."""
+
+    url: str
+    python: str = sys.executable
+    variables: tuple[str, ...] = ()
+
+    def command(self, port: int) -> list[str]:
+        # Zero arguments: a dataclass with slots is another class than the one `super()` means.
+        _, *rest = Subject.command(self, port)
+        return ["env", f"FLASH_BROKER_URL={self.url}", *self.variables, self.python, *rest]
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """A running server."""
 
