@@ -30,6 +30,14 @@ async def frame_of(page, channel):
             return frame
 
 
+async def taken(page):
+    """Up to which number the page is told next that its events were handled."""
+    while True:
+        frame = await page.frame()
+        if frame["t"] == "taken":
+            return frame["k"]
+
+
 async def test_a_push_from_one_worker_reaches_pages_of_the_other():
     async with World() as world, pages(world, 0, 1) as (one, other):
         await world.pubsubs[0].live.push("banner", {"children": "hello"})
@@ -114,6 +122,36 @@ async def test_b11_a_page_comes_back_on_another_worker_with_its_groups_and_misse
         assert "desk" in live[0].hub.clients[again.welcome["id"]].groups
         await again.leave()
         assert not gone
+
+
+async def test_events_that_a_page_takes_along_to_another_worker_are_handled_there():
+    workers, handled, hold = [], [], asyncio.Event()
+
+    def define(pubsub):
+        worker = len(workers)
+        workers.append(pubsub)
+
+        @pubsub.live.on_event("note")
+        async def note(data):
+            if worker == 0 and data == 2:
+                # Its worker is about to lose the page.
+                await hold.wait()
+            handled.append((worker, data))
+
+    async with World(define) as world:
+        page = await world.page(0)
+        events = [{"t": "event", "name": "note", "data": n, "k": n} for n in (1, 2, 3)]
+        page.send(*events)
+        assert await taken(page) == 1
+        await page.leave()
+        back = await world.page(1, page.token, page.positions)
+        # What it was not told of, as a page does.
+        back.send(*events[1:])
+        while await taken(back) != 3:
+            pass
+        hold.set()
+        await back.leave()
+        assert handled == [(0, 1), (1, 2), (1, 3)]
 
 
 async def test_a_page_that_was_another_users_is_told_nothing_of_what_that_one_missed():
