@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -185,6 +186,12 @@ class RedisServer:
     def flush(self):
         with self.client() as client:
             client.flushall()
+
+    def empty(self):
+        """Restart it without what it had."""
+        self.kill()
+        shutil.rmtree(self.directory / "appendonlydir", ignore_errors=True)
+        self.start()
 
     def kill(self):
         if self.process is not None and self.process.poll() is None:

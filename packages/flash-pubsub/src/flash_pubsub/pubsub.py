@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -31,6 +30,7 @@ from flash_pubsub.outputs import Outputs
 from flash_pubsub.presence import Handler, Presence
 from flash_pubsub.registry import Registry
 from flash_pubsub.schema import Schema
+from flash_pubsub.secret import SharedSecret
 from flash_pubsub.shared import make_shared
 from flash_pubsub.shared_runs import SharedRuns
 from flash_pubsub.shared_state import SHARED, SharedState
@@ -59,10 +59,6 @@ MAX_SUBSCRIPTIONS = 200
 
 # Kinds of the pages' channels that carry a channel of users.
 KINDS = (EACH, ONCE)
-
-# Where the workers of a deployment find the key that all of them sign with.
-_SECRET = "live:secret"
-_FOR_EVER = Retention(max_idle=10 * 365 * 86_400.0)
 
 # How many processes serve; the first is what ``flash run`` says, the other what servers read.
 _WORKER_COUNTS = ("FLASH_WORKERS", "WEB_CONCURRENCY")
@@ -534,7 +530,8 @@ class PubSub:
         self._check_workers()
         assert self._feeds is not None
         assert self._presence is not None
-        await self._share_secret()
+        if not (self.app.server.secret_key or isinstance(self.broker, MemoryBroker)):
+            await SharedSecret(self.app, self._listeners, self._backplane).start()
         await self._state.start()
         guarded = {pattern.text for pattern, _ in self._declarations.guards}
         for channel in self._declarations.plain():
@@ -559,20 +556,6 @@ class PubSub:
                     'process\'s own: start a Redis and say PubSub(app, broker="redis://…") or '
                     "FLASH_BROKER_URL=redis://…, or serve with one worker"
                 )
-
-    async def _share_secret(self) -> None:
-        """Let all workers sign with one key, so that what one has signed is good at another."""
-        if self.app.server.secret_key or isinstance(self.broker, MemoryBroker):
-            return
-        known = (await self.broker.snapshot(_SECRET)).values
-        if "secret" not in known:
-            secret = secrets.token_bytes(32)
-            # Of several workers that start together the first one counts.
-            await self.broker.publish(
-                _SECRET, b"", changes={"secret": secret}, key="secret", retention=_FOR_EVER
-            )
-            known = (await self.broker.snapshot(_SECRET)).values
-        self.app.share_signing_secret(known["secret"])
 
     async def _close(self) -> None:
         for task in self._tasks:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from flash_pubsub.backplane import BrokerBackplane
-    from flash_pubsub.broker import Lease, Publication
+    from flash_pubsub.broker import Lease, Publication, Snapshot
     from flash_pubsub.listeners import Listeners
     from flash_pubsub.shared import Key
 
@@ -76,6 +76,8 @@ class SharedState:
         # What came while the state was being fetched; None when it is not.
         self._waiting: list[Publication] | None = []
         self._learned = asyncio.Event()
+        # How often something was lost.
+        self._resets = 0
         # The state as a frame, for the position that it was made at.
         self._snapshot: Frame | None = None
         # Called when somebody has published.
@@ -87,9 +89,10 @@ class SharedState:
         """Learn the state; what changes from now on is followed."""
         await self._listeners.listen(CHANNEL, self)
         await self._learn()
+        self._go_on()
 
     async def _learn(self) -> None:
-        snapshot = await self._listeners.broker.snapshot(CHANNEL)
+        snapshot = await self._fetched()
         here = self._recent.position
         if snapshot.position.epoch != here.epoch and self._mirror.is_older(here, snapshot):
             self._seen.clear()
@@ -99,6 +102,17 @@ class SharedState:
             self._mirror.set(name, known.value, snapshot.position.number)
         self._recent.begin(snapshot.position)
         self._snapshot = None
+
+    async def _fetched(self) -> Snapshot:
+        """Fetch the state, again if more is lost meanwhile."""
+        while True:
+            resets = self._resets
+            snapshot = await self._listeners.broker.snapshot(CHANNEL)
+            if resets == self._resets:
+                return snapshot
+
+    def _go_on(self) -> None:
+        """Deliver what has come while the state was being fetched, and whatever comes."""
         self._learned.set()
         waiting, self._waiting = self._waiting or [], None
         for publication in waiting:
@@ -286,6 +300,7 @@ class SharedState:
     def reset(self, channel: str, position: Position) -> None:
         """Fetch the state anew, and tell the pages that something is lost."""
         del channel, position
+        self._resets += 1
         if self._waiting is None:
             self._waiting = []
             self._learned.clear()
@@ -295,6 +310,7 @@ class SharedState:
         await self._backplane.persist(self._learn)
         position = self._recent.position
         self._backplane.frame(reset_frame(SHARED, position, self._updates()))
+        self._go_on()
         for each in self.on_reset:
             each(position)
         for each in self.on_change:
