@@ -5,15 +5,21 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import msgpack
 import orjson
 import pytest
 from broker_worlds import RedisServer, until
 
-from flash_pubsub.broker import Member
+from flash import Flash, html
+from flash_pubsub import PubSub
+from flash_pubsub.broker import Member, Retention
+from flash_pubsub.channels import ChannelPattern
 from flash_pubsub.cli import main
 from flash_pubsub.envelope import Envelope
-from flash_pubsub.errors import BrokerClosed, BrokerUnavailable, InvalidChannel
+from flash_pubsub.errors import BrokerClosed, BrokerUnavailable, InvalidChannel, UnsupportedEnvelope
 from flash_pubsub.publisher import AsyncPublisher, Publisher
+from flash_pubsub.rules import Rules
+from flash_ws.history import Position
 
 
 def data(worker, channel):
@@ -137,3 +143,90 @@ def test_the_command_line_says_in_one_line_what_is_wrong(url, arguments, reason,
     assert text.startswith("flash-pubsub: ")
     assert reason in text
     assert len(text.splitlines()) == 1
+
+
+def remembering(url, **settings):
+    """An app whose channels of prices remember what is said here."""
+    app = Flash("remembering")
+    app.layout = html.Div()
+    pubsub = PubSub(app, broker=url)
+    pubsub.channel("prices/{symbol}", **settings)
+    return app, pubsub
+
+
+async def test_a_publisher_keeps_as_much_of_a_channel_as_the_app_says(redis_world, url):
+    worker = await redis_world.worker()
+
+    async def kept(channel):
+        start = Position((await worker.broker.position(channel)).epoch, 0)
+        return await worker.broker.since(channel, start)
+
+    app, pubsub = remembering(url, history=3)
+    await app.server.startup()
+    try:
+        async with AsyncPublisher(url) as publisher:
+            await publisher.publish("prices/A", 0)
+            for number in range(1, 4):
+                await pubsub.publish("prices/A", number)
+                await publisher.publish("news", number)
+            assert await kept("prices/A") is None
+            await publisher.publish("prices/A", 4)
+            # One more than is remembered.
+            here = await worker.broker.position("prices/A")
+            before = Position(here.epoch, here.number - 4)
+            assert await worker.broker.since("prices/A", before) is None
+            assert len(await kept("news")) == 3
+        async with AsyncPublisher(url, retention=Retention(max_messages=0)) as publisher:
+            await publisher.publish("news", 4)
+        assert await kept("news") is None
+    finally:
+        await app.server.shutdown()
+
+
+async def test_rules_are_those_of_the_app_that_came_last_and_outlive_an_emptied_store(
+    redis_world, url
+):
+    async def rule():
+        async with AsyncPublisher(url) as publisher:
+            await publisher.publish("prices/A", 1)
+            for _ in range(4):
+                last = await publisher.publish("prices/A", 2)
+        for count in range(5, 0, -1):
+            before = Position(last.epoch, last.number - count)
+            if await worker.broker.since("prices/A", before) is not None:
+                return count
+        return 0
+
+    worker = await redis_world.worker()
+    for history in (2, 3):
+        app, _ = remembering(f"{url}&probe_interval=0.2", history=history)
+        await app.server.startup()
+        try:
+            assert await rule() == history
+            await redis_world.flush()
+
+            async def is_back(history=history):
+                return await rule() == history
+
+            await until(is_back)
+        finally:
+            await app.server.shutdown()
+    async with AsyncPublisher(url) as publisher:
+        await worker.broker.publish("live:rules", b"", changes={"rules": b"something else"})
+        assert await publisher.publish("prices/A", 1)
+
+
+def test_rules_are_read_as_they_were_written_and_nothing_else_is():
+    rules = Rules(
+        (
+            (ChannelPattern("a"), Retention(max_messages=5, max_age=1.5)),
+            (ChannelPattern("{any}"), Retention(max_messages=0)),
+        )
+    )
+    assert Rules.unpack(rules.pack()) == rules
+    assert rules.retention("a").max_age == 1.5
+    assert rules.retention("b").max_messages == 0
+    assert rules.retention("a/b") == Retention()
+    for wrong in (b"", b"\xc1", msgpack.packb([2, []]), msgpack.packb([1, [["a", 1]]])):
+        with pytest.raises(UnsupportedEnvelope):
+            Rules.unpack(wrong)

@@ -119,6 +119,11 @@ class Declarations:
             raise ConfigurationError(f"channel {pattern.text!r} has settings already")
         self._settings.append((pattern, settings))
 
+    @property
+    def configured(self) -> tuple[tuple[ChannelPattern, ChannelSettings], ...]:
+        """The patterns that have settings, in the order in which they were given them."""
+        return tuple(self._settings)
+
     def settings(self, channel: str) -> ChannelSettings:
         """Return a channel's settings; of several patterns that fit, the first one's."""
         for pattern, settings in self._settings:

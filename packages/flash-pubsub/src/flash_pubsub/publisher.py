@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from flash_pubsub.broker import DEFAULT_RETENTION, Retention
 from flash_pubsub.channels import check_name
 from flash_pubsub.envelope import Envelope
-from flash_pubsub.errors import BrokerClosed, InvalidBrokerURL
+from flash_pubsub.errors import (
+    BrokerClosed,
+    BrokerRefused,
+    BrokerUnavailable,
+    InvalidBrokerURL,
+    UnsupportedEnvelope,
+)
 from flash_pubsub.redis.store import Store
+from flash_pubsub.rules import CHANNEL, FIELD, Rules
 from flash_pubsub.url import Address, Kind, parse_url
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
 
+    from flash_pubsub.broker import Retention
     from flash_ws.history import Position
+
+logger = logging.getLogger(__name__)
+
+# Seconds after which the app is asked again how much its channels remember.
+_RULES_AGE = 60.0
 
 
 class AsyncPublisher:
@@ -25,11 +38,18 @@ class AsyncPublisher:
 
     ``url`` is the one that the app has, by default ``FLASH_BROKER_URL``. Opens no connection before
     the first message. Belongs to one event loop.
+
+    Channels remember what the app says with `PubSub.channel`, or ``retention``, if that is given.
     """
 
-    def __init__(self, url: str | None = None, *, retention: Retention = DEFAULT_RETENTION) -> None:
+    def __init__(self, url: str | None = None, *, retention: Retention | None = None) -> None:
         self._retention = retention
         self._store: Store | None = Store(_reachable(url))
+        self._rules = Rules()
+        # By the loop's clock; when the rules are to be read next.
+        self._rules_due = 0.0
+        # One reads them.
+        self._reading = asyncio.Lock()
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
         """Publish a message: bytes as they are, anything else as JSON; returns its position.
@@ -40,10 +60,32 @@ class AsyncPublisher:
         form. An app's ``schema=`` is not known here, and not checked.
         """
         check_name(channel)
+        self._open_store()
+        payload = Envelope.of(data).pack()
+        retention = self._retention or (await self._read_rules(channel)).retention(channel)
+        return await self._open_store().publish(channel, payload, key=key, retention=retention)
+
+    def _open_store(self) -> Store:
         if self._store is None:
             raise BrokerClosed
-        payload = Envelope.of(data).pack()
-        return await self._store.publish(channel, payload, key=key, retention=self._retention)
+        return self._store
+
+    async def _read_rules(self, channel: str) -> Rules:
+        """Return what the app says, asking the store for it now and then."""
+        loop = asyncio.get_running_loop()
+        async with self._reading:
+            if loop.time() >= self._rules_due:
+                try:
+                    packed = await self._open_store().value(CHANNEL, FIELD)
+                    self._rules = Rules() if packed is None else Rules.unpack(packed)
+                except UnsupportedEnvelope as error:
+                    logger.warning("channels remember what is usual: %s", error)
+                except (BrokerUnavailable, BrokerRefused) as error:
+                    # What was read before may still be so.
+                    if not self._rules_due:
+                        raise type(error)(f"publish {channel!r}", error.reason) from error
+                self._rules_due = loop.time() + _RULES_AGE
+        return self._rules
 
     async def close(self) -> None:
         """Close the connection; idempotent."""
@@ -70,7 +112,7 @@ class Publisher:
     with the block of a ``with``, or with the process.
     """
 
-    def __init__(self, url: str | None = None, *, retention: Retention = DEFAULT_RETENTION) -> None:
+    def __init__(self, url: str | None = None, *, retention: Retention | None = None) -> None:
         self._publisher = AsyncPublisher(url, retention=retention)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None

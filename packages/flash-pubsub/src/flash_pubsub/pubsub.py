@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from flash import ClientsideFunction, ConfigurationError
 from flash_pubsub.backplane import BrokerBackplane
-from flash_pubsub.broker import Retention, Status
 from flash_pubsub.channels import (
     ChannelCallback,
     ChannelPattern,
@@ -29,6 +28,7 @@ from flash_pubsub.open import open_broker
 from flash_pubsub.outputs import Outputs
 from flash_pubsub.presence import Handler, Presence
 from flash_pubsub.registry import Registry
+from flash_pubsub.rules import PublishedRules, Rules, retention_of
 from flash_pubsub.schema import Schema
 from flash_pubsub.secret import SharedSecret
 from flash_pubsub.shared import make_shared
@@ -45,7 +45,7 @@ from flash_ws.streams import NamedInput
 
 if TYPE_CHECKING:
     from flash import Flash
-    from flash_pubsub.broker import Broker, Lease
+    from flash_pubsub.broker import Broker, Lease, Status
     from flash_pubsub.shared import Key, SharedCallback
     from flash_ws import Client, ClientInfo
 
@@ -300,7 +300,7 @@ class PubSub:
             Envelope.of(data).pack(),
             key=key,
             fence=fence,
-            retention=Retention(max_messages=settings.history, max_age=settings.max_age),
+            retention=retention_of(settings),
         )
 
     @overload
@@ -532,6 +532,9 @@ class PubSub:
         assert self._presence is not None
         if not (self.app.server.secret_key or isinstance(self.broker, MemoryBroker)):
             await SharedSecret(self.app, self._listeners, self._backplane).start()
+        if not isinstance(self.broker, MemoryBroker):
+            rules = Rules.of(self._declarations.configured)
+            await PublishedRules(rules, self._listeners, self._backplane).start()
         await self._state.start()
         guarded = {pattern.text for pattern, _ in self._declarations.guards}
         for channel in self._declarations.plain():
