@@ -197,6 +197,47 @@ def test_the_example_runs_as_written_on_two_workers(flash_browser, redis_url):
         assert other.text("#board") == ""
 
 
+# A machine on which a graph takes longer to draw points than they take to come.
+DRAW_SLOWLY = """
+const extend = Plotly.extendTraces;
+window.drawn = 0;
+Plotly.extendTraces = async (...given) => {
+    await new Promise((done) => setTimeout(done, 50));
+    const graph = await extend(...given);
+    window.drawn += 1;
+    return graph;
+};
+"""
+
+SHOWN = "return document.querySelector('#tape .js-plotly-plot').data[0].y"
+
+
+def test_a_graph_that_draws_slowly_shows_each_point_once(tabs, redis_url):
+    for tab in tabs:
+        tab.run_js(DRAW_SLOWLY)
+    with Publisher(redis_url) as publisher:
+        for number in range(60):
+            publisher.publish("prices", {"t": number, "p": number})
+    for tab in tabs:
+        tab.wait_for(lambda tab=tab: 59 in tab.run_js(SHOWN), "the last point")
+        assert tab.run_js(SHOWN) == list(range(60))
+        # What comes while it draws is drawn together.
+        assert tab.run_js("return window.drawn") < 30
+        # Points of the page's own go the same way, and a figure has its place among them.
+        tab.run_js(
+            "for (let number = 60; number < 63; number += 1) {"
+            "  dash_clientside.set_props('tape', {extendData: [{x: [[number]], y: [[number]]}]});"
+            "  await new Promise((done) => setTimeout(done, 10));"
+            "}"
+            "dash_clientside.set_props('tape', {figure: {data: [{x: [1], y: ['new']}]}});"
+            "dash_clientside.set_props('tape', {extendData: [{x: [[2]], y: [[2]]}, [0]]});"
+        )
+        tab.wait_for(lambda tab=tab: tab.run_js(SHOWN) == ["new", 2], "the new figure, and a point")
+        tab.run_js("dash_clientside.set_props('tape', {extendData: [{x: [[3]], y: [[3]]}, [0]]})")
+        tab.wait_for(lambda tab=tab: 3 in tab.run_js(SHOWN), "another point")
+        assert tab.run_js(SHOWN) == ["new", 2, 3]
+
+
 class Proxy:
     """Passes connections on to one address or another, as a load balancer does."""
 

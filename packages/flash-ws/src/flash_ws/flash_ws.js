@@ -43,6 +43,7 @@
         droppedEvents: 0, // events for which no handler came in time
         droppedFrames: 0, // frames that could not be sent in time
         droppedMessages: 0, // messages of WebSocket components, overtaken by too many
+        droppedPoints: 0, // times that a graph was given points which it did not draw in time
         connections: 0, // times that a server said welcome
     };
 
@@ -184,22 +185,28 @@
 
     /** Return two values of a graph's extendData or prependData as one, or null for what is none. */
     function joined(name, first, second) {
-        if (!name.endsWith('Data') || !Array.isArray(first) || !Array.isArray(second)) {
+        if (!name.endsWith('Data')) {
             return null;
         }
-        const [points, ...where] = first;
-        const [more, ...whereMore] = second;
+        const [points, ...where] = Array.isArray(first) ? first : [first];
+        const [more, ...whereMore] = Array.isArray(second) ? second : [second];
         const keys = Object.keys(points);
+        const isListed = (each) =>
+            [points[each], more[each]].every((all) => Array.isArray(all) && all.every(Array.isArray));
         if (
             JSON.stringify([where, keys]) !== JSON.stringify([whereMore, Object.keys(more)]) ||
-            keys.some((each) => points[each].length !== more[each].length)
+            !keys.every((each) => isListed(each) && points[each].length === more[each].length)
         ) {
             return null;
         }
+        // What plotly would not keep need not wait.
+        const most = where[1] > 0 ? where[1] : Infinity;
         const all = {};
         keys.forEach((each) => {
             all[each] = points[each].map((old, trace) =>
-                name === 'extendData' ? old.concat(more[each][trace]) : more[each][trace].concat(old)
+                name === 'extendData'
+                    ? old.concat(more[each][trace]).slice(-most)
+                    : more[each][trace].concat(old).slice(0, most)
             );
         });
         return [all, ...where];
@@ -836,11 +843,12 @@
     function start() {
         config = JSON.parse(document.getElementById('_dash-config').textContent);
         if (config.flash_endpoints) {
-            whenParsed(takeTurns);
+            whenParsed(() => replace('dash_extensions', 'WebSocket', inTurns));
         }
         if (!config.flash_link) {
             return;
         }
+        whenParsed(() => replace('dash_core_components', 'Graph', drawnInOrder));
         maxMessage = config.flash_link.max_message || maxMessage;
         page = config.end_id || null;
 
@@ -959,14 +967,133 @@
         return Object.assign(InTurns, component);
     }
 
-    function takeTurns() {
-        const extensions = window.dash_extensions;
-        if (extensions && extensions.WebSocket && window.dash_component_api) {
+    /** Put a component around one of a package, wherever Dash looks for it. */
+    function replace(namespace, name, around) {
+        const components = window[namespace];
+        if (components && components[name] && window.dash_component_api) {
             // Its members cannot be assigned to.
-            window.dash_extensions = Object.create(extensions, {
-                WebSocket: { value: inTurns(extensions.WebSocket), enumerable: true },
+            window[namespace] = Object.create(components, {
+                [name]: { value: around(components[name]), enumerable: true },
             });
         }
+    }
+
+    // -- Dash's Graph ------------------------------------------------------------------------------
+    // Points that come while it draws earlier ones make it add those once more, the oftener the slower it
+    // is; and points that come in one go with a figure it adds again with all that follow, to every graph
+    // of the page. So it is given one thing at a time, points only when React and plotly are done with those
+    // before, and points that come meanwhile are drawn together.
+
+    // What a graph has to be given in the order in which it came.
+    const IN_ORDER = ['figure', 'extendData', 'prependData'];
+    // What the graph calls when it has drawn points, and has told React to forget them.
+    const WHEN_DRAWN = '_dashprivate_onFigureModified';
+
+    /** Whether two values of extendData are for different traces. */
+    function areApart(first, second) {
+        const [some, others] = [first, second].map((each) => Array.isArray(each) && each[1]);
+        return Array.isArray(some) && Array.isArray(others) && !some.some((trace) => others.includes(trace));
+    }
+
+    /** What one graph is given, of what its component gets. */
+    function drawingQueue(props) {
+        const come = {};
+        IN_ORDER.forEach((name) => {
+            come[name] = props[name];
+        });
+        const given = Object.assign({}, come);
+        const waiting = []; // [name, value]
+
+        function add(name, value) {
+            for (let at = waiting.length - 1; at >= 0 && waiting[at][0] === name; at -= 1) {
+                const before = waiting[at][1];
+                const both = name === 'figure' ? value : joined(name, before, value);
+                if (both) {
+                    waiting[at][1] = both;
+                    return;
+                }
+                if (!areApart(before, value)) {
+                    break;
+                }
+            }
+            waiting.push([name, value]);
+            if (waiting.length > MAX_WAITING) {
+                waiting.shift();
+                counts.droppedPoints += 1;
+            }
+        }
+
+        return {
+            given,
+            /** Take what has changed of the component's properties. */
+            take: (now) => {
+                IN_ORDER.filter((name) => now[name] !== come[name]).forEach((name) => {
+                    come[name] = now[name];
+                    if (now[name]) {
+                        add(name, now[name]);
+                    }
+                });
+            },
+            /** Give what comes next, if it may be given while the graph draws points; returns its name. */
+            give: (isDrawing) => {
+                if (!waiting.length || (isDrawing && waiting[0][0] !== 'figure')) {
+                    return null;
+                }
+                const [name, value] = waiting.shift();
+                given[name] = value;
+                return name;
+            },
+        };
+    }
+
+    /** Return a component that is Dash's Graph, but for when it is given what. */
+    function drawnInOrder(Graph) {
+        if (!Graph.defaultProps || !Graph.defaultProps[WHEN_DRAWN]) {
+            return Graph;
+        }
+        const { createElement, useLayoutEffect, useReducer, useRef } = window.React;
+        const increase = (count) => count + 1;
+
+        function DrawnInOrder(props) {
+            const [, give] = useReducer(increase, 0);
+            const [drawn, countDrawn] = useReducer(increase, 0);
+            const mine = useRef(null);
+            if (mine.current === null) {
+                mine.current = {
+                    queue: drawingQueue(props),
+                    props,
+                    drawn,
+                    isDrawing: Boolean(props.extendData || props.prependData),
+                    whenDrawn: (figure) => {
+                        countDrawn();
+                        return mine.current.props[WHEN_DRAWN](figure);
+                    },
+                };
+            }
+            const graph = mine.current;
+            // After each time that React has given the graph something.
+            useLayoutEffect(() => {
+                graph.props = props;
+                graph.queue.take(props);
+                if (graph.drawn !== drawn) {
+                    // In one go with that, React has forgotten the points.
+                    graph.drawn = drawn;
+                    graph.isDrawing = false;
+                }
+                const name = graph.queue.give(graph.isDrawing);
+                if (name) {
+                    graph.isDrawing = graph.isDrawing || name !== 'figure';
+                    give();
+                }
+            });
+            return createElement(
+                Graph,
+                Object.assign({}, props, graph.queue.given, { [WHEN_DRAWN]: graph.whenDrawn })
+            );
+        }
+
+        // Dash asks it, too, whether it is loaded, and React what its properties are by default.
+        return Object.setPrototypeOf(DrawnInOrder, Graph);
     }
 
     // -- For the page, for Dash --------------------------------------------------------------------
