@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ _path = Path(__file__).parents[2] / "packages/flash-pubsub/tests/broker_worlds.p
 _spec = importlib.util.spec_from_file_location("broker_worlds_for_faults", _path)
 _worlds = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_worlds)
+sys.modules.setdefault("broker_worlds", _worlds)
+_spec = importlib.util.spec_from_file_location(
+    "broker_contract_for_faults", _path.with_name("test_broker_contract.py")
+)
+contract = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(contract)
 RedisCluster, RedisSentinel = _worlds.RedisCluster, _worlds.RedisSentinel
 RedisServer, RedisWorld = _worlds.RedisServer, _worlds.RedisWorld
 SECONDS, until, wait_for = _worlds.SECONDS, _worlds.until, _worlds.wait_for
@@ -455,6 +462,40 @@ async def test_a_wrong_password_is_told_and_the_right_one_mends_it(world, server
     await worker.broker.subscribe("c")
     await worker.broker.publish("c", b"2")
     await worker.has("c", b"2")
+
+
+# What everything else rests on; the package's own tests ask for the rest.
+CORE = [
+    contract.test_a_message_reaches_every_worker_that_subscribed,
+    contract.test_numbers_begin_at_one_and_have_no_gaps,
+    contract.test_two_publishers_are_seen_in_one_order_by_everybody,
+    contract.test_history_returns_exactly_what_was_missed,
+    contract.test_what_history_cannot_know_it_does_not_guess,
+    contract.test_a_snapshot_holds_the_latest_value_of_every_field_in_the_order_of_setting,
+    contract.test_snapshot_then_changes_have_no_seam,
+    contract.test_a_key_makes_repeating_a_publication_safe,
+    contract.test_a_message_that_is_to_come_right_after_a_position_comes_there_or_not_at_all,
+    contract.test_an_emptied_store_is_told_to_everybody,
+    contract.test_presence_tells_who_is_there_who_came_and_who_left,
+    contract.test_a_lease_has_one_holder_and_its_numbers_only_grow,
+    contract.test_a_former_holder_cannot_publish_on_its_leases_channel,
+    contract.test_many_channels_each_keep_their_order,
+]
+
+# Each program as a server of its own, then the other two ways to have one.
+DEPLOYMENTS = {
+    **{name: partial(RedisServer, program=name) for name in _worlds.PROGRAMS},
+    "cluster": RedisCluster,
+    "sentinel": RedisSentinel,
+}
+
+
+@pytest.mark.parametrize("kind", DEPLOYMENTS)
+async def test_b12_every_deployment_keeps_the_same_promises(kind, directory):
+    with DEPLOYMENTS[kind](directory) as deployment:
+        for ask in CORE:
+            async with RedisWorld(deployment) as world:
+                await ask(world)
 
 
 async def test_b12_a_failover_under_sentinel_loses_nothing_unsaid(directory, rng):

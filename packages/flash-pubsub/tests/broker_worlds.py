@@ -146,14 +146,19 @@ def wait_for(condition, *, seconds=SECONDS):
         time.sleep(0.01)
 
 
-class RedisServer:
-    """A redis-server of the test's own on a free port."""
+# Servers that speak as Redis does, where they are installed.
+PROGRAMS = [name for name in ("redis-server", "valkey-server") if shutil.which(name)]
 
-    def __init__(self, directory, *options, name="redis"):
+
+class RedisServer:
+    """A redis-server of the test's own on a free port, or another ``program`` that is like it."""
+
+    def __init__(self, directory, *options, name="redis", program="redis-server"):
         self.directory = directory
         self.port = free_port()
         self.options = options
         self.name = name
+        self.program = program
         self.password = None
         self.process = None
 
@@ -172,7 +177,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self):
-        command = ["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", ""]
+        command = [self.program, "--port", self.port, "--bind", "127.0.0.1", "--save", ""]
         command += ["--dir", self.directory, *self.options]
         with open(self.directory / f"{self.name}-{self.port}.log", "ab") as log:
             self.process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)

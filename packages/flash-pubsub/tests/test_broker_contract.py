@@ -4,7 +4,7 @@ import asyncio
 import random
 
 import pytest
-from broker_worlds import SECONDS, until
+from broker_worlds import PROGRAMS, SECONDS, until
 
 from flash_pubsub.broker import Lease, Member, MemberChange, Retention, State, presence_of
 from flash_pubsub.errors import (
@@ -18,8 +18,11 @@ from flash_pubsub.errors import (
 from flash_pubsub.memory import MemoryBroker
 from flash_ws.history import Position
 
+# Valkey is asked where it is installed.
+STORES = ["memory", "cluster", "sentinel", *(name.removesuffix("-server") for name in PROGRAMS)]
 
-@pytest.fixture(params=["memory", "redis", "cluster", "sentinel"])
+
+@pytest.fixture(params=STORES)
 def world(request):
     """Workers over one store: `worker()` starts one more, `flush()` empties the store."""
     return request.getfixturevalue(f"{request.param}_world")
