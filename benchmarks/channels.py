@@ -367,7 +367,7 @@ async def _ages_on_pages(deployment: _Deployment, effort: Effort) -> Sequence[fl
         await deployment.publisher.publish(
             deployment.channel, LINES_PER_SECOND, LINES_PER_SECOND // 2
         )
-        await asyncio.sleep(0.2)
+        await _quiet(arrivals)
         arrivals.ages.clear()
         await deployment.publisher.publish(
             deployment.channel, LINES_PER_SECOND, _lines(LINES_PER_SECOND, effort)
@@ -423,12 +423,12 @@ async def _follow(deployment: _Deployment, seconds: float) -> Stretch:
         for worker in workers:
             await stack.enter_async_context(open_pages(worker, CROWD, arrivals))
         await deployment.publisher.publish(deployment.channel, CROWD_LINES_PER_SECOND, 5)
-        await asyncio.sleep(0.3)
+        await _quiet(arrivals)
         arrivals.ages.clear()
         start, cpu = time.perf_counter(), sum(each.cpu_seconds() for each in workers)
         await deployment.publisher.publish(deployment.channel, CROWD_LINES_PER_SECOND, lines)
-        await _quiet(arrivals)
         elapsed = time.perf_counter() - start
+        await _quiet(arrivals)
         spent = sum(each.cpu_seconds() for each in workers) - cpu
         return Stretch(len(arrivals.ages), spent, elapsed, tuple(arrivals.ages))
 

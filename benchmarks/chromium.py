@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from servers import on_all_cores
+
 from flash.testing.browser import Chromium
 
 if TYPE_CHECKING:
@@ -15,10 +17,15 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def chromium_running() -> AsyncGenerator[Chromium]:
-    """Start a Chromium with an empty profile, and end it."""
+async def chromium_running(*, everywhere: bool = False) -> AsyncGenerator[Chromium]:
+    """Start a Chromium with an empty profile, and end it; on the generator's core, or on all."""
+
+    def start(profile: str) -> Chromium:
+        with on_all_cores() if everywhere else contextlib.nullcontext():
+            return Chromium(Path(profile))
+
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        chromium = await asyncio.to_thread(Chromium, Path(profile))
+        chromium = await asyncio.to_thread(start, profile)
         try:
             yield chromium
         finally:

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
@@ -102,6 +103,18 @@ class Server:
 def pin_generator() -> None:
     """Keep this process off the core that servers are measured on, where there are two."""
     _pin(os.getpid(), _CORES[0])
+
+
+@contextlib.contextmanager
+def on_all_cores() -> Generator[None]:
+    """Let what this thread starts meanwhile have every core: it is no generator and no server."""
+    thread_id = threading.get_native_id()
+    before = os.sched_getaffinity(thread_id) if sys.platform == "linux" else _CORES
+    _pin(thread_id, *_CORES)
+    try:
+        yield
+    finally:
+        _pin(thread_id, *before)
 
 
 @contextlib.asynccontextmanager
