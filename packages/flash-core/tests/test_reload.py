@@ -75,6 +75,7 @@ async def test_code_is_reloaded_also_after_a_syntax_error(tmp_path, port, prelud
         cwd=tmp_path,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         await until_answered(port, b"first")
@@ -95,8 +96,45 @@ async def test_code_is_reloaded_also_after_a_syntax_error(tmp_path, port, prelud
             await asyncio.open_connection("127.0.0.1", port)
     finally:
         if process.returncode is None:
-            process.kill()
+            # The child, too: it holds the other end of the pipe.
+            os.killpg(process.pid, signal.SIGKILL)
             await process.communicate()
+
+
+# Keeps the process that serves from getting far before its watcher has been killed.
+LATE = """
+import os
+import pathlib
+import time
+if "FLASH_RELOAD_CHILD" in os.environ:
+    pathlib.Path("born").touch()
+    while not pathlib.Path("alone").exists():
+        time.sleep(0.02)
+"""
+
+
+async def test_an_app_whose_watcher_was_killed_before_it_served_ends(tmp_path, port):
+    (tmp_path / "helper.py").write_text("VALUE = 'first'")
+    (tmp_path / "data.txt").touch()
+    (tmp_path / "main.py").write_text(SCRIPT.format(port=port, prelude=LATE))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "main"),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not (tmp_path / "born").exists():  # noqa: ASYNC110  another process' doing
+                await asyncio.sleep(0.02)
+            process.kill()
+            (tmp_path / "alone").touch()
+            # The app has the other end of the pipe.
+            await process.stderr.read()
+    except TimeoutError:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
 
 
 def test_files_that_matter(tmp_path):

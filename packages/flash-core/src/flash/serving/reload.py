@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flash.serving.reload")
 
-# In the child's environment: the file to which it writes the source files it has imported.
+# In the child's environment: the watcher's process id, a colon, and the file to which the child
+# writes the source files it has imported.
 CHILD_VARIABLE = "FLASH_RELOAD_CHILD"
 
 # Seconds that requests of a child may take to finish before its successor starts.
@@ -116,13 +117,14 @@ def report_modules() -> None:
 
     Also ends this process when the watcher is gone.
     """
-    report = Path(os.environ[CHILD_VARIABLE])
-    parent = os.getppid()
+    # Told by the watcher itself: it may have been killed before this child got here.
+    watcher, _, path = os.environ[CHILD_VARIABLE].partition(":")
+    report = Path(path)
 
     def keep_telling() -> None:
         told: set[str] = set()
         while True:
-            if os.name == "posix" and os.getppid() != parent:
+            if os.name == "posix" and os.getppid() != int(watcher):
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             imported = _imported()
@@ -191,7 +193,7 @@ class _Watcher:
                 signal.signal(number, handler)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, CHILD_VARIABLE: str(self._report)}
+        environment = {**os.environ, CHILD_VARIABLE: f"{os.getpid()}:{self._report}"}
         return subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment)
 
     def _watched(self) -> Watched:
