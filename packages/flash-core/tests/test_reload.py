@@ -16,7 +16,7 @@ from flash.serving.reload import Watched, differences, snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE = 60
+PATIENCE = 120
 
 SCRIPT = """
 import sys

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SERVERS = ("hypercorn", "uvicorn", "granian")
 
 # Generous, since all of this may share two cores with other work.
-PATIENCE = 60
+PATIENCE = 120
 
 APP = """
 import asyncio, logging, os, threading, time
