@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs flash-core's tests on the lowest versions it allows and on the newest, pre-releases included,
-# each in an environment of its own under .tools. Arguments go to pytest.
+# each in an environment of its own under .tools; and on the newest, flash-pubsub's of what only that
+# Dash has. Arguments go to pytest.
 set -eu
 cd "$(dirname "$0")/.."
 uv=.tools/bin/uv
@@ -24,3 +25,7 @@ run() {
 pytest_arguments=$*
 run lowest --resolution lowest-direct
 run newest --prerelease allow
+
+$uv pip install --quiet --no-build --prerelease allow msgpack
+$uv pip install --quiet --no-deps --editable packages/flash-ws --editable packages/flash-pubsub
+"$environment/bin/python" -m pytest packages/flash-pubsub/tests/test_storage_*.py $pytest_arguments

@@ -32,3 +32,14 @@ async def test_a_value_goes_with_its_channel(world):
     await broker.publish("room", b"", changes={"a": b"1"}, retention=Retention(max_idle=3600))
     await world.flush()
     assert await broker.value("room", "a") is None
+
+
+async def test_how_long_a_channel_is_kept_is_said_by_the_newest_publication(redis_world):
+    broker = (await redis_world.worker()).broker
+    for seconds in (3600, 1, 3600):
+        retention = Retention(max_idle=seconds, max_age=seconds)
+        await broker.publish("room", b"x", changes={"a": b"1"}, retention=retention)
+        with redis_world.deployment.client() as client:
+            left = [client.ttl(name) for name in client.keys("*:c:room}:[mhs]")]
+        assert len(left) == 3
+        assert all(seconds - 60 <= each <= seconds + 180 for each in left)

@@ -498,3 +498,13 @@ def _without_fingerprint(path: str) -> tuple[str, bool]:
 def _place_of(package: str, path: str) -> Path:
     module = sys.modules.get(package) or importlib.import_module(package)
     return Path(module.__path__[0]) / path
+
+
+def shared_storage_names() -> Any:
+    """Return the module that has the parts of Dash's shared storage; None before Dash 4.5.
+
+    Dash exports all that an implementation needs but the base class of its subscriptions.
+    """
+    if not hasattr(dash, "BaseSharedStorage"):
+        return None
+    return importlib.import_module("dash._shared_storage")

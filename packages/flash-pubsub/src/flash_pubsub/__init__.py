@@ -1,5 +1,8 @@
 """Shared callbacks and channels over a broker, for Flash."""
 
+import importlib
+from typing import Any
+
 from flash_pubsub.broker import Broker, Retention, Status
 from flash_pubsub.errors import (
     BrokerClosed,
@@ -48,6 +51,14 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Return `FlashSharedStorage`, which only Dash 4.5 and later has a use for."""
+    if name != "FlashSharedStorage":
+        raise AttributeError(f"module 'flash_pubsub' has no attribute {name!r}")
+    return importlib.import_module("flash_pubsub.storage").FlashSharedStorage
+
 
 # Dash looks here for the scripts of the package's components.
 _js_dist = [{"relative_package_path": "flash_pubsub.js", "namespace": "flash_pubsub"}]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
+from flash import ConfigurationError
 from flash_pubsub.memory import MemoryBroker
 from flash_pubsub.url import Kind, parse_url
 
@@ -12,10 +14,32 @@ if TYPE_CHECKING:
     from flash_pubsub.broker import Broker
 
 
-def open_broker(url: str | None = None) -> Broker:
+# How many processes serve; the first is what ``flash run`` says, the other what servers read.
+_WORKER_COUNTS = ("FLASH_WORKERS", "WEB_CONCURRENCY")
+
+
+def open_broker(url: str | None = None, *, max_payload_bytes: int = 1 << 20) -> Broker:
     """Return the broker at an address, `parse_url`'s; it is not started."""
     address = parse_url(url)
     if address.kind is Kind.MEMORY:
-        return MemoryBroker()
+        return MemoryBroker(max_payload_bytes=max_payload_bytes)
     # Only where it is needed: it imports redis-py.
-    return importlib.import_module("flash_pubsub.redis").RedisBroker(address)
+    redis = importlib.import_module("flash_pubsub.redis")
+    return redis.RedisBroker(address, max_payload_bytes=max_payload_bytes)
+
+
+def check_workers(broker: Broker, wanted: str) -> None:
+    """Raise `ConfigurationError` if several workers serve around the memory of one process.
+
+    ``wanted`` is what to write in place of it.
+    """
+    if not isinstance(broker, MemoryBroker):
+        return
+    for variable in _WORKER_COUNTS:
+        count = os.environ.get(variable, "")
+        if count.isdigit() and int(count) > 1:
+            raise ConfigurationError(
+                f"{count} workers ({variable}) cannot share the memory:// broker, which is one "
+                f"process's own: start a Redis and say {wanted} or "
+                "FLASH_BROKER_URL=redis://…, or serve with one worker"
+            )

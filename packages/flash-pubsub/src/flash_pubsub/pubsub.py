@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -24,7 +23,7 @@ from flash_pubsub.feeder import Feeder, make_feeder
 from flash_pubsub.layout import filled, find
 from flash_pubsub.listeners import Listeners
 from flash_pubsub.memory import MemoryBroker
-from flash_pubsub.open import open_broker
+from flash_pubsub.open import check_workers, open_broker
 from flash_pubsub.outputs import Outputs
 from flash_pubsub.presence import Handler, Presence
 from flash_pubsub.registry import Registry
@@ -59,9 +58,6 @@ MAX_SUBSCRIPTIONS = 200
 
 # Kinds of the pages' channels that carry a channel of users.
 KINDS = (EACH, ONCE)
-
-# How many processes serve; the first is what ``flash run`` says, the other what servers read.
-_WORKER_COUNTS = ("FLASH_WORKERS", "WEB_CONCURRENCY")
 
 
 class PubSub:
@@ -527,7 +523,7 @@ class PubSub:
     # -- serving ---------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        self._check_workers()
+        check_workers(self.broker, 'PubSub(app, broker="redis://…")')
         assert self._feeds is not None
         assert self._presence is not None
         if not (self.app.server.secret_key or isinstance(self.broker, MemoryBroker)):
@@ -547,18 +543,6 @@ class PubSub:
         for feeder in self._feeders:
             running = feeder.run(self.broker, self._publish, self._lease_ttl)
             self._tasks.append(asyncio.ensure_future(running))
-
-    def _check_workers(self) -> None:
-        if not isinstance(self.broker, MemoryBroker):
-            return
-        for variable in _WORKER_COUNTS:
-            count = os.environ.get(variable, "")
-            if count.isdigit() and int(count) > 1:
-                raise ConfigurationError(
-                    f"{count} workers ({variable}) cannot share the memory:// broker, which is one "
-                    'process\'s own: start a Redis and say PubSub(app, broker="redis://…") or '
-                    "FLASH_BROKER_URL=redis://…, or serve with one worker"
-                )
 
     async def _close(self) -> None:
         for task in self._tasks:

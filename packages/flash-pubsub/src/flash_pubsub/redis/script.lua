@@ -109,7 +109,8 @@ local function append(channel, id, payload, bounds, now)
   local max_messages, max_bytes, max_age, max_idle = unpack(bounds)
   local entry = cmsgpack.pack({VERSION, channel.epoch, channel.number, id, now, payload})
   local step = math.min(max_age / 10, 60000)
-  local due = now - channel.swept > step
+  -- A change of bounds counts at once.
+  local due = now - channel.swept > step or channel.idle ~= max_idle
   if max_messages > 0 then
     local length = call('RPUSH', KEYS[2], entry)
     if length == 1 then
