@@ -9,6 +9,7 @@ from broker_worlds import PROGRAMS, SECONDS, until
 from flash_pubsub.broker import Lease, Member, MemberChange, Retention, State, presence_of
 from flash_pubsub.errors import (
     BrokerClosed,
+    BrokerRunning,
     BrokerUnavailable,
     Fenced,
     InvalidChannel,
@@ -476,6 +477,28 @@ async def test_a_closed_broker_refuses_everything_and_delivers_nothing(world):
         await worker.broker.ready()
     await worker.broker.unsubscribe("c")
     assert not worker.delivered
+
+
+async def test_a_broker_that_was_closed_may_be_started_again(world):
+    worker, other = [await world.worker() for _ in range(2)]
+    await worker.broker.subscribe("c")
+    with pytest.raises(BrokerRunning, match=r"close\(\) it before"):
+        await worker.begin()
+    lease = await worker.broker.lease("l", 60)
+    await worker.broker.publish("c", b"1")
+    await worker.has("c", b"1")
+    await worker.broker.close()
+    await other.broker.publish("c", b"2")
+    await worker.start()
+    assert worker.broker.status.ready
+    assert worker.broker.status.subscribed == 0
+    assert (await worker.broker.subscribe("c")).number == 2
+    await other.broker.publish("c", b"3")
+    await worker.broker.publish("c", b"4")
+    await worker.has("c", b"1", b"3", b"4")
+    assert worker.broker.status.published == 2
+    assert not await worker.broker.renew(lease, 60)
+    assert await worker.broker.lease("l", 60)
 
 
 async def test_a_broker_that_was_never_started_says_so():

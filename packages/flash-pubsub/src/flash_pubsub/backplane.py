@@ -132,6 +132,9 @@ class BrokerBackplane:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._listeners.close()
+        # It may be started again.
+        for known in (self._resetting, self._homes, self._users, self._joined, self._unwritten):
+            known.clear()
 
     # -- messages --------------------------------------------------------------------------------
 

@@ -228,7 +228,7 @@ class Broker(Protocol):
         ...
 
     async def start(self, deliver: Deliver, reset: Reset) -> None:
-        """Begin; called once, before anything else.
+        """Begin; called before anything else, and again only after `close`, on any event loop.
 
         Returns without waiting for the store: one that is away is waited for, and `status` says so.
         """

@@ -100,6 +100,9 @@ class Feeds:
         for feed in list(self._feeds.values()):
             await feed.stop()
         self._feeds.clear()
+        self._wanted.clear()
+        # The next one may belong to another event loop.
+        self._lock = asyncio.Lock()
 
     async def follow(self, channel: str) -> None:
         """Deliver what the callbacks of a channel set."""
@@ -240,9 +243,11 @@ class Feed:
             return None
         frames: list[Frame] = []
         done = position.number
-        for publication in missed:
+        for turn, publication in enumerate(missed, start=1):
             if publication.position.number > recent.floor:
                 break
+            if turn % _MESSAGES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             message = await self._feeds.run(self._callbacks, publication)
             done = publication.position.number
             if message is not None:

@@ -4,7 +4,8 @@ PubSubError (flash.FlashError)
 ├── BrokerError                          the broker could not do what was asked
 │   ├── BrokerUnavailable (ConnectionError)  its store does not answer, or not in time
 │   ├── BrokerRefused                        its store answered with an error: memory, password
-│   └── BrokerClosed (RuntimeError)          it was closed, or never started
+│   ├── BrokerClosed (RuntimeError)          it was closed, or never started
+│   └── BrokerRunning (RuntimeError)         it was started already
 ├── Fenced                               the lease that was to cover it has gone to somebody else
 ├── Overtaken                            somebody has published since the position it builds on
 ├── InvalidMessage (ValueError)          it does not fit its channel's schema
@@ -60,7 +61,14 @@ class BrokerClosed(BrokerError, RuntimeError):
     """The broker was closed, or never started."""
 
     def __str__(self) -> str:
-        return "this broker is not running; start() it first, and use it no more after close()"
+        return "this broker is not running; start() it first"
+
+
+class BrokerRunning(BrokerError, RuntimeError):
+    """The broker was started already."""
+
+    def __str__(self) -> str:
+        return "this broker is running: close() it before it is started again, or make another"
 
 
 class Fenced(PubSubError):

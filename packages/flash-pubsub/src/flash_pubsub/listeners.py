@@ -41,13 +41,16 @@ class Listeners:
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
     async def start(self) -> None:
-        """Begin; once."""
+        """Begin; again only after `close`."""
         await self.broker.start(self._deliver, self._reset)
 
     async def close(self) -> None:
         """End; nobody hears anything more."""
         self._by_channel.clear()
         await self.broker.close()
+        self._positions.clear()
+        for channel in list(self._waiting):
+            self._wake(channel)
 
     async def listen(self, channel: str, listener: Listener) -> Position:
         """Let ``listener`` hear a channel, from the position returned on; idempotent."""
@@ -79,9 +82,7 @@ class Listeners:
             await self.broker.unsubscribe(channel)
             self._positions.pop(channel, None)
             # Nobody is told any more how far it has come.
-            for each in self._waiting.pop(channel, ()):
-                if not each.done():
-                    each.set_result(None)
+            self._wake(channel)
 
     def _lock(self, channel: str) -> asyncio.Lock:
         lock = self._locks.get(channel)
@@ -126,6 +127,9 @@ class Listeners:
 
     def _moved(self, channel: str, position: Position) -> None:
         self._positions[channel] = position
+        self._wake(channel)
+
+    def _wake(self, channel: str) -> None:
         for each in self._waiting.pop(channel, ()):
             if not each.done():
                 each.set_result(None)

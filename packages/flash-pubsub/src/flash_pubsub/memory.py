@@ -26,7 +26,7 @@ from flash_pubsub.broker import (
     pack_change,
     presence_of,
 )
-from flash_pubsub.errors import BrokerClosed, Fenced, Overtaken, PayloadTooLarge
+from flash_pubsub.errors import BrokerClosed, BrokerRunning, Fenced, Overtaken, PayloadTooLarge
 from flash_ws.history import Position
 
 if TYPE_CHECKING:
@@ -353,8 +353,8 @@ class MemoryBroker:
 
     async def start(self, deliver: Deliver, reset: Reset) -> None:
         """Begin."""
-        if self._state is not State.NEW:
-            raise BrokerClosed
+        if self._state is State.READY:
+            raise BrokerRunning
         self._deliver, self._reset = deliver, reset
         self._state = State.READY
         self._counters.lag = 0.0
@@ -367,6 +367,7 @@ class MemoryBroker:
         self.store.part(self)
         for lease in self._leases:
             self.store.release(lease)
+        self._leases.clear()
 
     async def ready(self) -> None:
         """Return at once."""

@@ -76,9 +76,12 @@ class Presence:
                 self._present.setdefault((channel, client_id), set()).add(worker)
 
     def close(self) -> None:
-        """Stop waiting for those who may come back."""
+        """Stop waiting for those who may come back, and forget everybody."""
         for timer in self._timers.values():
             timer.cancel()
+        self._timers.clear()
+        self._present.clear()
+        self._ours.clear()
 
     # -- this worker's pages ---------------------------------------------------------------------
 

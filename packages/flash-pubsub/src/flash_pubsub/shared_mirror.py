@@ -81,10 +81,14 @@ class Mirror:
         while len(self._known) > self._max_values or self._bytes > self._max_bytes:
             self._forget(next(iter(self._known)))
 
-    def begin(self, snapshot: Snapshot) -> None:
-        """Know what a snapshot has, and nothing else."""
+    def clear(self) -> None:
+        """Know nothing."""
         self._known.clear()
         self._bytes = 0
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Know what a snapshot has, and nothing else."""
+        self.clear()
         for name, value in snapshot.values.items():
             if "\t" in name or name.startswith(RAN):
                 self.set(name, value, snapshot.position.number)

@@ -85,6 +85,10 @@ class SharedRuns:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._waiting.clear()
+        self._unheard.clear()
+        # The next one may belong to another event loop.
+        self._changed = asyncio.Event()
 
     # -- from pages ------------------------------------------------------------------------------
 

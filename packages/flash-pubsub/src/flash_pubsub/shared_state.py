@@ -86,7 +86,15 @@ class SharedState:
         self.on_reset: list[Callable[[Position], None]] = []
 
     async def start(self) -> None:
-        """Learn the state; what changes from now on is followed."""
+        """Learn the state; what changes from now on is followed.
+
+        Whatever was known before the app was stopped counts no more.
+        """
+        self._learned = asyncio.Event()
+        self._waiting = []
+        self._mirror.clear()
+        self._seen.clear()
+        self._recent.begin(Position("", 0))
         await self._listeners.listen(CHANNEL, self)
         await self._learn()
         self._go_on()

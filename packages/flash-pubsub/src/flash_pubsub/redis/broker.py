@@ -21,7 +21,7 @@ from flash_pubsub.broker import (
     State,
     Status,
 )
-from flash_pubsub.errors import BrokerClosed, BrokerError, InvalidChannel
+from flash_pubsub.errors import BrokerClosed, BrokerError, BrokerRunning, InvalidChannel
 from flash_pubsub.redis.caretaker import Caretaker
 from flash_pubsub.redis.listener import Listener
 from flash_pubsub.redis.store import Store
@@ -70,6 +70,7 @@ class RedisBroker:
             probe_interval=probe_interval or address.probe_interval,
             min_replicas=address.min_replicas if min_replicas is None else min_replicas,
         )
+        self._max_payload_bytes = max_payload_bytes
         self._store = Store(self.address, max_payload_bytes=max_payload_bytes)
         self._counters = Counters()
         self._listener: Listener | None = None
@@ -84,7 +85,8 @@ class RedisBroker:
     def status(self) -> Status:
         """How it stands."""
         counters = asdict(self._counters)
-        counters.update(published=self._store.published, retries=self._store.retries)
+        counters["published"] += self._store.published
+        counters["retries"] += self._store.retries
         if self._closed or self._listener is None:
             state = State.CLOSED if self._closed else State.NEW
             return Status(state, state.value, **counters)
@@ -100,8 +102,10 @@ class RedisBroker:
 
     async def start(self, deliver: Deliver, reset: Reset) -> None:
         """Begin; Redis need not be there yet."""
-        if self._listener is not None or self._closed:
-            raise BrokerClosed
+        if self._closed:
+            self._reopen()
+        elif self._listener is not None:
+            raise BrokerRunning
         self._listener = Listener(
             self._store,
             self._counters,
@@ -115,6 +119,15 @@ class RedisBroker:
         )
         self._listener.start()
         self._caring = asyncio.create_task(self._caretaker.run(), name="flash-pubsub caretaker")
+
+    def _reopen(self) -> None:
+        """Be as new, but for what was counted."""
+        self._counters.published += self._store.published
+        self._counters.retries += self._store.retries
+        self._store = Store(self.address, max_payload_bytes=self._max_payload_bytes)
+        self._ready = asyncio.Event()
+        self._leases.clear()
+        self._closed = False
 
     async def close(self) -> None:
         """End; members and leases are given back if Redis is there to be told."""
