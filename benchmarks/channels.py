@@ -267,7 +267,8 @@ def _dash_with_shared_storage() -> tuple[str, str] | None:
     places = [(sys.executable, version("dash"))]
     for found in _NEWEST.glob("lib/python*/site-packages/dash-*.dist-info"):
         release = found.name.removeprefix("dash-").removesuffix(".dist-info")
-        places.append((str(_NEWEST / "bin" / "python"), release))
+        if all(any(found.parent.glob(f"{each}-*.dist-info")) for each in ("hypercorn", "redis")):
+            places.append((str(_NEWEST / "bin" / "python"), release))
     for python, release in places:
         major, minor, *_ = release.split(".")
         if (int(major), int(minor)) >= (4, 5):
