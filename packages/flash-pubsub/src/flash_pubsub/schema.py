@@ -28,7 +28,12 @@ class Schema:
     def __init__(self, kind: Any) -> None:
         if importlib.util.find_spec("pydantic") is None:
             raise ConfigurationError(
-                f"schema={_name(kind)} needs pydantic: pip install pydantic, or leave schema= out"
+                f'schema={_name(kind)} needs pydantic: pip install "flash-pubsub[schema]", '
+                "or leave schema= out"
+            )
+        if isinstance(kind, str):
+            raise ConfigurationError(
+                f"schema={kind!r}: give the class itself, a model, a dataclass or a TypedDict"
             )
         pydantic: ModuleType = importlib.import_module("pydantic")
         self._kind = kind
@@ -36,6 +41,12 @@ class Schema:
         try:
             self._adapter: _Adapter = pydantic.TypeAdapter(kind)
         except pydantic.errors.PydanticUserError as error:
+            if error.code == "typed-dict-version":
+                raise ConfigurationError(
+                    f"schema={_name(kind)}: before Python 3.12 a TypedDict has to be the one of "
+                    "typing_extensions, which comes with pydantic: "
+                    "from typing_extensions import TypedDict"
+                ) from error
             reason = str(error).partition("\n")[0]
             raise ConfigurationError(
                 f"schema={_name(kind)}: give a model, a dataclass or a TypedDict ({reason})"

@@ -1,0 +1,89 @@
+"""What a channel's messages must be: models, dataclasses, typed dictionaries, and what is none."""
+
+import dataclasses
+import sys
+import typing
+
+import pydantic
+import pytest
+import typing_extensions
+
+from flash import ConfigurationError
+from flash_pubsub.errors import InvalidMessage
+from flash_pubsub.schema import Schema
+
+
+class Price(pydantic.BaseModel):
+    t: int
+    p: float = 1.0
+
+
+@dataclasses.dataclass
+class Order:
+    number: int
+    price: Price = dataclasses.field(default_factory=lambda: Price(t=0))
+
+
+class Note(typing_extensions.TypedDict, total=False):
+    text: str
+
+
+class PlainNote(typing.TypedDict):
+    text: str
+
+
+@dataclasses.dataclass
+class Letter:
+    note: PlainNote
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "sent"),
+    [
+        (Price, {"t": "1"}, {"t": 1, "p": 1.0}),
+        (Price, Price(t=1, p=2), {"t": 1, "p": 2.0}),
+        (Order, {"number": 7}, {"number": 7, "price": {"t": 0, "p": 1.0}}),
+        (Order, Order(7, Price(t=1)), {"number": 7, "price": {"t": 1, "p": 1.0}}),
+        (Note, {}, {}),
+        (Note, {"text": "hi"}, {"text": "hi"}),
+        (list[Price], [{"t": 1}], [{"t": 1, "p": 1.0}]),
+    ],
+)
+def test_what_fits_is_sent_with_its_defaults(kind, given, sent):
+    assert Schema(kind).checked("channel", given) == sent
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "reason"),
+    [
+        (Price, {"t": "soon"}, "'channel' takes Price: t: .*integer"),
+        (Order, {"number": 1, "price": {"t": None}}, "takes Order: price.t: "),
+        (Note, {"text": 5}, "takes Note: text: "),
+        (Note, [], "takes Note: the message: "),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_reason(kind, given, reason):
+    with pytest.raises(InvalidMessage, match=reason):
+        Schema(kind).checked("channel", given)
+
+
+@pytest.mark.parametrize("kind", [PlainNote, Letter])
+def test_the_typed_dictionary_of_an_older_python_is_refused_with_the_remedy(kind):
+    message = {"text": "hi"} if kind is PlainNote else {"note": {"text": "hi"}}
+    if sys.version_info >= (3, 12):
+        assert Schema(kind).checked("channel", message) == message
+    else:
+        with pytest.raises(ConfigurationError, match="from typing_extensions import TypedDict"):
+            Schema(kind)
+
+
+@pytest.mark.parametrize("kind", [3, "Price", object()])
+def test_what_is_no_schema_is_refused_when_it_is_given(kind):
+    with pytest.raises(ConfigurationError, match="a model, a dataclass or a TypedDict"):
+        Schema(kind)
+
+
+def test_without_pydantic_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "flash-pubsub\[schema\]"'):
+        Schema(Price)
