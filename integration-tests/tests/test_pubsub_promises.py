@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import json
 import random
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from flash import Output
 from flash.serialize import dumps
 from flash_pubsub import BrokerError
+from flash_pubsub.envelope import Envelope
 
 _TESTS = Path(__file__).parents[2] / "packages" / "flash-pubsub" / "tests"
 
@@ -154,60 +156,104 @@ class Joiner:
     def __init__(self, page):
         self.page = page
         self.state = {}
+        self.number = -1
 
-    async def follow(self, count):
-        """Apply what comes until ``count`` changes after the snapshot; returns the number."""
-        first = None
-        while True:
+    async def follow(self, number):
+        """Apply what comes, to this number or beyond it."""
+        # Values that a later one replaced on its way are not sent: all is up to date at the end of
+        # a message.
+        while self.number < number or self.page.waiting:
             frame = await self.page.frame()
-            if frame.get("c") != "shared":
+            if frame.get("c") == "shared":
+                for component, props in frame["u"]:
+                    self.state[component] = props["children"]
+                self.number = frame["n"]
+
+    async def leave(self):
+        """Return where it stood, and what it had."""
+        await self.page.leave()
+        return self.number, dumps(sorted(self.state.items()))
+
+
+class Updates:
+    """Sets shared values through two workers, so many a second."""
+
+    def __init__(self, world, per_second):
+        self._world = world
+        self._per_second = per_second
+        self._chance = random.Random(3)
+        self.count = 0
+        # While it is not behind its time.
+        self.on_time = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def run(self):
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        while not self.ended.is_set():
+            due = int((loop.time() - begin) * self._per_second) - self.count
+            if due <= 0:
+                self.on_time.set()
+                await asyncio.sleep(1 / self._per_second)
                 continue
-            for component, props in frame["u"]:
-                self.state[component] = props["children"]
-            first = frame["n"] if first is None else first
-            # Values that a later one replaced on its way are not sent: all is up to date at the
-            # end of a message.
-            if frame["n"] >= first + count and not self.page.waiting:
-                return frame["n"]
+            if due > self._per_second / 10:
+                self.on_time.clear()
+            # On their way together, as the changes of many hands are.
+            await asyncio.gather(*(self._set() for _ in range(min(due, 20))))
+
+    async def _set(self):
+        self.count += 1
+        value = [self.count, "x" * self._chance.randrange(20)]
+        cell = f"cell{self._chance.randrange(40)}"
+        await self._world.pubsubs[self.count % 2].shared[cell, "children"].set(value)
+
+
+class Truth:
+    """The state after each publication, as everybody is to see it, by number."""
+
+    def __init__(self):
+        self._state = {}
+        self.states = [dumps([])]
+
+    def deliver(self, publication):
+        assert publication.position.number == len(self.states)
+        for component, _, value in Envelope.unpack(publication.payload).extras["u"]:
+            self._state[component] = json.loads(value)
+        self.states.append(dumps(sorted(self._state.items())))
 
 
 @pytest.mark.timeout(240)
 async def test_b3_a_thousand_joiners_during_500_updates_a_second_end_byte_identical(server):
-    joiners, at_a_time, per_second = 1000, 20, 500
-    chance = random.Random(3)
-    # What was set, one after the other: the numbers of the channel count it.
-    log = []
+    joiners, at_a_time = 1000, 20
     async with World(url=server.url) as world:
-        joined = asyncio.Event()
+        truth, updates = Truth(), Updates(world, 500)
+        await world.pubsubs[0]._listeners.listen("live:shared", truth)
+        updating = asyncio.ensure_future(updates.run())
+        ended, staying = [], []
 
-        async def update():
-            loop = asyncio.get_running_loop()
-            begin = loop.time()
-            while not joined.is_set():
-                cell, value = f"cell{chance.randrange(40)}", [len(log), "x" * chance.randrange(20)]
-                log.append((cell, value))
-                await world.pubsubs[len(log) % 2].shared[cell, "children"].set(value)
-                await asyncio.sleep(max(0.0, begin + len(log) / per_second - loop.time()))
-
-        async def join(worker):
-            joiner = Joiner(await world.page(worker))
+        async def join(number):
+            # Nobody joins while fewer are set than are to be.
+            await updates.on_time.wait()
+            joiner = Joiner(await world.page(number % 2))
             async with asyncio.timeout(60):
-                number = await joiner.follow(10)
-            await joiner.page.leave()
-            return number, dumps(dict(sorted(joiner.state.items())))
+                await joiner.follow(0)
+                await joiner.follow(joiner.number + 10)
+            if number % 50:
+                ended.append(await joiner.leave())
+            else:
+                staying.append(joiner)
 
-        updating = asyncio.ensure_future(update())
-        ended = []
-        while len(ended) < joiners:
-            ended += await asyncio.gather(*(join(number % 2) for number in range(at_a_time)))
-        joined.set()
+        for first in range(0, joiners, at_a_time):
+            await asyncio.gather(*(join(number) for number in range(first, first + at_a_time)))
+        updates.ended.set()
         await updating
-    truth, state = [dumps({})], {}
-    for cell, value in log:
-        state[cell] = value
-        truth.append(dumps(dict(sorted(state.items()))))
+        for joiner in staying:
+            await joiner.follow(updates.count)
+            ended.append(await joiner.leave())
+    assert len(ended) == joiners
+    assert len(truth.states) == updates.count + 1
     for number, seen in ended:
-        assert seen == truth[number]
+        assert seen == truth.states[number]
     # They did come one after the other, while it went on.
     assert len({number for number, _ in ended}) > joiners / at_a_time / 2
 
