@@ -1,6 +1,7 @@
 """What Dash keeps for the whole process is put back after each test; and a real Redis."""
 
 import copy
+import importlib.util
 import os
 import signal
 import socket
@@ -9,6 +10,9 @@ import time
 
 import dash
 import pytest
+
+# Of this package's extras the one that is no part of the workspace's environment.
+collect_ignore = [] if importlib.util.find_spec("kaleido") else ["test_thumbnail_kaleido.py"]
 
 
 @pytest.fixture(autouse=True)
