@@ -1,6 +1,7 @@
 """Publishing and looking from outside of an app."""
 
 import asyncio
+import dataclasses
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,13 @@ from flash_pubsub.broker import Member, Retention
 from flash_pubsub.channels import ChannelPattern
 from flash_pubsub.cli import main
 from flash_pubsub.envelope import Envelope
-from flash_pubsub.errors import BrokerClosed, BrokerUnavailable, InvalidChannel, UnsupportedEnvelope
+from flash_pubsub.errors import (
+    BrokerClosed,
+    BrokerUnavailable,
+    InvalidChannel,
+    InvalidMessage,
+    UnsupportedEnvelope,
+)
 from flash_pubsub.publisher import AsyncPublisher, Publisher
 from flash_pubsub.rules import Rules
 from flash_ws.history import Position
@@ -181,6 +188,33 @@ async def test_a_publisher_keeps_as_much_of_a_channel_as_the_app_says(redis_worl
         assert await kept("news") is None
     finally:
         await app.server.shutdown()
+
+
+@dataclasses.dataclass
+class Price:
+    p: float
+    t: int = 0
+
+
+@pytest.fixture
+def strict(url):
+    """Made before there is a loop, as a program makes it."""
+    return AsyncPublisher(url, schemas={"prices/{symbol}": Price})
+
+
+async def test_a_publisher_refuses_what_does_not_fit_the_schema_that_it_was_given(
+    redis_world, strict
+):
+    worker = await redis_world.worker()
+    await worker.broker.subscribe("prices/A")
+    async with strict as publisher:
+        with pytest.raises(InvalidMessage, match=r"prices/A.*Price: p: "):
+            await publisher.publish("prices/A", {"p": "much"})
+        await publisher.publish("prices/A", {"p": 1})
+        await publisher.publish("prices/A", Price(2, 3))
+        await publisher.publish("other", {"p": "much"})
+    await until(lambda: len(data(worker, "prices/A")) == 2)
+    assert data(worker, "prices/A") == [{"p": 1.0, "t": 0}, {"p": 2.0, "t": 3}]
 
 
 async def test_rules_are_those_of_the_app_that_came_last_and_outlive_an_emptied_store(

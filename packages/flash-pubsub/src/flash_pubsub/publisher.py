@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from flash_pubsub.channels import check_name
+from flash_pubsub.channels import ChannelPattern, check_name
 from flash_pubsub.envelope import Envelope
 from flash_pubsub.errors import (
     BrokerClosed,
@@ -18,9 +18,11 @@ from flash_pubsub.errors import (
 )
 from flash_pubsub.redis.store import Store
 from flash_pubsub.rules import CHANNEL, FIELD, Rules
+from flash_pubsub.schema import Schema
 from flash_pubsub.url import Address, Kind, parse_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from concurrent.futures import Future
     from types import TracebackType
 
@@ -39,11 +41,22 @@ class AsyncPublisher:
     ``url`` is the one that the app has, by default ``FLASH_BROKER_URL``. Opens no connection before
     the first message. Belongs to one event loop.
 
-    Channels remember what the app says with `PubSub.channel`, or ``retention``, if that is given.
+    - ``retention``: what channels remember; by default what the app says with `PubSub.channel`.
+    - ``schemas``: what messages must fit, by channel or pattern: pydantic models, dataclasses or
+      TypedDicts, the app's own at best, for an app cannot share them through the broker.
     """
 
-    def __init__(self, url: str | None = None, *, retention: Retention | None = None) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        retention: Retention | None = None,
+        schemas: Mapping[str, Any] | None = None,
+    ) -> None:
         self._retention = retention
+        self._schemas = [
+            (ChannelPattern(channel), Schema(kind)) for channel, kind in (schemas or {}).items()
+        ]
         self._store: Store | None = Store(_reachable(url))
         self._rules = Rules()
         # By the loop's clock; when the rules are to be read next.
@@ -56,10 +69,14 @@ class AsyncPublisher:
 
         Raises unless it has happened, but for `BrokerUnavailable`: then it may have. With ``key``
         publishing again is safe: a message of the same key is published once. Also raises
-        `BrokerRefused`, `InvalidChannel`, `PayloadTooLarge`, and ``TypeError`` for what has no JSON
-        form. An app's ``schema=`` is not known here, and not checked.
+        `BrokerRefused`, `InvalidChannel`, `PayloadTooLarge`, `InvalidMessage` for what does not fit
+        its schema, and ``TypeError`` for what has no JSON form.
         """
         check_name(channel)
+        for pattern, schema in self._schemas:
+            if pattern.match(channel) is not None:
+                data = schema.checked(channel, data)
+                break
         self._open_store()
         payload = Envelope.of(data).pack()
         retention = self._retention or (await self._read_rules(channel)).retention(channel)
@@ -112,8 +129,14 @@ class Publisher:
     with the block of a ``with``, or with the process.
     """
 
-    def __init__(self, url: str | None = None, *, retention: Retention | None = None) -> None:
-        self._publisher = AsyncPublisher(url, retention=retention)
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        retention: Retention | None = None,
+        schemas: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._publisher = AsyncPublisher(url, retention=retention, schemas=schemas)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
