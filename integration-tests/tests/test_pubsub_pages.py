@@ -236,6 +236,17 @@ def test_a_graph_that_draws_slowly_shows_each_point_once(tabs, redis_url):
         tab.run_js("dash_clientside.set_props('tape', {extendData: [{x: [[3]], y: [[3]]}, [0]]})")
         tab.wait_for(lambda tab=tab: 3 in tab.run_js(SHOWN), "another point")
         assert tab.run_js(SHOWN) == ["new", 2, 3]
+        # In one message, points for the figure that goes.
+        tab.run_js(
+            "flash.link.setProps(["
+            "  ['tape', {extendData: [{x: [[4]], y: [[4]]}, [0]]}],"
+            "  ['tape', {figure: {data: [{x: [1], y: ['newer']}]}}],"
+            "]);"
+        )
+        tab.wait_for(lambda tab=tab: tab.run_js(SHOWN)[0] == "newer", "the newer figure")
+        tab.run_js("dash_clientside.set_props('tape', {extendData: [{x: [[5]], y: [[5]]}, [0]]})")
+        tab.wait_for(lambda tab=tab: 5 in tab.run_js(SHOWN), "a point of its own")
+        assert tab.run_js(SHOWN) == ["newer", 5]
 
 
 class Proxy:

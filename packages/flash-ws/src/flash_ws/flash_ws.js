@@ -163,6 +163,11 @@
     /** Return the properties to set so that what has not been drawn of a component is not lost. */
     function withUndrawn(id, given) {
         const props = Object.assign({}, given);
+        const isUndrawn = (name) => undrawn.has(`${id}.${name}`);
+        if (ADDING.some(isUndrawn) && Object.keys(props).some((name) => !ADDING.includes(name))) {
+            // A figure, for one, that came after points: a component cannot tell what came first.
+            drawNow();
+        }
         ADDING.filter((name) => name in props).forEach((name) => {
             const key = `${id}.${name}`;
             if (undrawn.has(key)) {
@@ -170,8 +175,7 @@
                 if (points) {
                     props[name] = points;
                 } else {
-                    undrawn.clear();
-                    window.ReactDOM.flushSync(() => {});
+                    drawNow();
                 }
             }
             if (!undrawn.size) {
@@ -181,6 +185,11 @@
             undrawn.set(key, props[name]);
         });
         return props;
+    }
+
+    function drawNow() {
+        undrawn.clear();
+        window.ReactDOM.flushSync(() => {});
     }
 
     /** Return two values of a graph's extendData or prependData as one, or null for what is none. */
@@ -1034,9 +1043,9 @@
                     }
                 });
             },
-            /** Give what comes next, if it may be given while the graph draws points; returns its name. */
-            give: (isDrawing) => {
-                if (!waiting.length || (isDrawing && waiting[0][0] !== 'figure')) {
+            /** Give what comes next, if mayGive(its name); returns the name. */
+            give: (mayGive) => {
+                if (!waiting.length || !mayGive(waiting[0][0])) {
                     return null;
                 }
                 const [name, value] = waiting.shift();
@@ -1080,7 +1089,10 @@
                     graph.drawn = drawn;
                     graph.isDrawing = false;
                 }
-                const name = graph.queue.give(graph.isDrawing);
+                // A figure lines up behind the points by itself; but not in a graph that still loads.
+                const name = graph.queue.give(
+                    (next) => !graph.isDrawing || (next === 'figure' && graph.drawn > 0)
+                );
                 if (name) {
                     graph.isDrawing = graph.isDrawing || name !== 'figure';
                     give();
