@@ -242,3 +242,30 @@ async def test_a_change_whose_answer_was_missed_is_answered_and_does_not_run_aga
             pass
         assert frame["k"] == 1
         assert runs == [40]
+
+
+@pytest.mark.parametrize("channel", ["all", "shared"])
+async def test_a_store_that_is_emptied_again_meanwhile_is_told_as_it_is_in_the_end(
+    monkeypatch, channel
+):
+    async with World(workers=1) as world, pages(world, 0) as (page,):
+        broker = world.pubsubs[0].broker
+        snapshot = broker.snapshot
+        left = [1, 2]
+
+        async def slow(name):
+            found = await snapshot(name)
+            if name == f"live:{channel}" and left:
+                left.pop()
+                world.store.flush()
+            return found
+
+        monkeypatch.setattr(broker, "snapshot", slow)
+        world.store.flush()
+        await until(lambda: not left)
+        final = await broker.position(f"live:{channel}")
+        while (frame := await page.frame()).get("e") != final.epoch:
+            if frame.get("recovered") is False:
+                page.positions[frame["c"]] = (frame["e"], frame["n"])
+        assert frame["recovered"] is False
+        assert frame["c"] == channel

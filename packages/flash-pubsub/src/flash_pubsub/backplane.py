@@ -94,6 +94,8 @@ class BrokerBackplane:
         self._obey: Obey = _nowhere
         # Channels that have begun anew and whose state is being fetched: what came since.
         self._resetting: dict[str, list[Publication]] = {}
+        # Those of them that have begun anew once more meanwhile.
+        self._reset_again: set[str] = set()
         # Pages of this worker: the number in their channel at which they came here.
         self._homes: dict[str, int] = {}
         # Whose the pages of this worker are, where that is known.
@@ -218,21 +220,28 @@ class BrokerBackplane:
     def reset(self, channel: str, position: Position) -> None:
         """Tell the pages that follow a channel what its state is by now."""
         del position
-        if channel != ORDERS and channel not in self._resetting:
+        if channel in self._resetting:
+            self._reset_again.add(channel)
+        elif channel != ORDERS:
             self._resetting[channel] = []
             self.spawn(self._begin_anew(channel))
 
     async def _begin_anew(self, name: str) -> None:
         channel = name.removeprefix(PREFIX)
-        snapshot = await self.persist(lambda: self._broker.snapshot(name))
+        while True:
+            self._reset_again.discard(name)
+            snapshot = await self.persist(lambda: self._broker.snapshot(name))
+            if name not in self._reset_again:
+                break
         position = snapshot.position
         self._deliver(reset_frame(channel, position, _updates(snapshot.values)))
         since = self._resetting.pop(name)
         for publication in since:
-            if publication.position.epoch != position.epoch:
-                # It has begun anew once more, and this will be told in a moment.
-                continue
-            if publication.position.number > position.number:
+            # Of another epoch are those from before the last reset.
+            if (
+                publication.position.epoch == position.epoch
+                and publication.position.number > position.number
+            ):
                 self.deliver(publication)
         page_id = channel.removeprefix("page:")
         if page_id in self._homes:
