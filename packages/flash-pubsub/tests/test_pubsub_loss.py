@@ -269,3 +269,24 @@ async def test_a_store_that_is_emptied_again_meanwhile_is_told_as_it_is_in_the_e
                 page.positions[frame["c"]] = (frame["e"], frame["n"])
         assert frame["recovered"] is False
         assert frame["c"] == channel
+
+
+async def test_what_is_on_its_way_back_is_not_forgotten_over_a_gap(kind, monkeypatch):
+    async with World(workers=1, **kind.settings) as world, pages(world, 0) as (page,):
+        (pubsub,) = world.pubsubs
+        await pubsub.shared["lamp", "title"].set("on")
+        await until(lambda: pubsub.shared["lamp", "title"].get())
+        publish, go_on = pubsub.broker.publish, asyncio.Event()
+
+        async def late(*arguments, **more):
+            await go_on.wait()
+            return await publish(*arguments, **more)
+
+        monkeypatch.setattr(pubsub.broker, "publish", late)
+        await kind.flush(world)
+        assert await told_of_loss(page) == [["lamp", {"title": "on"}]]
+        # As a broker does when history does not reach back far enough.
+        pubsub._state.reset("live:shared", await pubsub.broker.position("live:shared"))
+        assert await told_of_loss(page) == [["lamp", {"title": "on"}]]
+        go_on.set()
+        await holds(world, {"lamp\ttitle": b'"on"'})

@@ -93,6 +93,7 @@ class SharedState:
         self._learned = asyncio.Event()
         self._waiting = []
         self._mirror.clear()
+        self._lost.clear()
         self._seen.clear()
         self._recent.begin(Position("", 0))
         await self._listeners.listen(CHANNEL, self)
@@ -102,9 +103,14 @@ class SharedState:
     async def _learn(self) -> None:
         snapshot = await self._fetched()
         here = self._recent.position
-        if snapshot.position.epoch != here.epoch and self._mirror.is_older(here, snapshot):
-            self._seen.clear()
-        self._lost, self._lost_at = self._mirror.lost(here, snapshot), here
+        if snapshot.position.epoch == here.epoch:
+            # What was lost before is still on its way back.
+            for name in snapshot.values:
+                self._lost.pop(name, None)
+        else:
+            if self._mirror.is_older(here, snapshot):
+                self._seen.clear()
+            self._lost, self._lost_at = self._mirror.lost(here, snapshot), here
         self._mirror.begin(snapshot)
         for name, known in self._lost.items():
             self._mirror.set(name, known.value, snapshot.position.number)
