@@ -90,6 +90,14 @@ def tabs(flash_browser, workers):
     return both
 
 
+# Where the slider's thumb may go: from, how far, and at which height.
+TRACK = """
+const root = document.querySelector('#brightness .dash-slider-root').getBoundingClientRect();
+const thumb = document.querySelector('#brightness [role=slider]').getBoundingClientRect();
+return [root.x, root.width, thumb.y + thumb.height / 2];
+"""
+
+
 @pytest.mark.parametrize("last", [33, 66])
 def test_b15_the_shared_slider_converges_with_both_dragging(tabs, last):
     for hand, tab in enumerate(tabs):
@@ -108,6 +116,41 @@ def test_b15_the_shared_slider_converges_with_both_dragging(tabs, last):
         tab.wait_for_text("#doubled", str(2 * value))
 
         tab.wait_for(lambda tab=tab: shines(tab, value), "the lamp")
+
+
+def test_b15_two_mice_that_drag_the_shared_slider_leave_it_at_one_value(tabs):
+    tracks = [tab.run_js(TRACK) for tab in tabs]
+
+    def mouse(hand, kind, share):
+        begin, width, height = tracks[hand]
+        tabs[hand].driver.execute_cdp_cmd(
+            "Input.dispatchMouseEvent",
+            {"type": kind, "x": begin + share * width, "y": height, "button": "left"}
+            | {"buttons": 0 if kind == "mouseReleased" else 1, "clickCount": 1},
+        )
+
+    # Each pulls to and fro while the other does, and lets go where the other does not.
+    for hand in range(2):
+        mouse(hand, "mousePressed", 0.5)
+    for step in range(20):
+        for hand in range(2):
+            mouse(hand, "mouseMoved", (0.1 + 0.07 * step + 0.4 * hand) % 1)
+    ends = (0.55, 0.9)
+    for kind in ("mouseMoved", "mouseReleased"):
+        for hand, share in enumerate(ends):
+            mouse(hand, kind, share)
+
+    def converged():
+        one, other = (tab.run_js(SLIDER) for tab in tabs)
+        return one == other and any(abs(one / 100 - share) < 0.03 for share in ends)
+
+    tabs[0].wait_for(converged, "both to show where one has let go")
+    value = tabs[0].run_js(SLIDER)
+    for tab in tabs:
+        tab.wait_for_text("#doubled", str(2 * value))
+        tab.wait_for(lambda tab=tab: shines(tab, value), "the lamp")
+        thumb = tab.find("#brightness [role=slider]")
+        assert thumb.get_attribute("aria-valuenow") == str(value)
 
 
 def test_a_late_joiner_has_the_shared_values_from_the_start(flash_browser, workers):
