@@ -425,6 +425,16 @@ async def test_what_fails_on_a_loop_is_logged_and_said_by_the_reader(caplog):
     await asyncio.to_thread(storage.close)
 
 
+async def test_calls_that_do_not_wait_are_refused_when_too_many_do(monkeypatch):
+    monkeypatch.setattr("flash_pubsub.storage._MAX_UNAWAITED", 3)
+    storage = FlashSharedStorage("redis://127.0.0.1:1/0?timeout=0.3&connect_timeout=0.1")
+    for number in range(3):
+        storage.set("key", number)
+    with pytest.raises(SharedStorageError, match="3 calls wait"):
+        storage.set("key", 3)
+    await asyncio.to_thread(storage.close)
+
+
 def test_several_workers_need_a_store_that_they_share(monkeypatch):
     monkeypatch.setenv("FLASH_WORKERS", "2")
     with pytest.raises(ConfigurationError, match="FlashSharedStorage"):

@@ -70,6 +70,8 @@ _LAST_WORDS = 2.0
 # Between two looks whether a subscription was closed, for those who wait without end.
 _LOOK_EVERY = 5.0
 
+# Calls on event loops that wait for the store; one more is refused.
+_MAX_UNAWAITED = 1_000
 # Topics of which it is remembered how far readers have come here.
 _MAX_SEEN = 10_000
 
@@ -236,6 +238,8 @@ class _Life:
         self._loop = asyncio.new_event_loop()
         # What nobody waits for; later calls do, so that the order is that of the calls.
         self._unawaited: asyncio.Task[None] | None = None
+        self._count = 0
+        self._counting = threading.Lock()
         self._ended = False
         self._loop.call_soon(self._begin, self.listeners.start())
         self._thread = threading.Thread(target=self._run, name="flash-pubsub storage", daemon=True)
@@ -286,13 +290,28 @@ class _Life:
         if not _is_on_loop():
             self.wait(work)
             return
+        with self._counting:
+            count = self._count
+            if not self._ended and count < _MAX_UNAWAITED:
+                self._count += 1
+                self._loop.call_soon_threadsafe(self._begin, self._counted(work))
+                return
+        work.close()
         if self._ended:
-            work.close()
             raise _Error("the shared storage is closed")
-        self._loop.call_soon_threadsafe(self._begin, work)
+        raise _Error(
+            f"{count} calls wait for the shared storage already; await aset, adelete and apublish"
+        )
+
+    async def _counted(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        finally:
+            work.close()
+            with self._counting:
+                self._count -= 1
 
     def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
-        # As many may wait as are asked for by those who do not.
         before = self._unawaited
         self._unawaited = self._loop.create_task(self._logged(self._after(before, work)))
 
@@ -339,7 +358,9 @@ class _Life:
 
     async def _close(self) -> None:
         try:
-            await self._next(self.listeners.close())
+            if self._unawaited is not None:
+                await asyncio.wait({self._unawaited}, timeout=_LAST_WORDS)
+            await self.listeners.close()
         finally:
             others = asyncio.all_tasks() - {asyncio.current_task()}
             if others:
