@@ -6,11 +6,14 @@ export PYTHON
 # Browsers and servers make tests wait: three at a time keep two cores busy.
 WORKERS = 3
 
-.PHONY: demo test check bench test-matrix soak setup system version
+.PHONY: demo demo-cluster test check bench test-matrix soak setup system version
 .NOTPARALLEL:
 
 demo: setup  ## the live dashboard, at the address it prints
 	.venv/bin/python examples/demo/app.py
+
+demo-cluster: setup  ## the same on three workers around a Redis of its own
+	.venv/bin/python examples/demo/cluster.py
 
 test: setup system  ## every test
 	.venv/bin/pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)

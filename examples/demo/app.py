@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import shell
-from resources import database, live, machine
+from resources import database, live, machine, pubsub
 
 from flash import Flash
 
@@ -22,6 +22,7 @@ app = Flash(
 )
 app.layout = shell.layout
 live.init_app(app)
+pubsub.init_app(app)
 
 
 @app.server.while_serving

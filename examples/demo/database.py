@@ -130,6 +130,12 @@ class Database:
             await asyncio.gather(self._filling, return_exceptions=True)
         await self._engine.dispose()
 
+    async def prepared(self) -> Preparation:
+        """Return how it went once the database is filled, or cannot be."""
+        if self._filling is not None:
+            await asyncio.shield(self._filling)
+        return self.preparation
+
     async def fetch(self, statement: sa.Executable) -> Answer:
         """Run one query on a connection of its own, beside others; a cancelled one ends at once."""
         self.asked += 1

@@ -247,6 +247,22 @@ def cores(sample: Any, theme: str | None) -> go.Figure:
     return figure
 
 
+def tape(prices: Sequence[Any], theme: str | None) -> go.Figure:
+    """The course of a price; further prices extend it."""
+    figure = go.Figure(layout={"template": template(theme), "hovermode": "x unified"})
+    figure.add_scatter(
+        x=[price.time for price in prices],
+        y=[price.value for price in prices],
+        mode="lines",
+        line={"width": 2},
+        name="Price",
+        hovertemplate="%{y:.2f}<extra></extra>",
+    )
+    figure.update_xaxes(type="date", tickformat="%H:%M:%S", nticks=4, tickangle=0)
+    figure.update_yaxes(tickformat=".2f", nticks=6)
+    return figure
+
+
 def processor(theme: str | None) -> go.Figure:
     """The empty chart of this machine's load; the browser fills it."""
     figure = go.Figure(layout={"template": template(theme)})

@@ -141,6 +141,25 @@
       return [value || "Looking it up …", done ? "answer" : value ? "answer writing" : "answer waiting"];
     },
 
+    // The slider comes into the page after its label.
+    nameSlider: function (id, label) {
+      var watch = new MutationObserver(name);
+      function name() {
+        var slider = document.getElementById(id);
+        if (slider && slider.querySelector("[role=slider]")) {
+          slider.querySelectorAll("[role=slider], input").forEach(function (part) {
+            part.setAttribute("aria-labelledby", label);
+          });
+        } else if (document.getElementById(label)) {
+          return;
+        }
+        watch.disconnect();
+      }
+      watch.observe(document.body, { childList: true, subtree: true });
+      name();
+      return dash.no_update;
+    },
+
     bringIntoView: function (children, id) {
       if (children) {
         document.getElementById(id).scrollIntoView({ behavior: "smooth", block: "nearest" });

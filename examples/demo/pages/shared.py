@@ -1,0 +1,359 @@
+"""What all browsers share, on however many workers: controls, a tape of prices, rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import components
+import figures
+import rooms
+from components import aria, chart, live_tile, panel, segmented
+from prices import INTERVAL, KEPT, Price, Tape, step
+from quart import request
+from resources import live, pubsub
+
+from flash import (
+    ClientsideFunction,
+    Input,
+    Output,
+    State,
+    callback,
+    clientside_callback,
+    ctx,
+    dcc,
+    html,
+    no_update,
+    register_page,
+)
+from flash_pubsub import MemoryBroker, Subscription, channel_callback, shared_callback
+from flash_ws import LinkStatus, event_callback, stream_props
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from dash.development.base_component import Component
+
+    from flash_ws import Client, ClientInfo, StreamedProps
+
+register_page(
+    __name__, path="/shared", name="Shared", title="Shared · Meridian Trade", icon="share"
+)
+
+TAPE = {"shared": "tape"}
+UNREST = 30
+HEADLINE = "Markets open calm"
+HEADLINE_LENGTH = 60
+
+tape = Tape()
+
+pubsub.channel("prices", history=KEPT)
+# Who comes into a room is not told what happened in it before.
+pubsub.channel("room/{room}", replay_last=False)
+
+
+async def layout(**_query: str) -> Component:
+    is_alone = isinstance(pubsub.broker, MemoryBroker)
+    return components.page(
+        "Shared",
+        "What one browser changes all browsers show, whichever worker they are connected to",
+        # Its status becomes "open" as soon as the page is there, and whenever the link is back.
+        LinkStatus(id="shared-link"),
+        dcc.Store(id="shared-theme"),
+        html.Div(id="room-place"),
+        html.Div(
+            [
+                live_tile(
+                    "here", "Here now", "open pages", value=str(max(1, len(await live.clients())))
+                ),
+                live_tile("tape-price", "Price", "four times a second"),
+                live_tile("tape-growth", "Change", "over the last minute"),
+                live_tile("tape-by", "Drawn by process", "on one worker, for all"),
+                live_tile(
+                    "worker",
+                    "Your process",
+                    f"{request.host}, {'alone' if is_alone else 'beside others'}",
+                    value=str(os.getpid()),
+                ),
+            ],
+            className="tiles",
+        ),
+        html.Div(
+            [
+                panel(
+                    "Shared controls",
+                    html.Div(
+                        [
+                            html.Div("Unrest of the price", id="unrest-label", className="label"),
+                            dcc.Slider(
+                                0,
+                                100,
+                                1,
+                                value=UNREST,
+                                id="unrest",
+                                updatemode="drag",
+                                marks={0: "calm", 50: "lively", 100: "wild"},
+                            ),
+                            html.P(id="unrest-note", className="note", **aria(live="polite")),
+                        ],
+                        className="shared-field",
+                    ),
+                    html.Div(
+                        [
+                            html.Label("Headline", htmlFor="headline-text"),
+                            dcc.Input(
+                                id="headline-text",
+                                className="text-input",
+                                value=HEADLINE,
+                                maxLength=HEADLINE_LENGTH,
+                                autoComplete="off",
+                            ),
+                            html.P(id="headline-note", className="note", **aria(live="polite")),
+                        ],
+                        className="shared-field",
+                    ),
+                    html.P(
+                        "Open this page in a second window, or on a second machine: "
+                        "what you move here moves there.",
+                        className="hint",
+                    ),
+                    note="One slider, one field, for everybody",
+                    width=5,
+                ),
+                panel(
+                    "Price tape",
+                    html.P(id="headline", className="headline"),
+                    chart(
+                        TAPE,
+                        "The price over the last minute",
+                        height=260,
+                        # Prices that come before the first figure need a trace to go to.
+                        figure=figures.tape(tape.recent, None),
+                    ),
+                    note="From a feeder, which runs on one worker",
+                    width=7,
+                ),
+                panel(
+                    "Rooms",
+                    html.Div(
+                        [
+                            segmented(
+                                "room",
+                                "Be in a room",
+                                {key: room.name for key, room in rooms.ROOMS.items()},
+                                "lobby",
+                            ),
+                            html.Button("Wave", id="wave", type="button", disabled=True),
+                            html.P("Entering …", id="room-note", className="note room-note"),
+                        ],
+                        className="room-bar",
+                    ),
+                    html.P(id="room-said", className="note room-said", **aria(live="polite")),
+                    html.Div(await roster(), id="roster", className="rooms"),
+                    note="Who is where, on all workers",
+                ),
+            ],
+            className="grid",
+        ),
+    )
+
+
+# A slider of Dash has no name for those who hear it.
+clientside_callback(
+    ClientsideFunction("demo", "nameSlider"),
+    Output("unrest-label", "children"),  # left as it is: Dash calls nothing on a page without one
+    Input("unrest", "id"),
+    State("unrest-label", "id"),
+)
+
+
+# -- Shared controls: each function runs once for a change, and what it returns is everybody's
+
+
+@shared_callback(Output("unrest-note", "children"), Input("unrest", "value"))
+async def set_unrest(unrest: Any) -> str:
+    """Say who has moved the slider; the tape reads its value."""
+    if not isinstance(unrest, int | float) or not 0 <= unrest <= 100:
+        raise ValueError(f"unrest goes from 0 to 100, and not to {unrest!r:.40}")
+    return f"{unrest:.0f} of 100, {by_whom()}"
+
+
+@shared_callback(
+    Output("headline", "children"),
+    Output("headline-note", "children"),
+    Input("headline-text", "value"),
+)
+async def set_headline(text: Any) -> tuple[str, str]:
+    """Put what is typed above the tape."""
+    if not isinstance(text, str) or len(text) > HEADLINE_LENGTH:
+        raise ValueError(f"a headline is a text of {HEADLINE_LENGTH} characters at most")
+    return text.strip() or "No headline", by_whom()
+
+
+def by_whom() -> str:
+    # Nothing has triggered the first run, which is the deployment's own.
+    if not ctx.triggered_id:
+        return "as it was at the start"
+    return f"set by {rooms.visitor(live.client.id).name}"
+
+
+# -- The tape: one worker draws the prices, every worker shows them to its pages
+
+
+@pubsub.feeder("prices")
+async def draw_prices() -> AsyncIterator[dict[str, Any]]:
+    """A price four times a second; another worker goes on from the last one if this one dies."""
+    chance = random.Random()
+    price = tape.last
+    while True:
+        await asyncio.sleep(INTERVAL)
+        price = step(price, await pubsub.shared["unrest", "value"].get(UNREST), chance)
+        yield asdict(Price(time.time(), price, os.getpid()))
+
+
+@channel_callback(
+    "prices",
+    Output(TAPE, "extendData"),
+    Output("tape-price", "children"),
+    Output("tape-growth", "children"),
+    Output("tape-by", "children"),
+)
+async def show_price(message: dict[str, Any]) -> tuple[list[Any], str, str, str]:
+    """Once for each price and worker, however many pages look at it."""
+    price = Price(**message)
+    tape.note(price)
+    point = {"x": [[price.time]], "y": [[price.value]]}
+    return [point, [0], KEPT], f"{price.value:.2f}", f"{tape.growth:+.1%}", str(price.by)
+
+
+# The theme, on this page: what a callback of this page listens to has to be there when it is.
+clientside_callback("theme => theme", Output("shared-theme", "data"), Input("theme", "data"))
+
+
+@event_callback(Input("shared-link", "status"), Input("shared-theme", "data"))
+async def draw_tape(status: str, theme: str | None) -> AsyncIterator[StreamedProps]:
+    """The last minute; over the link, so that it comes in order with the prices that follow."""
+    if status == "open":
+        yield stream_props([(TAPE, {"figure": figures.tape(tape.recent, theme)})])
+
+
+# -- Rooms: a Subscription says where a page is
+
+
+@callback(Output("room-place", "children"), Output("room-said", "children"), Input("room", "value"))
+async def enter(room: str) -> tuple[Any, Any]:
+    """Leave one room for another."""
+    if room not in rooms.ROOMS:
+        return no_update, no_update
+    return Subscription(f"room/{room}", id="room-subscription"), ""
+
+
+@pubsub.authorize("room/{room}")
+async def may_enter(_client: Client, room: str) -> bool:
+    return room in rooms.ROOMS and rooms.ROOMS[room].is_open
+
+
+@event_callback(Input("room-subscription", "status"), State("room", "value"))
+async def greet(status: str, room: str) -> AsyncIterator[StreamedProps]:
+    """Tell a page who it is, and whether it was let in."""
+    if status == "pending" or room not in rooms.ROOMS:
+        return
+    is_in = status == "subscribed"
+    name = rooms.visitor(live.client.id).name
+    note = "" if is_in else f"The {rooms.ROOMS[room].name} lets nobody in. "
+    yield stream_props(
+        [
+            (
+                "room-note",
+                {
+                    "children": f"{note}You are {name}.",
+                    "className": f"note room-note {'' if is_in else 'denied'}",
+                },
+            ),
+            ("wave", {"disabled": not is_in}),
+        ]
+    )
+
+
+@pubsub.on_join("room/{room}")
+@pubsub.on_leave("room/{room}")
+async def look_again(_client: ClientInfo, room: str) -> None:
+    """Have every worker look who is where; only one of them is told."""
+    await pubsub.publish("rooms", room)
+
+
+@channel_callback("rooms", Output("roster", "children"))
+async def show_rooms(_room: str) -> list[Component]:
+    return await roster()
+
+
+@event_callback(
+    Input("wave", "n_clicks"),
+    State("room", "value"),
+    # Whether one may wave in the next room is not for this to say.
+    cancel=[Input("room", "value")],
+)
+async def wave(_clicks: int, room: str) -> AsyncIterator[StreamedProps]:
+    """Wave to those in the room, if one is there oneself; once a second."""
+    channel, me = f"room/{room}", live.client.id
+    if room not in rooms.ROOMS or me not in {each.id for each in await pubsub.who(channel)}:
+        return
+    yield stream_props([("wave", {"disabled": True})])
+    now = datetime.now().astimezone()
+    await pubsub.publish(channel, f"{rooms.visitor(me).name} waves, {now:%H:%M:%S}")
+    await asyncio.sleep(1)
+    yield stream_props([("wave", {"disabled": False})])
+
+
+@channel_callback("room/{room}", Output("room-said", "children"))
+async def show_wave(said: str, room: str) -> str:
+    """Only pages that are in the room are shown it."""
+    return f"{rooms.ROOMS[room].name}: {said}"
+
+
+async def roster() -> list[Component]:
+    """The rooms, and who is in each."""
+    everybody = await asyncio.gather(*(pubsub.who(f"room/{key}") for key in rooms.ROOMS))
+    return [
+        html.Div(
+            [
+                html.Div(
+                    [
+                        html.Strong(room.name),
+                        html.Span(str(len(visitors)) if room.is_open else "closed"),
+                    ],
+                    className="room-head",
+                ),
+                html.Ul(
+                    [visitor_line(each) for each in visitors[: rooms.NAMED]], className="visitors"
+                ),
+                html.P(
+                    f"and {len(visitors) - rooms.NAMED} more"
+                    if len(visitors) > rooms.NAMED
+                    else ""
+                    if visitors
+                    else "Nobody is here.",
+                    className="note",
+                ),
+            ],
+            className=f"room room-{key}",
+        )
+        for (key, room), visitors in zip(rooms.ROOMS.items(), everybody, strict=True)
+    ]
+
+
+def visitor_line(info: ClientInfo) -> Component:
+    visitor = rooms.visitor(info.id)
+    return html.Li(
+        [
+            html.Span(
+                visitor.initials, className=f"avatar tint-{visitor.tint}", **aria(hidden="true")
+            ),
+            html.Span(visitor.name),
+        ]
+    )

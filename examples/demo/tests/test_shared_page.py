@@ -1,0 +1,210 @@
+"""The page "Shared" as two of its visitors see it, on one worker and on two of a cluster."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import prices
+import pytest
+import rooms
+from selenium.webdriver import Keys
+
+from flash.testing import AppProcess
+
+pytest_plugins = ["flash.testing.plugin"]
+
+DEMO = Path(__file__).parents[1]
+
+SLIDER = "#unrest [role=slider]"
+TIMES = "return document.querySelector('.js-plotly-plot')?.data?.[0]?.x || []"
+IN_LOBBY = ".room-lobby .visitors li"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The demo itself; it fills its database first where nobody has started it before."""
+    with AppProcess(DEMO / "app.py", env={"FLASH_BROKER_URL": "memory://"}) as process:
+        yield process
+
+
+@pytest.fixture
+def tabs(flash_browser, demo):
+    """Two users, let in to the lobby."""
+    flash_browser.timeout = 60
+    flash_browser.visit(demo, "/shared")
+    other = flash_browser.new_user(f"{demo.url}/shared")
+    both = [flash_browser, other]
+    for tab in both:
+        tab.find("#wave:not([disabled])")
+    return both
+
+
+def test_what_is_set_in_one_browser_is_shown_in_both(tabs):
+    one, other = tabs
+    names = [name_of(tab) for tab in tabs]
+    # By keyboard: a slider that is heard has a name.
+    slider = one.find(SLIDER)
+    slider.send_keys(Keys.END)
+    assert one.find(f"#{slider.get_attribute('aria-labelledby')}").text == "Unrest of the price"
+    for tab in tabs:
+        tab.wait_for(lambda tab=tab: position(tab) == 100, "the slider to move")
+        tab.wait_for_text("#unrest-note", f"100 of 100, set by {names[0]}")
+    other.find(SLIDER).send_keys(Keys.HOME)
+    for tab in tabs:
+        tab.wait_for(lambda tab=tab: position(tab) == 0, "the slider to move back")
+        tab.wait_for_text("#unrest-note", f"0 of 100, set by {names[1]}")
+
+    one.type("#headline-text", "<b>Rates hold</b>", clear=True)
+    for tab in tabs:
+        tab.wait_for_text("#headline", "<b>Rates hold</b>")
+        assert tab.find("#headline-text").get_attribute("value") == "<b>Rates hold</b>"
+    late = one.new_tab("/shared")
+    late.wait_for_text("#headline", "<b>Rates hold</b>")
+    late.close()
+    other.type("#headline-text", "Markets open calm", clear=True)
+    one.wait_for_text("#headline", "Markets open calm")
+
+
+def test_the_tape_grows_by_itself_and_shows_each_price_once(flash_browser, demo):
+    flash_browser.timeout = 60
+    flash_browser.visit(demo, "/shared")
+    flash_browser.wait_for(lambda: flash_browser.run_js(TIMES), "prices")
+    last = flash_browser.run_js(TIMES)[-1]
+    flash_browser.wait_for(lambda: flash_browser.run_js(TIMES)[-1] > last, "another price")
+    times = flash_browser.run_js(TIMES)
+    assert times == sorted(set(times))
+    assert len(times) <= prices.KEPT
+    flash_browser.wait_for_text("#tape-price", re.compile(r"^\d+\.\d\d$"))
+
+
+def test_rooms_show_who_is_there_and_the_closed_one_lets_nobody_in(tabs):
+    one, other = tabs
+    names = [name_of(tab) for tab in tabs]
+    for tab in tabs:
+        # Those of an earlier test are there for a few seconds more.
+        tab.wait_for(lambda tab=tab: len(tab.find_all(IN_LOBBY)) == 2, "two in the lobby")
+        assert {each.text.splitlines()[-1] for each in tab.find_all(IN_LOBBY)} == set(names)
+    other.click("#room label:nth-of-type(3)")
+    for tab in tabs:
+        tab.wait_for_text(".room-desk .visitors", re.compile(names[1]))
+        tab.wait_for(lambda tab=tab: len(tab.find_all(IN_LOBBY)) == 1, "one in the lobby")
+    # A wave is seen in its room, and in no other.
+    other.click("#wave")
+    other.wait_for_text("#room-said", re.compile(f"^Desk: {names[1]} waves"))
+    one.click("#wave")
+    one.wait_for_text("#room-said", re.compile(f"^Lobby: {names[0]} waves"))
+    assert other.text("#room-said").startswith("Desk")
+
+    one.click("#room label:nth-of-type(4)")
+    one.wait_for_text("#room-note", re.compile(r"^The Board lets nobody in\."))
+    assert one.find("#wave[disabled]")
+    one.wait_for(lambda: not one.find_all(IN_LOBBY), "nobody in the lobby")
+    assert not one.find_all(".room-board .visitors li")
+    other.close()
+    one.wait_for_text(".room-desk", re.compile(r"Nobody is here\."))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """What ``make demo-cluster`` starts, and what it has said."""
+    process = subprocess.Popen(
+        [sys.executable, "cluster.py"], cwd=DEMO, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "Ctrl-C" in line:
+                break
+        yield process, "".join(said)
+    finally:
+        process.terminate()
+        process.wait(60)
+        process.stdout.close()
+
+
+def test_a_cluster_shares_across_its_workers_and_leaves_no_process(flash_browser, cluster):
+    process, said = cluster
+    flash_browser.timeout = 60
+    urls = re.findall(r"http://\S+/shared", said)
+    pids = [int(pid) for pid in re.findall(r"process (\d+)", said)]
+    assert (len(set(urls)), len(set(pids))) == (3, 4), said
+    assert all(is_running(pid) for pid in pids)
+
+    flash_browser.open(urls[0])
+    other = flash_browser.new_user(urls[1])
+    tabs = [flash_browser, other]
+    for tab in tabs:
+        tab.find("#wave:not([disabled])")
+        tab.wait_for(lambda tab=tab: len(tab.find_all(IN_LOBBY)) == 2, "both in the lobby")
+        tab.wait_for(lambda tab=tab: tab.run_js(TIMES), "prices")
+    assert tabs[0].text("#worker") != tabs[1].text("#worker")
+    # One worker draws for both.
+    assert tabs[0].text("#tape-by") == tabs[1].text("#tape-by")
+    flash_browser.find(SLIDER).send_keys(Keys.END)
+    other.wait_for(lambda: position(other) == 100, "the slider to move")
+
+    flash_browser.expect_console_errors()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    assert not [pid for pid in pids if is_running(pid)]
+
+
+def test_a_cluster_without_redis_says_what_is_missing():
+    done = subprocess.run(
+        [sys.executable, "cluster.py"],
+        cwd=DEMO,
+        env={**os.environ, "PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "redis-server is not installed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_price_stays_on_the_tape_however_wild():
+    chance, price = random.Random(1), prices.FIRST
+    for _ in range(5000):
+        price = prices.step(price, 100, chance)
+        assert 20 < price < 500
+
+
+def test_a_tape_keeps_the_last_prices_only():
+    tape = prices.Tape(keep=2)
+    assert (tape.last, tape.growth) == (prices.FIRST, 0)
+    for at, value in enumerate((80.0, 100.0, 110.0)):
+        tape.note(prices.Price(at, value, 1))
+    # Heard once more.
+    tape.note(prices.Price(1, 100.0, 1))
+    assert [price.value for price in tape.recent] == [100, 110]
+    assert tape.growth == pytest.approx(0.1)
+
+
+def test_a_visitor_has_the_same_name_wherever_it_is_asked_for():
+    assert rooms.visitor("one page") == rooms.visitor("one page")
+    assert len({rooms.visitor(str(page)).name for page in range(50)}) > 20
+
+
+def name_of(tab):
+    return tab.text("#room-note").removeprefix("You are ").rstrip(".")
+
+
+def position(tab):
+    """Where the slider stands."""
+    return int(tab.find(SLIDER).get_attribute("aria-valuenow"))
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
