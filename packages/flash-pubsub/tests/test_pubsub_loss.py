@@ -290,3 +290,29 @@ async def test_what_is_on_its_way_back_is_not_forgotten_over_a_gap(kind, monkeyp
         assert await told_of_loss(page) == [["lamp", {"title": "on"}]]
         go_on.set()
         await holds(world, {"lamp\ttitle": b'"on"'})
+
+
+async def test_changes_that_come_faster_than_the_state_is_fetched_fill_no_memory(monkeypatch):
+    monkeypatch.setattr("flash_pubsub.shared_state._MAX_WAITING", 5)
+    async with World(dimmer([])) as world:
+        one, other = (each.shared["lamp", "title"] for each in world.pubsubs)
+        broker, state = world.pubsubs[1].broker, world.pubsubs[1]._state
+        fetch, fetched, may_fetch = broker.snapshot, [], asyncio.Event()
+
+        async def slow(channel):
+            snapshot = await fetch(channel)
+            fetched.append(snapshot)
+            await may_fetch.wait()
+            return snapshot
+
+        monkeypatch.setattr(broker, "snapshot", slow)
+        state.reset("live:shared", Position("another", 0))
+        await until(lambda: fetched)
+        for number in range(23):
+            await one.set(f"number {number}")
+        await until(lambda: broker.status.delivered >= 23)
+        assert len(state._waiting) <= 5
+        may_fetch.set()
+        await until(lambda: state._learned.is_set())
+        assert len(fetched) > 1
+        assert await other.get() == "number 22"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from flash import ClientsideFunction, ConfigurationError
@@ -16,10 +16,10 @@ from flash_pubsub.channels import (
     Declarations,
     check_name,
 )
-from flash_pubsub.channels_feed import EACH, ONCE, Feeds, pages_channels
+from flash_pubsub.channels_feed import EACH, Feeds, pages_channels
 from flash_pubsub.envelope import Envelope
-from flash_pubsub.errors import BrokerError
 from flash_pubsub.feeder import Feeder, make_feeder
+from flash_pubsub.figures import figures_of
 from flash_pubsub.layout import filled, find
 from flash_pubsub.listeners import Listeners
 from flash_pubsub.memory import MemoryBroker
@@ -34,11 +34,9 @@ from flash_pubsub.shared import make_shared
 from flash_pubsub.shared_runs import SharedRuns
 from flash_pubsub.shared_state import SHARED, SharedState
 from flash_pubsub.shared_values import SharedValues
-from flash_pubsub.subscription import is_signed, sign
-from flash_ws import CloseCode, Live, ProtocolError
-from flash_ws.figures import Figure
-from flash_ws.frames import own_frame, parse_positions
-from flash_ws.history import Position
+from flash_pubsub.subscribers import Subscribers
+from flash_pubsub.subscription import sign
+from flash_ws import Live
 from flash_ws.registry import Registry as LiveRegistry
 from flash_ws.streams import NamedInput
 
@@ -46,18 +44,13 @@ if TYPE_CHECKING:
     from flash import Flash
     from flash_pubsub.broker import Broker, Lease, Status
     from flash_pubsub.shared import Key, SharedCallback
-    from flash_ws import Client, ClientInfo
+    from flash_ws import ClientInfo, Figure
+    from flash_ws.history import Position
 
 logger = logging.getLogger(__name__)
 
 H = TypeVar("H", bound=Callable[..., Any])
 F = TypeVar("F", bound=Callable[[], AsyncGenerator[Any]])
-
-# Channels that one page may be subscribed to.
-MAX_SUBSCRIPTIONS = 200
-
-# Kinds of the pages' channels that carry a channel of users.
-KINDS = (EACH, ONCE)
 
 
 class PubSub:
@@ -141,14 +134,15 @@ class PubSub:
             lease_ttl=self._lease_ttl,
             layout_value=self._layout_value,
         )
+        subscribers = Subscribers(app, self._live, self._declarations, self._presence, backplane)
         backplane.sources[EACH] = self._feeds
         backplane.sources[SHARED] = self._state
         backplane.on_start.append(self._start)
         backplane.on_close.append(self._close)
         self._live.follow_everywhere(SHARED)
         self._live.on_frame("share", self._runs.receive)
-        self._live.on_frame("subscribe", self._subscribe)
-        self._live.on_frame("unsubscribe", self._unsubscribe)
+        self._live.on_frame("subscribe", subscribers.subscribe)
+        self._live.on_frame("unsubscribe", subscribers.unsubscribe)
         self._live.on_forget(self._presence.forget)
         app.layout_filters.append(self._fill)
         # A broker of the application's own need not have it.
@@ -371,141 +365,14 @@ class PubSub:
         return self.broker.status
 
     def _figures(self) -> Iterable[Figure]:
-        """Return what an operator may want to read of it."""
-        status = self.broker.status
-        yield Figure("flash_broker_ready", status.ready, "Whether what others publish arrives.")
-        yield Figure(
-            "flash_broker_subscribed", status.subscribed, "Channels that this worker listens to."
-        )
-        if status.lag is not None:
-            yield Figure(
-                "flash_broker_lag_seconds", status.lag, "What the last probe took to come back."
-            )
-        counters = [
-            ("broker_published", status.published, "Publications acknowledged."),
-            ("broker_delivered", status.delivered, "Publications that arrived."),
-            ("broker_retries", status.retries, "Attempts at publishing beyond the first."),
-            ("broker_reconnects", status.reconnects, "Connections for listening replaced."),
-            ("broker_gaps", status.gaps, "Times that numbers were missing."),
-            ("broker_refilled", status.refilled, "Publications that filled gaps from history."),
-            ("broker_resets", status.resets, "Times that a channel had lost something."),
-            ("broker_unreadable", status.unreadable, "Messages that nobody could read."),
-        ]
-        if self._feeds is not None and self._runs is not None:
-            skipped, fenced = self._feeds.skipped, self._runs.fenced
-            counters += [
-                ("channel_skipped", skipped, "Messages that callbacks were too slow for."),
-                ("shared_fenced", fenced, "Runs of shared callbacks that lost their lease."),
-            ]
-        for name, value, meaning in counters:
-            yield Figure(f"flash_{name}", value, meaning, "counter")
+        assert self._feeds is not None
+        assert self._runs is not None
+        return figures_of(self.broker.status, skipped=self._feeds.skipped, fenced=self._runs.fenced)
 
     async def _objection(self) -> str | None:
         """Return why this worker is not ready, if it is not; the reason itself is in the log."""
         status = self.broker.status
         return None if status.ready else status.state.value
-
-    # -- subscriptions ---------------------------------------------------------------------------
-
-    async def _subscribe(self, client: Client, frame: dict[str, Any]) -> None:
-        channel, token = frame.get("channel"), frame.get("token")
-        if not isinstance(channel, str):
-            raise ProtocolError(CloseCode.MALFORMED, "'subscribe' needs a 'channel'")
-        at = parse_positions(frame["at"], len(KINDS)) if "at" in frame else None
-        try:
-            may = await self._may_subscribe(client, channel, token)
-            joins = await self._enter(client, channel, at or {}) if may else []
-        except BrokerError as error:
-            logger.warning("a page is sent away, to come back: %s", error)
-            client.close(CloseCode.FULL, "the broker is away")
-            return
-        if not may:
-            await self._let_go(client, channel)
-        status = "subscribed" if may else "denied"
-        client.deliver(own_frame("subscription", channel=channel, status=status))
-        if may:
-            self._backplane.spawn(self._joined(client, channel, joins, returns=at is not None))
-
-    async def _enter(
-        self, client: Client, channel: str, at: Mapping[str, tuple[str, int]]
-    ) -> list[asyncio.Task[bool]]:
-        """Have a page follow a channel, from where it says that it left it."""
-        followed = client.extra_channels.union(self.live.hub.common)
-        joins = [
-            client.follow(each, Position(*at[each]) if each in at else None)
-            for each in pages_channels(self._declarations, channel)
-            if each not in followed
-        ]
-        assert self._presence is not None
-        await self._presence.enter(client, channel)
-        if self.live.hub.clients.get(client.id) is not client:
-            # It has gone meanwhile.
-            await self._presence.forget(client)
-        return joins
-
-    async def _joined(
-        self, client: Client, channel: str, joins: list[asyncio.Task[bool]], *, returns: bool
-    ) -> None:
-        """Tell a page that ``returns`` to a channel whether it was sent all that it has missed."""
-        try:
-            caught_up = await asyncio.gather(*joins)
-        except BrokerError as error:
-            logger.warning("a page is sent away, to come back: %s", error)
-            client.close(CloseCode.FULL, "the broker is away")
-            return
-        followed = client.extra_channels.union(self.live.hub.common)
-        if returns and f"{EACH}:{channel}" in followed:
-            client.deliver(
-                own_frame(
-                    "subscription", channel=channel, status="subscribed", recovered=all(caught_up)
-                )
-            )
-
-    async def _unsubscribe(self, client: Client, frame: dict[str, Any]) -> None:
-        channel = frame.get("channel")
-        if not isinstance(channel, str):
-            raise ProtocolError(CloseCode.MALFORMED, "'unsubscribe' needs a 'channel'")
-        try:
-            await self._let_go(client, channel)
-        except BrokerError as error:
-            logger.warning("%s; the member expires", error)
-
-    async def _let_go(self, client: Client, channel: str) -> None:
-        for kind in KINDS:
-            client.unfollow(f"{kind}:{channel}")
-        assert self._presence is not None
-        await self._presence.leave(client.id, channel)
-
-    async def _may_subscribe(self, client: Client, channel: str, token: object) -> bool:
-        if not is_signed(self.app, channel, token):
-            logger.warning("%r asked for channel %.80r without a signature", client, channel)
-            return False
-        if len(client.extra_channels) >= MAX_SUBSCRIPTIONS:
-            logger.warning("%r is subscribed to %d channels already", client, MAX_SUBSCRIPTIONS)
-            return False
-        guards = [
-            (guard, variables)
-            for pattern, guard in self._declarations.guards
-            if (variables := pattern.match(channel)) is not None
-        ]
-        if not guards:
-            if channel in self._declarations.plain():
-                return True
-            logger.warning(
-                "nobody may subscribe to channel %.80r: say who may with @pubsub.authorize(…)",
-                channel,
-            )
-            return False
-        async with client.handshake.active():
-            for guard, variables in guards:
-                try:
-                    allowed = await self.app.pool.call(guard, client, **variables)
-                except Exception:  # an application's function: its failure lets nobody in
-                    logger.exception("authorize failed; %r is not let in", client)
-                    allowed = False
-                if not allowed:
-                    return False
-        return True
 
     # -- layouts ---------------------------------------------------------------------------------
 

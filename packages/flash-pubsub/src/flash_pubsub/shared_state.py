@@ -47,6 +47,9 @@ _MAX_ORIGINS = 20_000
 
 _RETENTION = Retention(max_messages=5000, max_bytes=8 << 20)
 
+# Changes that wait while the state is being fetched; with one more it is fetched again instead.
+_MAX_WAITING = 10_000
+
 # Bytes of values that are put back in one publication, about.
 _PART = 256 << 10
 
@@ -73,10 +76,11 @@ class SharedState:
         # By callback and page, the number of the page's newest change that everybody has seen.
         self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._recent = Recent(Position("", 0))
-        # What came while the state was being fetched; None when it is not.
+        # What came while the state was being fetched, _MAX_WAITING at most; None when it is not.
         self._waiting: list[Publication] | None = []
         self._learned = asyncio.Event()
-        # How often something was lost.
+        # How often something was lost, or more came meanwhile than may wait: what is being fetched
+        # is then fetched again.
         self._resets = 0
         # The state as a frame, for the position that it was made at.
         self._snapshot: Frame | None = None
@@ -252,6 +256,9 @@ class SharedState:
     def deliver(self, publication: Publication) -> None:
         """Take a change in, and send it to the pages of this worker."""
         if self._waiting is not None:
+            if len(self._waiting) >= _MAX_WAITING:
+                self._waiting.clear()
+                self._resets += 1
             self._waiting.append(publication)
             return
         position = publication.position
