@@ -233,9 +233,11 @@ async def test_a_late_joiner_is_shown_what_the_last_message_set_unless_told_othe
         for channel in ("news", "toast"):
             pubsub.channel_callback(channel, Output(channel, "children"))(lambda message: message)
 
-    async with World(define) as world:
+    async with World(define) as world, pages(world, 1) as (early,):
         for channel in ("news", "toast"):
             await world.pubsubs[0].publish(channel, f"old {channel}")
+            # What is still on its way when a page comes is news to it.
+            await frame_of(early, f"channel:{channel}")
         async with pages(world, 1) as (page,):
             assert (await frame_of(page, "channel:news"))["u"] == [
                 ["news", {"children": "old news"}]
