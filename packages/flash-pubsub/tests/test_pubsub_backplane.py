@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flash import ConfigurationError
+from flash import ConfigurationError, Input, Output, html
 from flash_ws.audience import page as audience_of
 
 _spec = importlib.util.spec_from_file_location(
@@ -70,6 +70,32 @@ async def test_a_page_is_reached_from_any_worker():
         ]
         await world.pubsubs[1].live.push("mine", {"title": "x"}, to=audience_of(client.id))
         assert (await frame_of(one, f"page:{client.id}"))["u"] == [["mine", {"title": "x"}]]
+
+
+async def test_a_callback_knows_the_page_that_another_worker_has():
+    def define(pubsub):
+        app, live = pubsub.app, pubsub.live
+        app.layout = html.Div([html.Button(id="ask"), html.P(id="told"), html.P(id="mine")])
+
+        @app.callback(Output("told", "title"), Input("ask", "n_clicks"))
+        async def ask(clicks):
+            await live.push("mine", {"title": clicks}, to=live.client)
+            return live.client.id
+
+    async with World(define) as world:
+        page = await world.page(0)
+        (address,) = {each.id for each in await world.pubsubs[1].live.clients()}
+        call = {
+            "output": "told.title",
+            "outputs": {"id": "told", "property": "title"},
+            "inputs": [{"id": "ask", "property": "n_clicks", "value": 3}],
+            "changedPropIds": ["ask.n_clicks"],
+        }
+        path = f"/_dash-update-component?endId={page.token}"
+        answer = await world.apps[1].server.test_client().post(path, json=call)
+        assert (await answer.get_json())["response"]["told"]["title"] == address
+        assert (await frame_of(page, f"page:{address}"))["u"] == [["mine", {"title": 3}]]
+        await page.leave()
 
 
 async def test_clients_lists_pages_of_all_workers_and_disconnect_reaches_them():

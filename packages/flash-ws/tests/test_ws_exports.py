@@ -33,6 +33,7 @@ OFFERED = {
     "MemoryBackplane",
     "NoCaller",
     "NotServing",
+    "PageAudience",
     "ProtocolError",
     "RateLimit",
     "Readiness",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from flash import ClientsideFunction, ConfigurationError
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 H = TypeVar("H", bound=Callable[..., Any])
-F = TypeVar("F", bound=Callable[[], AsyncGenerator[Any]])
+F = TypeVar("F", bound=Callable[[], AsyncIterator[Any]])
 
 
 class PubSub:

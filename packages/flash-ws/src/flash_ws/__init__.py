@@ -1,6 +1,6 @@
 """WebSocket and SSE endpoints and the live link, for Flash."""
 
-from flash_ws.audience import EVERYBODY, Audience
+from flash_ws.audience import EVERYBODY, Audience, PageAudience
 from flash_ws.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
 from flash_ws.client import Client
 from flash_ws.codes import CloseCode
@@ -61,6 +61,7 @@ __all__ = [
     "MemoryBackplane",
     "NoCaller",
     "NotServing",
+    "PageAudience",
     "ProtocolError",
     "RateLimit",
     "Readiness",

@@ -22,6 +22,14 @@ class Audience:
     channel: str
 
 
+@dataclass(frozen=True, slots=True)
+class PageAudience(Audience):
+    """One page, wherever it is connected."""
+
+    # The page's public name, as `Client.id`.
+    id: str
+
+
 EVERYBODY = Audience("all")
 
 
@@ -36,6 +44,6 @@ def group_of(channel: str) -> str | None:
     return name if kind == "group" else None
 
 
-def page(client_id: str) -> Audience:
+def page(client_id: str) -> PageAudience:
     """Return the audience of one page."""
-    return Audience(f"page:{client_id}")
+    return PageAudience(f"page:{client_id}", client_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flash import ConfigurationError, ctx
 from flash_ws import audience
 from flash_ws.admission import Admission, Authorize
-from flash_ws.audience import EVERYBODY, Audience, HasChannel
+from flash_ws.audience import EVERYBODY, Audience, HasChannel, PageAudience
 from flash_ws.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
 from flash_ws.context import current_client
 from flash_ws.endpoints import Endpoints
@@ -220,10 +220,10 @@ class Live:
         return self.endpoints.connections(group)
 
     @property
-    def client(self) -> Client | Audience:
+    def client(self) -> Client | PageAudience:
         """The page that the running handler, event callback or callback was called by.
 
-        In an ordinary callback it is an `Audience`: the page may be connected to another worker.
+        In an ordinary callback it is a `PageAudience` if the page is connected to another worker.
         Raises `NoCaller` where no page is calling.
         """
         client = current_client.get()
