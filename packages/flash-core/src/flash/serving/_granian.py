@@ -34,6 +34,9 @@ granian_logger = logging.getLogger("_granian")
 # a close frame, so each may take as long as the app's patience for that.
 FAREWELL = 3.0
 
+# Seconds for granian's own threads to write what the app has sent: it does not say when they have.
+FLUSH = 0.2
+
 # Granian always applies a logging configuration; this one changes nothing but levels.
 _KEEP_LOGGING: dict[str, Any] = {
     "incremental": True,
@@ -86,6 +89,7 @@ async def serve(
         if not serving.done():
             # It cuts what is open, and may break down over it.
             await app.sockets_closed(FAREWELL)
+            await asyncio.sleep(FLUSH)
         server.stop()
         await serving
     finally:
