@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from granian import Granian
+from granian import Granian, _signals
+from granian._granian import WorkerSignal
 from granian.constants import Interfaces, SSLProtocols
 from granian.server.embed import Server as EmbeddedServer
 
@@ -88,12 +89,37 @@ async def serve(
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
             # It cuts what is open, and may break down over it.
-            await app.sockets_closed(FAREWELL)
-            await asyncio.sleep(FLUSH)
+            await farewell(app)
         server.stop()
         await serving
     finally:
         stopping.cancel()
+
+
+def take_signals() -> Callable[[], None]:
+    """In a worker of granian's, before it serves: keep it from ending at the signal itself.
+
+    By itself it cuts every WebSocket in that moment. What is returned tells it to end.
+    """
+    made: list[WorkerSignal] = []
+
+    def make_signal(_loop: asyncio.AbstractEventLoop) -> WorkerSignal:
+        made.append(WorkerSignal())
+        return made[-1]
+
+    _signals.set_loop_signals = make_signal
+
+    def end() -> None:
+        for each in made:
+            each.set()
+
+    return end
+
+
+async def farewell(app: Drain) -> None:
+    """Wait until the app has closed its WebSockets, and granian has written that."""
+    await app.sockets_closed(FAREWELL)
+    await asyncio.sleep(FLUSH)
 
 
 def serve_workers(

@@ -189,8 +189,14 @@ def load_for_granian(
         failure = Failed(*explain(error))
         pipe.send(failure.shortened())
         sys.exit(failure.exit_code)
+    granian = server_module(options)
+    end = granian.take_signals()
     deadline = Deadline(options.grace_period)
-    probes: list[asyncio.Task[None]] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        await granian.farewell(drain)
+        end()
 
     def on_startup(failure: str | None) -> None:
         if failure is not None:
@@ -198,14 +204,18 @@ def load_for_granian(
             return
         loop = asyncio.get_running_loop()
 
+        def begin() -> None:
+            if not drain.draining.is_set():
+                tasks.append(loop.create_task(leave()))
+            drain.begin()
+
         def stop() -> None:
             deadline.start()
-            loop.call_soon_threadsafe(drain.begin)
+            loop.call_soon_threadsafe(begin)
 
-        # Granian has set its own handlers on the loop; asyncio and uvloop call those too.
         for number in STOP_SIGNALS:
             signal.signal(number, _calling(stop))
-        probes.append(loop.create_task(_answered(address, lambda: pipe.send(Listening()))))
+        tasks.append(loop.create_task(_answered(address, lambda: pipe.send(Listening()))))
 
     drain = wrapped(app, options, on_startup=on_startup)
     return drain
