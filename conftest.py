@@ -36,7 +36,7 @@ def blocking_call_detector() -> BlockBuster:
         # a loop, and building one reads the assets folder, the pages and package metadata.
         function.can_block_in("flash/app.py", {"__init__", "init_app"})
         # So are its callbacks registered, and Dash reads a background callback's source then.
-        function.can_block_in("flash/registration.py", {"register"})
+        function.can_block_in("flash/callbacks/registration.py", {"register"})
         # Garbage is collected wherever Python happens to be, finalizers of other tests' included.
         function.can_block_in("weakref.py", {"__call__"})
     return detector

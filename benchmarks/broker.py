@@ -16,14 +16,14 @@ from redis_server import redis_server
 from report import Row, Spread, Target, compare, render
 from rounds import FULL, Effort, take_turns
 
-from flash_pubsub.broker import Publication, Retention
-from flash_pubsub.envelope import Envelope
-from flash_pubsub.redis import RedisBroker
+from flash_pubsub.broker.envelope import Envelope
+from flash_pubsub.broker.redis import RedisBroker
+from flash_pubsub.broker.seam import Publication, Retention
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from flash_ws.history import Position
+    from flash_ws.protocol.position import Position
 
 _PAYLOAD = Envelope.of({"t": 1_700_000_000, "p": 2.5, "name": "x" * 120}).pack()
 # What the snapshot holds: fields set in turn.

@@ -29,7 +29,7 @@ from sockets import Socket, allow_sockets, percentile
 
 from flash.testing.browser import Browser
 from flash_pubsub import AsyncPublisher
-from flash_ws.frames import props_message
+from flash_ws.protocol.frames import props_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

@@ -33,7 +33,7 @@ from rounds import Effort, take_turns
 from servers import App, Server, ServerName, Subject, serve, serve_all
 from sockets import Crowd, Socket, allow_sockets, percentile
 
-from flash_ws.link import LinkLimits
+from flash_ws.link.link import LinkLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ import contextlib
 from typing import Any
 
 from apps import live_work
-from flash_ws.frames import props_message
+from flash_ws.protocol.frames import props_message
 
 # A first message as long as Flash's.
 _WELCOME = '[{"t":"welcome","v":1,"page":"' + 100 * "x" + '","recovered":null,"at":{}}]'

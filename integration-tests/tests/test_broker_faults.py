@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from flash_pubsub.broker import Lease, Member, MemberChange, Retention, presence_of
+from flash_pubsub.broker.seam import Lease, Member, MemberChange, Retention, presence_of
 from flash_pubsub.errors import BrokerError, BrokerRefused, BrokerUnavailable, Fenced
 
 _path = Path(__file__).parents[2] / "packages/flash-pubsub/tests/broker_worlds.py"
@@ -612,8 +612,8 @@ async def test_b12_a_node_of_a_cluster_that_restarts_empty_is_told(directory, rn
 
 HOLDER = """
 import asyncio, sys
-from flash_pubsub.broker import Member
-from flash_pubsub.redis import RedisBroker
+from flash_pubsub.broker.seam import Member
+from flash_pubsub.broker.redis import RedisBroker
 
 
 async def main(url, prefix):

@@ -14,7 +14,7 @@ import pytest
 import flash_ws
 from flash.serving.listener import Address, reserved
 from flash.testing import AppProcess
-from flash_ws.codes import CloseCode
+from flash_ws.protocol.codes import CloseCode
 
 pytest_plugins = ["flash.testing.plugin"]
 

@@ -22,9 +22,9 @@ from websockets.exceptions import ConnectionClosed
 from flash import Flash, Patch, html
 from flash.testing import AppProcess
 from flash_ws import LinkLimits, Live
-from flash_ws.codes import CloseCode
-from flash_ws.frames import event_message
-from flash_ws.outbox import Outbox
+from flash_ws.protocol.codes import CloseCode
+from flash_ws.protocol.frames import event_message
+from flash_ws.protocol.outbox import Outbox
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "integration-tests" / "apps" / "live_promises" / "app.py"

@@ -12,7 +12,7 @@ import pytest
 from flash import Output
 from flash.serialize import dumps
 from flash_pubsub import BrokerError
-from flash_pubsub.envelope import Envelope
+from flash_pubsub.broker.envelope import Envelope
 
 _TESTS = Path(__file__).parents[2] / "packages" / "flash-pubsub" / "tests"
 

@@ -20,7 +20,7 @@ from websockets.exceptions import WebSocketException
 from flash.serialize import dumps
 from flash.testing import AppProcess
 from flash_pubsub import AsyncPublisher
-from flash_pubsub.redis import RedisBroker
+from flash_pubsub.broker.redis import RedisBroker
 
 APP = Path(__file__).parents[1] / "apps" / "pubsub" / "workers.py"
 

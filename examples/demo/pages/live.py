@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from dash.development.base_component import Component
 
     from flash_ws import Client, Connection, StreamedProps
-    from flash_ws.eventstream import StreamRequest
+    from flash_ws.endpoints.event_stream import StreamRequest
 
 PATH = "/live"
 register_page(__name__, path=PATH, name="Live", title="Live · Meridian Trade", icon="bolt")

@@ -5,13 +5,13 @@ import copy
 import dash
 import pytest
 
-from flash import _dash
+from flash.seams import dash as dash_seam
 
 
 @pytest.fixture(scope="session")
 def hooks_of_other_packages():
     """Let installed packages register their hooks now rather than in the midst of some test."""
-    _dash.HooksManager.register_setuptools()
+    dash_seam.HooksManager.register_setuptools()
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def dashs_registries(hooks_of_other_packages):
     hooks.__init__()
     yield
     vars(hooks).update(kept)
-    _dash.GLOBAL_CALLBACK_LIST.clear()
-    _dash.GLOBAL_CALLBACK_MAP.clear()
-    _dash.GLOBAL_INLINE_SCRIPTS.clear()
+    dash_seam.GLOBAL_CALLBACK_LIST.clear()
+    dash_seam.GLOBAL_CALLBACK_MAP.clear()
+    dash_seam.GLOBAL_INLINE_SCRIPTS.clear()
     dash.page_registry.clear()

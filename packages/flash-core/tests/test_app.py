@@ -15,8 +15,8 @@ from dash import Input, Output, dcc, html
 
 import flash
 from flash import Flash
-from flash.backend import QuartBackend
 from flash.errors import ConfigurationError
+from flash.http.backend import QuartBackend
 from flash.testing import FlashClient, StartupFailed
 
 SECONDS = 20

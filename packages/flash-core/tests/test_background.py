@@ -25,15 +25,15 @@ from dash.exceptions import (
     PreventUpdate,
 )
 
-from flash import _dash
-from flash.background import AsyncManager, JobManager, RedisManager, adapt
+from flash.background import AsyncManager, BackgroundCall, JobManager, RedisManager, adapt, respond
 from flash.background.job import Journal, SetProgress
 from flash.background.tasks import JobTasks
-from flash.dispatch import Dispatcher
+from flash.callbacks.dispatch import Dispatcher
+from flash.callbacks.execution import WorkerPool
+from flash.callbacks.hook_registry import Hooks
+from flash.callbacks.plan import CallbackOptions
 from flash.errors import ConfigurationError
-from flash.execution import WorkerPool
-from flash.hook_registry import Hooks
-from flash.plan import CallbackOptions
+from flash.seams import dash as dash_seam
 from flash.serving.listener import Address, reserved
 
 if TYPE_CHECKING:
@@ -88,6 +88,12 @@ class App:
     def signing_secret(self) -> bytes:
         return self.secret
 
+    async def respond_in_background(
+        self, plan: Any, ctx: Any, args: Any, kwargs: Any, handle_error: Any
+    ) -> Any:
+        call = BackgroundCall(plan, ctx, args, kwargs, self.signing_secret)
+        return await respond(call, self.pool, handle_error)
+
     def get_dist(self, libraries: Any) -> list[Any]:
         return []
 
@@ -109,7 +115,7 @@ class Page:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self.end_id = _dash.sign(app.secret, _dash.END_SCOPE, f"page{next(self.numbers)}")
+        self.end_id = dash_seam.sign(app.secret, dash_seam.END_SCOPE, f"page{next(self.numbers)}")
 
     async def send(self, output: str, value: Any = None, **query: Any) -> Answer:
         app = self.app
@@ -464,8 +470,8 @@ async def test_a_job_cancelled_by_dashs_own_callback_ends_without_an_answer(
     page = Page(app)
     started = await page.start("out.children", 1)
     await become(begun.is_set)
-    secret, page_id = app.secret, _dash.unsign(app.secret, _dash.END_SCOPE, page.end_id)
-    job = _dash.unsign(secret, _dash.job_scope(page_id), started["job"])
+    secret, page_id = app.secret, dash_seam.unsign(app.secret, dash_seam.END_SCOPE, page.end_id)
+    job = dash_seam.unsign(secret, dash_seam.job_scope(page_id), started["job"])
     # As Dash's cancel callback does: blocking, in a thread.
     await app.pool.run(app.background_manager.terminate_job, job)
     assert (await page.poll("out.children", started)).status == 204

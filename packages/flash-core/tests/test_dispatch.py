@@ -12,7 +12,7 @@ from dash import Input, Output, State, dcc, html, set_props
 
 import flash
 from flash import Flash
-from flash.size import MAX_VALUES_ON_LOOP, is_large
+from flash.callbacks.size import MAX_VALUES_ON_LOOP, is_large
 from flash.testing import CallbackFailed, CallbackNotFound, FlashClient
 
 SECONDS = 20

@@ -5,7 +5,7 @@ import json
 
 import quart
 
-from flash.errorpage import render_error
+from flash.pages.error_page import render_error
 
 
 def caught(function):

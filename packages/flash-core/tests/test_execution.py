@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
+from flash.callbacks.execution import SharedCalls, Superseded, Supersession, WorkerPool, is_async
 from flash.errors import ConfigurationError, Overloaded
-from flash.execution import SharedCalls, Superseded, Supersession, WorkerPool, is_async
 
 SECONDS = 20
 user = contextvars.ContextVar("user", default="nobody")

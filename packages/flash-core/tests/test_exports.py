@@ -90,6 +90,15 @@ def test_no_attribute_of_a_flash_app_collides_with_one_that_dash_makes():
     both = own_names(Flash) & dashs
     assert both <= SHARED
     # Set by Flash before Dash's constructor runs: Dash must not set them again.
-    before = {"pool", "house", "document", "dispatcher", "views", "_pages", "_starting", "_started"}
+    before = {
+        "pool",
+        "internal_pool",
+        "document",
+        "dispatcher",
+        "views",
+        "_pages",
+        "_starting",
+        "_started",
+    }
     assert not before & dashs
     assert before <= set(vars(Flash(__name__)))

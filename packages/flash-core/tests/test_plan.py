@@ -10,8 +10,8 @@ from dash import ALL, ALLSMALLER, MATCH, Dash, Input, Output, Patch, State, html
 from dash.exceptions import PreventUpdate
 
 from flash import Flash
+from flash.callbacks.plan import CallbackOptions
 from flash.errors import ConfigurationError
-from flash.plan import CallbackOptions
 from flash.testing import CallbackFailed, FlashClient
 
 

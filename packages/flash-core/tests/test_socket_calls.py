@@ -11,7 +11,7 @@ from dash import Input, Output, ctx, dcc, html
 from quart.testing.connections import WebsocketDisconnectError
 
 from flash import Flash
-from flash.socket_calls import MAX_WAITING, SocketOutbox
+from flash.http.socket_calls import MAX_WAITING, SocketOutbox
 from flash.testing import FlashClient
 
 OUT = Output("out", "children")

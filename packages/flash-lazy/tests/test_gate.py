@@ -6,7 +6,7 @@ import pytest
 
 from flash import Overloaded
 from flash_lazy import LoadersBusy
-from flash_lazy.gate import Gate
+from flash_lazy.concurrency import Gate
 
 
 async def test_no_more_than_the_limit_are_inside_and_they_come_in_order():

@@ -13,7 +13,7 @@ from dash.exceptions import PreventUpdate
 from flash import ConfigurationError, Flash, Input, Output, State, html, no_update
 from flash.testing import CallbackFailed, FlashClient
 from flash_lazy import LazyLoad, LazyPanel, MemoryCache, configure, lazy
-from flash_lazy.runtime import runtime_of
+from flash_lazy.panels import runtime_of
 
 SECONDS = 10
 
@@ -687,7 +687,7 @@ def test_where_results_are_kept_is_not_for_a_loader_to_say():
 
 
 async def test_live_asks_for_flash_ws_where_it_is_missing(app, monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "flash_ws.registry", None)
+    monkeypatch.setitem(sys.modules, "flash_ws.callbacks.deferred", None)
 
     @lazy(live=True)
     async def orders():

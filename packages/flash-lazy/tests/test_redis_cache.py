@@ -11,8 +11,8 @@ import redis
 
 from flash import ConfigurationError, Flash, html
 from flash_lazy import Entry, Invalidation, Key, MemoryCache, RedisCache, configure
-from flash_lazy.runtime import runtime_of
-from flash_lazy.token import Call, Signer
+from flash_lazy.panels import runtime_of
+from flash_lazy.tokens.token import Call, Signer
 
 SECONDS = 30
 KEY = Key("app", "orders", "7", "")

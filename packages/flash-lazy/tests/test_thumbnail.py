@@ -8,7 +8,7 @@ import pytest
 from flash import Flash, dcc, html
 from flash.testing import FlashClient
 from flash_lazy import LazyLoad, Picture, configure
-from flash_lazy.placeholder import MESSAGE
+from flash_lazy.components.placeholder import MESSAGE
 
 FIGURE = {"data": [{"y": [1, 3, 2], "type": "bar"}], "layout": {"width": 200}}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flash import BadRequest
 from flash_lazy import ArgumentError, TokenRefused
-from flash_lazy.token import MAX_ARGUMENT_BYTES, Call, Signer
+from flash_lazy.tokens.token import MAX_ARGUMENT_BYTES, Call, Signer
 
 SIGNER = Signer(b"secret", "/")
 CALL = Call.of("shop.orders", {"customer": 7, "months": [1, 2], "name": "Åse"})

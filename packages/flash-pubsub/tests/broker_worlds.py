@@ -15,8 +15,8 @@ from contextlib import AsyncExitStack, ExitStack, suppress
 
 import redis
 
-from flash_pubsub.memory import MemoryBroker, MemoryStore
-from flash_pubsub.redis import RedisBroker
+from flash_pubsub.broker.memory import MemoryBroker, MemoryStore
+from flash_pubsub.broker.redis import RedisBroker
 
 SECONDS = 30
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flash import Flash, html
 from flash_pubsub import BrokerUnavailable, MemoryBroker, PubSub
-from flash_pubsub.memory import MemoryStore
+from flash_pubsub.broker.memory import MemoryStore
 from flash_ws import LinkLimits, Live
 
 _path = Path(__file__).parents[2] / "flash-ws" / "tests" / "page.py"

@@ -6,7 +6,8 @@ import random
 import pytest
 from broker_worlds import PROGRAMS, SECONDS, until
 
-from flash_pubsub.broker import Lease, Member, MemberChange, Retention, State, presence_of
+from flash_pubsub.broker.memory import MemoryBroker
+from flash_pubsub.broker.seam import Lease, Member, MemberChange, Retention, State, presence_of
 from flash_pubsub.errors import (
     BrokerClosed,
     BrokerRunning,
@@ -16,8 +17,7 @@ from flash_pubsub.errors import (
     Overtaken,
     PayloadTooLarge,
 )
-from flash_pubsub.memory import MemoryBroker
-from flash_ws.history import Position
+from flash_ws.protocol.position import Position
 
 # Valkey is asked where it is installed.
 STORES = ["memory", "cluster", "sentinel", *(name.removesuffix("-server") for name in PROGRAMS)]

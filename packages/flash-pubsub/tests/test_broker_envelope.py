@@ -3,8 +3,8 @@
 import msgpack
 import pytest
 
-from flash_pubsub.broker import Member, MemberChange
-from flash_pubsub.envelope import Envelope
+from flash_pubsub.broker.envelope import Envelope
+from flash_pubsub.broker.seam import Member, MemberChange
 from flash_pubsub.errors import UnsupportedEnvelope
 
 

@@ -13,10 +13,11 @@ from broker_worlds import RedisServer, until
 
 from flash import Flash, html
 from flash_pubsub import PubSub
-from flash_pubsub.broker import Member, Retention
-from flash_pubsub.channels import ChannelPattern
+from flash_pubsub.broker.envelope import Envelope
+from flash_pubsub.broker.seam import Member, Retention
+from flash_pubsub.channels.declaration import ChannelPattern
+from flash_pubsub.channels.retention import Rules
 from flash_pubsub.cli import main
-from flash_pubsub.envelope import Envelope
 from flash_pubsub.errors import (
     BrokerClosed,
     BrokerUnavailable,
@@ -25,8 +26,7 @@ from flash_pubsub.errors import (
     UnsupportedEnvelope,
 )
 from flash_pubsub.publisher import AsyncPublisher, Publisher
-from flash_pubsub.rules import Rules
-from flash_ws.history import Position
+from flash_ws.protocol.position import Position
 
 
 def data(worker, channel):

@@ -8,12 +8,12 @@ import pytest
 import redis
 from broker_worlds import RedisServer, RedisWorld, free_port, until
 
-from flash_pubsub.broker import Member, Retention
+from flash.redis.connection import Dialer, Line
+from flash_pubsub.broker.address import parse_url
+from flash_pubsub.broker.redis import RedisBroker
+from flash_pubsub.broker.seam import Member, Retention
 from flash_pubsub.errors import BrokerClosed, BrokerUnavailable
-from flash_pubsub.redis import RedisBroker
-from flash_pubsub.redis.line import Dialer, Line
-from flash_pubsub.url import parse_url
-from flash_ws.history import Position
+from flash_ws.protocol.position import Position
 
 
 def keys_of(world, end=""):

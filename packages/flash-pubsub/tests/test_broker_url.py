@@ -5,15 +5,16 @@ import redis
 from redis.crc import key_slot
 
 from flash import Flash
+from flash.redis.address import Kind, Node
+from flash.redis.backoff import Backoff
 from flash_pubsub import MemoryBroker, PubSub, RedisBroker
+from flash_pubsub.broker.address import parse_url
+from flash_pubsub.broker.open import open_broker
+from flash_pubsub.broker.redis.keys import Keys
+from flash_pubsub.broker.redis.sequence import Entry, Sequence, Stand, Verdict
 from flash_pubsub.errors import InvalidBrokerURL, UnsupportedEnvelope
-from flash_pubsub.open import open_broker
 from flash_pubsub.publisher import Publisher
-from flash_pubsub.redis.backoff import Backoff
-from flash_pubsub.redis.keys import Keys
-from flash_pubsub.redis.sequence import Entry, Sequence, Stand, Verdict
-from flash_pubsub.url import Kind, Node, parse_url
-from flash_ws.history import Position
+from flash_ws.protocol.position import Position
 
 
 def test_without_an_address_it_is_the_environments_or_memory(monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flash_pubsub.broker import Retention
+from flash_pubsub.broker.seam import Retention
 
 
 @pytest.fixture(params=["memory", "redis", "cluster", "sentinel"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flash import ConfigurationError, Input, Output, html
-from flash_ws.audience import page as audience_of
+from flash_ws.clients.recipients import page as audience_of
 
 _spec = importlib.util.spec_from_file_location(
     "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")

@@ -19,8 +19,8 @@ from flash_pubsub import (
     channel_callback,
     shared_callback,
 )
-from flash_pubsub.envelope import Envelope
-from flash_pubsub.subscription import sign
+from flash_pubsub.broker.envelope import Envelope
+from flash_pubsub.channels.subscription import sign
 
 _spec = importlib.util.spec_from_file_location(
     "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")

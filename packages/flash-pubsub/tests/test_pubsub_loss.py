@@ -9,7 +9,7 @@ import pytest
 
 from flash import Input, Output, html
 from flash_pubsub import BrokerRefused
-from flash_ws.history import Position
+from flash_ws.protocol.position import Position
 
 _spec = importlib.util.spec_from_file_location(
     "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")
@@ -293,7 +293,7 @@ async def test_what_is_on_its_way_back_is_not_forgotten_over_a_gap(kind, monkeyp
 
 
 async def test_changes_that_come_faster_than_the_state_is_fetched_fill_no_memory(monkeypatch):
-    monkeypatch.setattr("flash_pubsub.shared_state._MAX_WAITING", 5)
+    monkeypatch.setattr("flash_pubsub.shared.state._MAX_WAITING", 5)
     async with World(dimmer([])) as world:
         one, other = (each.shared["lamp", "title"] for each in world.pubsubs)
         broker, state = world.pubsubs[1].broker, world.pubsubs[1]._state

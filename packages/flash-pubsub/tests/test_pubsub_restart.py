@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flash import Input, Output
-from flash_ws.audience import EVERYBODY
+from flash_ws.clients.recipients import EVERYBODY
 
 _spec = importlib.util.spec_from_file_location(
     "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")

@@ -10,7 +10,7 @@ from dash.exceptions import PreventUpdate
 
 from flash import ALL, ConfigurationError, Flash, Input, Output, Patch, State, ctx, html, no_update
 from flash_pubsub import MemoryBroker, PubSub
-from flash_ws.audience import EVERYBODY
+from flash_ws.clients.recipients import EVERYBODY
 
 _spec = importlib.util.spec_from_file_location(
     "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")

@@ -9,8 +9,8 @@ import pytest
 import typing_extensions
 
 from flash import ConfigurationError
+from flash_pubsub.channels.schema import Schema
 from flash_pubsub.errors import InvalidMessage
-from flash_pubsub.schema import Schema
 
 
 class Price(pydantic.BaseModel):

@@ -1,8 +1,8 @@
 """What a worker knows of the shared state, against what a store has when it comes back."""
 
-from flash_pubsub.broker import Snapshot
-from flash_pubsub.shared_mirror import RAN, Mirror, framed, name_of
-from flash_ws.history import Position
+from flash_pubsub.broker.seam import Snapshot
+from flash_pubsub.shared.mirror import RAN, Mirror, framed, name_of
+from flash_ws.protocol.position import Position
 
 SLIDER, LAMP = name_of(("slider", "value")), name_of(("lamp", "title"))
 

@@ -12,7 +12,7 @@ import flash_pubsub
 def older_dash(monkeypatch):
     """Dash as it was before it had shared storages."""
     monkeypatch.delattr(dash, "BaseSharedStorage", raising=False)
-    monkeypatch.delitem(sys.modules, "flash_pubsub.storage", raising=False)
+    monkeypatch.delitem(sys.modules, "flash_pubsub.dash_storage.storage", raising=False)
 
 
 @pytest.mark.usefixtures("older_dash")

@@ -15,7 +15,7 @@ from dash import SharedStorageError, SharedStorageGap
 from flash import ConfigurationError, Flash, Input, Output, ctx, html
 from flash.testing import FlashClient
 from flash_pubsub import FlashSharedStorage
-from flash_pubsub.url import parse_url
+from flash_pubsub.broker.address import parse_url
 
 SECONDS = 20
 _prefixes = itertools.count()
@@ -426,7 +426,7 @@ async def test_what_fails_on_a_loop_is_logged_and_said_by_the_reader(caplog):
 
 
 async def test_calls_that_do_not_wait_are_refused_when_too_many_do(monkeypatch):
-    monkeypatch.setattr("flash_pubsub.storage._MAX_UNAWAITED", 3)
+    monkeypatch.setattr("flash_pubsub.dash_storage.storage._MAX_UNAWAITED", 3)
     storage = FlashSharedStorage("redis://127.0.0.1:1/0?timeout=0.3&connect_timeout=0.1")
     for number in range(3):
         storage.set("key", number)

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from flash_ws.departures import Departures
+from flash_ws.link.flushing import Departures
 
 
 class Stop:

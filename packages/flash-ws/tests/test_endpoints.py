@@ -9,15 +9,15 @@ import pytest
 import quart
 
 from flash import ConfigurationError, Flash, html
+from flash.access import admission
 from flash.errors import BadRequest
 from flash.serving.drain import Drain
 from flash.testing import AppClient
-from flash_ws import admission
-from flash_ws.codes import CloseCode
-from flash_ws.endpoints import Endpoints
-from flash_ws.eventstream import EventStream
-from flash_ws.limits import RateLimit
-from flash_ws.sse import ServerSentEvent
+from flash_ws.endpoints.event_stream import EventStream
+from flash_ws.endpoints.registration import Endpoints
+from flash_ws.endpoints.sse import ServerSentEvent
+from flash_ws.protocol.codes import CloseCode
+from flash_ws.protocol.limits import RateLimit
 
 
 @pytest.fixture
@@ -538,7 +538,7 @@ async def test_an_event_source_that_comes_back_after_the_end_is_told_that_there_
 
 
 async def test_a_silent_stream_begins_at_once_and_is_kept_alive(endpoints, client, monkeypatch):
-    monkeypatch.setattr("flash_ws.eventstream._FIRST_WORD", 0.01)
+    monkeypatch.setattr("flash_ws.endpoints.event_stream._FIRST_WORD", 0.01)
 
     @endpoints.sse("/silent", keep_alive=0.01)
     async def silent(request):

@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from flash_ws.groups import ConnectionGroup, Groups
+from flash_ws.clients.groups import ConnectionGroup, Groups
 
 
 class Member:
@@ -31,7 +31,7 @@ async def test_a_message_is_written_as_json_once_for_all_members(groups, monkeyp
     for member in members:
         groups.add("desk", member)
     written = []
-    monkeypatch.setattr("flash_ws.writer.dumps", lambda value: written.append(value) or b"[1]")
+    monkeypatch.setattr("flash_ws.link.writer.dumps", lambda value: written.append(value) or b"[1]")
 
     assert await groups["desk"].send([1]) == 50
     assert written == [[1]]

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flash_ws.frames import Frame
-from flash_ws.history import History, Position
+from flash_ws.protocol.frames import Frame
+from flash_ws.protocol.history import History
+from flash_ws.protocol.position import Position
 
 
 def filled(count, **bounds):

@@ -8,8 +8,8 @@ import pytest
 
 from flash import Flash, html
 from flash_ws import Live
-from flash_ws.figures import Figure
-from flash_ws.inspection import MAX_PAGES, PageRow, Scene, render
+from flash_ws.operating.inspection import MAX_PAGES, PageRow, Scene, render
+from flash_ws.operating.statistics import Figure
 
 _spec = importlib.util.spec_from_file_location("page", Path(__file__).with_name("page.py"))
 _page = importlib.util.module_from_spec(_spec)

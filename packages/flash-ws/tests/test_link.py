@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from flash_ws import CloseCode, LinkLimits
-from flash_ws.departures import Departures
-from flash_ws.frames import event_message, own_frame, props_message
-from flash_ws.link import Link
+from flash_ws.link.flushing import Departures
+from flash_ws.link.link import Link
+from flash_ws.protocol.frames import event_message, own_frame, props_message
 
 
 class Wire:

@@ -381,7 +381,7 @@ async def test_a_burst_of_events_waits_for_a_slow_handler_and_none_is_lost(app):
 
 
 async def test_a_page_whose_events_wait_for_too_long_is_disconnected(app, monkeypatch):
-    monkeypatch.setattr("flash_ws.events.PATIENCE", 0.02)
+    monkeypatch.setattr("flash_ws.callbacks.page_events.PATIENCE", 0.02)
     live = Live(app)
 
     @live.on_event("stuck")
@@ -510,7 +510,7 @@ async def test_a_page_gone_for_good_is_told_to_the_app(app):
 async def test_a_page_that_does_not_even_take_its_dismissal_holds_nothing_for_long(
     app, monkeypatch
 ):
-    monkeypatch.setattr("flash_ws.link._LINGER", 0.02)
+    monkeypatch.setattr("flash_ws.link.link._LINGER", 0.02)
     live = Live(app)
     async with serving(app):
         page = await connected(app)

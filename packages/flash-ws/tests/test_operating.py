@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from flash import ConfigurationError, Flash, Input, html
 from flash.testing import AppClient
 from flash_ws import CloseCode, Figure, LinkLimits, Live, stream_props
-from flash_ws.figures import LoopLag
+from flash_ws.operating.statistics import LoopLag
 
 _spec = importlib.util.spec_from_file_location("page", Path(__file__).with_name("page.py"))
 _page = importlib.util.module_from_spec(_spec)
@@ -223,7 +223,7 @@ async def test_figures_have_a_port_of_their_own_for_each_worker(unused_tcp_port)
 
 
 async def test_b8_a_port_answers_this_machine_alone_and_nothing_but_figures(app, monkeypatch):
-    monkeypatch.setattr("flash_ws.metrics.PATIENCE", 0.2)
+    monkeypatch.setattr("flash_ws.operating.metrics.PATIENCE", 0.2)
     live = Live(app, metrics=0)
     live._metrics_port._wanted = 0
     async with serving(app):
@@ -305,7 +305,7 @@ async def test_a_worker_says_that_it_lives_and_is_ready(app):
 async def test_a_check_that_does_not_pass_turns_the_worker_red(
     app, check, reason, monkeypatch, caplog
 ):
-    monkeypatch.setattr("flash_ws.readiness.PATIENCE", 0.05)
+    monkeypatch.setattr("flash_ws.operating.readiness.PATIENCE", 0.05)
     live = Live(app)
     live.readiness.add("broker", check)
     async with AppClient(app) as client:

@@ -3,7 +3,7 @@
 import pytest
 
 from flash import ConfigurationError
-from flash_ws.origin import OriginPolicy
+from flash.access.origin import OriginPolicy
 
 
 def request(*headers, scheme="ws", host="app.test"):

@@ -3,8 +3,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flash_ws.frames import Frame
-from flash_ws.outbox import Outbox
+from flash_ws.protocol.frames import Frame
+from flash_ws.protocol.outbox import Outbox
 
 
 def raw(text, sets=(), touches=()):

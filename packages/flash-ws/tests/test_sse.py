@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flash import html
-from flash_ws.sse import DONE, KEEP_ALIVE, ServerSentEvent
+from flash_ws.endpoints.sse import DONE, KEEP_ALIVE, ServerSentEvent
 
 
 def received(stream: bytes) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flash_ws.writer import Courier, Writer, as_event, size_of
+from flash_ws.link.writer import Courier, Writer, as_event, size_of
 
 
 class Wire:

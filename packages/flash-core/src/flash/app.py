@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import warnings
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,33 +13,37 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dash
 import quart
 
-from flash import _dash, _quart, background, registration
-from flash.answer import FOREIGN, Answer, plain, to_response
-from flash.backend import QuartBackend
-from flash.compression import compress, expand
-from flash.dispatch import Dispatcher
-from flash.document import Document
+from flash import background
+from flash.callbacks import registration
+from flash.callbacks.dispatch import Dispatcher
+from flash.callbacks.execution import PoolStatistics, WorkerPool, is_async
+from flash.callbacks.hook_registry import Hooks
+from flash.callbacks.response import FOREIGN, Answer, plain, to_response
 from flash.errors import BadRequest, ConfigurationError
-from flash.execution import PoolStatistics, WorkerPool, is_async
-from flash.gateway import Gateway, parse_json
-from flash.hook_registry import Hooks
-from flash.pages import Pages
-from flash.views import Views
+from flash.http.backend import QuartBackend
+from flash.http.compression import compress, expand
+from flash.http.gateway import Gateway, parse_json
+from flash.pages.document import Document
+from flash.pages.pages import Pages
+from flash.pages.views import Views
+from flash.seams import dash as dash_seam
+from flash.seams import quart as quart_seam
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
-    from flash.gateway import ASGIApp
-    from flash.plan import RunIn
+    from flash.callbacks.context import CallContext
+    from flash.callbacks.plan import CallbackPlan, RunIn
+    from flash.http.gateway import ASGIApp
     from flash.static import StaticResponse
 
 T = TypeVar("T")
 
 # Threads for Flash's own work, so that a page opens however busy the callbacks' threads are.
-_HOUSE_THREADS = 4
+_INTERNAL_THREADS = 4
 
 
-class Flash(_dash.DashApp):
+class Flash(dash_seam.DashApp):
     """A `dash.Dash` app served by Quart; every argument of `dash.Dash` works.
 
     - ``server``: a `quart.Quart` to mount on (several apps may share one, each with its own
@@ -63,19 +68,19 @@ class Flash(_dash.DashApp):
         # Every Flash app is async; Dash's switch would only ask for a package that Flask needs.
         del use_async
         self.pool = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
-        self.house = WorkerPool(max_threads=_HOUSE_THREADS)
+        self.internal_pool = WorkerPool(max_threads=_INTERNAL_THREADS)
         # For Dash's own code that waits for callbacks: in their threads it could hold the last one.
-        self.foreign = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
+        self.dash_pool = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
         self.hooks = Hooks(self.pool)
         self.document = Document(self)
         self.page_extras = {}
-        # Called with each layout on its way to a page, a page's of `flash.pages` too; each returns
-        # what to send instead, and must not change what it is given. For the add-on packages.
+        # Called with each layout on its way to a page, also with layouts of `dash.register_page`;
+        # each returns what to send instead and must not change its argument. For add-on packages.
         self.layout_filters: list[Callable[[Any], Any]] = []
         # The address of a Redis that all workers of the deployment reach, where an add-on package
         # has one: others keep there what they would keep in each process. Set before it starts.
         self.common_store: str | None = None
-        self.dispatcher = Dispatcher(self, self.pool, self.house, self.hooks)
+        self.dispatcher = Dispatcher(self, self.pool, self.internal_pool, self.hooks)
         self.views = Views(self)
         # Whether what is made per request is compressed; files always are.
         self.compresses = False
@@ -118,7 +123,7 @@ class Flash(_dash.DashApp):
 
         ``rule`` may have variables (``"room/<name>"``), found in ``scope["path_params"]``. The
         application is called before Quart: guards do not run by themselves, see
-        `flash.handshake.Handshake`.
+        `flash.http.handshake.Handshake`.
         """
         prefix: str = self.config.routes_pathname_prefix
         Gateway.of(self.server).add_application(prefix + rule.lstrip("/"), application)
@@ -160,29 +165,29 @@ class Flash(_dash.DashApp):
         async with self._starting:
             if self._started:
                 return
-            _dash.app_context.set(self)
+            dash_seam.app_context.set(self)
             await self.hooks.setup(self)
             if self.use_pages:
                 self._pages.register()
             if is_async(self.raw_layout):
                 self._validated_layout = self.with_extras(await self._layout_without_visitor())
-            visit = await _quart.first_visit(self.server, self.config.routes_pathname_prefix)
+            visit = await quart_seam.first_visit(self.server, self.config.routes_pathname_prefix)
             try:
                 # Dash does this within the first request, and layouts may look at it.
                 with visit.active():
                     await self._validate()
             finally:
                 self._validated_layout = None
-            await self.house.run(_import_numpy)
+            await self.internal_pool.run(_import_numpy)
             # Resolved now, since it may be kept in the background manager's store.
-            await self.house.run(self.signing_secret)
+            await self.internal_pool.run(self.signing_secret)
             self.dispatcher.compile()
-            await self.house.run(self.document.scripts)
-            await self.house.run(self.document.css)
+            await self.internal_pool.run(self.document.scripts)
+            await self.internal_pool.run(self.document.css)
             self._started = True
 
     async def _validate(self) -> None:
-        await self.house.run(self.run_first_request_setup)
+        await self.internal_pool.run(self.run_first_request_setup)
         if self.config.suppress_callback_exceptions:
             return
         if self.use_pages:
@@ -199,9 +204,39 @@ class Flash(_dash.DashApp):
         try:
             return await self.raw_layout()
         except RuntimeError:
-            visit = await _quart.first_visit(self.server, self.config.routes_pathname_prefix)
+            visit = await quart_seam.first_visit(self.server, self.config.routes_pathname_prefix)
             with visit.active():
                 return await self.raw_layout()
+
+    def hook_registry(self) -> Hooks:
+        """Return the registry that Dash reads hooks from, which leaves out what Flash awaits."""
+        return self.hooks
+
+    def document_parts(self) -> Document:
+        """Return what makes the tags of the page's HTML."""
+        return self.document
+
+    async def respond_in_background(
+        self,
+        plan: CallbackPlan,
+        ctx: CallContext,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        handle_error: Callable[[Exception], Awaitable[Any]] | None,
+    ) -> Any:
+        """Start a background job or report on it: a `Pending`, or what the callback returned."""
+        call = background.BackgroundCall(plan, ctx, args, kwargs, self.signing_secret)
+        return await background.respond(call, self.pool, handle_error)
+
+    @property
+    def house(self) -> WorkerPool:
+        """The old name of `internal_pool`."""
+        return _renamed("Flash.house", "Flash.internal_pool", self.internal_pool)
+
+    @property
+    def foreign(self) -> WorkerPool:
+        """The old name of `dash_pool`."""
+        return _renamed("Flash.foreign", "Flash.dash_pool", self.dash_pool)
 
     async def stop(self) -> None:
         """End background jobs and let go of threads; the app can be started again.
@@ -211,8 +246,8 @@ class Flash(_dash.DashApp):
         for manager in self.background_managers():
             await background.adapt(manager, self.pool).close()
         self.pool.close()
-        self.house.close()
-        self.foreign.close()
+        self.internal_pool.close()
+        self.dash_pool.close()
         await self.views.files.close()
 
     # -- serving ---------------------------------------------------------------------------------
@@ -224,7 +259,7 @@ class Flash(_dash.DashApp):
     def run(self, *args: Any, **kwargs: Any) -> None:
         """Serve the app for development; `dash.Dash.run`'s arguments, and those of `flash run`."""
         # Dash says that it runs before anything listens; the server says so when it is true.
-        with _dash.without_banner(self.logger):
+        with dash_seam.without_banner(self.logger):
             super().run(*args, **kwargs)
 
     def serve(self, host: str, port: int, *, debug: bool, **options: Any) -> None:
@@ -237,18 +272,20 @@ class Flash(_dash.DashApp):
         serve(
             self,
             options_from_run(host, port, debug, extra_files=paths, **options),
-            until=partial(_dash.let_runners_stop, self.backend),
+            until=partial(dash_seam.let_runners_stop, self.backend),
         )
 
     async def serve_callback_request(self, dashs_view: Callable[[], Any]) -> Any:
         """Answer a callback request that came through Quart (the gateway answers the others)."""
         request = quart.request
-        _dash.app_context.set(self)
+        dash_seam.app_context.set(self)
         body: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]
         try:
             coding = request.headers.get("Content-Encoding")
             if coding is not None:
-                body = await self.house.run(expand, body, coding, request.max_content_length)
+                body = await self.internal_pool.run(
+                    expand, body, coding, request.max_content_length
+                )
             value = parse_json(request.headers.get("Content-Type", "").encode("latin-1"), body)
         except BadRequest as error:
             return to_response(plain(error.status, str(error)))
@@ -275,17 +312,17 @@ class Flash(_dash.DashApp):
     async def _respond(self, answer: Answer) -> quart.Response:
         if self.compresses:
             accepted = quart.request.headers.get("Accept-Encoding")
-            answer = await compress(answer, accepted, self.house)
+            answer = await compress(answer, accepted, self.internal_pool)
         return to_response(answer)
 
     async def serve_index(self, *_args: Any, **_kwargs: Any) -> quart.Response:
         """Answer with the page."""
-        _dash.app_context.set(self)
+        dash_seam.app_context.set(self)
         return await self._respond(await self.views.index())
 
     async def serve_layout(self) -> quart.Response:
         """Answer with the layout, as `render_layout` makes it."""
-        _dash.app_context.set(self)
+        dash_seam.app_context.set(self)
         return await self._respond(await self.views.layout())
 
     async def render_layout(self) -> Any:
@@ -375,6 +412,13 @@ class Flash(_dash.DashApp):
         return self.pool.statistics()
 
 
+def _renamed(old: str, new: str, value: T) -> T:
+    warnings.warn(
+        f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, 3
+    )
+    return value
+
+
 def callback(
     *args: Any,
     run_in: RunIn = "thread",
@@ -402,7 +446,9 @@ def callback(
         }
     )
     decorate = dash.callback(*args, **kwargs)
-    registration.note_options(_dash.GLOBAL_CALLBACK_LIST, _dash.GLOBAL_CALLBACK_MAP, options)
+    registration.note_options(
+        dash_seam.GLOBAL_CALLBACK_LIST, dash_seam.GLOBAL_CALLBACK_MAP, options
+    )
     return registration.checked(decorate, options)
 
 
@@ -415,7 +461,7 @@ def _import_numpy() -> None:
 def _name_of(name: str | None, server: object) -> str:
     if name is not None:
         return name
-    return getattr(server, "name", None) or _dash.get_caller_name()
+    return getattr(server, "name", None) or dash_seam.get_caller_name()
 
 
 def _backend_for(server: object, backend: object) -> type[QuartBackend]:

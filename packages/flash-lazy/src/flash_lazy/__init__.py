@@ -1,13 +1,13 @@
 """Panels that load when they are seen, for Flash."""
 
-from flash_lazy.cache import Entry, Invalidation, Key, LazyCache, MemoryCache
-from flash_lazy.component import LazyLoad, LazyPanel, Skeleton
+from flash_lazy.cache.redis import RedisCache
+from flash_lazy.cache.redis_connection import LineStatistics
+from flash_lazy.cache.seam import Entry, Invalidation, Key, LazyCache, MemoryCache
+from flash_lazy.components.component import LazyLoad, LazyPanel, Skeleton
+from flash_lazy.components.thumbnail import Picture, Renderer
 from flash_lazy.errors import ArgumentError, LoadersBusy, LoaderTimeout, TokenRefused
 from flash_lazy.loader import Loader, lazy
-from flash_lazy.redis_cache import RedisCache
-from flash_lazy.redis_line import LineStatistics
 from flash_lazy.setup import configure
-from flash_lazy.thumbnail import Picture, Renderer
 
 __version__ = "0.1.0"
 

@@ -11,16 +11,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, overload
 
 from flash import ConfigurationError
-from flash_lazy.component import LazyPanel, Offset, Size, Skeleton, When
-from flash_lazy.definitions import DEFINITIONS
+from flash_lazy.components.component import LazyPanel, Offset, Size, Skeleton, When
 from flash_lazy.errors import TokenRefused
-from flash_lazy.runtime import current_runtime
-from flash_lazy.token import Call
+from flash_lazy.runtimes import current_runtime
+from flash_lazy.tokens.registry import Definitions
+from flash_lazy.tokens.token import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from flash_lazy.visitor import Bind
+    from flash_lazy.tokens.binding import Bind
 
 P = ParamSpec("P")
 
@@ -130,6 +130,10 @@ class Loader(Generic[P]):
         if key not in self._subscribers:
             forget = partial(self._subscribers.pop, key)
             self._subscribers[key] = weakref.ref(subscriber, forget)
+
+
+# Filled as modules are imported, like Dash's own registries.
+DEFINITIONS: Definitions[Loader[...]] = Definitions()
 
 
 class UnsignedToken:

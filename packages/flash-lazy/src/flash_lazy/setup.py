@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flash import MATCH, ConfigurationError, Flash, Input, Output, State, hooks
-from flash.hook_registry import at_start
+from flash.callbacks.hook_registry import at_start
+from flash_lazy.cache.redis import RedisCache
+from flash_lazy.components.thumbnail import ROUTE
 from flash_lazy.loader import PANEL
-from flash_lazy.redis_cache import RedisCache
-from flash_lazy.runtime import runtime_of
-from flash_lazy.thumbnail import ROUTE
+from flash_lazy.panels import runtime_of
 
 if TYPE_CHECKING:
-    from flash_lazy.cache import LazyCache
-    from flash_lazy.thumbnail import Renderer
+    from flash_lazy.cache.seam import LazyCache
+    from flash_lazy.components.thumbnail import Renderer
 
 
 class HasLazyCache(Protocol):

@@ -3,7 +3,10 @@
 import importlib
 from typing import Any
 
-from flash_pubsub.broker import Broker, Retention, Status
+from flash_pubsub.broker.memory import MemoryBroker
+from flash_pubsub.broker.redis import RedisBroker
+from flash_pubsub.broker.seam import Broker, Retention, Status
+from flash_pubsub.channels.subscription import Subscription
 from flash_pubsub.errors import (
     BrokerClosed,
     BrokerError,
@@ -19,12 +22,9 @@ from flash_pubsub.errors import (
     PubSubError,
     UnsupportedEnvelope,
 )
-from flash_pubsub.memory import MemoryBroker
 from flash_pubsub.publisher import AsyncPublisher, Publisher
 from flash_pubsub.pubsub import PubSub
-from flash_pubsub.redis import RedisBroker
 from flash_pubsub.registry import channel_callback, shared_callback
-from flash_pubsub.subscription import Subscription
 
 __all__ = [
     "AsyncPublisher",
@@ -61,7 +61,7 @@ def __getattr__(name: str) -> Any:
     """Return `FlashSharedStorage`, which only Dash 4.5 and later has a use for."""
     if name != "FlashSharedStorage":
         raise AttributeError(f"module 'flash_pubsub' has no attribute {name!r}")
-    return importlib.import_module("flash_pubsub.storage").FlashSharedStorage
+    return importlib.import_module("flash_pubsub.dash_storage.storage").FlashSharedStorage
 
 
 # Dash looks here for the scripts of the package's components.

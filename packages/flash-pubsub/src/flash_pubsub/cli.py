@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from flash.redis.address import Kind
 from flash.serialize import dumps
-from flash_pubsub.channels import check_name
-from flash_pubsub.envelope import BYTES, Envelope
+from flash_pubsub.broker.address import ENVIRONMENT, parse_url
+from flash_pubsub.broker.envelope import BYTES, Envelope
+from flash_pubsub.broker.redis import RedisBroker
+from flash_pubsub.channels.declaration import check_name
 from flash_pubsub.errors import PubSubError, UnsupportedEnvelope
 from flash_pubsub.publisher import AsyncPublisher
-from flash_pubsub.redis import RedisBroker
-from flash_pubsub.url import ENVIRONMENT, Kind, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flash_pubsub.broker import Publication
-    from flash_ws.history import Position
+    from flash_pubsub.broker.seam import Publication
+    from flash_ws.protocol.position import Position
 
 # Messages that wait to be written by ``tail``; the oldest are dropped, with a line that says so.
 _MAX_UNWRITTEN = 10_000

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from flash import FlashError
 from flash.errors import quoted
+from flash.redis.address import InvalidAddress
 
 
 class PubSubError(FlashError):
@@ -153,14 +154,8 @@ class UnsupportedEnvelope(PubSubError, ValueError):
         return f"unreadable message: {self.reason}"
 
 
-class InvalidBrokerURL(PubSubError, ValueError):
+class InvalidBrokerURL(PubSubError, InvalidAddress):
     """An address that names no broker."""
-
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(url, reason)
-        # Without the password.
-        self.url = url
-        self.reason = reason
 
     def __str__(self) -> str:
         return f"broker address {self.url!r}: {self.reason}"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flash import ConfigurationError
-from flash_pubsub.leases import lead
+from flash_pubsub.broker.leases import lead
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from flash_pubsub.broker import Broker, Lease
-    from flash_ws.history import Position
+    from flash_pubsub.broker.seam import Broker, Lease
+    from flash_ws.protocol.position import Position
 
 
 class Publish(Protocol):

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgpack
 
-from flash_pubsub.backplane import client_info
-from flash_pubsub.broker import Member, MemberChange, presence_of
+from flash_pubsub.broker.backplane import client_info
+from flash_pubsub.broker.seam import Member, MemberChange, presence_of
 from flash_pubsub.errors import BrokerError, UnsupportedEnvelope
 
 if TYPE_CHECKING:
     from flash import Flash
-    from flash_pubsub.backplane import BrokerBackplane
-    from flash_pubsub.broker import Broker, Publication
-    from flash_pubsub.channels import ChannelPattern
-    from flash_pubsub.listeners import Listeners
+    from flash_pubsub.broker.backplane import BrokerBackplane
+    from flash_pubsub.broker.listeners import Listeners
+    from flash_pubsub.broker.seam import Broker, Publication
+    from flash_pubsub.channels.declaration import ChannelPattern
     from flash_ws import Client, ClientInfo
-    from flash_ws.history import Position
+    from flash_ws.protocol.position import Position
 
 logger = logging.getLogger(__name__)
 

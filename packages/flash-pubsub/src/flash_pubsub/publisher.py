@@ -7,8 +7,13 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from flash_pubsub.channels import ChannelPattern, check_name
-from flash_pubsub.envelope import Envelope
+from flash.redis.address import Address, Kind
+from flash_pubsub.broker.address import parse_url
+from flash_pubsub.broker.envelope import Envelope
+from flash_pubsub.broker.redis.store import Store
+from flash_pubsub.channels.declaration import ChannelPattern, check_name
+from flash_pubsub.channels.retention import CHANNEL, FIELD, Rules
+from flash_pubsub.channels.schema import Schema
 from flash_pubsub.errors import (
     BrokerClosed,
     BrokerRefused,
@@ -16,18 +21,14 @@ from flash_pubsub.errors import (
     InvalidBrokerURL,
     UnsupportedEnvelope,
 )
-from flash_pubsub.redis.store import Store
-from flash_pubsub.rules import CHANNEL, FIELD, Rules
-from flash_pubsub.schema import Schema
-from flash_pubsub.url import Address, Kind, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Future
     from types import TracebackType
 
-    from flash_pubsub.broker import Retention
-    from flash_ws.history import Position
+    from flash_pubsub.broker.seam import Retention
+    from flash_ws.protocol.position import Position
 
 logger = logging.getLogger(__name__)
 

@@ -8,44 +8,44 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from flash import ClientsideFunction, ConfigurationError
-from flash_pubsub.backplane import BrokerBackplane
-from flash_pubsub.channels import (
+from flash_pubsub.broker.backplane import BrokerBackplane
+from flash_pubsub.broker.envelope import Envelope
+from flash_pubsub.broker.listeners import Listeners
+from flash_pubsub.broker.memory import MemoryBroker
+from flash_pubsub.broker.open import check_workers, open_broker
+from flash_pubsub.channels.declaration import (
     ChannelCallback,
     ChannelPattern,
     ChannelSettings,
     Declarations,
     check_name,
 )
-from flash_pubsub.channels_feed import EACH, Feeds, pages_channels
-from flash_pubsub.envelope import Envelope
+from flash_pubsub.channels.delivery import EACH, Feeds, pages_channels
+from flash_pubsub.channels.outputs import Outputs
+from flash_pubsub.channels.retention import PublishedRules, Rules, retention_of
+from flash_pubsub.channels.schema import Schema
+from flash_pubsub.channels.subscribers import Subscribers
+from flash_pubsub.channels.subscription import sign
 from flash_pubsub.feeder import Feeder, make_feeder
-from flash_pubsub.figures import figures_of
-from flash_pubsub.layout import filled, find
-from flash_pubsub.listeners import Listeners
-from flash_pubsub.memory import MemoryBroker
-from flash_pubsub.open import check_workers, open_broker
-from flash_pubsub.outputs import Outputs
 from flash_pubsub.presence import Handler, Presence
 from flash_pubsub.registry import Registry
-from flash_pubsub.rules import PublishedRules, Rules, retention_of
-from flash_pubsub.schema import Schema
-from flash_pubsub.secret import SharedSecret
-from flash_pubsub.shared import make_shared
-from flash_pubsub.shared_runs import SharedRuns
-from flash_pubsub.shared_state import SHARED, SharedState
-from flash_pubsub.shared_values import SharedValues
-from flash_pubsub.subscribers import Subscribers
-from flash_pubsub.subscription import sign
+from flash_pubsub.shared.declaration import make_shared
+from flash_pubsub.shared.layout import filled, find
+from flash_pubsub.shared.runs import SharedRuns
+from flash_pubsub.shared.state import SHARED, SharedState
+from flash_pubsub.shared.values import SharedValues
+from flash_pubsub.signing_key import SharedSecret
+from flash_pubsub.statistics import figures_of
 from flash_ws import Live
-from flash_ws.registry import Registry as LiveRegistry
-from flash_ws.streams import NamedInput
+from flash_ws.callbacks.deferred import Registry as LiveRegistry
+from flash_ws.callbacks.event_callbacks import NamedInput
 
 if TYPE_CHECKING:
     from flash import Flash
-    from flash_pubsub.broker import Broker, Lease, Status
-    from flash_pubsub.shared import Key, SharedCallback
+    from flash_pubsub.broker.seam import Broker, Lease, Status
+    from flash_pubsub.shared.declaration import Key, SharedCallback
     from flash_ws import ClientInfo, Figure
-    from flash_ws.history import Position
+    from flash_ws.protocol.position import Position
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from flash import get_app
 
@@ -10,32 +10,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flash import Flash
-    from flash_pubsub.pubsub import PubSub
 
 _EXTENSION = "flash_pubsub"
 
 
-class Registry:
+class CallbackKinds(Protocol):
+    """The part of `PubSub` that callbacks wait for."""
+
+    def shared_callback(self, *dependencies: Any, **options: Any) -> Callable[..., Any]:
+        """Register a shared callback."""
+        ...
+
+    def channel_callback(self, channel: str, *outputs: Any, **options: Any) -> Callable[..., Any]:
+        """Register a channel callback."""
+        ...
+
+
+S = TypeVar("S", bound=CallbackKinds)
+
+
+class Registry(Generic[S]):
     """What waits for one app's `PubSub`."""
 
     def __init__(self) -> None:
-        self.pubsub: PubSub | None = None
-        self._waiting: list[Callable[[PubSub], Any]] = []
+        self.pubsub: S | None = None
+        self._waiting: list[Callable[[S], Any]] = []
 
     @classmethod
-    def of(cls, app: Flash) -> Registry:
+    def of(cls, app: Flash) -> Registry[S]:
         """Return the app's registry; several apps may share a server."""
-        registries: dict[int, Registry] = app.server.extensions.setdefault(_EXTENSION, {})
+        registries: dict[int, Registry[S]] = app.server.extensions.setdefault(_EXTENSION, {})
         return registries.setdefault(id(app), cls())
 
-    def attach(self, pubsub: PubSub) -> None:
+    def attach(self, pubsub: S) -> None:
         """Give the app its `PubSub`, and the `PubSub` what waited for it."""
         self.pubsub = pubsub
         for register in self._waiting:
             register(pubsub)
         self._waiting.clear()
 
-    def add(self, register: Callable[[PubSub], Any]) -> None:
+    def add(self, register: Callable[[S], Any]) -> None:
         """Call ``register`` with the app's `PubSub`, now or when there is one."""
         if self.pubsub is None:
             self._waiting.append(register)

@@ -1,38 +1,31 @@
 """WebSocket and SSE endpoints and the live link, for Flash."""
 
-from flash_ws.audience import EVERYBODY, Audience, PageAudience
-from flash_ws.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
-from flash_ws.client import Client
-from flash_ws.codes import CloseCode
-from flash_ws.connection import (
+from flash.access.opening_request import Visit
+from flash.access.refusal import Refused
+from flash_ws.callbacks.deferred import event_callback
+from flash_ws.callbacks.event_callbacks import StreamedProps, stream_props
+from flash_ws.clients.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
+from flash_ws.clients.client import Client
+from flash_ws.clients.groups import ConnectionGroup
+from flash_ws.clients.recipients import EVERYBODY, Audience, PageAudience
+from flash_ws.endpoints.event_stream import StreamRequest
+from flash_ws.endpoints.registration import Endpoints
+from flash_ws.endpoints.sse import ServerSentEvent
+from flash_ws.endpoints.websocket import (
     Connection,
     ConnectionLimits,
     ConnectionStatistics,
     Heartbeat,
 )
-from flash_ws.endpoints import Endpoints
-from flash_ws.errors import (
-    ConnectionClosed,
-    LinkClosed,
-    LiveError,
-    NoCaller,
-    NotServing,
-    ProtocolError,
-    Refused,
-)
-from flash_ws.eventstream import StreamRequest
-from flash_ws.figures import Figure, Figures, LiveStatistics
-from flash_ws.groups import ConnectionGroup
-from flash_ws.guests import EndpointStatistics
-from flash_ws.limits import RateLimit
-from flash_ws.link import LinkLimits
-from flash_ws.link_status import LinkStatus
+from flash_ws.errors import ConnectionClosed, LiveError, NoCaller, NotServing
+from flash_ws.link.link import LinkLimits
+from flash_ws.link.link_status import LinkStatus
 from flash_ws.live import Live
-from flash_ws.readiness import Readiness
-from flash_ws.registry import event_callback
-from flash_ws.sse import ServerSentEvent
-from flash_ws.streams import StreamedProps, stream_props
-from flash_ws.visit import Visit
+from flash_ws.operating.readiness import Readiness
+from flash_ws.operating.statistics import EndpointStatistics, Figure, Figures, LiveStatistics
+from flash_ws.protocol.codes import CloseCode
+from flash_ws.protocol.errors import LinkClosed, ProtocolError
+from flash_ws.protocol.limits import RateLimit
 
 __all__ = [
     "EVERYBODY",

@@ -6,20 +6,22 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flash import ConfigurationError, ctx
-from flash_ws import audience
-from flash_ws.admission import Admission, Authorize
-from flash_ws.audience import EVERYBODY, Audience, HasChannel, PageAudience
-from flash_ws.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
-from flash_ws.context import current_client
-from flash_ws.endpoints import Endpoints
+from flash.access.admission import Admission, Authorize
+from flash.access.origin import OriginPolicy
+from flash_ws.callbacks.deferred import Registry
+from flash_ws.callbacks.event_callbacks import Mode, Streams, make_callback, register_on_page
+from flash_ws.callbacks.page_events import Events
+from flash_ws.clients import recipients as audience
+from flash_ws.clients.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
+from flash_ws.clients.context import current_client
+from flash_ws.clients.hub import FrameHandler, Hub
+from flash_ws.clients.recipients import EVERYBODY, Audience, HasChannel, PageAudience
+from flash_ws.endpoints.registration import Endpoints
 from flash_ws.errors import NoCaller, NotServing
-from flash_ws.events import Events
-from flash_ws.figures import Figures, LiveStatistics, LoopLag
-from flash_ws.frames import ComponentId, Updates, event_message, props_message
-from flash_ws.hub import FrameHandler, Hub
-from flash_ws.inspection import Inspection
-from flash_ws.link import LinkLimits
-from flash_ws.metrics import (
+from flash_ws.link.accepting import Reception
+from flash_ws.link.link import LinkLimits
+from flash_ws.operating.inspection import Inspection
+from flash_ws.operating.metrics import (
     PORT,
     Exposition,
     Metrics,
@@ -28,11 +30,9 @@ from flash_ws.metrics import (
     bearer,
     off,
 )
-from flash_ws.origin import OriginPolicy
-from flash_ws.readiness import Probes, Readiness
-from flash_ws.reception import Reception
-from flash_ws.registry import Registry
-from flash_ws.streams import Mode, Streams, make_callback, register_on_page
+from flash_ws.operating.readiness import Probes, Readiness
+from flash_ws.operating.statistics import Figures, LiveStatistics, LoopLag
+from flash_ws.protocol.frames import ComponentId, Updates, event_message, props_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from dash.dependencies import Input, State
 
     from flash import Flash
-    from flash.gateway import ASGIApp
-    from flash_ws.backplane import Order
-    from flash_ws.client import Client
-    from flash_ws.figures import Figure
-    from flash_ws.groups import ConnectionGroup
+    from flash.http.gateway import ASGIApp
+    from flash_ws.clients.backplane import Order
+    from flash_ws.clients.client import Client
+    from flash_ws.clients.groups import ConnectionGroup
+    from flash_ws.operating.statistics import Figure
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -399,7 +399,7 @@ class Live:
             resume_window=self._resume_window,
             max_clients=self._max_clients,
         )
-        self.readiness.pool = self.app.house
+        self.readiness.pool = self.app.internal_pool
         hub.on_order.append(self._obey)
         hub.on_connect = self._connect_handlers
         hub.on_forget = [self._events.forget, self._calls.forget, *self._forget_handlers]
@@ -413,7 +413,7 @@ class Live:
         await hub.start()
         self._lag = LoopLag()
         if self._exposition is not None:
-            self._exposition.pool = self.app.house
+            self._exposition.pool = self.app.internal_pool
         if self._metrics_port is not None:
             await self._metrics_port.start()
 

@@ -1,7 +1,6 @@
 """Background callbacks: the managers that run jobs and the exchange with the page."""
 
 from flash.background.exchange import BackgroundCall as BackgroundCall
-from flash.background.exchange import Pending as Pending
 from flash.background.exchange import adapt as adapt
 from flash.background.exchange import respond as respond
 from flash.background.job import JobManager as JobManager

@@ -12,7 +12,7 @@ from flash.background.job import Handles, Report, State, Work
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from flash.execution import WorkerPool
+    from flash.callbacks.execution import WorkerPool
 
 _ERROR = "background_callback_error"
 

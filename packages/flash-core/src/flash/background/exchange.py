@@ -17,17 +17,18 @@ from dash.exceptions import (
     PreventUpdate,
 )
 
-from flash import _dash
 from flash.background.blocking import BlockingManager
 from flash.background.job import Handles, JobManager, Report, State, Work, job_context
+from flash.callbacks.response import Pending
 from flash.errors import BadRequest, Overloaded
+from flash.seams import dash as dash_seam
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from flash.context import CallContext
-    from flash.execution import WorkerPool
-    from flash.plan import CallbackPlan
+    from flash.callbacks.context import CallContext
+    from flash.callbacks.execution import WorkerPool
+    from flash.callbacks.plan import CallbackPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,6 @@ class BackgroundCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """An answer that is not the callback's result: handles, progress, side updates."""
-
-    body: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class _Seal:
     """Signs handles for one page and checks what it sends back."""
 
@@ -60,24 +54,24 @@ class _Seal:
 
     @classmethod
     def of(cls, secret: bytes, query: Mapping[str, str]) -> _Seal:
-        return cls(secret, _unsign(secret, _dash.END_SCOPE, query.get("endId")))
+        return cls(secret, _unsign(secret, dash_seam.END_SCOPE, query.get("endId")))
 
     def sign(self, handles: Handles) -> dict[str, str]:
         return {
-            "cacheKey": _dash.sign(self.secret, _dash.cache_scope(self.page), handles.key),
-            "job": _dash.sign(self.secret, _dash.job_scope(self.page), handles.job),
+            "cacheKey": dash_seam.sign(self.secret, dash_seam.cache_scope(self.page), handles.key),
+            "job": dash_seam.sign(self.secret, dash_seam.job_scope(self.page), handles.job),
         }
 
     def key(self, signed: str | None) -> str | None:
-        return _unsign(self.secret, _dash.cache_scope(self.page), signed)
+        return _unsign(self.secret, dash_seam.cache_scope(self.page), signed)
 
     def job(self, signed: str | None) -> str | None:
-        return _unsign(self.secret, _dash.job_scope(self.page), signed)
+        return _unsign(self.secret, dash_seam.job_scope(self.page), signed)
 
 
 def _unsign(secret: bytes, scope: str, signed: str | None) -> str | None:
     # What is not ASCII was not signed by us, and Dash's comparison raises over it.
-    return _dash.unsign(secret, scope, signed) if signed and signed.isascii() else None
+    return dash_seam.unsign(secret, scope, signed) if signed and signed.isascii() else None
 
 
 async def respond(
@@ -196,7 +190,7 @@ def _result(report: Report) -> Any:
 
 def _closing(call: BackgroundCall, result: Any) -> Any:
     """Bring what ended the job into the form that an ordinary callback returns."""
-    is_no_update = _dash.NoUpdate.is_no_update
+    is_no_update = dash_seam.NoUpdate.is_no_update
     plan = call.plan
     nothing = is_no_update(result) or (result is None and not plan.has_output)
     if nothing:

@@ -15,7 +15,7 @@ from flash.background.job import Report, State
 from flash.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from flash.execution import WorkerPool
+    from flash.callbacks.execution import WorkerPool
 
 
 class DashFacade(BaseBackgroundCallbackManager):

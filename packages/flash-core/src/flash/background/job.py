@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import orjson
 
-from flash import _dash
 from flash.errors import Overloaded
+from flash.seams import dash as dash_seam
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
     from types import TracebackType
 
-    from flash.context import CallContext
-    from flash.execution import WorkerPool
-    from flash.plan import CallbackPlan
+    from flash.callbacks.context import CallContext
+    from flash.callbacks.execution import WorkerPool
+    from flash.callbacks.plan import CallbackPlan
 
 # Frames of these modules are ours, above the user's own in the traceback of a job that failed.
-_OUR_MODULES = ("flash.background.", "flash.execution")
+_OUR_MODULES = ("flash.background.", "flash.callbacks.execution")
 
 
 class State(enum.Enum):
@@ -135,7 +135,7 @@ class Work:
 def job_context(ctx: CallContext) -> dict[str, Any]:
     """Return a copy of ``ctx`` that outlives the request and may go to another process."""
     ctx.materialise()
-    context = _dash.AttributeDict(ctx)
+    context = dash_seam.AttributeDict(ctx)
     context["ignore_register_page"] = True
     context.pop("background_callback_manager", None)
     context.pop("dash_response", None)

@@ -19,7 +19,7 @@ from flash.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flash.execution import WorkerPool
+    from flash.callbacks.execution import WorkerPool
 
 logger = logging.getLogger(__name__)
 

@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
-from flash import _dash
 from flash.background.facade import DashFacade, cache_parts
 from flash.background.job import Handles, Journal, Report, State, Work
 from flash.background.tasks import JobTasks
 from flash.errors import ConfigurationError
+from flash.seams import dash as dash_seam
 from flash.serialize import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flash.execution import WorkerPool
+    from flash.callbacks.execution import WorkerPool
 
 logger = logging.getLogger(__name__)
 
@@ -448,7 +448,7 @@ def _written(work: Work, result: Any) -> bytes:
         return dumps(result)
     except TypeError:
         # Says which value, where, in Dash's words.
-        _dash.validate.fail_callback_output(result, work.plan.output_grouping)
+        dash_seam.validate.fail_callback_output(result, work.plan.output_grouping)
         raise
 
 

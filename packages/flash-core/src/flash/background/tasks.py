@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from dash import no_update
 from dash.exceptions import PreventUpdate
 
-from flash import _dash
 from flash.background.job import Journal, PropsSink, Report, SetProgress, State, TooManyJobs, Work
+from flash.callbacks.execution import WorkerPool
+from flash.callbacks.plan import Runner
 from flash.errors import CallbackTimeout, ConfigurationError
-from flash.execution import WorkerPool
-from flash.plan import Runner
+from flash.seams import dash as dash_seam
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -138,11 +138,11 @@ class JobTasks:
     async def _perform(self, work: Work, journal: Journal) -> Report:
         """Run the function; whatever it raises becomes part of the report."""
         plan = work.plan
-        context = _dash.AttributeDict(work.context)
+        context = dash_seam.AttributeDict(work.context)
         context["ignore_register_page"] = False
         context["updated_props"] = PropsSink(journal)
         # Never reset: the task's own context ends with it.
-        _dash.context_value.set(context)
+        dash_seam.context_value.set(context)
         progress = [SetProgress(journal, work.progress_outputs)] if work.progress_outputs else []
         limit = asyncio.timeout(plan.options.timeout)
         try:

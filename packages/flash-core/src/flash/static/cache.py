@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from flash.codings import ENCODERS, QUICKEST, Coding
+from flash.static.codings import ENCODERS, QUICKEST, Coding
 from flash.static.disk import Version, read
 from flash.static.response import FileRequest, StaticResponse, answer
 

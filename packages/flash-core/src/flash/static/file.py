@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from flash.codings import Coding
+    from flash.static.codings import Coding
 
 # Shorter bodies go out as they are: they fit the packet that carries their headers.
 MIN_COMPRESSED = 512

@@ -9,7 +9,7 @@ from datetime import UTC
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from flash.codings import CODINGS, Coding
+from flash.static.codings import CODINGS, Coding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from flash.gateway import IN_PROCESS
+from flash.http.gateway import IN_PROCESS
 from flash.testing.errors import NoAnswer, StartupFailed
 
 if TYPE_CHECKING:

@@ -1,0 +1,337 @@
+"""From a callback request to its answer: bind, run, handle errors, assemble, serialise.
+
+There is one way to run a callback. The HTTP endpoint uses it directly; Dash's own handlers (its
+WebSocket, MCP, kinds of request newer than Flash) reach it through the adapter that `Dispatcher`
+puts into `callback_map`, so that a plain function never runs on the event loop, whoever calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+from dash.development.base_component import ComponentRegistry
+from dash.exceptions import CallbackException, ImportedInsideCallbackError, PreventUpdate
+
+from flash.callbacks.context import CallContext
+from flash.callbacks.execution import SharedCalls, Superseded, Supersession, WorkerPool
+from flash.callbacks.plan import CallbackPlan, CallbackRequest, Runner, compile_plan
+from flash.callbacks.response import FOREIGN, NOTHING, Answer, Pending, plain
+from flash.callbacks.size import MAX_VALUES_ON_LOOP, is_large
+from flash.errors import BadRequest, CallbackTimeout, Overloaded, quoted
+from flash.seams import dash as dash_seam
+from flash.serialize import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from flash.callbacks.hook_registry import Hooks
+
+
+class DashApp(Protocol):
+    """What the dispatcher needs of the app."""
+
+    callback_map: dict[str, Any]
+
+    @property
+    def background_manager(self) -> Any:
+        """The app's own background manager, or None."""
+        ...
+
+    async def respond_in_background(
+        self,
+        plan: CallbackPlan,
+        ctx: CallContext,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        handle_error: Callable[[Exception], Awaitable[Any]] | None,
+    ) -> Any:
+        """Start a background job or report on it: a `Pending`, or what the callback returned."""
+        ...
+
+    @property
+    def on_error(self) -> Callable[[Exception], Any] | None:
+        """The app's own error handler, hooks not counted, or None."""
+        ...
+
+    def get_dist(self, libraries: Any) -> list[Any]:
+        """Return the resources of component libraries imported during a callback."""
+        ...
+
+
+class Dispatcher:
+    """Answers the callback requests of one app.
+
+    Users' functions run in ``pool``; answers too large for the loop are serialised in
+    ``internal_pool``, where no slow callback stands in the way.
+    """
+
+    def __init__(
+        self, app: DashApp, pool: WorkerPool, internal_pool: WorkerPool, hooks: Hooks
+    ) -> None:
+        self._app = app
+        self._pool = pool
+        self._internal_pool = internal_pool
+        self._hooks = hooks
+        # By callback id; None where Dash's own handler is to answer.
+        self._plans: dict[str, CallbackPlan | None] = {}
+        # What this dispatcher put into `callback_map`, to notice when another took its place.
+        self._installed: dict[str, Callable[..., Any]] = {}
+        self._supersession = Supersession()
+        self._shared = SharedCalls()
+
+    def compile(self) -> None:
+        """Compile every callback registered so far; idempotent."""
+        for callback_id, entry in list(self._app.callback_map.items()):
+            # A clientside callback has an entry but no function.
+            if "callback" in entry:
+                self.plan(callback_id)
+
+    def plan(self, callback_id: str) -> CallbackPlan | None:
+        """Return a callback's plan, compiled on first sight; None for what is left to Dash.
+
+        Raises `BadRequest` (404) where no callback has this id.
+        """
+        entry = self._app.callback_map.get(callback_id)
+        if entry is None or "callback" not in entry:
+            raise BadRequest(
+                f"no callback for output {quoted(callback_id)}", status=HTTPStatus.NOT_FOUND
+            )
+        if self._installed.get(callback_id) is not entry["callback"]:
+            # New, or somebody put another function there since.
+            plan = compile_plan(callback_id, entry, entry.get("flash_options"))
+            callback = self._adapter(plan) if plan else self._unblocked(entry["callback"])
+            entry["callback"] = self._installed[callback_id] = callback
+            self._plans[callback_id] = plan
+        return self._plans[callback_id]
+
+    async def answer(self, body: object) -> Answer:
+        """Answer one request with the parsed JSON ``body``.
+
+        Raises what the callback raises where no ``on_error`` takes it; a bad request, an overload
+        and a timeout become answers.
+        """
+        try:
+            if isinstance(body, dict) and "output" not in body:
+                return FOREIGN
+            request = CallbackRequest.parse(body)
+            plan = self.plan(request.output)
+            if plan is None:
+                return FOREIGN
+            try:
+                spec = plan.spec(request)
+                values = plan.values(request)
+                plan.bind(values)
+            except CallbackException as error:
+                raise BadRequest(str(error).strip()) from error
+            manager = plan.manager or self._app.background_manager
+            ctx = CallContext(plan, request, spec, manager)
+            encoded = await self._meet(plan, request, ctx, values, spec)
+        except PreventUpdate:
+            return NOTHING
+        except Superseded:
+            return NOTHING
+        except BadRequest as error:
+            return plain(error.status, str(error))
+        except Overloaded as error:
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after=error.retry_after)
+        except CallbackTimeout as error:
+            return plain(HTTPStatus.GATEWAY_TIMEOUT, str(error))
+        # Not through `ctx`, which would make one.
+        additions = dict.get(ctx, "dash_response")
+        return Answer(HTTPStatus.OK, encoded, additions=additions)
+
+    async def call(self, body: object, socket: Any) -> bytes:
+        """Return the JSON that answers a call over Dash's own WebSocket, ``ctx.websocket``.
+
+        Raises what goes wrong, whatever it is; `BadRequest` for a callback that is left to Dash.
+        """
+        request = CallbackRequest.parse(body)
+        plan = self.plan(request.output)
+        if plan is None:
+            raise BadRequest(f"the callback {quoted(request.output)} is Dash's own")
+        spec = plan.spec(request)
+        values = plan.values(request)
+        plan.bind(values)
+        manager = plan.manager or self._app.background_manager
+        ctx = CallContext(plan, request, spec, manager)
+        ctx["dash_websocket"] = socket
+        return await self._run(plan, ctx, values, spec)
+
+    async def _meet(
+        self,
+        plan: CallbackPlan,
+        request: CallbackRequest,
+        ctx: CallContext,
+        values: list[Any],
+        spec: Any,
+    ) -> bytes:
+        """Run the call alone, in place of an older one, or together with its equals."""
+
+        async def run() -> bytes:
+            return await self._run(plan, ctx, values, spec)
+
+        if plan.options.coalesce:
+            key = _key(request.output, spec, request.inputs, request.state, request.changed)
+            return await self._shared.run(key, run)
+        if plan.options.supersede:
+            page = ctx["args"].get("endId")
+            if page is not None:
+                return await self._supersession.run(_key(page, plan.id, spec), run)
+        return await run()
+
+    async def _run(
+        self, plan: CallbackPlan, ctx: CallContext, values: list[Any], spec: Any
+    ) -> bytes:
+        """Run one call under its context and return the JSON of the response."""
+        token = dash_seam.context_value.set(ctx)
+        try:
+            for hook in self._hooks.of("custom_data"):
+                data = await self._pool.call(hook.func, ctx)
+                ctx["custom_data"][hook.data["namespace"]] = data
+            packages = set(ComponentRegistry.registry)
+            args, kwargs = plan.bind(values)
+            handler = self._error_handler(plan)
+            if plan.background is not None:
+                result = await self._app.respond_in_background(plan, ctx, args, kwargs, handler)
+                if isinstance(result, Pending):
+                    return dumps(result.body)
+            else:
+                try:
+                    result = await self._invoke(plan, args, kwargs)
+                except (PreventUpdate, Overloaded):
+                    raise
+                except Exception as error:
+                    if handler is None:
+                        raise
+                    result = await handler(error)
+                    if result is None and plan.has_output:
+                        result = dash_seam.NoUpdate()
+            body = plan.assemble(result, spec, ctx["updated_props"])
+            self._note_imports(plan, body, packages)
+            try:
+                if is_large(body, MAX_VALUES_ON_LOOP):
+                    return await self._internal_pool.run(dumps, body)
+                return dumps(body)
+            except TypeError:
+                # Says which value, where, in Dash's words; it walks the whole tree to find it.
+                await self._internal_pool.run(
+                    dash_seam.validate.fail_callback_output, result, plan.output_grouping
+                )
+                raise
+        finally:
+            dash_seam.context_value.reset(token)
+
+    async def _invoke(self, plan: CallbackPlan, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        if plan.options.timeout is None:
+            return await self._call(plan, args, kwargs)
+        limit = asyncio.timeout(plan.options.timeout)
+        try:
+            async with limit:
+                return await self._call(plan, args, kwargs)
+        except TimeoutError as error:
+            if limit.expired():
+                raise CallbackTimeout(plan.id, plan.options.timeout) from error
+            raise
+
+    async def _call(self, plan: CallbackPlan, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        try:
+            if plan.runner is Runner.AWAIT:
+                return await plan.function(*args, **kwargs)
+            if plan.runner is Runner.THREAD:
+                result = await self._pool.run(plan.function, *args, **kwargs)
+            else:
+                result = plan.function(*args, **kwargs)
+            # A decorator may have made a plain function of an `async def`.
+            return await result if inspect.isawaitable(result) else result
+        except SystemExit as error:
+            # It would end the event loop, and with it the server.
+            raise RuntimeError(f"callback {plan.id!r} raised {error!r}") from error
+
+    def _error_handler(self, plan: CallbackPlan) -> Callable[[Exception], Awaitable[Any]] | None:
+        own = plan.on_error or self._app.on_error
+        # A callback's own handler stands alone; the app's is followed by the hooks, as in Dash.
+        hooks = [] if plan.on_error else self._hooks.of("error")
+        if own is None and not hooks:
+            return None
+
+        async def handle(error: Exception) -> Any:
+            result = await self._pool.call(own, error) if own else None
+            if not hooks:
+                return result
+            hooked = None
+            for hook in hooks:
+                hooked = await self._pool.call(hook.func, error)
+            return result or hooked if hooks else result
+
+        return handle
+
+    def _note_imports(self, plan: CallbackPlan, body: dict[str, Any], before: set[str]) -> None:
+        """Tell the page of component libraries that came in during the call, if that is allowed."""
+        if len(ComponentRegistry.registry) == len(before):
+            return
+        new = sorted(set(ComponentRegistry.registry) - before)
+        if not plan.allow_dynamic:
+            libraries = "library was" if len(new) == 1 else "libraries were"
+            raise ImportedInsideCallbackError(
+                f"Component {libraries} imported during callback: {', '.join(new)}.\n"
+                "You can set `_allow_dynamic_callbacks` to allow for development purpose only."
+            )
+        body["dist"] = self._app.get_dist(new)
+
+    def _adapter(self, plan: CallbackPlan) -> Callable[..., Awaitable[str]]:
+        """Return what Dash's own handlers call: async, so that they never block the loop."""
+
+        async def callback(
+            *values: Any, outputs_list: Any, callback_context: Any, **rest: Any
+        ) -> str:
+            del rest
+            ctx = callback_context
+            fresh = CallContext(plan, _request_of(plan, ctx), outputs_list, _manager_of(plan, ctx))
+            fresh.update(ctx)
+            return (await self._run(plan, fresh, list(values), outputs_list)).decode()
+
+        # Dash's MCP reads the function's name, docstring and signature.
+        callback.__name__ = getattr(plan.function, "__name__", "callback")
+        callback.__doc__ = plan.function.__doc__
+        callback.__wrapped__ = plan.function  # type: ignore[attr-defined]
+        return callback
+
+    def _unblocked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``function``, run in a thread if plain: a callback that Flash did not compile."""
+        if inspect.iscoroutinefunction(function):
+            return function
+
+        async def callback(*args: Any, **kwargs: Any) -> Any:
+            return await self._pool.call(function, *args, **kwargs)
+
+        return callback
+
+
+def _key(*fields: Any) -> bytes:
+    """Return what equal values from JSON have in common."""
+    try:
+        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        # Half a surrogate pair, or a number of more than 64 bits.
+        return json.dumps(fields, sort_keys=True).encode()
+
+
+def _request_of(plan: CallbackPlan, ctx: Mapping[str, Any]) -> CallbackRequest:
+    """Read a request back from a context that Dash made."""
+    return CallbackRequest(
+        output=plan.id,
+        outputs=ctx.get("outputs_list"),
+        inputs=ctx.get("inputs_list", []),
+        state=ctx.get("states_list", []),
+        changed=[each["prop_id"] for each in ctx.get("triggered_inputs", [])],
+        body={},
+    )
+
+
+def _manager_of(plan: CallbackPlan, ctx: Mapping[str, Any]) -> Any:
+    return plan.manager or ctx.get("background_callback_manager")

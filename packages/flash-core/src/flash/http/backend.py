@@ -1,0 +1,257 @@
+"""The backend that Dash is given: its Quart backend, with Flash's routes in place of Dash's."""
+
+from __future__ import annotations
+
+import inspect
+from functools import wraps
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+import quart
+from dash.backends import get_backend
+from werkzeug.exceptions import HTTPException
+
+from flash.callbacks.context import CallbackResponse
+from flash.callbacks.execution import is_async
+from flash.callbacks.response import plain, to_response
+from flash.errors import Overloaded
+from flash.http.socket_calls import SocketApp, taking_calls
+from flash.pages.error_page import render_error
+from flash.seams import dash as dash_seam
+from flash.seams import quart as quart_seam
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+
+    from flash.callbacks.execution import WorkerPool
+
+_DashQuart: Any = get_backend("quart")
+
+
+class BackendApp(SocketApp, Protocol):
+    """What the backend needs of the app it serves."""
+
+    pool: WorkerPool
+    internal_pool: WorkerPool
+    dash_pool: WorkerPool
+    # Whether what is made per request is compressed.
+    compresses: bool
+
+    @property
+    def mcp_path(self) -> str:
+        """The URL path of Dash's MCP server, served or not."""
+        ...
+
+    def add_url(
+        self, name: str, view: Callable[..., Awaitable[Any]], methods: Sequence[str] = ("GET",)
+    ) -> None:
+        """Register a view below the app's own prefix."""
+        ...
+
+    def serve(self, host: str, port: int, *, debug: bool, **options: Any) -> None:
+        """Serve until told to stop."""
+        ...
+
+    async def serve_index(self, *args: Any, **kwargs: Any) -> quart.Response:
+        """Answer with the page."""
+        ...
+
+    async def serve_component_suite(
+        self, package_name: str, fingerprinted_path: str
+    ) -> quart.Response:
+        """Answer with a file of a component library."""
+        ...
+
+    async def serve_asset(self, filename: str) -> quart.Response:
+        """Answer with a file of the assets folder."""
+        ...
+
+    async def serve_callback_request(self, dashs_view: Callable[[], Any]) -> Any:
+        """Answer a callback request that came through Quart."""
+        ...
+
+
+class QuartBackend(_DashQuart):
+    """Dash's Quart backend, except for what would block the loop or collide with a second app.
+
+    ``app`` is set by `Flash` before Dash registers any route.
+    """
+
+    app: BackendApp
+    server: Any
+
+    def __init__(self, server: quart.Quart) -> None:
+        super().__init__(server)
+        self.response_adapter = CallbackResponse
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one ASGI connection."""
+        await self.server(scope, receive, send)
+
+    def register_assets_blueprint(
+        self, blueprint_name: str, assets_url_path: str, assets_folder: str
+    ) -> None:
+        """Serve the assets folder from memory."""
+        del assets_folder
+        self.server.add_url_rule(
+            f"{assets_url_path.rstrip('/')}/<path:filename>",
+            endpoint=blueprint_name,
+            view_func=self.app.serve_asset,
+        )
+
+    def setup_component_suites(self, dash_app: BackendApp) -> None:
+        """Serve the component libraries' files from memory."""
+        dash_app.add_url(
+            "_dash-component-suites/<string:package_name>/<path:fingerprinted_path>",
+            dash_app.serve_component_suite,
+        )
+
+    def before_request(self, func: Callable[[], Any]) -> None:
+        """Run ``func`` before each request; Dash's own set-up runs at start-up instead."""
+        if not dash_seam.is_first_request_setup(func):
+            super().before_request(func)
+
+    def setup_index(self, dash_app: BackendApp) -> None:
+        """Serve the page."""
+        dash_app.add_url("", dash_app.serve_index)
+
+    def setup_catchall(self, dash_app: BackendApp) -> None:
+        """Serve the page at every path below the app's own that has no other route."""
+        dash_app.add_url("<path:path>", dash_app.serve_index)
+
+    def serve_callback(self, dash_app: BackendApp) -> Callable[..., Awaitable[Any]]:
+        """Return the view for callbacks; what Flash does not know, Dash's own view answers."""
+        dashs_view = super().serve_callback(dash_app)
+
+        async def dispatch() -> Any:
+            return await dash_app.serve_callback_request(dashs_view)
+
+        # The name that CSRF extensions are told to exempt, as with Dash's own backends.
+        dispatch.__qualname__ = "dispatch"
+        dispatch.__module__ = "dash.dash"
+        return dispatch
+
+    def serve_websocket_callback(self, dash_app: BackendApp) -> None:
+        """Serve Dash's own WebSocket, under an endpoint of this app's own."""
+        server = self.server
+        self.server = _SocketRoutes(server, self.app)
+        try:
+            super().serve_websocket_callback(dash_app)
+        finally:
+            self.server = server
+
+    def add_url_rule(
+        self,
+        rule: str,
+        view_func: Callable[..., Any],
+        endpoint: str | None = None,
+        methods: list[str] | None = None,
+    ) -> None:
+        """Add a route; a view that Dash wrapped in a plain function may be async within."""
+        if rule == self.app.mcp_path and methods == ["POST"]:
+            view_func = self._mcp_view(view_func)
+        inner = inspect.unwrap(view_func)
+        if inner is not view_func and is_async(inner) and not is_async(view_func):
+            view_func = self._awaiting(inner)
+        super().add_url_rule(rule, view_func, endpoint, methods)
+
+    def _awaiting(self, view: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        app = self.app
+
+        @wraps(view)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            dash_seam.app_context.set(app)
+            return await view(*args, **kwargs)
+
+        return awaited
+
+    def _mcp_view(self, view: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+        app = self.app
+
+        async def handle() -> Any:
+            dash_seam.app_context.set(app)
+            # Read here, it is at hand when Dash's view asks for it; what remains is plain code that
+            # renders the layout and calls callbacks one by one.
+            if not isinstance(await quart.request.get_json(), dict):
+                return to_response(plain(HTTPStatus.BAD_REQUEST, "the body must be a JSON object"))
+            return await app.dash_pool.run(lambda: quart_seam.drive(view()))
+
+        return handle
+
+    def register_error_handlers(self) -> None:
+        """Answer what Dash's code and layouts may raise, besides callbacks."""
+        super().register_error_handlers()
+
+        @self.server.errorhandler(Overloaded)
+        async def overloaded(error: Overloaded) -> quart.Response:
+            return to_response(
+                plain(HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after=error.retry_after)
+            )
+
+    def register_callback_api_routes(
+        self, callback_api_paths: dict[str, Callable[..., Any]]
+    ) -> None:
+        """Serve callbacks that were given an ``api_endpoint``: JSON object in, JSON out."""
+        for path, handler in callback_api_paths.items():
+            route = path if path.startswith("/") else f"/{path}"
+            self.server.add_url_rule(
+                route,
+                endpoint=f"dash_callback_api_{route}",
+                view_func=self._api_view(handler),
+                methods=["POST"],
+            )
+
+    def _api_view(self, handler: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        async def view(**variables: Any) -> Any:
+            del variables
+            arguments = await quart.request.get_json(silent=True)
+            if arguments is not None and not isinstance(arguments, dict):
+                return "the body must be a JSON object of arguments\n", 400
+            try:
+                inspect.signature(handler).bind(**(arguments or {}))
+            except TypeError as error:
+                return f"the arguments do not fit: {error}\n", 400
+            return quart.jsonify(await self.app.pool.call(handler, **(arguments or {})))
+
+        return view
+
+    def enable_compression(self) -> None:
+        """Compress what is made per request, too; files always are."""
+        self.app.compresses = True
+
+    def register_prune_error_handler(self, secret: str, prune_errors: bool) -> None:
+        """Answer an exception with a page that shows its traceback, user code only if pruned."""
+        del secret
+
+        @self.server.errorhandler(Exception)
+        async def show(error: Exception) -> Any:
+            if isinstance(error, HTTPException):
+                return error
+            self.server.logger.error("Exception in a callback or view", exc_info=error)
+            page = await self.app.internal_pool.run(render_error, error, pruned=prune_errors)
+            return quart.Response(page, status=500, content_type="text/html; charset=utf-8")
+
+    def run(self, dash_app: BackendApp, host: str, port: int, debug: bool, **options: Any) -> None:
+        """Serve the app until it is told to stop: `app.run`."""
+        dash_app.serve(host, port, debug=debug, **options)
+
+
+class _SocketRoutes:
+    """A server as Dash's socket set-up sees it: each socket under an endpoint named by its path."""
+
+    def __init__(self, server: quart.Quart, app: BackendApp) -> None:
+        self._server = server
+        self._app = app
+
+    def websocket(self, rule: str) -> Callable[..., Any]:
+        register = self._server.websocket(rule, endpoint=f"dash_websocket_{rule}")
+
+        def decorate(handler: Callable[[], Awaitable[None]]) -> Callable[..., Any]:
+            async def handle() -> None:
+                dash_seam.app_context.set(self._app)
+                async with taking_calls(self._app):
+                    await handler()
+
+            return register(handle)
+
+        return decorate

@@ -1,0 +1,367 @@
+"""The ASGI front of a Quart app: callbacks and files answered before Quart builds a request.
+
+A request goes straight to a Flash app only while nothing of the Quart app wants to see it; a login
+guard, a signal, a session in Redis, middleware: any of these sends every request through Quart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
+
+from flash.callbacks.response import FOREIGN, Answer, plain, to_response
+from flash.errors import BadRequest, ConfigurationError, quoted
+from flash.http.compression import compress
+from flash.http.disconnect import Disconnected, DisconnectWatcher
+from flash.seams import dash as dash_seam
+from flash.seams import quart as quart_seam
+from flash.serving import garbage_collection as heap
+
+if TYPE_CHECKING:
+    import quart
+
+    from flash.callbacks.dispatch import Dispatcher
+    from flash.callbacks.execution import WorkerPool
+    from flash.pages.views import Views
+    from flash.static import StaticResponse
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# A key of a lifespan's scope: the app shares its process with code that is not a server's.
+IN_PROCESS = "flash.in_process"
+
+_EXTENSION = "flash"
+
+
+class MountedApp(Protocol):
+    """What the gateway needs of an app that it serves."""
+
+    config: Any
+    dispatcher: Dispatcher
+    views: Views
+    internal_pool: WorkerPool
+    # Whether what is made per request is compressed.
+    compresses: bool
+
+    @property
+    def has_started(self) -> bool:
+        """Whether `start` has run."""
+        ...
+
+    async def start(self) -> None:
+        """Do what is done once before the first request; idempotent."""
+        ...
+
+
+class Gateway:
+    """Stands around a Quart app's ``asgi_app``; serves every Flash app mounted on it."""
+
+    def __init__(self, server: quart.Quart) -> None:
+        self._server = server
+        self._inner: Any = server.asgi_app
+        # Middleware inside of the gateway would be passed by.
+        self._may_answer = quart_seam.is_plain(server) and not quart_seam.has_middleware(server)
+        self._apps: list[MountedApp] = []
+        # Applications that speak ASGI themselves, by path or, with variables, by rule.
+        self._applications: dict[str, ASGIApp] = {}
+        self._rules = Map(strict_slashes=False)
+        # What is answered straight, by method and path; made when all apps have started.
+        self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] | None = None
+
+    @classmethod
+    def of(cls, server: quart.Quart) -> Gateway:
+        """Return the gateway of ``server``, put around it on first use."""
+        gateway = server.extensions.get(_EXTENSION)
+        if gateway is None:
+            gateway = server.extensions[_EXTENSION] = cls(server)
+            server.asgi_app = gateway  # type: ignore[method-assign]
+        return gateway
+
+    def mount(self, app: MountedApp) -> None:
+        """Serve ``app`` below its ``routes_pathname_prefix``."""
+        self._apps.append(app)
+        self._routes = None
+
+    def add_application(self, rule: str, application: ASGIApp) -> None:
+        """Serve an ASGI application at ``rule``, a path or a rule with variables.
+
+        It gets HTTP requests and WebSockets before Quart does, variables in
+        ``scope["path_params"]``; guarding it is its own business (`Handshake.refusal`). Raises
+        `ConfigurationError` where an application already is.
+        """
+        if rule in self._applications:
+            raise ConfigurationError(f"{rule!r} is taken: an endpoint is already served there")
+        self._applications[rule] = application
+        if "<" in rule:
+            self._rules.add(Rule(rule, endpoint=rule))
+
+    def _application_at(self, path: str, scope: Scope) -> ASGIApp | None:
+        if not self._applications:
+            return None
+        application = self._applications.get(path)
+        if application is None:
+            adapter = self._rules.bind("")
+            try:
+                rule, variables = adapter.match(path)
+            except HTTPException:
+                return None
+            scope["path_params"] = variables
+            application = self._applications[rule]
+        return application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._inner(scope, receive, _settling(scope, send))
+            return
+        for app in self._apps:
+            if not app.has_started:
+                # A server that speaks no lifespan; otherwise they have started by now.
+                await app.start()
+        application = self._application_at(_path_of(scope), scope)
+        if application is not None:
+            await application(scope, receive, send)
+            return
+        if kind == "http" and self._may_answer and not quart_seam.is_watched(self._server):
+            method, path = scope["method"], _path_of(scope)
+            if self._routes is None:
+                self._routes = self._straight_routes()
+            serve = self._routes.get((method, path))
+            if serve is not None:
+                await serve(Exchange(scope, receive, send))
+                return
+            if method in ("GET", "HEAD"):
+                for app in self._apps:
+                    response = await app.views.file_at(path, method, scope["headers"])
+                    if response is not None:
+                        await _send_file(send, response, method)
+                        return
+        await self._inner(scope, receive, send)
+
+    def _straight_routes(self) -> dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]]:
+        """Return what needs no routing by Quart: the paths for which only Flash has a rule."""
+        rules = Counter(rule.rule for rule in self._server.url_map.iter_rules())
+        routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {}
+        for app in self._apps:
+            path = f"{app.config.routes_pathname_prefix}_dash-update-component"
+            routes["POST", path] = partial(self._call, app)
+            for path, view in app.views.direct().items():
+                if rules[path] == 1:
+                    routes["GET", path] = partial(self._view, app, view)
+        return routes
+
+    async def _view(
+        self, app: MountedApp, view: Callable[[], Awaitable[Answer]], exchange: Exchange
+    ) -> None:
+        """Answer a GET."""
+        await self._answer(app, view, exchange, b"")
+
+    async def _call(self, app: MountedApp, exchange: Exchange) -> None:
+        """Answer a callback request."""
+        config = self._server.config
+        headers = dict(exchange.scope["headers"])
+        try:
+            body = await read_body(
+                exchange.receive, headers, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"]
+            )
+            if b"content-encoding" in headers:
+                await self._inner(exchange.scope, _replay(body, exchange.receive), exchange.send)
+                return
+            value = parse_json(headers.get(b"content-type", b""), body)
+        except Disconnected:
+            return
+        except BadRequest as error:
+            await _send_answer(exchange.send, plain(error.status, str(error)))
+            return
+        await self._answer(app, partial(app.dispatcher.answer, value), exchange, body)
+
+    async def _answer(
+        self,
+        app: MountedApp,
+        work: Callable[[], Awaitable[Answer]],
+        exchange: Exchange,
+        body: bytes,
+    ) -> None:
+        """Send what ``work`` answers, under a request context that is built if looked at."""
+        answer = FOREIGN
+        context = quart_seam.DeferredRequestContext(self._server, exchange.scope, body)
+        with context.active():
+            dash_seam.app_context.set(app)
+            watcher = DisconnectWatcher(exchange.receive)
+            try:
+                async with watcher:
+                    answer = await work()
+                    if app.compresses:
+                        answer = await compress(
+                            answer, _accepted(exchange.scope), app.internal_pool
+                        )
+                if watcher.happened:
+                    return
+                if answer is not FOREIGN and context.must_be_finished:
+                    response = await context.finish(to_response(answer))
+                    await _send_response(exchange.send, response)
+                    return
+            except Exception as error:  # noqa: BLE001  a request's boundary: Quart's handlers answer
+                await _send_response(exchange.send, await context.fail(error))
+                return
+        if answer is FOREIGN:
+            await self._inner(exchange.scope, _replay(body, exchange.receive), exchange.send)
+        else:
+            await _send_answer(exchange.send, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One HTTP request, as ASGI brings it."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+
+
+async def read_body(
+    receive: Receive, headers: dict[bytes, bytes], limit: int | None, patience: float | None
+) -> bytes:
+    """Receive a request's whole body.
+
+    Raises `BadRequest`: 413 as soon as it is known to be longer than ``limit`` bytes, 408 when it
+    is not whole after ``patience`` seconds. Raises `Disconnected`.
+    """
+    try:
+        async with asyncio.timeout(patience):
+            return await _read_body(receive, headers, limit)
+    except TimeoutError as error:
+        raise BadRequest(
+            f"the body was not whole after {patience:g} s", status=HTTPStatus.REQUEST_TIMEOUT
+        ) from error
+
+
+async def _read_body(receive: Receive, headers: dict[bytes, bytes], limit: int | None) -> bytes:
+    declared = headers.get(b"content-length", b"0")
+    # Python refuses to read a number of thousands of digits.
+    if limit is not None and declared.isdigit() and int(declared[:20]) > limit:
+        raise BadRequest.too_long(limit)
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(chunk)
+        if limit is not None and size > limit:
+            raise BadRequest.too_long(limit)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def parse_json(content_type: bytes, body: bytes) -> Any:
+    """Parse a body that must be JSON; raises `BadRequest`, 415 for another content type."""
+    kind = content_type.split(b";", 1)[0].strip().lower()
+    if kind != b"application/json" and not kind.endswith(b"+json"):
+        raise BadRequest(
+            f"the body must be application/json, not {quoted(kind.decode('latin-1'))}",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        )
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # A browser writes half a surrogate pair as an escape, which only the slower parser takes.
+        return json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _settling(scope: Scope, send: Send) -> Send:
+    """Return a lifespan's ``send`` after whose word of a start the heap is settled.
+
+    Not where the process is somebody else's: a test kit's, with a name for it in the scope.
+    """
+
+    async def send_and_settle(message: dict[str, Any]) -> None:
+        if message["type"] == "lifespan.startup.complete" and IN_PROCESS not in scope:
+            heap.settle()
+        await send(message)
+
+    return send_and_settle
+
+
+def _accepted(scope: Scope) -> str:
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    return headers.get(b"accept-encoding", b"").decode("latin-1")
+
+
+def _path_of(scope: Scope) -> str:
+    """Return the path below the server's root path, as Quart's routing sees it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root):
+        return path[len(root.rstrip("/")) :] or "/"
+    return path
+
+
+async def _send_answer(send: Send, answer: Answer) -> None:
+    headers: list[Header] = [
+        (b"content-type", answer.content_type.encode("latin-1")),
+        (b"content-length", str(len(answer.body)).encode()),
+    ]
+    headers.extend((name.lower().encode(), value.encode()) for name, value in answer.extra_headers)
+    await _send_all(send, answer.status, headers, answer.body)
+
+
+async def _send_response(send: Send, response: Any) -> None:
+    headers = quart_seam.encode_headers(response.headers)
+    body = response.get_data(as_text=False)
+    if isawaitable(body):
+        # Werkzeug's own response, which Quart makes of an `HTTPException`, has its body at hand.
+        body = await body
+    await _send_all(send, response.status_code, headers, body)
+
+
+async def _send_file(send: Send, response: StaticResponse, method: str) -> None:
+    """Send a file's answer; for HEAD its headers only."""
+    body = b"" if method == "HEAD" else response.body
+    await _send_all(send, response.status, response.headers, body)
+
+
+async def _send_all(send: Send, status: int, headers: Iterable[Header], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": int(status), "headers": list(headers)})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that gives a body already read, then whatever comes."""
+    pending = True
+
+    async def replayed() -> dict[str, Any]:
+        nonlocal pending
+        if pending:
+            pending = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return replayed

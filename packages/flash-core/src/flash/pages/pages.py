@@ -1,0 +1,150 @@
+"""Dash pages: the routing callback, with page layouts and titles that may be ``async def``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dash import Input, Output, html
+
+from flash.callbacks.execution import is_async
+from flash.seams import dash as dash_seam
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from flash.callbacks.execution import WorkerPool
+
+# Sets the tab's title when the routing callback has said what it is.
+_SET_TITLE = "function(data) { document.title = data.title }"
+
+
+class PagedApp(Protocol):
+    """What `Pages` needs of the app."""
+
+    pool: WorkerPool
+    title: str
+    routing_callback_inputs: dict[str, Any]
+
+    @property
+    def raw_layout(self) -> Any:
+        """What was assigned to ``layout``: components or a function."""
+        ...
+
+    def callback(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Register a callback."""
+        ...
+
+    def clientside_callback(self, clientside_function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Register a clientside callback."""
+        ...
+
+    def strip_relative_path(self, path: str) -> Any:
+        """Return a URL path without the app's prefix."""
+        ...
+
+    def filtered(self, layout: Any) -> Any:
+        """Return a layout as the add-on packages let it go to a page."""
+        ...
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run ``coroutine`` on the app's loop and wait for it, from a thread."""
+        ...
+
+
+class Pages:
+    """The pages of one app."""
+
+    def __init__(self, app: PagedApp) -> None:
+        self._app = app
+
+    def register(self) -> None:
+        """Register the routing callback. Call once, before the app serves."""
+        app = self._app
+        dash_seam.validate.check_for_duplicate_pathnames(dash_seam.PAGE_REGISTRY)
+        dash_seam.validate.validate_registry(dash_seam.PAGE_REGISTRY)
+        inputs = {
+            "pathname_": Input(dash_seam.PAGES_LOCATION, "pathname"),
+            "search_": Input(dash_seam.PAGES_LOCATION, "search"),
+            **app.routing_callback_inputs,
+        }
+        app.callback(
+            Output(dash_seam.PAGES_CONTENT, "children"),
+            Output(dash_seam.PAGES_STORE, "data"),
+            inputs=inputs,
+            prevent_initial_call=True,
+            hidden=True,
+        )(self._route)
+        app.clientside_callback(
+            _SET_TITLE,
+            Output(dash_seam.PAGES_DUMMY, "children"),
+            Input(dash_seam.PAGES_STORE, "data"),
+            hidden=True,
+        )
+        for page in dash_seam.PAGE_REGISTRY.values():
+            # The index's meta tags are made by Dash, in a thread, where nothing can be awaited.
+            for name in ("title", "description"):
+                if is_async(page[name]):
+                    page[name] = _Bridged(app, page[name])
+
+    async def validation_layout(self) -> html.Div:
+        """Return every page and the app's own layout, to check callbacks against.
+
+        Raises where `dash.page_container` is not in it.
+        """
+        app = self._app
+        layouts = await asyncio.gather(
+            *(self._layout_of(page["layout"]) for page in dash_seam.PAGE_REGISTRY.values()),
+            self._layout_of(app.raw_layout),
+        )
+        whole = html.Div(_flat(layouts))
+        if dash_seam.PAGES_CONTENT not in whole:
+            raise Exception("`dash.page_container` not found in the layout")
+        return whole
+
+    async def _layout_of(self, layout: Any, **arguments: Any) -> Any:
+        return await self._app.pool.call(layout, **arguments) if callable(layout) else layout
+
+    async def _route(
+        self, pathname_: str, search_: str, **states: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        app = self._app
+        page, variables = dash_seam.path_to_page(app.strip_relative_path(pathname_))
+        variables = variables or {}
+        arguments = {**variables, **dash_seam.parse_query_string(search_), **states}
+        if not page:
+            page = next(
+                (
+                    each
+                    for module, each in dash_seam.PAGE_REGISTRY.items()
+                    if module.split(".")[-1] == "not_found_404"
+                ),
+                {"layout": html.H1("404 - Page not found"), "title": app.title},
+            )
+        layout = await self._layout_of(page.get("layout", ""), **arguments)
+        title = page["title"]
+        if isinstance(title, _Bridged):
+            title = await title.function(**variables)
+        elif callable(title):
+            title = await app.pool.call(title, **variables)
+        return app.filtered(layout), {"title": title}
+
+
+class _Bridged:
+    """An async page title or description that can be called from a thread, too."""
+
+    def __init__(self, app: PagedApp, function: Any) -> None:
+        self._app = app
+        self.function = function
+
+    def __call__(self, **variables: Any) -> Any:
+        return self._app.wait_for(self.function(**variables))
+
+
+def _flat(layouts: Any) -> list[Any]:
+    """Lay layouts that are lists of components out beside the others."""
+    return [
+        component
+        for layout in layouts
+        for component in (layout if isinstance(layout, list | tuple) else [layout])
+    ]

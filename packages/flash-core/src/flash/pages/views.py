@@ -1,0 +1,155 @@
+"""What an app answers besides callbacks: the page, its layout, its callbacks' list, its files."""
+
+from __future__ import annotations
+
+import inspect
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import dash
+
+from flash.callbacks.response import HTML, Answer
+from flash.seams import dash as dash_seam
+from flash.serialize import dumps
+from flash.static import StaticCache, StaticResponse, StaticTree
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from flash.callbacks.execution import WorkerPool
+    from flash.callbacks.hook_registry import Hooks
+
+
+class ViewedApp(Protocol):
+    """What `Views` needs of the app."""
+
+    config: Any
+    registered_paths: Any
+    pool: WorkerPool
+    internal_pool: WorkerPool
+    hooks: Hooks
+
+    @property
+    def callback_list(self) -> list[dict[str, Any]]:
+        """What the page is told of the callbacks."""
+        ...
+
+    @property
+    def is_developing(self) -> bool:
+        """Whether files and bundles may change under the running app."""
+        ...
+
+    def index(self) -> str:
+        """Return the page's HTML; reads the disk."""
+        ...
+
+    async def render_layout(self) -> Any:
+        """Return the layout as the page gets it."""
+        ...
+
+
+class Views:
+    """The views of one app.
+
+    The gateway calls them straight while nothing of the Quart app wants to see requests; otherwise
+    Quart's routes do, so each may use `quart.request`.
+    """
+
+    def __init__(self, app: ViewedApp) -> None:
+        self._app = app
+        self.files = StaticCache()
+        self._assets: StaticTree | None = None
+        # The callbacks' JSON, with the list it was made from and that list's length.
+        self._dependencies: tuple[list[Any], int, bytes] = ([], -1, b"")
+
+    def direct(self) -> dict[str, Callable[[], Awaitable[Answer]]]:
+        """Return the views that have one path, by path."""
+        prefix: str = self._app.config.routes_pathname_prefix
+        return {
+            prefix: self.index,
+            f"{prefix}_dash-layout": self.layout,
+            f"{prefix}_dash-dependencies": self.dependencies,
+        }
+
+    async def index(self) -> Answer:
+        """Answer with the page."""
+        app = self._app
+        # In a thread: it asks the disk how old files are and calls what users overrode.
+        index = await app.internal_pool.run(app.index)
+        hooks = app.hooks.of("index")
+        for hook in hooks:
+            index = await app.pool.call(hook.func, index)
+        if hooks:
+            dash_seam.check_index(index)
+        return Answer(HTTPStatus.OK, index.encode(), HTML)
+
+    async def layout(self) -> Answer:
+        """Answer with the layout."""
+        app = self._app
+        layout = await app.render_layout()
+        # In a thread whatever its size: finding that out costs as much as serialising it.
+        return Answer(HTTPStatus.OK, await app.internal_pool.run(dumps, layout))
+
+    async def dependencies(self) -> Answer:
+        """Answer with what each callback depends on."""
+        callbacks = self._app.callback_list
+        kept, count, body = self._dependencies
+        if kept is not callbacks or count != len(callbacks):
+            body = dumps(callbacks)
+            self._dependencies = (callbacks, len(callbacks), body)
+        return Answer(HTTPStatus.OK, body)
+
+    async def file_at(
+        self, path: str, method: str, headers: Iterable[tuple[bytes, bytes]]
+    ) -> StaticResponse | None:
+        """Answer for a file of this app at a URL path; None if no file is there."""
+        config = self._app.config
+        prefix: str = config.routes_pathname_prefix
+        if not path.startswith(prefix):
+            return None
+        below = path[len(prefix) :]
+        if below.startswith("_dash-component-suites/"):
+            package, _, rest = below.removeprefix("_dash-component-suites/").partition("/")
+            return await self.component_suite(package, rest, method, headers)
+        assets = f"{config.assets_url_path.strip('/')}/"
+        if below.startswith(assets):
+            return await self.asset(below.removeprefix(assets), method, headers)
+        if below == "_favicon.ico":
+            return await self.favicon(method, headers)
+        return None
+
+    async def component_suite(
+        self, package: str, path: str, method: str, headers: Iterable[tuple[bytes, bytes]]
+    ) -> StaticResponse | None:
+        """Answer with a file of a component library; None for what no library registered."""
+        found = dash_seam.registered_file(self._app.registered_paths, package, path)
+        if found is None:
+            return None
+        return await self.files.answer(
+            found[0],
+            method=method,
+            headers=headers,
+            immutable=found[1],
+            revalidate=self._app.is_developing,
+        )
+
+    async def asset(
+        self, path: str, method: str, headers: Iterable[tuple[bytes, bytes]]
+    ) -> StaticResponse | None:
+        """Answer with a file of the assets folder."""
+        if self._assets is None:
+            self._assets = StaticTree(Path(self._app.config.assets_folder), self.files)
+        return await self._assets.answer(path, method=method, headers=headers)
+
+    async def favicon(
+        self, method: str, headers: Iterable[tuple[bytes, bytes]]
+    ) -> StaticResponse | None:
+        """Answer with Dash's icon, for an app that has none of its own."""
+        return await self.files.answer(
+            Path(inspect.getfile(dash)).with_name("favicon.ico"),
+            method=method,
+            headers=headers,
+            immutable=True,
+            revalidate=False,
+        )

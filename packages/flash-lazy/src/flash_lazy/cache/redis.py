@@ -1,0 +1,341 @@
+"""`RedisCache`: kept panels, and loads under way, shared by all workers of an app."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from flash import ConfigurationError
+from flash.callbacks.execution import SharedCalls
+from flash_lazy.cache import redis_scripts as scripts
+from flash_lazy.cache.redis_connection import LineDown, LineStatistics, RedisLine
+from flash_lazy.cache.seam import Entry, Hear, Invalidation, Key, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+# Seconds. A run that took longer than this and began before an invalidation might be kept.
+_LONGEST_RUN = 3600
+# Seconds between two looks at a load that another worker runs, should its news be lost.
+_LOOK_EVERY = 1.0
+# Invalidations that wait for a Redis that is away; beyond it those of one loader become one.
+_MAX_OWED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """The right to run a load, or a run in another worker that is waited for."""
+
+    key: Key
+    # Which invalidations the run knows of.
+    epoch: str
+    token: str
+
+
+class RedisCache:
+    """Keeps panels in a Redis that all workers share, and lets their equal loads run once.
+
+    Whoever runs a load holds a lease and renews it; the others wait for the result. A worker that
+    is killed meanwhile holds them up for ``lease_seconds`` at most. Beyond ``max_entries`` or
+    ``max_bytes`` of JSON, for each app, those that would end first go; a larger entry is not kept.
+    An answer that takes longer than ``timeout`` seconds counts as none: panels then load without
+    Redis, as with no cache at all, until it answers again; `statistics` counts that, and the log
+    says it once. What is invalidated meanwhile is told to Redis first when it comes back.
+
+    Apps tell their entries apart by their ``secret_key``, which all workers need to have.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "flash:lazy:",
+        max_entries: int = 10_000,
+        max_bytes: int = 256 * 1024 * 1024,
+        lease_seconds: float = 10,
+        timeout: float = 2,
+    ) -> None:
+        if lease_seconds <= 0 or timeout <= 0:
+            raise ConfigurationError("lease_seconds=… and timeout=… are seconds above 0")
+        self.prefix = prefix
+        self.max_entries = max_entries
+        self.max_bytes = max_bytes
+        self.lease_seconds = lease_seconds
+        self._line = RedisLine(url, timeout=timeout, listen=self._listen, restored=self._catch_up)
+        self._hearers: dict[str, Hear] = {}
+        # Loads under way in this worker, its own and those it waits for.
+        self._flights = SharedCalls()
+        self._epochs: defaultdict[tuple[str, str], int] = defaultdict(int)
+        # Rung when a run in another worker has ended, by its token.
+        self._bells: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        # Invalidations on their way to Redis; and those that wait for it to come back, with the
+        # seconds for which what they cover may be kept there.
+        self._sending: dict[asyncio.Future[None], Invalidation] = {}
+        self._owed: dict[Invalidation, float] = {}
+        # What outlives its caller: runs that others wait for, goodbyes.
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def statistics(self) -> LineStatistics:
+        """Return how it stands with Redis."""
+        return self._line.statistics()
+
+    # -- LazyCache ---------------------------------------------------------------------------------
+
+    async def open(self, scope: str, hear: Hear) -> None:
+        """Call ``hear`` with every invalidation that any worker makes."""
+        self._hearers[scope] = hear
+        await self._line.open(tuple(f"{self._root(each)}news" for each in self._hearers))
+
+    async def close(self, scope: str) -> None:
+        """Call it no more; with the last one, end the runs that nobody here waits for."""
+        self._hearers.pop(scope, None)
+        if not self._hearers:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._line.close()
+
+    async def find(self, key: Key) -> Entry | None:
+        """Return what is kept in Redis; None where Redis does not answer."""
+        await self._settle(key)
+        try:
+            match await self._line.ask(scripts.FIND, *self._place(key)):
+                case [content, at]:
+                    return Entry(content, float(at))
+                case _:
+                    return None
+        except LineDown:
+            return None
+
+    async def load(self, key: Key, run: Run, *, seconds: float = 0, newer_than: float = 0) -> Entry:
+        """Run ``run`` once for all workers, and keep the entry for ``seconds``."""
+        await self._settle(key)
+        epoch = self._epochs[key.scope, key.loader]
+        share = partial(self._share, key, run, seconds, newer_than)
+        return await self._flights.run((key, epoch), share)
+
+    async def forget(self, invalidation: Invalidation, *, seconds: float = 0) -> None:
+        """Forget what it covers; returns when Redis has, or is known not to answer."""
+        if invalidation.loader is None:
+            self._hear(invalidation)
+            return
+        sent = asyncio.get_running_loop().create_future()
+        self._sending[sent] = invalidation
+        try:
+            await self._tell(invalidation, seconds, self._line.ask)
+        except LineDown:
+            self._owe(invalidation, seconds)
+            # Its news do not come back either.
+            self._hear(invalidation)
+        finally:
+            del self._sending[sent]
+            sent.set_result(None)
+
+    # -- loading -----------------------------------------------------------------------------------
+
+    async def _share(self, key: Key, run: Run, seconds: float, newer_than: float) -> Entry:
+        token = secrets.token_hex(8)
+        lease_ms = _ms(self.lease_seconds)
+        newer = repr(newer_than) if seconds else ""
+        while True:
+            try:
+                match await self._line.ask(
+                    scripts.BEGIN, *self._place(key), token, lease_ms, newer
+                ):
+                    case [b"kept", content, at]:
+                        return Entry(content, float(at))
+                    case [b"run", _, epoch]:
+                        lease = _Lease(key, epoch.decode(), token)
+                        return await self._lead(lease, run, seconds)
+                    case [_, holder, epoch]:
+                        lease = _Lease(key, epoch.decode(), holder.decode())
+                        entry = await self._follow(lease)
+                    case answer:
+                        raise ConfigurationError(f"Redis answered {answer!r}")
+            except LineDown:
+                return await run()
+            # The run that was waited for has failed, or its worker is gone: this one is next.
+            if entry is not None:
+                return entry
+
+    async def _lead(self, lease: _Lease, run: Run, seconds: float) -> Entry:
+        """Run the load; when all callers here have left, go on while other workers wait."""
+        deserted = asyncio.Event()
+        task = self._spawn(self._carry(lease, run, seconds, deserted))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            deserted.set()
+            raise
+
+    async def _carry(
+        self, lease: _Lease, run: Run, seconds: float, deserted: asyncio.Event
+    ) -> Entry:
+        entry: Entry | None = None
+        running = asyncio.ensure_future(run())
+        leaving = asyncio.ensure_future(deserted.wait())
+        try:
+            while not running.done():
+                watched = {running} if deserted.is_set() else {running, leaving}
+                await asyncio.wait(
+                    watched,
+                    timeout=self.lease_seconds / 3,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if not running.done() and not await self._renew(lease) and deserted.is_set():
+                    running.cancel()
+                    await asyncio.wait({running})
+            entry = running.result()
+            return entry
+        finally:
+            running.cancel()
+            leaving.cancel()
+            await self._end(lease, entry, seconds)
+
+    async def _renew(self, lease: _Lease) -> bool:
+        """Keep the lease; tell whether other workers wait for its result."""
+        try:
+            waiting = await self._line.ask(
+                scripts.RENEW, *self._held(lease), _ms(self.lease_seconds)
+            )
+        except LineDown:
+            return False
+        return waiting > 0
+
+    async def _end(self, lease: _Lease, entry: Entry | None, seconds: float) -> None:
+        key = lease.key
+        arguments = [
+            *(lease.epoch, lease.token, json.dumps(["end", lease.token])),
+            _ms(self.lease_seconds),
+        ]
+        if entry is not None:
+            size = len(str(key)) + len(entry.content)
+            arguments += [
+                *(entry.content, repr(entry.loaded_at), int(seconds * 1000), size),
+                *(self.max_entries, self.max_bytes),
+            ]
+        with suppress(LineDown):
+            await self._line.ask(scripts.END, *self._place(key), *arguments)
+
+    async def _follow(self, lease: _Lease) -> Entry | None:
+        """Wait for a run in another worker; None if it has brought nothing."""
+        bell = asyncio.Event()
+        self._bells[lease.token].add(bell)
+        try:
+            while True:
+                match await self._line.ask(scripts.LOOK, *self._held(lease)):
+                    case [b"kept", content, at]:
+                        return Entry(content, float(at))
+                    case [b"wait"]:
+                        await _rung(bell, min(_LOOK_EVERY, self.lease_seconds / 2))
+                        bell.clear()
+                    case _:
+                        return None
+        except asyncio.CancelledError:
+            self._spawn(self._leave(lease))
+            raise
+        finally:
+            self._bells[lease.token].discard(bell)
+            if not self._bells[lease.token]:
+                del self._bells[lease.token]
+
+    async def _leave(self, lease: _Lease) -> None:
+        with suppress(LineDown):
+            await self._line.ask(scripts.LEAVE, *self._held(lease))
+
+    # -- invalidating ------------------------------------------------------------------------------
+
+    async def _settle(self, key: Key) -> None:
+        """Wait for what was invalidated here and has not reached Redis yet."""
+        if self._sending:
+            due = [sent for sent, each in self._sending.items() if each.covers(key)]
+            if due:
+                await asyncio.wait(due)
+
+    async def _tell(
+        self,
+        invalidation: Invalidation,
+        seconds: float,
+        ask: Callable[..., Coroutine[Any, Any, Any]],
+    ) -> None:
+        """Tell Redis, and through it every worker, this one too."""
+        loader, call = invalidation.loader, invalidation.call
+        await ask(
+            scripts.FORGET,
+            self._root(invalidation.scope),
+            *(loader, call or "", _ms(seconds + _LONGEST_RUN)),
+            json.dumps(["forget", loader, call]),
+        )
+
+    def _owe(self, invalidation: Invalidation, seconds: float) -> None:
+        if len(self._owed) >= _MAX_OWED:
+            # Of loaders there are only as many as there is code.
+            invalidation = Invalidation(invalidation.scope, invalidation.loader)
+        self._owed[invalidation] = max(seconds, self._owed.get(invalidation, 0))
+
+    async def _catch_up(self) -> None:
+        """Tell Redis what it has missed before it is used again, and this worker that it has."""
+        while self._owed:
+            invalidation, seconds = next(iter(self._owed.items()))
+            await self._tell(invalidation, seconds, self._line.insist)
+            self._owed.pop(invalidation, None)
+        for scope in list(self._hearers):
+            self._hear(Invalidation(scope))
+
+    def _listen(self, channel: str, data: bytes) -> None:
+        match json.loads(data):
+            case ["end", token]:
+                for bell in self._bells.get(token, ()):
+                    bell.set()
+            case ["forget", loader, call]:
+                for scope in self._hearers:
+                    if channel == f"{self._root(scope)}news":
+                        self._hear(Invalidation(scope, loader, call))
+            case _:
+                # Of a newer version.
+                pass
+
+    def _hear(self, invalidation: Invalidation) -> None:
+        if invalidation.loader is not None:
+            self._epochs[invalidation.scope, invalidation.loader] += 1
+        if (hear := self._hearers.get(invalidation.scope)) is not None:
+            hear(invalidation)
+
+    # -- Redis -------------------------------------------------------------------------------------
+
+    def _root(self, scope: str) -> str:
+        return f"{self.prefix}{{{scope}}}:"
+
+    def _place(self, key: Key) -> tuple[str, str, str, str]:
+        return self._root(key.scope), str(key), key.loader, key.call
+
+    def _held(self, lease: _Lease) -> tuple[str, str, str, str]:
+        return self._root(lease.key.scope), str(lease.key), lease.epoch, lease.token
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Its callers raise it; with none left there is nobody to tell.
+            task.exception()
+
+
+async def _rung(bell: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await bell.wait()
+
+
+def _ms(seconds: float) -> int:
+    return max(1, int(seconds * 1000))

@@ -1,0 +1,186 @@
+"""The components: `LazyLoad`, the panel that a loader makes, and `Skeleton`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from dash.development.base_component import Component
+
+from flash_lazy.components.placeholder import Thumbnail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+When: TypeAlias = Literal["visible", "idle", "click", "mount"]
+Size: TypeAlias = "int | float | str"
+# Pixels: on all sides; horizontally and vertically; top, right, bottom, left; or by side.
+Offset: TypeAlias = "float | Sequence[float] | Mapping[str, float]"
+
+_SIDES = ("top", "right", "bottom", "left")
+# Milliseconds.
+_USUAL_WAIT = 300
+
+_COMMON = [
+    "children",
+    "id",
+    "height",
+    "width",
+    "offset",
+    "once",
+    "unmount_if_invisible",
+    "suspend",
+    "placeholder",
+    "scroll_container",
+    "throttle",
+    "debounce",
+    "class_name",
+    "style",
+    "when",
+    "anchors",
+    "visible",
+    "suspended",
+    "status",
+    "load_count",
+]
+
+
+class LazyLoad(Component):
+    """Children that are sent with the page and drawn when they come near the viewport.
+
+    - ``height``, ``width``: the room kept for them, in pixels or as CSS says it, so that nothing
+      moves when they are drawn. Without a height a panel of 100 pixels stands in.
+    - ``offset``: how near, in pixels; a number, two (horizontally, vertically), four (top, right,
+      bottom, left) or a dictionary by side. Below zero: how far inside.
+    - ``once``: stop watching after the first time.
+    - ``unmount_if_invisible``: take them out of the page again when they are far; their room stays.
+    - ``suspend``: while the panel is far, what it holds is told to rest: ``suspended`` is True, for
+      callbacks, and the page's scripts find it at the element.
+    - ``placeholder``: components to show until then; "thumbnail": a static picture of the graph
+      that the panel holds, drawn by the server, or a message where it cannot draw.
+    - ``scroll_container``: a CSS selector, for panels within something that scrolls by itself; the
+      nearest ancestor that fits, else the first in the page.
+    - ``throttle``, ``debounce``: milliseconds; look at changes at most that often, or only once
+      nothing has changed for that long; True is 300.
+    - ``when``: "visible", "idle" (the browser has nothing to do), "click", "mount" (at once).
+    - ``anchors``: ids within the panel that ``#id`` in the address leads to; those in ``children``
+      are found without being named.
+
+    Callbacks can read ``visible``, ``suspended``, ``status`` ("idle", "loaded") and
+    ``load_count``. Callbacks whose outputs are in ``children`` run when the page opens, as anywhere
+    in a layout; `lazy` is for work that shall wait.
+    """
+
+    _children_props = ["placeholder"]  # noqa: RUF012  Dash's own form of it
+    _base_nodes = ["placeholder", "children"]  # noqa: RUF012
+    _namespace = "flash_lazy"
+    _type = "LazyLoad"
+    _prop_names = _COMMON
+    _valid_wildcard_attributes = ["data-", "aria-"]  # noqa: RUF012
+    available_properties = _COMMON
+    available_wildcard_properties = ["data-", "aria-"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        children: Any = None,
+        id: str | dict[str, Any] | None = None,  # noqa: A002  Dash's name
+        *,
+        height: Size | None = None,
+        width: Size | None = None,
+        offset: Offset = 200,
+        once: bool = False,
+        unmount_if_invisible: bool = False,
+        suspend: bool = False,
+        placeholder: Any = None,
+        scroll_container: str | None = None,
+        throttle: float | bool | None = None,
+        debounce: float | bool | None = None,
+        class_name: str | None = None,
+        style: Mapping[str, Any] | None = None,
+        when: When = "visible",
+        anchors: Sequence[str] = (),
+        **wildcards: Any,
+    ) -> None:
+        if placeholder == "thumbnail":
+            placeholder = Thumbnail(children, width, height)
+        given: dict[str, Any] = {
+            "children": children,
+            "id": id,
+            "height": height,
+            "width": width,
+            "offset": _sides(offset),
+            "once": once or None,
+            "unmount_if_invisible": unmount_if_invisible or None,
+            "suspend": suspend or None,
+            "placeholder": placeholder,
+            "scroll_container": scroll_container,
+            "throttle": _milliseconds(throttle),
+            "debounce": _milliseconds(debounce),
+            "class_name": class_name,
+            "style": style,
+            "when": when,
+            "anchors": list(anchors) or None,
+            **wildcards,
+        }
+        super().__init__(**{name: value for name, value in given.items() if value is not None})
+
+
+class LazyPanel(LazyLoad):
+    """What a loader puts into a layout: a `LazyLoad` whose children the server sends when asked.
+
+    ``token`` says what to load, ``live`` what news concern it; ``request`` and ``answer`` are the
+    page's and the server's side of a load. ``status`` may also be "loading" and "error".
+    """
+
+    # Dash reads these off the class itself, not what it inherits.
+    _children_props = ["placeholder"]  # noqa: RUF012
+    _namespace = "flash_lazy"
+    _type = "LazyPanel"
+    _prop_names = [*_COMMON, "token", "request", "answer", "refresh_every", "prefetch", "live"]  # noqa: RUF012
+    available_properties = _prop_names
+
+
+class Skeleton(Component):
+    """A quiet grey shape in the place of what is being loaded."""
+
+    _children_props: list[str] = []  # noqa: RUF012
+    _base_nodes = ["children"]  # noqa: RUF012
+    _namespace = "flash_lazy"
+    _type = "Skeleton"
+    _prop_names = ["id", "height", "width", "class_name", "style"]  # noqa: RUF012
+    _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
+    available_properties = _prop_names
+    available_wildcard_properties: list[str] = []  # noqa: RUF012
+
+    def __init__(
+        self,
+        height: Size = 100,
+        width: Size | None = None,
+        *,
+        id: str | dict[str, Any] | None = None,  # noqa: A002  Dash's name
+        class_name: str | None = None,
+        style: Mapping[str, Any] | None = None,
+    ) -> None:
+        given = {"height": height, "width": width, "id": id, "class_name": class_name}
+        given["style"] = style  # type: ignore[assignment]
+        super().__init__(**{name: value for name, value in given.items() if value is not None})
+
+
+def _sides(offset: Offset) -> float | list[float]:
+    if isinstance(offset, int | float):
+        return offset
+    if isinstance(offset, dict):
+        return [offset.get(side, 0) for side in _SIDES]
+    match list(offset):
+        case [across, down]:
+            return [down, across, down, across]  # type: ignore[list-item]
+        case [_, _, _, _] as sides:
+            return sides  # type: ignore[return-value]
+        case _:
+            raise ValueError(
+                f"offset={offset!r}: give one number, two (horizontally, vertically) or four "
+                "(top, right, bottom, left)"
+            )
+
+
+def _milliseconds(wait: float | bool | None) -> float | None:
+    return _USUAL_WAIT if wait is True else wait or None

@@ -1,0 +1,38 @@
+"""What stands in the place of a graph that is not drawn yet: its picture, or a message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import dcc, html
+
+from flash_lazy.runtimes import current_runtime
+
+MESSAGE = "This chart is drawn when it comes near."
+_CLASS = "flash-lazy-thumbnail"
+
+
+class Thumbnail:
+    """A graph's placeholder while it is in Python; it becomes a component when a page is written.
+
+    Before that there may be no app, and so nobody to draw.
+    """
+
+    def __init__(self, children: Any, width: object, height: object) -> None:
+        graph = children[0] if isinstance(children, list) and len(children) == 1 else children
+        if not isinstance(graph, dcc.Graph):
+            raise ValueError(
+                f'placeholder="thumbnail" around {type(graph).__name__}: give the panel one '
+                "dcc.Graph as its only child"
+            )
+        self.figure: Any = getattr(graph, "figure", None) or {}
+        self.width = width
+        self.height = height
+
+    def to_plotly_json(self) -> Any:
+        """Return the component, as JSON has it, for the app that is writing."""
+        thumbnails = current_runtime().thumbnails
+        source = thumbnails.address(self.figure, self.width, self.height)
+        if source is None:
+            return html.P(MESSAGE, className=_CLASS).to_plotly_json()
+        return html.Img(src=source, alt=MESSAGE, className=_CLASS).to_plotly_json()

@@ -1,0 +1,41 @@
+"""The way to pages that are open: an app's live link, where it has one.
+
+flash-ws is not needed for anything else, so it is looked for when a loader asks for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flash import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flash import Flash
+
+# The event that pages get; its data is what the topics of the panels concerned begin with.
+EVENT = "flash_lazy"
+
+
+class Link(Protocol):
+    """What is needed of `flash_ws.Live`."""
+
+    async def send_event(self, name: str, data: Any = None) -> None:
+        """Send an event to every page of this worker, or of all workers."""
+        ...
+
+
+def take_link(app: Flash, take: Callable[[Link], None]) -> None:
+    """Call ``take`` with the app's `Live`, now or when it gets one.
+
+    Raises `ConfigurationError` where flash-ws is not installed.
+    """
+    try:
+        registry = importlib.import_module("flash_ws.callbacks.deferred")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            'live=True needs flash-ws: pip install "flash-core[ws]", and give the app a Live(app)'
+        ) from error
+    registry.Registry.of(app).add(take)

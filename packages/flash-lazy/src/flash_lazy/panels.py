@@ -1,0 +1,335 @@
+"""What one app loads: tokens checked, equal loads shared, results kept, errors shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from dash.exceptions import PreventUpdate
+
+from flash import BadRequest, ConfigurationError, no_update
+from flash.serialize import dumps
+from flash_lazy.cache.redis import RedisCache
+from flash_lazy.cache.seam import Entry, Invalidation, Key, LazyCache, MemoryCache
+from flash_lazy.components.thumbnail import Renderer, Thumbnails, kaleido
+from flash_lazy.concurrency import Gate
+from flash_lazy.errors import LoaderTimeout, TokenRefused
+from flash_lazy.live_refresh import EVENT, Link, take_link
+from flash_lazy.loader import DEFINITIONS, Loader
+from flash_lazy.runtimes import made_by, runtimes_on
+from flash_lazy.tokens.binding import identity
+from flash_lazy.tokens.token import Call, Signer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from flash import Flash
+    from flash_lazy.loader import LoadOptions
+
+logger = logging.getLogger("flash_lazy")
+
+# Set while a result is written that more than one visitor may get.
+_shared_with_all: ContextVar[bool] = ContextVar("flash_lazy_shared_with_all", default=False)
+
+
+class Runtime:
+    """The loads of one app, on its event loop."""
+
+    def __init__(
+        self,
+        app: Flash,
+        *,
+        cache: LazyCache | None = None,
+        max_concurrency: int | None = None,
+        max_waiting: int = 1000,
+        renderer: Renderer | None = None,
+    ) -> None:
+        # Until `open`, where none was given.
+        self.cache: LazyCache = MemoryCache() if cache is None else cache
+        self._is_own_cache = cache is None
+        self.thumbnails = Thumbnails(
+            renderer or kaleido(), app.config.requests_pathname_prefix, self._later
+        )
+        # What says how old a result is, in seconds; the same for every process that shares a cache.
+        self.clock: Callable[[], float] = time.time
+        self._app = app
+        self._max_waiting = max_waiting
+        # For all loaders together; each may have one of its own besides.
+        self._gate = Gate(max_concurrency, max_waiting=max_waiting)
+        self._gates: dict[Loader[...], Gate] = {}
+        # The loaders this app placed on pages, by name.
+        self._placed: dict[str, Loader[...]] = {}
+        # Results loaded anew behind the visitors' backs; at most one for each key.
+        self._revalidations: dict[Key, asyncio.Task[None]] = {}
+        # Invalidations on their way to the cache, and to pages.
+        self._errands: set[asyncio.Task[None]] = set()
+        self._signer: Signer | None = None
+        self._secret = b""
+        # What stands for this app in a cache.
+        self._scope = ""
+        # Where a loader is live: the app's link to its pages, once it has one.
+        self._link: Link | None = None
+        self._asked_for_link = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Settle the key that tokens are signed with, and open the cache; idempotent.
+
+        Again, if workers have agreed on another key since.
+        """
+        # In a thread: the secret may come out of a store.
+        secret = await self._app.internal_pool.run(self._app.signing_secret)
+        if self._is_open:
+            if secret == self._secret:
+                return
+            await self.close()
+        self._is_open = True
+        self._secret = secret
+        self._loop = asyncio.get_running_loop()
+        self._signer = Signer(secret, self._app.config.routes_pathname_prefix)
+        self._scope = self._signer.digest("app")
+        if self._is_own_cache and self._app.common_store is not None:
+            self.cache = RedisCache(self._app.common_store)
+        self.thumbnails.open(self._signer, self._scope, self.cache)
+        await self.cache.open(self._scope, self._hear)
+
+    async def close(self) -> None:
+        """End what goes on behind the visitors' backs, and close the cache; idempotent."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        for task in self._revalidations.values():
+            task.cancel()
+        await asyncio.gather(*self._revalidations.values(), *self._errands, return_exceptions=True)
+        self.thumbnails.close()
+        await self.cache.close(self._scope)
+
+    @property
+    def signer(self) -> Signer:
+        """What signs for this app; raises `ConfigurationError` before the app is served."""
+        if self._signer is None:
+            raise ConfigurationError("a lazy panel was written before its app was served")
+        return self._signer
+
+    def sign(self, loader: Loader[...], call: Call) -> str:
+        """Return the token for a panel that is being written for the visitor at hand."""
+        bind = loader.options.bind
+        if bind is not None and _shared_with_all.get():
+            raise ConfigurationError(
+                f"{loader.name} is for one visitor but stands in a panel that is shared by all; "
+                "give the loader around it the same bind="
+            )
+        self._placed[loader.name] = loader
+        loader.subscribe(self)
+        return self.signer.sign(call, identity(loader.name, bind))
+
+    def topic(self, loader: Loader[...], call: Call) -> str:
+        """Return what a live panel's page hears of; the topic of a loader is its beginning.
+
+        Raises `ConfigurationError` where the app has no live link.
+        """
+        if not self._asked_for_link:
+            take_link(self._app, self._take_link)
+            self._asked_for_link = True
+        if self._link is None:
+            raise ConfigurationError(
+                f"{loader.name} is live but its app has no live link; give it one: Live(app)"
+            )
+        return self._loader(loader) + self._call(call)
+
+    def _take_link(self, link: Link) -> None:
+        self._link = link
+
+    # -- loading ---------------------------------------------------------------------------------
+
+    async def answer(self, request: Any, token: Any) -> tuple[Any, dict[str, Any]]:
+        """Answer a page that asks for a panel: its children, and how the load went."""
+        match request:
+            case {"n": int(number)}:
+                pass
+            case _:
+                raise BadRequest("a panel's request has a number")
+        loader, call, visitor = self._read(token)
+        try:
+            content = await self._load(loader, call, visitor)
+        except PreventUpdate:
+            # Nothing new; what the panel shows stays.
+            return no_update, {"n": number, "ok": True}
+        except BadRequest:
+            raise
+        except Exception as error:  # a boundary: the panel shows it where its author wants that
+            if loader.options.error is None:
+                raise
+            logger.exception("%s(%s) failed", loader.name, call.arguments)
+            return await self._error_view(loader, error), {"n": number, "ok": False}
+        return orjson.Fragment(content), {"n": number, "ok": True}
+
+    def _read(self, token: Any) -> tuple[Loader[...], Call, str]:
+        """Return what a token says; raises `TokenRefused`."""
+        try:
+            name = self.signer.loader(token)
+            placed = self._placed.get(name)
+            known = [placed] if placed else DEFINITIONS.named(name)
+            if not known:
+                raise TokenRefused
+            visitor = identity(name, known[0].options.bind)
+            call = self.signer.read(token, visitor)
+        except TokenRefused:
+            if not self._app.server.secret_key:
+                logger.warning(
+                    "A panel's token was refused. This app has no app.server.secret_key, so its "
+                    "tokens end with this process, and several workers do not know each other's."
+                )
+            raise
+        if len(known) > 1:
+            # Guessing could show one customer's figures to another.
+            raise ConfigurationError(
+                f"{len(known)} loaders are called {name!r}; give each its own: @lazy(name=…)"
+            )
+        return known[0], call, visitor
+
+    async def _load(self, loader: Loader[...], call: Call, visitor: str) -> bytes:
+        key = self._key(loader, call, visitor)
+        loader.subscribe(self)
+        options = loader.options
+
+        async def run() -> Entry:
+            content = await self._run(loader, call, shared=not visitor)
+            return Entry(content, self.clock())
+
+        if options.cache is None:
+            return (await self.cache.load(key, run)).content
+        entry = await self.cache.find(key)
+        newer_than = 0.0 if entry is None else entry.loaded_at
+        load = partial(self.cache.load, key, run, seconds=_kept_for(options), newer_than=newer_than)
+        if entry is not None:
+            age = self.clock() - entry.loaded_at
+            if age < options.cache:
+                return entry.content
+            if age < options.cache + options.stale:
+                self._revalidate(key, load)
+                return entry.content
+        return (await load()).content
+
+    def _key(self, loader: Loader[...], call: Call, visitor: str) -> Key:
+        parts = [visitor]
+        if loader.options.key is not None:
+            args, kwargs = loader.arguments(call)
+            parts.append(json.dumps(loader.options.key(*args, **kwargs), sort_keys=True))
+        variant = self.signer.digest("variant", *parts)
+        return Key(self._scope, self._loader(loader), self._call(call), variant)
+
+    def _loader(self, loader: Loader[...]) -> str:
+        return self.signer.digest("loader", loader.name)
+
+    def _call(self, call: Call) -> str:
+        return self.signer.digest("call", call.arguments)
+
+    async def _run(self, loader: Loader[...], call: Call, *, shared: bool) -> bytes:
+        args, kwargs = loader.arguments(call)
+        limit = asyncio.timeout(None)
+        async with self._gate_of(loader), self._gate:
+            seconds = loader.options.timeout
+            try:
+                async with limit:
+                    if seconds is not None:
+                        limit.reschedule(asyncio.get_running_loop().time() + seconds)
+                    result = await self._app.pool.call(loader.function, *args, **kwargs)
+            except TimeoutError as error:
+                if limit.expired() and seconds is not None:
+                    raise LoaderTimeout(loader.name, seconds) from error
+                raise
+            mark = _shared_with_all.set(shared)
+            try:
+                return await self._app.internal_pool.run(dumps, result)
+            finally:
+                _shared_with_all.reset(mark)
+
+    def _gate_of(self, loader: Loader[...]) -> Gate:
+        if loader not in self._gates:
+            limit = loader.options.max_concurrency
+            self._gates[loader] = Gate(limit, max_waiting=self._max_waiting)
+        return self._gates[loader]
+
+    async def _error_view(self, loader: Loader[...], error: Exception) -> Any:
+        view = loader.options.error
+        return await self._app.pool.call(view, error) if callable(view) else view
+
+    def _revalidate(self, key: Key, load: Callable[[], Any]) -> None:
+        if key in self._revalidations:
+            return
+
+        async def revalidate() -> None:
+            try:
+                await load()
+            except Exception:  # a boundary: nobody waits for it, and the old result still stands
+                logger.exception("a panel that is shown from the cache could not be loaded anew")
+            finally:
+                del self._revalidations[key]
+
+        self._revalidations[key] = asyncio.create_task(revalidate())
+
+    # -- invalidating ----------------------------------------------------------------------------
+
+    def invalidated(self, loader: Loader[...], call: Call | None) -> None:
+        """Forget what was loaded; from any thread, and in order where it is the app's own."""
+        if self._is_open:
+            self._later(partial(self._forget, loader, call))
+
+    async def _forget(self, loader: Loader[...], call: Call | None) -> None:
+        what = None if call is None else self._call(call)
+        invalidation = Invalidation(self._scope, self._loader(loader), what)
+        await self.cache.forget(invalidation, seconds=_kept_for(loader.options))
+
+    def _hear(self, invalidation: Invalidation) -> None:
+        """Tell the pages that are open; some worker has invalidated something."""
+        if self._link is not None:
+            topic = (invalidation.loader or "") + (invalidation.call or "")
+            self._later(partial(self._link.send_event, EVENT, topic))
+
+    def _later(self, errand: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Await what ``errand`` gives on the app's loop; from any thread."""
+        if self._loop is None or self._loop.is_closed():
+            return
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if here:
+            self._run_errand(errand)
+        else:
+            self._loop.call_soon_threadsafe(self._run_errand, errand)
+
+    def _run_errand(self, errand: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def run() -> None:
+            try:
+                await errand()
+            except Exception:  # a boundary: nobody waits for it
+                logger.exception("what was invalidated did not reach everybody")
+
+        task = asyncio.create_task(run())
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+
+def _kept_for(options: LoadOptions) -> float:
+    return (options.cache or 0) + (options.stale if options.cache else 0)
+
+
+def runtime_of(app: Flash, **settings: Any) -> Runtime:
+    """Return the app's runtime, made on first sight with ``settings``."""
+    runtimes: dict[str, Runtime] = runtimes_on(app)
+    prefix = app.config.routes_pathname_prefix
+    if prefix not in runtimes:
+        runtimes[prefix] = Runtime(app, **settings)
+    return runtimes[prefix]
+
+
+made_by(runtime_of)

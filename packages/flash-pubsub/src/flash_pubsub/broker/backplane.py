@@ -1,0 +1,454 @@
+"""The backplane over a broker: pages of all workers are reached as if there were one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+import msgpack
+
+from flash_pubsub.broker.envelope import Envelope
+from flash_pubsub.broker.memory import MemoryBroker
+from flash_pubsub.broker.seam import Member, Retention
+from flash_pubsub.errors import BrokerError, BrokerUnavailable, UnsupportedEnvelope
+from flash_ws import ClientInfo, Disconnect
+from flash_ws.clients.backplane import Moved, Stranger
+from flash_ws.protocol.channel import CatchUp
+from flash_ws.protocol.frames import Frame, Message, reset_frame, snapshot_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from flash_pubsub.broker.listeners import Listeners
+    from flash_pubsub.broker.seam import Broker, Publication
+    from flash_ws.clients.backplane import Deliver, Obey
+    from flash_ws.protocol.position import Position
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Before the name of a channel of pages, in the broker: no channel of users begins so.
+PREFIX = "live:"
+ORDERS = f"{PREFIX}orders"
+CLIENTS = f"{PREFIX}clients"
+
+# What envelopes of these channels carry.
+FRAME = "frame"
+ORDER = "order"
+HOME = "home"
+
+# The values of a page's channel that say which worker has it and what it has joined.
+_HOME = "@home"
+
+# Of one page, or of a group: it is nobody's for long after the last page has left.
+_SHORT = Retention(max_values=1000, max_snapshot_bytes=1 << 20, max_idle=900.0)
+_LONG = Retention(max_values=1000, max_snapshot_bytes=1 << 20)
+
+
+class Source(Protocol):
+    """Where the frames of some of the pages' channels come from, if not from pushes.
+
+    Called as the `Backplane` is, with the whole name of the channel.
+    """
+
+    async def follow(self, channel: str) -> None:
+        """Deliver the channel's frames from now on."""
+        ...
+
+    async def unfollow(self, channel: str) -> None:
+        """No page of this worker follows it any more."""
+        ...
+
+    async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
+        """Return what a page at ``position`` missed."""
+        ...
+
+
+class BrokerBackplane:
+    """Carries pushes, events, groups and clients through a broker.
+
+    - ``client_ttl``: seconds after which the clients of a worker that died are no longer listed.
+    - ``start_timeout``: seconds that the store may be away when this starts.
+    """
+
+    def __init__(
+        self, listeners: Listeners, *, client_ttl: float = 30.0, start_timeout: float = 30.0
+    ) -> None:
+        self._listeners = listeners
+        self._broker: Broker = listeners.broker
+        self._client_ttl = client_ttl
+        self._start_timeout = start_timeout
+        # Names this worker.
+        self.worker = secrets.token_urlsafe(9)
+        # By what a channel's name begins with, up to the colon.
+        self.sources: dict[str, Source] = {}
+        # Awaited when the broker has started, before any page connects.
+        self.on_start: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        # Awaited when it ends, while the broker is still there.
+        self.on_close: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._deliver: Deliver = _nowhere
+        self._obey: Obey = _nowhere
+        # Channels that have begun anew and whose state is being fetched: what came since.
+        self._resetting: dict[str, list[Publication]] = {}
+        # Those of them that have begun anew once more meanwhile.
+        self._reset_again: set[str] = set()
+        # Pages of this worker: the number in their channel at which they came here.
+        self._homes: dict[str, int] = {}
+        # Whose the pages of this worker are, where that is known.
+        self._users: dict[str, str | None] = {}
+        # What they have joined, and where the broker does not know it yet.
+        self._joined: dict[str, frozenset[str]] = {}
+        self._unwritten: dict[str, frozenset[str]] = {}
+        self._writing: set[str] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def spans_workers(self) -> bool:
+        """Whether there is anything behind it that outlives this process."""
+        return not isinstance(self._broker, MemoryBroker)
+
+    async def start(self, deliver: Deliver, obey: Obey) -> None:
+        """Begin; returns when this worker hears what others publish."""
+        self._deliver, self._obey = deliver, obey
+        await self._listeners.start()
+        try:
+            async with asyncio.timeout(self._start_timeout):
+                await self._broker.ready()
+        except TimeoutError as error:
+            await self._listeners.close()
+            reason = self._broker.status.reason or "no answer"
+            raise BrokerUnavailable("starting", reason) from error
+        await self._listeners.listen(ORDERS, self)
+        for each in self.on_start:
+            await each()
+
+    async def close(self) -> None:
+        """End."""
+        for each in self.on_close:
+            await each()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._listeners.close()
+        # It may be started again.
+        for known in (self._resetting, self._homes, self._users, self._joined, self._unwritten):
+            known.clear()
+
+    # -- messages --------------------------------------------------------------------------------
+
+    async def publish(self, channel: str, message: Message) -> Position:
+        """Number a message and deliver it, to every worker."""
+        return await self._broker.publish(
+            PREFIX + channel,
+            Envelope(FRAME, message.members.encode(), extras=envelope_extras(message)).pack(),
+            changes={
+                f"{component_id}\t{prop}": None if value is None else value.encode()
+                for component_id, prop, value in message.values
+            },
+            retention=_LONG if ":" not in channel else _SHORT,
+        )
+
+    async def follow(self, channel: str) -> None:
+        """Deliver this channel's frames to this worker from now on."""
+        source = self._source(channel)
+        if source is not None:
+            await source.follow(channel)
+        else:
+            await self._listeners.listen(PREFIX + channel, self)
+
+    async def unfollow(self, channel: str) -> None:
+        """No page of this worker follows the channel any more."""
+        source = self._source(channel)
+        if source is not None:
+            await source.unfollow(channel)
+        else:
+            await self._listeners.unlisten(PREFIX + channel, self)
+
+    async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
+        """Return what a page at ``position`` missed, exactly up to what is delivered next."""
+        source = self._source(channel)
+        if source is not None:
+            return await source.catch_up(channel, position)
+        name = PREFIX + channel
+        here = self._listeners.position(name)
+        if here is None or name in self._resetting:
+            here = await self._broker.position(name)
+        if position is None or position == here:
+            return CatchUp(here, (), recovered=True)
+        missed = await self._broker.since(name, position)
+        if missed is None:
+            return await self._state(channel)
+        end = missed[-1].position if missed else position
+        # What is delivered next must come after it, or pages would get it twice.
+        await self._listeners.reached(name, end)
+        frames = tuple(frame for each in missed if (frame := _frame(channel, each)) is not None)
+        return CatchUp(end, frames, recovered=True)
+
+    async def _state(self, channel: str) -> CatchUp:
+        name = PREFIX + channel
+        snapshot = await self._broker.snapshot(name)
+        await self._listeners.reached(name, snapshot.position)
+        number = snapshot.position.number
+        updates = _updates(snapshot.values)
+        frames = (snapshot_frame(channel, number, updates),) if updates != "[]" else ()
+        return CatchUp(snapshot.position, frames, recovered=False)
+
+    def _source(self, channel: str) -> Source | None:
+        return self.sources.get(channel.partition(":")[0])
+
+    # -- from the broker -------------------------------------------------------------------------
+
+    def deliver(self, publication: Publication) -> None:
+        """Hand a publication on to the pages of this worker."""
+        name = publication.channel
+        if name in self._resetting:
+            self._resetting[name].append(publication)
+            return
+        if name == ORDERS:
+            self._obey_order(publication)
+            return
+        frame = _frame(name.removeprefix(PREFIX), publication)
+        if frame is not None:
+            self._deliver(frame)
+        elif name.startswith(f"{PREFIX}page:"):
+            self._note_home(publication)
+
+    def reset(self, channel: str, position: Position) -> None:
+        """Tell the pages that follow a channel what its state is by now."""
+        del position
+        if channel in self._resetting:
+            self._reset_again.add(channel)
+        elif channel != ORDERS:
+            self._resetting[channel] = []
+            self.spawn(self._begin_anew(channel))
+
+    async def _begin_anew(self, name: str) -> None:
+        channel = name.removeprefix(PREFIX)
+        while True:
+            self._reset_again.discard(name)
+            snapshot = await self.persist(lambda: self._broker.snapshot(name))
+            if name not in self._reset_again:
+                break
+        position = snapshot.position
+        self._deliver(reset_frame(channel, position, _updates(snapshot.values)))
+        since = self._resetting.pop(name)
+        for publication in since:
+            # Of another epoch are those from before the last reset.
+            if (
+                publication.position.epoch == position.epoch
+                and publication.position.number > position.number
+            ):
+                self.deliver(publication)
+        page_id = channel.removeprefix("page:")
+        if page_id in self._homes:
+            # The store has forgotten where the page is, too.
+            self._homes[page_id] = 0
+            await self.remember(page_id, self._joined.get(page_id, frozenset()))
+
+    # -- clients ---------------------------------------------------------------------------------
+
+    async def enter(self, client: ClientInfo) -> None:
+        """Note that a client is connected to this worker."""
+        data = msgpack.packb([client.user, client.path, client.connected_at])
+        member = Member(f"{client.id}@{self.worker}", cast("bytes", data))
+        await self._broker.enter(CLIENTS, member, self._client_ttl)
+        self._users[client.id] = client.user
+        if client.id not in self._homes:
+            await self._write_home(client.id, frozenset())
+
+    async def leave(self, client_id: str) -> None:
+        """Note that it is gone."""
+        self._unwritten.pop(client_id, None)
+        self._joined.pop(client_id, None)
+        self._users.pop(client_id, None)
+        try:
+            if self._homes.pop(client_id, None) is not None:
+                await self._broker.publish(
+                    f"{PREFIX}page:{client_id}",
+                    Envelope(HOME, b"", extras={"worker": ""}).pack(),
+                    changes={_HOME: None},
+                    retention=_SHORT,
+                )
+            await self._broker.leave(CLIENTS, f"{client_id}@{self.worker}")
+        except BrokerError as error:
+            logger.warning("%s; the page is forgotten by itself", error)
+
+    async def clients(self) -> list[ClientInfo]:
+        """Return who is connected, to any worker."""
+        found: dict[str, ClientInfo] = {}
+        for member in await self._broker.members(CLIENTS):
+            info = client_info(member)
+            known = found.get(info.id)
+            if known is None or known.connected_at < info.connected_at:
+                found[info.id] = info
+        return list(found.values())
+
+    async def remember(self, client_id: str, channels: frozenset[str]) -> None:
+        """Write down what a client has joined; the last of several in a row is enough."""
+        self._unwritten[client_id] = channels
+        if client_id in self._writing:
+            return
+        self._writing.add(client_id)
+        try:
+            while client_id in self._unwritten:
+                joined = self._unwritten.pop(client_id)
+                try:
+                    await self._write_home(client_id, joined)
+                except BrokerError as error:
+                    logger.warning("again in 1 s: %s", error)
+                    self._unwritten.setdefault(client_id, joined)
+                    await asyncio.sleep(1)
+        finally:
+            self._writing.discard(client_id)
+
+    async def _write_home(self, client_id: str, joined: frozenset[str]) -> None:
+        self._joined[client_id] = joined
+        value = cast(
+            "bytes", msgpack.packb([self.worker, sorted(joined), self._users.get(client_id)])
+        )
+        position = await self._broker.publish(
+            f"{PREFIX}page:{client_id}",
+            Envelope(HOME, b"", extras={"worker": self.worker}).pack(),
+            changes={_HOME: value},
+            retention=_SHORT,
+        )
+        self._homes[client_id] = position.number
+
+    async def resume(self, client_id: str, user: str | None) -> frozenset[str] | Stranger | None:
+        """Take over a page from the worker that had it; that one reads of it in its channel."""
+        snapshot = await self._broker.snapshot(f"{PREFIX}page:{client_id}")
+        home = snapshot.values.get(_HOME)
+        if home is None:
+            return None
+        _, channels, known_user = msgpack.unpackb(home)
+        if known_user != user:
+            return Stranger()
+        self._users[client_id] = user
+        joined = frozenset(cast("list[str]", channels))
+        await self._write_home(client_id, joined)
+        return joined
+
+    def _note_home(self, publication: Publication) -> None:
+        """Let go of a page that is another worker's by now."""
+        try:
+            envelope = Envelope.unpack(publication.payload)
+        except UnsupportedEnvelope:
+            return
+        client_id = publication.channel.removeprefix(f"{PREFIX}page:")
+        worker = envelope.extras.get("worker")
+        ours = self._homes.get(client_id)
+        if envelope.kind != HOME or worker in ("", self.worker) or ours is None:
+            return
+        if publication.position.number > ours:
+            del self._homes[client_id]
+            self._unwritten.pop(client_id, None)
+            self._joined.pop(client_id, None)
+            self._users.pop(client_id, None)
+            self.spawn(self._broker.leave(CLIENTS, f"{client_id}@{self.worker}"))
+            self._obey(Moved(client_id))
+
+    # -- orders ----------------------------------------------------------------------------------
+
+    async def order(self, order: Disconnect) -> None:
+        """Have every worker obey."""
+        extras = {"client": order.client, "user": order.user}
+        await self._broker.publish(ORDERS, Envelope(ORDER, b"", extras=extras).pack())
+
+    def _obey_order(self, publication: Publication) -> None:
+        try:
+            envelope = Envelope.unpack(publication.payload)
+        except UnsupportedEnvelope as error:
+            logger.warning("channel %r: %s", ORDERS, error)
+            return
+        client, user = envelope.extras.get("client"), envelope.extras.get("user")
+        self._obey(Disconnect(client=client, user=user))
+
+    # -- tasks -----------------------------------------------------------------------------------
+
+    def frame(self, frame: Frame) -> None:
+        """Deliver a frame of a `Source` to the pages of this worker."""
+        self._deliver(frame)
+
+    async def persist(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do something that the broker has to be there for, as soon as it is."""
+        wait = 0.1
+        while True:
+            try:
+                return await work()
+            except BrokerError as error:
+                logger.warning("again in %.1f s: %s", wait, error)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, 2.0)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something until it ends, or this does; a broker that is away is logged."""
+
+        async def run() -> None:
+            try:
+                await work
+            except BrokerError as error:
+                logger.warning("%s", error)
+            except Exception:  # the boundary of a task that nobody awaits
+                logger.exception("a task of flash-pubsub failed")
+
+        task = asyncio.ensure_future(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def client_info(member: Member) -> ClientInfo:
+    """Read what `BrokerBackplane.enter` wrote."""
+    user, path, connected_at = msgpack.unpackb(member.data)
+    return ClientInfo(member.id.rpartition("@")[0], user, path, connected_at)
+
+
+def envelope_extras(message: Message) -> dict[str, Any]:
+    """Return what of a message is not its text: the properties it sets or builds on."""
+    extras: dict[str, Any] = {}
+    with contextlib.suppress(TypeError, ValueError):
+        if message.sets:
+            extras["sets"] = [list(cast("tuple[str, str]", key)) for key in message.sets]
+        if message.touches:
+            extras["touches"] = [list(cast("tuple[str, str]", key)) for key in message.touches]
+    return extras
+
+
+def _frame(channel: str, publication: Publication) -> Frame | None:
+    """Return the frame that a publication is to pages; None for one of another kind."""
+    try:
+        envelope = Envelope.unpack(publication.payload)
+    except UnsupportedEnvelope as error:
+        logger.warning("channel %r: %s", channel, error)
+        return None
+    if envelope.kind != FRAME:
+        return None
+    extras = envelope.extras
+    message = Message(
+        envelope.body.decode(),
+        sets=_keys(extras.get("sets", ())),
+        touches=_keys(extras.get("touches", ())),
+    )
+    return message.numbered(channel, publication.position.number)
+
+
+def _keys(pairs: Any) -> frozenset[Any]:
+    return frozenset(tuple(pair) for pair in pairs)
+
+
+def _updates(values: Mapping[str, bytes]) -> str:
+    """Return a state as the ``u`` of a frame."""
+    entries: list[str] = []
+    for name, value in values.items():
+        component_id, tab, prop = name.partition("\t")
+        if tab:
+            entries.append(f"[{component_id},{{{prop}:{value.decode()}}}]")
+    return f"[{','.join(entries)}]"
+
+
+def _nowhere(_: Any) -> None:
+    """Be what is called before `start`."""

@@ -1,0 +1,266 @@
+"""The broker of any number of workers: a `flash_pubsub.broker.seam.Broker` over Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from flash_pubsub.broker.address import parse_url
+from flash_pubsub.broker.redis.listener import Listener
+from flash_pubsub.broker.redis.maintenance import Caretaker
+from flash_pubsub.broker.redis.store import Store
+from flash_pubsub.broker.seam import (
+    DEFAULT_RETENTION,
+    NO_CHANGES,
+    Counters,
+    Deliver,
+    Lease,
+    Member,
+    Publication,
+    Reset,
+    Retention,
+    Snapshot,
+    State,
+    Status,
+)
+from flash_pubsub.errors import BrokerClosed, BrokerError, BrokerRunning, InvalidChannel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flash.redis.address import Address
+    from flash_ws.protocol.position import Position
+
+
+class RedisBroker:
+    """A `Broker` over one Redis, a master that sentinels name, or a cluster with sharded pub/sub.
+
+    ``timeout`` is in seconds for one call with all its attempts, 5 unless the address says
+    otherwise; ``connect_timeout`` for opening a connection and for a single attempt, 1.5. Every
+    ``probe_interval`` seconds, 1, it publishes to itself; when that does not come back within as
+    long again, the connection is replaced.
+
+    Redis replicates after it has answered, so a failover may lose what was acknowledged just
+    before; every worker that had heard of it is then told by a reset. With ``min_replicas``, 0, a
+    publication is done only when so many replicas have it, and costs a round trip to them.
+
+    It needs Redis 6.2, or 7 for a cluster. Its keys begin with ``prefix``, ``flash``, and all
+    expire. A worker has one connection for hearing and one for everything else; on a cluster, one
+    each for every node with a channel that it uses.
+    """
+
+    def __init__(
+        self,
+        url: str | Address,
+        *,
+        prefix: str | None = None,
+        timeout: float | None = None,
+        connect_timeout: float | None = None,
+        probe_interval: float | None = None,
+        min_replicas: int | None = None,
+        max_payload_bytes: int = 1 << 20,
+    ) -> None:
+        address = parse_url(url) if isinstance(url, str) else url
+        self.address = replace(
+            address,
+            prefix=prefix or address.prefix,
+            timeout=timeout or address.timeout,
+            connect_timeout=connect_timeout or address.connect_timeout,
+            probe_interval=probe_interval or address.probe_interval,
+            min_replicas=address.min_replicas if min_replicas is None else min_replicas,
+        )
+        self._max_payload_bytes = max_payload_bytes
+        self._store = Store(self.address, max_payload_bytes=max_payload_bytes)
+        self._counters = Counters()
+        self._listener: Listener | None = None
+        self._caretaker: Caretaker | None = None
+        self._caring: asyncio.Task[None] | None = None
+        self._closed = False
+        # Set when `ready` need not wait any more: all is heard, or nothing will be.
+        self._ready = asyncio.Event()
+        self._leases: set[Lease] = set()
+
+    @property
+    def status(self) -> Status:
+        """How it stands."""
+        counters = asdict(self._counters)
+        counters["published"] += self._store.published
+        counters["retries"] += self._store.retries
+        if self._closed or self._listener is None:
+            state = State.CLOSED if self._closed else State.NEW
+            return Status(state, state.value, **counters)
+        reason = self._listener.reason
+        counters["lag"] = self._listener.lag
+        state = State.BROKEN if reason else State.READY
+        return Status(state, reason, subscribed=len(self._listener.channels), **counters)
+
+    @property
+    def lazy_cache(self) -> str | None:
+        """The address of a Redis that others may keep things in, too; None where it is several."""
+        return self.address.client_url
+
+    async def start(self, deliver: Deliver, reset: Reset) -> None:
+        """Begin; Redis need not be there yet."""
+        if self._closed:
+            self._reopen()
+        elif self._listener is not None:
+            raise BrokerRunning
+        self._listener = Listener(
+            self._store,
+            self._counters,
+            probe_interval=self.address.probe_interval,
+            deliver=deliver,
+            reset=reset,
+            on_change=self._look,
+        )
+        self._caretaker = Caretaker(
+            self._store, self._listener, interval=self.address.probe_interval
+        )
+        self._listener.start()
+        self._caring = asyncio.create_task(self._caretaker.run(), name="flash-pubsub caretaker")
+
+    def _reopen(self) -> None:
+        """Be as new, but for what was counted."""
+        self._counters.published += self._store.published
+        self._counters.retries += self._store.retries
+        self._store = Store(self.address, max_payload_bytes=self._max_payload_bytes)
+        self._ready = asyncio.Event()
+        self._leases.clear()
+        self._closed = False
+
+    async def close(self) -> None:
+        """End; members and leases are given back if Redis is there to be told."""
+        if self._closed:
+            return
+        self._closed = True
+        self._ready.set()
+        if self._listener is not None and self._caretaker is not None and self._caring is not None:
+            self._caring.cancel()
+            await asyncio.wait([self._caring])
+            heard = not self._listener.reason
+            await self._listener.close()
+            if heard:
+                with suppress(BrokerError):
+                    await self._caretaker.empty()
+                    for lease in self._leases:
+                        await self._store.release(lease)
+        await self._store.close()
+
+    async def ready(self) -> None:
+        """Wait until what others publish arrives."""
+        self._check()
+        await self._ready.wait()
+        self._check()
+
+    async def publish(
+        self,
+        channel: str,
+        payload: bytes,
+        *,
+        changes: Mapping[str, bytes | None] = NO_CHANGES,
+        key: str | None = None,
+        fence: Lease | None = None,
+        after: Position | None = None,
+        retention: Retention = DEFAULT_RETENTION,
+    ) -> Position:
+        """Number a message, remember it and tell everybody, in one step."""
+        self._check()
+        return await self._store.publish(
+            channel,
+            payload,
+            changes=changes,
+            key=key,
+            fence=fence,
+            after=after,
+            retention=retention,
+        )
+
+    async def subscribe(self, channel: str) -> Position:
+        """Deliver this channel's publications from now on."""
+        return await self._check().follow(channel)
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Deliver no more of it."""
+        if self._listener is not None:
+            with suppress(InvalidChannel):
+                self._listener.unfollow(channel)
+
+    async def since(self, channel: str, position: Position) -> list[Publication] | None:
+        """Return everything after ``position``, or None if that cannot be known."""
+        self._check()
+        return await self._store.since(channel, position)
+
+    async def snapshot(self, channel: str) -> Snapshot:
+        """Return the state as of one position."""
+        self._check()
+        return await self._store.snapshot(channel)
+
+    async def value(self, channel: str, name: str) -> bytes | None:
+        """Return one value of the state."""
+        self._check()
+        return await self._store.value(channel, name)
+
+    async def position(self, channel: str) -> Position:
+        """Return the position of somebody who has seen everything."""
+        self._check()
+        return (await self._store.touch(channel)).position
+
+    async def channels(self) -> list[str]:
+        """Return the names of all channels, sorted."""
+        self._check()
+        return await self._store.channels()
+
+    async def enter(self, channel: str, member: Member, ttl: float = 30.0) -> None:
+        """Make somebody present until they leave."""
+        self._check()
+        await self._store.enter(channel, member, ttl)
+        if self._caretaker is not None:
+            self._caretaker.note(channel, member, ttl)
+
+    async def leave(self, channel: str, member_id: str) -> None:
+        """Make somebody absent."""
+        self._check()
+        if self._caretaker is not None:
+            self._caretaker.forget(channel, member_id)
+        await self._store.leave(channel, [member_id])
+
+    async def members(self, channel: str) -> list[Member]:
+        """Return who is present."""
+        self._check()
+        return await self._store.members(channel)
+
+    async def lease(self, name: str, ttl: float, *, channel: str | None = None) -> Lease | None:
+        """Take the lease of this name, unless somebody has it."""
+        self._check()
+        lease = await self._store.lease(name, ttl, channel)
+        if lease is not None:
+            self._leases.add(lease)
+        return lease
+
+    async def renew(self, lease: Lease, ttl: float) -> bool:
+        """Prolong a lease."""
+        self._check()
+        renewed = await self._store.renew(lease, ttl)
+        if not renewed:
+            self._leases.discard(lease)
+        return renewed
+
+    async def release(self, lease: Lease) -> None:
+        """Give a lease back."""
+        self._check()
+        self._leases.discard(lease)
+        await self._store.release(lease)
+
+    def _look(self) -> None:
+        """Note whether everything is heard."""
+        if self._listener is not None and not self._listener.reason:
+            self._ready.set()
+        elif not self._closed:
+            self._ready.clear()
+
+    def _check(self) -> Listener:
+        if self._listener is None or self._closed:
+            raise BrokerClosed
+        return self._listener

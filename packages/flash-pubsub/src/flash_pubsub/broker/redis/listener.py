@@ -1,0 +1,458 @@
+"""Everything that a worker listens to: over however many connections, whatever happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from flash.redis.backoff import Backoff
+from flash_pubsub.broker.redis.feed import Feed, FeedLost
+from flash_pubsub.broker.redis.keys import slot_of
+from flash_pubsub.broker.redis.sequence import Entry, Sequence, Verdict
+from flash_pubsub.broker.redis.store import Store, reason_of
+from flash_pubsub.errors import BrokerClosed, BrokerError, BrokerUnavailable, UnsupportedEnvelope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from flash.redis.address import Node
+    from flash_pubsub.broker.seam import Counters, Deliver, Publication, Reset
+    from flash_ws.protocol.position import Position
+
+_logger = logging.getLogger(__name__)
+
+# Channels about which the store is asked at the same time.
+_QUESTIONS_AT_ONCE = 32
+# Unreadable messages of a channel are logged once in so many.
+_LOG_EVERY = 1_000
+
+
+@dataclass(eq=False, slots=True)
+class _Following:
+    """A channel that this worker follows."""
+
+    sequence: Sequence
+    wire: bytes
+    slot: int
+    # The server whose feed hears it; None while that is being found out.
+    node: Node | None = None
+    # Whether that feed's server has confirmed it, and how often any has.
+    confirmed: bool = False
+    confirmations: int = 0
+    # Set once delivery has begun.
+    begun: asyncio.Future[Position] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    # Asks the store, while the sequence waits for it.
+    asker: asyncio.Task[None] | None = None
+    # A number that the store had reached, and when it said so, by the loop's clock.
+    ahead: tuple[int, float] = (0, 0.0)
+
+
+@dataclass(eq=False, slots=True)
+class _Supervised:
+    """The feed of one server, and whoever makes the next one."""
+
+    task: asyncio.Task[None]
+    feed: Feed | None = None
+    ready: bool = False
+    reason: str = "not connected yet"
+    # Whether a feed has ended since one was ready.
+    lost: bool = False
+
+
+class Listener:
+    """Follows channels and delivers their messages, as the `Broker` Protocol promises."""
+
+    def __init__(
+        self,
+        store: Store,
+        counters: Counters,
+        *,
+        probe_interval: float,
+        deliver: Deliver,
+        reset: Reset,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._counters = counters
+        self._probe_interval = probe_interval
+        self._deliver_to = deliver
+        self._reset_to = reset
+        # Called when `ready` may have changed.
+        self._on_change = on_change
+        self._id = secrets.token_urlsafe(9)
+        self._followings: dict[bytes, _Following] = {}
+        self._supervised: dict[Node, _Supervised] = {}
+        self._questions = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Servers given up, whose channels another has by now or is about to have.
+        self._abandoned = 0
+        self._seek_reason = "not connected yet"
+
+    @property
+    def reason(self) -> str:
+        """Why not everything is heard; empty if it is."""
+        if not self._supervised:
+            return self._seek_reason
+        for node, supervised in self._supervised.items():
+            if not supervised.ready:
+                return f"{node}: {supervised.reason}"
+        return ""
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds that the slowest of the last probes took."""
+        feeds = [supervised.feed for supervised in self._supervised.values()]
+        lags = [feed.lag for feed in feeds if feed and feed.lag is not None]
+        return max(lags, default=None)
+
+    @property
+    def channels(self) -> list[str]:
+        """What is followed."""
+        return [following.sequence.channel for following in self._followings.values()]
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._spawn(self._seek())
+
+    async def close(self) -> None:
+        """Listen no more."""
+        followings = list(self._followings.values())
+        self._followings.clear()
+        for following in followings:
+            if not following.begun.done():
+                following.begun.set_exception(BrokerClosed())
+                following.begun.exception()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._supervised.clear()
+
+    async def follow(self, channel: str) -> Position:
+        """Deliver a channel from now on; returns the position after which everything is."""
+        names = self._store.names(channel)
+        following = self._followings.get(names.wire)
+        if following is None:
+            following = _Following(Sequence(channel), names.wire, names.slot)
+            self._followings[names.wire] = following
+            self._spawn(self._place(following))
+        begun = following.begun
+        if not begun.done():
+            await asyncio.wait([begun], timeout=self._store.timeout)
+        if not begun.done():
+            self._drop(following)
+            raise BrokerUnavailable(f"subscribe {channel!r}", self.reason or "it is too slow")
+        if begun.cancelled():
+            # Unsubscribed meanwhile, and that is what counts.
+            return (await self._store.touch(channel)).position
+        return begun.result() and following.sequence.position
+
+    def unfollow(self, channel: str) -> None:
+        """Deliver a channel no more."""
+        following = self._followings.get(self._store.names(channel).wire)
+        if following is not None:
+            self._drop(following)
+
+    async def audit(self, channel: str) -> None:
+        """Compare a channel with the store, which may have lost it without a word."""
+        following = self._followings.get(self._store.names(channel).wire)
+        if following is None or following.sequence.asking:
+            return
+        sequence = following.sequence
+        asked_at, asked_id = sequence.position, sequence.id
+        stand = await self._store.touch(channel)
+        if sequence.asking:
+            return
+        same_epoch = stand.position.epoch == asked_at.epoch == sequence.epoch
+        number = stand.position.number
+        went_back = number < asked_at.number or (number == asked_at.number and stand.id != asked_id)
+        if same_epoch and not went_back:
+            # What is ahead is on its way, unless the feed has heard of later things since.
+            (before, at), now = following.ahead, asyncio.get_running_loop().time()
+            following.ahead = number, now
+            if before <= sequence.number or self._heard_up_to(following) <= at:
+                return
+        if sequence.epoch == asked_at.epoch:
+            sequence.suspect()
+            self._ask(following)
+
+    # What is followed, and where it is heard.
+
+    async def _seek(self) -> None:
+        """Find a first server to listen to."""
+        backoff = Backoff()
+        logged = False
+        while True:
+            try:
+                async with asyncio.timeout(self._store.timeout):
+                    node = await self._store.topology.owner(slot_of(self._probe_name(0)))
+            except (RedisError, OSError) as error:
+                self._seek_reason = reason_of(error)
+                self._on_change()
+                if not logged:
+                    logged = True
+                    _logger.warning("nobody to listen to: %s", self._seek_reason)
+                await asyncio.sleep(backoff.wait())
+            else:
+                self._listen_to(node)
+                return
+
+    async def _place(self, following: _Following) -> None:
+        """Have a channel heard by the feed of the server that has it."""
+        backoff = Backoff()
+        while self._followings.get(following.wire) is following:
+            try:
+                async with asyncio.timeout(self._store.timeout):
+                    node = await self._store.topology.owner(following.slot)
+            except (RedisError, OSError):
+                await asyncio.sleep(backoff.wait())
+                continue
+            except Exception:  # whatever it is, the channel must not stay unheard for it
+                _logger.exception("finding the server of %r failed", following.sequence.channel)
+                await asyncio.sleep(backoff.wait())
+                continue
+            if self._followings.get(following.wire) is following:
+                following.node = node
+                following.confirmed = False
+                supervised = self._listen_to(node)
+                if supervised.feed:
+                    supervised.feed.want([following.wire])
+            return
+
+    def _drop(self, following: _Following) -> None:
+        if self._followings.get(following.wire) is not following:
+            return
+        del self._followings[following.wire]
+        if following.asker:
+            following.asker.cancel()
+        following.begun.cancel()
+        supervised = self._supervised.get(following.node) if following.node else None
+        if supervised and supervised.feed:
+            supervised.feed.spare([following.wire])
+
+    def _listen_to(self, node: Node) -> _Supervised:
+        supervised = self._supervised.get(node)
+        if supervised is None:
+            supervised = _Supervised(self._spawn(self._supervise(node)))
+            self._supervised[node] = supervised
+            self._on_change()
+        return supervised
+
+    async def _supervise(self, node: Node) -> None:
+        """Listen to one server for as long as it has anything to say, one feed after the other."""
+        backoff = Backoff()
+        while True:
+            supervised = self._supervised[node]
+            try:
+                await self._listen(node, supervised, backoff)
+                reason = "it ended"
+            except (FeedLost, RedisError, OSError, BrokerError) as error:
+                reason = reason_of(error)
+            except Exception as error:  # whatever it is, a worker must not stay deaf for it
+                _logger.exception("listening to %s failed", node)
+                reason = reason_of(error)
+            supervised.feed = None
+            supervised.ready = False
+            supervised.reason = reason
+            if not supervised.lost:
+                supervised.lost = True
+                _logger.warning("hearing nothing from %s until it is back: %s", node, reason)
+            for following in self._heard_from(node):
+                following.confirmed = False
+                following.sequence.suspect()
+            self._on_change()
+            self._store.topology.forget()
+            await asyncio.sleep(backoff.wait())
+            if await self._moved_away(node):
+                del self._supervised[node]
+                self._on_change()
+                return
+
+    async def _listen(self, node: Node, supervised: _Supervised, backoff: Backoff) -> None:
+        """Connect, subscribe to everything of this server's, and listen until that fails."""
+        probe = await self._probe_on(node)
+        feed = Feed(
+            await self._store.dialer.dial(node),
+            self._store,
+            probe,
+            probe_interval=self._probe_interval,
+            hear=self._hear,
+            confirm=self._confirm,
+            evict=self._evict,
+        )
+        supervised.feed = feed
+        feed.want(following.wire for following in self._heard_from(node))
+
+        def prove() -> None:
+            backoff.reset()
+            supervised.ready = True
+            if supervised.lost or self._abandoned:
+                if not supervised.lost:
+                    self._abandoned -= 1
+                supervised.lost = False
+                self._counters.reconnects += 1
+                _logger.warning("hearing %s again", node)
+            self._on_change()
+
+        await feed.run(prove)
+
+    async def _moved_away(self, node: Node) -> bool:
+        """Find out where the channels of a lost server are; returns whether it has none left."""
+        try:
+            async with asyncio.timeout(self._store.timeout):
+                owners = await self._store.topology.owners()
+        except (RedisError, OSError):
+            return False
+        if node in owners:
+            return False
+        self._abandoned += 1
+        for following in self._heard_from(node):
+            following.node = None
+            self._spawn(self._place(following))
+        if not any(other in owners for other in self._supervised):
+            self._listen_to(owners[0])
+        return True
+
+    async def _probe_on(self, node: Node) -> bytes:
+        """Return a pub/sub channel of this worker's own that this server has."""
+        async with asyncio.timeout(self._store.timeout):
+            for number in range(10_000):
+                name = self._probe_name(number)
+                if await self._store.topology.owner(slot_of(name)) == node:
+                    return name
+        raise FeedLost("it has no slots")
+
+    def _probe_name(self, number: int) -> bytes:
+        return self._store.keys.probe(self._id, number)
+
+    def _heard_from(self, node: Node) -> list[_Following]:
+        return [following for following in self._followings.values() if following.node == node]
+
+    def _heard_up_to(self, following: _Following) -> float:
+        supervised = self._supervised.get(following.node) if following.node else None
+        return supervised.feed.heard_up_to if supervised and supervised.feed else 0.0
+
+    # What is heard.
+
+    def _confirm(self, wire: bytes) -> None:
+        following = self._followings.get(wire)
+        if following is not None:
+            following.confirmed = True
+            following.confirmations += 1
+            following.sequence.suspect()
+            self._ask(following)
+
+    def _evict(self, wire: bytes) -> None:
+        """The server does not have this channel any more."""
+        following = self._followings.get(wire)
+        if following is not None:
+            following.node, following.confirmed = None, False
+            following.sequence.suspect()
+            self._store.topology.forget()
+            self._spawn(self._place(following))
+
+    def _hear(self, wire: bytes, data: bytes) -> None:
+        following = self._followings.get(wire)
+        if following is None:
+            return
+        sequence = following.sequence
+        try:
+            entry = Entry.read(data)
+        except UnsupportedEnvelope as error:
+            self._unreadable(sequence.channel, error)
+            # The store is asked what it is, and says that it cannot be known.
+            sequence.suspect()
+            self._ask(following)
+            return
+        verdict = sequence.take(entry)
+        if verdict is Verdict.DELIVER:
+            self._deliver(sequence.publication(entry))
+        elif verdict is Verdict.ASK:
+            self._ask(following)
+
+    def _ask(self, following: _Following) -> None:
+        if following.confirmed and (following.asker is None or following.asker.done()):
+            following.asker = self._spawn(self._ask_store(following))
+
+    async def _ask_store(self, following: _Following) -> None:
+        """Ask the store what is missing until nothing is."""
+        backoff = Backoff()
+        while following.confirmed and following.sequence.asking:
+            try:
+                async with self._questions:
+                    await self._ask_once(following)
+            except BrokerClosed:
+                return
+            except BrokerError:
+                await asyncio.sleep(backoff.wait())
+            except Exception:  # whatever it is, the channel must not stay unheard for it
+                _logger.exception("resuming %r failed", following.sequence.channel)
+                await asyncio.sleep(backoff.wait())
+
+    async def _ask_once(self, following: _Following) -> None:
+        sequence, confirmations = following.sequence, following.confirmations
+        if sequence.epoch is None:
+            sequence.begin(await self._store.touch(sequence.channel))
+            if not following.begun.done():
+                following.begun.set_result(sequence.position)
+        else:
+            catch = await self._store.resume(
+                sequence.channel, sequence.epoch, sequence.number, sequence.id
+            )
+            if catch.entries is None:
+                sequence.begin(catch.stand)
+                self._reset(sequence.channel, catch.stand.position)
+            else:
+                missed = sequence.fill(catch.entries)
+                if missed:
+                    self._counters.gaps += 1
+                    self._counters.refilled += len(missed)
+                for publication in missed:
+                    self._deliver(publication)
+        following.ahead = 0, 0.0
+        # An answer from before the last confirmation says nothing of what came between the two.
+        if following.confirmed and following.confirmations == confirmations:
+            for publication in sequence.settle():
+                self._deliver(publication)
+
+    def _deliver(self, publication: Publication) -> None:
+        self._counters.delivered += 1
+        try:
+            self._deliver_to(publication)
+        except Exception:  # the worker's own fault, and its log's
+            _logger.exception("delivering a message of %r failed", publication.channel)
+
+    def _reset(self, channel: str, position: Position) -> None:
+        self._counters.resets += 1
+        _logger.warning(
+            "channel %r begins anew at %d: what lay between is not known any more",
+            channel,
+            position.number,
+        )
+        try:
+            self._reset_to(channel, position)
+        except Exception:  # the worker's own fault, and its log's
+            _logger.exception("resetting %r failed", channel)
+
+    def _unreadable(self, channel: str, error: UnsupportedEnvelope) -> None:
+        if self._counters.unreadable % _LOG_EVERY == 0:
+            _logger.error("a message of %r was refused: %s", channel, error)
+        self._counters.unreadable += 1
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _logger.error("a task of the listener failed; this is a bug", exc_info=error)

@@ -1,0 +1,401 @@
+"""Messages of channels on their way through callbacks to the pages of this worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+
+import msgpack
+from dash.exceptions import PreventUpdate
+
+from flash.callbacks.context import EventContext
+from flash_pubsub.broker.backplane import FRAME, PREFIX, envelope_extras
+from flash_pubsub.broker.envelope import BYTES, JSON, Envelope
+from flash_pubsub.broker.leases import lead
+from flash_pubsub.broker.recent_frames import Recent
+from flash_pubsub.errors import BrokerError, UnsupportedEnvelope
+from flash_ws.protocol.channel import CatchUp, State
+from flash_ws.protocol.frames import props_message, reset_frame, snapshot_frame
+from flash_ws.protocol.position import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flash import Flash
+    from flash_pubsub.broker.backplane import BrokerBackplane
+    from flash_pubsub.broker.listeners import Listeners
+    from flash_pubsub.broker.seam import Lease, Publication
+    from flash_pubsub.channels.declaration import Declarations, Matched
+    from flash_ws.protocol.frames import Frame, Message
+
+logger = logging.getLogger(__name__)
+
+# What a page's channel is called that carries what the callbacks of a channel set, by every worker
+# for its own pages, and by one worker for all.
+EACH = "channel"
+ONCE = "once"
+
+# Messages handled before others on the loop have their turn, pages' writers among them.
+_MESSAGES_AT_ONCE = 16
+
+# In the state of a `ONCE` channel: up to which message its callbacks have run.
+_UP_TO = "@upto"
+
+
+def pages_channels(declarations: Declarations, channel: str) -> list[str]:
+    """Return which channels a page follows to see a channel of users."""
+    matched = declarations.matching(channel)
+    kinds = [EACH]
+    if any(each.callback.once for each in matched):
+        kinds.append(ONCE)
+    return [f"{kind}:{channel}" for kind in kinds]
+
+
+class Feeds:
+    """The channels of users that this worker listens to; the `Source` of their pages' frames."""
+
+    def __init__(
+        self,
+        app: Flash,
+        declarations: Declarations,
+        listeners: Listeners,
+        backplane: BrokerBackplane,
+        *,
+        lease_ttl: float,
+    ) -> None:
+        self.app = app
+        self.declarations = declarations
+        self.listeners = listeners
+        self.backplane = backplane
+        self.lease_ttl = lease_ttl
+        # Messages that were skipped because callbacks were too slow for them.
+        self.skipped = 0
+        self._feeds: dict[str, Feed] = {}
+        # By channel: how many want it, pages as one and the worker itself as another.
+        self._wanted: dict[str, int] = {}
+        self._lock = asyncio.Lock()
+
+    async def open(self, channel: str) -> None:
+        """Run the callbacks of a channel from now on; undone by `shut`."""
+        self._wanted[channel] = self._wanted.get(channel, 0) + 1
+        async with self._lock:
+            if channel not in self._feeds:
+                feed = Feed(self, channel)
+                await feed.start()
+                self._feeds[channel] = feed
+
+    async def shut(self, channel: str) -> None:
+        """Undo one `open`."""
+        self._wanted[channel] -= 1
+        async with self._lock:
+            if self._wanted.get(channel) == 0:
+                del self._wanted[channel]
+                await self._feeds.pop(channel).stop()
+
+    async def close(self) -> None:
+        """End every feed."""
+        for feed in list(self._feeds.values()):
+            await feed.stop()
+        self._feeds.clear()
+        self._wanted.clear()
+        # The next one may belong to another event loop.
+        self._lock = asyncio.Lock()
+
+    async def follow(self, channel: str) -> None:
+        """Deliver what the callbacks of a channel set."""
+        await self.open(channel.partition(":")[2])
+
+    async def unfollow(self, channel: str) -> None:
+        """No page of this worker wants it any more."""
+        await self.shut(channel.partition(":")[2])
+
+    async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
+        """Return what a page at ``position`` missed."""
+        return await self._feeds[channel.partition(":")[2]].catch_up(position)
+
+    async def run(self, callbacks: Sequence[Matched], publication: Publication) -> Message | None:
+        """Run callbacks with a message; returns what they set. One that fails is logged."""
+        channel = publication.channel
+        try:
+            envelope = Envelope.unpack(publication.payload)
+            if envelope.kind not in (JSON, BYTES):
+                return None
+            data = envelope.data
+        except UnsupportedEnvelope as error:
+            logger.warning("channel %r: %s", channel, error)
+            return None
+        updates: list[Any] = []
+        for matched in callbacks:
+            callback = matched.callback
+            context = EventContext([], [], [])
+            try:
+                with context.active():
+                    result = await self.app.pool.call(callback.function, data, **matched.variables)
+                updates.extend(callback.outputs.updates(result, callback.name))
+                updates.extend(context.take_updates())
+            except PreventUpdate:
+                continue
+            except Exception:  # an application's function: logged, and the next message is handled
+                logger.exception("channel callback %r failed", callback.name)
+        return props_message(updates) if updates else None
+
+
+class _Begin:
+    """Stands among waiting messages where something is missing."""
+
+    def __init__(self, position: Position) -> None:
+        self.position = position
+
+
+class Feed:
+    """One channel on its way to this worker's pages: messages run one after the other, in order."""
+
+    def __init__(self, feeds: Feeds, channel: str) -> None:
+        self._feeds = feeds
+        self._channel = channel
+        self._name = f"{EACH}:{channel}"
+        self._settings = feeds.declarations.settings(channel)
+        matched = feeds.declarations.matching(channel)
+        self._callbacks = [each for each in matched if not each.callback.once]
+        once = [each for each in matched if each.callback.once]
+        self._once = Once(feeds, channel, once) if once else None
+        self._waiting: deque[Publication | _Begin] = deque()
+        self._wake = asyncio.Event()
+        self._state = State()
+        self._recent = Recent(Position("", 0))
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Listen, and learn from the last message what pages are to see."""
+        position = await self._feeds.listeners.listen(self._channel, self)
+        for each in self._waiting:
+            if not isinstance(each, _Begin):
+                # Delivered meanwhile.
+                position = Position(each.position.epoch, each.position.number - 1)
+                break
+        self._recent.begin(position)
+        await self._learn(position)
+        self._tasks = [asyncio.ensure_future(self._work())]
+        if self._once is not None:
+            self._once.begin = position
+            self._tasks.append(asyncio.ensure_future(self._once.lead()))
+
+    async def stop(self) -> None:
+        """Hear no more."""
+        with contextlib.suppress(BrokerError):
+            await self._feeds.listeners.unlisten(self._channel, self)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def deliver(self, publication: Publication) -> None:
+        """Let a message wait for its turn; too many are skipped and the pages told."""
+        self._waiting.append(publication)
+        if len(self._waiting) > self._settings.max_waiting:
+            self._feeds.skipped += len(self._waiting) - 1
+            logger.warning(
+                "channel %r: its callbacks are too slow; %d messages are skipped",
+                self._channel,
+                len(self._waiting) - 1,
+            )
+            self._waiting.clear()
+            number = publication.position.number - 1
+            self._waiting.append(_Begin(Position(publication.position.epoch, number)))
+            self._waiting.append(publication)
+        self._wake.set()
+        if self._once is not None:
+            self._once.deliver(publication)
+
+    def reset(self, channel: str, position: Position) -> None:
+        """Let pages be told that something is lost, after what came before."""
+        del channel
+        self._waiting.append(_Begin(position))
+        self._wake.set()
+
+    async def catch_up(self, position: Position | None) -> CatchUp:
+        """Return what a page at ``position`` missed, exactly up to what is delivered next."""
+        recent = self._recent
+        if position is None:
+            frames = (self._snapshot(),) if self._state and self._settings.replay_last else ()
+            return CatchUp(recent.position, frames, recovered=True)
+        if not recent.knows(position):
+            earlier = await self._rendered(position)
+            if earlier is None:
+                frames = (self._snapshot(),) if self._state else ()
+                return CatchUp(recent.position, frames, recovered=False)
+            floor = max(recent.floor, position.number)
+            return CatchUp(recent.position, (*earlier, *recent.after(floor)), recovered=True)
+        return CatchUp(recent.position, tuple(recent.after(position.number)), recovered=True)
+
+    async def _rendered(self, position: Position) -> list[Frame] | None:
+        """Return the frames of messages before those that this worker remembers; None if unknown.
+
+        They are a page's that was with another worker: their callbacks run here, too.
+        """
+        recent = self._recent
+        if position.epoch != recent.position.epoch or position.number > recent.position.number:
+            return None
+        missed = await self._feeds.listeners.broker.since(self._channel, position)
+        if missed is None:
+            return None
+        frames: list[Frame] = []
+        done = position.number
+        for turn, publication in enumerate(missed, start=1):
+            if publication.position.number > recent.floor:
+                break
+            if turn % _MESSAGES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            message = await self._feeds.run(self._callbacks, publication)
+            done = publication.position.number
+            if message is not None:
+                frames.append(message.numbered(self._name, done))
+        # It may have forgotten more, or begun anew, meanwhile.
+        is_whole = position.epoch == recent.position.epoch and done >= recent.floor
+        return frames if is_whole or done == position.number >= recent.floor else None
+
+    def _snapshot(self) -> Frame:
+        return snapshot_frame(self._name, self._recent.position.number, self._state.updates())
+
+    async def _learn(self, position: Position) -> None:
+        """Run the callbacks with the last message, for pages that come later."""
+        if not (self._settings.replay_last and self._callbacks and position.number):
+            return
+        before = Position(position.epoch, position.number - 1)
+        last = await self._feeds.listeners.broker.since(self._channel, before)
+        if last:
+            message = await self._feeds.run(self._callbacks, last[0])
+            if message is not None:
+                self._state.apply(message)
+
+    async def _work(self) -> None:
+        turn = 0
+        while True:
+            while not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+                turn = 0
+            turn += 1
+            if turn > _MESSAGES_AT_ONCE:
+                # A callback need not wait for anything, and what it sets would pile up unwritten.
+                turn = 1
+                await asyncio.sleep(0)
+            each = self._waiting.popleft()
+            try:
+                if isinstance(each, _Begin):
+                    await self._begin_anew(each.position)
+                elif not self._is_outdone():
+                    await self._take(each)
+            except BrokerError as error:
+                logger.warning("channel %r: %s", self._channel, error)
+
+    def _is_outdone(self) -> bool:
+        """Tell whether a newer message waits that takes this one's place."""
+        return (
+            self._settings.conflate
+            and bool(self._waiting)
+            and not isinstance(self._waiting[0], _Begin)
+        )
+
+    async def _take(self, publication: Publication) -> None:
+        number = publication.position.number
+        if number <= self._recent.position.number:
+            return
+        message = await self._feeds.run(self._callbacks, publication)
+        frame = None if message is None else message.numbered(self._name, number)
+        self._recent.advance(number, frame)
+        if message is not None and frame is not None:
+            self._state.apply(message)
+            self._feeds.backplane.frame(frame)
+
+    async def _begin_anew(self, position: Position) -> None:
+        if position.epoch != self._recent.position.epoch:
+            self._state = State()
+        await self._learn(position)
+        self._recent.begin(position)
+        self._feeds.backplane.frame(reset_frame(self._name, position, self._state.updates()))
+
+
+class Once:
+    """Runs callbacks on one worker of the deployment, each message in order, none left out.
+
+    What has been done is written down together with its result. A worker that dies in a callback is
+    followed by another, which runs that message again.
+    """
+
+    def __init__(self, feeds: Feeds, channel: str, callbacks: list[Matched]) -> None:
+        self._feeds = feeds
+        self._channel = channel
+        self._callbacks = callbacks
+        self._results = f"{PREFIX}{ONCE}:{channel}"
+        # Where to begin if nobody has ever run them.
+        self.begin = Position("", 0)
+        # None while another worker runs them.
+        self._arrived: asyncio.Event | None = None
+
+    def deliver(self, publication: Publication) -> None:
+        """Note that there is something to do."""
+        del publication
+        if self._arrived is not None:
+            self._arrived.set()
+
+    async def lead(self) -> None:
+        """Run the callbacks whenever it is this worker's turn, for ever."""
+        broker = self._feeds.listeners.broker
+        await lead(broker, ONCE, self._feeds.lease_ttl, self._work, channel=self._results)
+
+    async def _work(self, lease: Lease) -> None:
+        done = await self._done()
+        arrived = self._arrived = asyncio.Event()
+        try:
+            while True:
+                done, missed = await self._missed(done)
+                for publication in missed:
+                    await self._run(publication, lease)
+                    done = publication.position
+                await arrived.wait()
+                arrived.clear()
+        finally:
+            self._arrived = None
+
+    async def _missed(self, done: Position) -> tuple[Position, Sequence[Publication]]:
+        """Return what comes after ``done``, or after where it can be known again."""
+        broker = self._feeds.listeners.broker
+        missed = await broker.since(self._channel, done)
+        if missed is not None:
+            return done, missed
+        here = await broker.position(self._channel)
+        if done.epoch != here.epoch:
+            # Begun anew: nothing of that has been done.
+            begin = Position(here.epoch, 0)
+            missed = await broker.since(self._channel, begin)
+            if missed is not None:
+                return begin, missed
+        logger.warning(
+            "channel %r: callbacks with once=True go on after message %d, since what lies between "
+            "is forgotten",
+            self._channel,
+            here.number,
+        )
+        return here, ()
+
+    async def _done(self) -> Position:
+        values = (await self._feeds.listeners.broker.snapshot(self._results)).values
+        written = values.get(_UP_TO)
+        if written is None:
+            return self.begin
+        epoch, number = msgpack.unpackb(written)
+        return Position(epoch, number)
+
+    async def _run(self, publication: Publication, lease: Lease) -> None:
+        message = await self._feeds.run(self._callbacks, publication)
+        position = publication.position
+        up_to = cast("bytes", msgpack.packb([position.epoch, position.number]))
+        envelope = Envelope("done", b"")
+        if message is not None:
+            envelope = Envelope(FRAME, message.members.encode(), extras=envelope_extras(message))
+        await self._feeds.listeners.broker.publish(
+            self._results, envelope.pack(), changes={_UP_TO: up_to}, fence=lease
+        )

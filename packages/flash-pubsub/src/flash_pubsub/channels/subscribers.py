@@ -1,0 +1,164 @@
+"""Pages that follow channels of users: who may, from where on, and what they are told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flash_pubsub.channels.delivery import EACH, ONCE, pages_channels
+from flash_pubsub.channels.subscription import is_signed
+from flash_pubsub.errors import BrokerError
+from flash_ws import CloseCode, ProtocolError
+from flash_ws.protocol.frames import own_frame, parse_positions
+from flash_ws.protocol.position import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flash import Flash
+    from flash_pubsub.broker.backplane import BrokerBackplane
+    from flash_pubsub.channels.declaration import Declarations
+    from flash_ws import Client, Live
+
+logger = logging.getLogger(__name__)
+
+# Channels that one page may be subscribed to.
+MAX_SUBSCRIPTIONS = 200
+
+# Kinds of the pages' channels that carry a channel of users.
+KINDS = (EACH, ONCE)
+
+
+class Members(Protocol):
+    """Who is on which channel: `Presence`."""
+
+    async def enter(self, client: Client, channel: str) -> None:
+        """Make a page a member; idempotent."""
+        ...
+
+    async def leave(self, client_id: str, channel: str) -> None:
+        """Make a page a member no more; idempotent."""
+        ...
+
+    async def forget(self, client: Client) -> None:
+        """Make a page a member of nothing any more."""
+        ...
+
+
+class Subscribers:
+    """The pages of one worker, and the channels that their `Subscription` components name."""
+
+    def __init__(
+        self,
+        app: Flash,
+        live: Live,
+        declarations: Declarations,
+        presence: Members,
+        backplane: BrokerBackplane,
+    ) -> None:
+        self._app = app
+        self._live = live
+        self._declarations = declarations
+        self._presence = presence
+        self._backplane = backplane
+
+    async def subscribe(self, client: Client, frame: dict[str, Any]) -> None:
+        """Take a page's ``subscribe`` frame; raises `ProtocolError`."""
+        channel, token = frame.get("channel"), frame.get("token")
+        if not isinstance(channel, str):
+            raise ProtocolError(CloseCode.MALFORMED, "'subscribe' needs a 'channel'")
+        at = parse_positions(frame["at"], len(KINDS)) if "at" in frame else None
+        try:
+            may = await self._may_subscribe(client, channel, token)
+            joins = await self._enter(client, channel, at or {}) if may else []
+        except BrokerError as error:
+            logger.warning("a page is sent away, to come back: %s", error)
+            client.close(CloseCode.FULL, "the broker is away")
+            return
+        if not may:
+            await self._let_go(client, channel)
+        status = "subscribed" if may else "denied"
+        client.deliver(own_frame("subscription", channel=channel, status=status))
+        if may:
+            self._backplane.spawn(self._joined(client, channel, joins, returns=at is not None))
+
+    async def _enter(
+        self, client: Client, channel: str, at: Mapping[str, tuple[str, int]]
+    ) -> list[asyncio.Task[bool]]:
+        """Have a page follow a channel, from where it says that it left it."""
+        followed = client.extra_channels.union(self._live.hub.common)
+        joins = [
+            client.follow(each, Position(*at[each]) if each in at else None)
+            for each in pages_channels(self._declarations, channel)
+            if each not in followed
+        ]
+        await self._presence.enter(client, channel)
+        if self._live.hub.clients.get(client.id) is not client:
+            # It has gone meanwhile.
+            await self._presence.forget(client)
+        return joins
+
+    async def _joined(
+        self, client: Client, channel: str, joins: list[asyncio.Task[bool]], *, returns: bool
+    ) -> None:
+        """Tell a page that ``returns`` to a channel whether it was sent all that it has missed."""
+        try:
+            caught_up = await asyncio.gather(*joins)
+        except BrokerError as error:
+            logger.warning("a page is sent away, to come back: %s", error)
+            client.close(CloseCode.FULL, "the broker is away")
+            return
+        followed = client.extra_channels.union(self._live.hub.common)
+        if returns and f"{EACH}:{channel}" in followed:
+            client.deliver(
+                own_frame(
+                    "subscription", channel=channel, status="subscribed", recovered=all(caught_up)
+                )
+            )
+
+    async def unsubscribe(self, client: Client, frame: dict[str, Any]) -> None:
+        """Take a page's ``unsubscribe`` frame; raises `ProtocolError`."""
+        channel = frame.get("channel")
+        if not isinstance(channel, str):
+            raise ProtocolError(CloseCode.MALFORMED, "'unsubscribe' needs a 'channel'")
+        try:
+            await self._let_go(client, channel)
+        except BrokerError as error:
+            logger.warning("%s; the member expires", error)
+
+    async def _let_go(self, client: Client, channel: str) -> None:
+        for kind in KINDS:
+            client.unfollow(f"{kind}:{channel}")
+        await self._presence.leave(client.id, channel)
+
+    async def _may_subscribe(self, client: Client, channel: str, token: object) -> bool:
+        if not is_signed(self._app, channel, token):
+            logger.warning("%r asked for channel %.80r without a signature", client, channel)
+            return False
+        if len(client.extra_channels) >= MAX_SUBSCRIPTIONS:
+            logger.warning("%r is subscribed to %d channels already", client, MAX_SUBSCRIPTIONS)
+            return False
+        guards = [
+            (guard, variables)
+            for pattern, guard in self._declarations.guards
+            if (variables := pattern.match(channel)) is not None
+        ]
+        if not guards:
+            if channel in self._declarations.plain():
+                return True
+            logger.warning(
+                "nobody may subscribe to channel %.80r: say who may with @pubsub.authorize(…)",
+                channel,
+            )
+            return False
+        async with client.handshake.active():
+            for guard, variables in guards:
+                try:
+                    allowed = await self._app.pool.call(guard, client, **variables)
+                except Exception:  # an application's function: its failure lets nobody in
+                    logger.exception("authorize failed; %r is not let in", client)
+                    allowed = False
+                if not allowed:
+                    return False
+        return True

@@ -1,0 +1,82 @@
+"""The component that subscribes a page to a channel for as long as it is in the layout."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from typing import Any, Literal
+
+from dash.development.base_component import Component
+
+from flash import Flash, get_app
+from flash_pubsub.channels.declaration import check_name
+
+Status = Literal["pending", "subscribed", "denied", "suspended"]
+
+
+class Subscription(Component):
+    """Shows nothing; while it is mounted, its page is subscribed to ``channel``.
+
+    The page then gets what the channel's callbacks set, and is listed by `PubSub.who`. Only the
+    server can make one: it is signed when it is sent. A channel with variables in its pattern also
+    needs a function under `PubSub.authorize` to let the page in.
+
+    In a panel of flash-lazy with ``suspend=True`` it is subscribed only while the panel is in view,
+    and catches up when the panel is seen again.
+
+    Callbacks can read ``status``: "pending", "subscribed", "denied" or, out of view, "suspended";
+    and ``recovered``, which is False if the channel's history was too short for all that the panel
+    has missed: it then shows what was set last.
+    """
+
+    # Declared as the base class does.
+    _children_props: list[str] = []  # noqa: RUF012
+    _base_nodes: list[str] = ["children"]  # noqa: RUF012
+    _namespace = "flash_pubsub"
+    _type = "Subscription"
+
+    def __init__(
+        self,
+        channel: str,
+        id: str | dict[str, Any] | None = None,  # noqa: A002  Dash's name
+        *,
+        status: Status = "pending",
+    ) -> None:
+        check_name(channel)
+        self._prop_names = ["id", "channel", "token", "status", "recovered"]
+        self.available_properties = self._prop_names
+        self._valid_wildcard_attributes: list[str] = []
+        self.available_wildcard_properties: list[str] = []
+        given: dict[str, Any] = {"channel": channel, "status": status}
+        app = _serving_app()
+        if app is not None:
+            given["token"] = sign(app, channel)
+        super().__init__(**given if id is None else {"id": id, **given})
+
+
+def _serving_app() -> Flash | None:
+    """Return the app whose callback or layout function runs; None while a module is imported.
+
+    A layout made then is signed when it is sent: the key is not known before the app has started.
+    """
+    try:
+        app = get_app()
+    except Exception:  # noqa: BLE001  Dash's way of saying that there is none
+        return None
+    return app if isinstance(app, Flash) and app.has_started else None
+
+
+def sign(app: Flash, channel: str) -> str:
+    """Return what proves that the server let a page have the channel in its layout."""
+    key = hmac.digest(app.signing_secret(), b"flash-pubsub\0subscription", "sha256")
+    prefix: str = app.config.requests_pathname_prefix
+    mac = hmac.digest(key, f"{prefix}\0{channel}".encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
+
+
+def is_signed(app: Flash, channel: str, token: object) -> bool:
+    """Tell whether ``token`` is the server's for this channel."""
+    return isinstance(token, str) and hmac.compare_digest(
+        token.encode(), sign(app, channel).encode()
+    )

@@ -1,0 +1,69 @@
+"""Layouts on their way to a page: shared values put in, subscriptions signed. No event loop."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from dash.development.base_component import Component
+
+from flash import stringify_id
+from flash_pubsub.channels.subscription import Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def filled(node: Any, values: Mapping[str, Mapping[str, Any]], sign: Callable[[str], str]) -> Any:
+    """Return the layout with ``values``, by component id and property, in place of its own.
+
+    What is given is not changed: parts on the way to a change are copied, the rest is shared.
+    """
+    if isinstance(node, list | tuple):
+        children = [filled(each, values, sign) for each in node]
+        if all(new is old for new, old in zip(children, node, strict=True)):
+            return node
+        return children if isinstance(node, list) else tuple(children)
+    if not isinstance(node, Component):
+        return node
+    changes: dict[str, Any] = {}
+    if isinstance(node, Subscription) and not hasattr(node, "token"):
+        changes["token"] = sign(getattr(node, "channel"))  # noqa: B009  no attribute of the class
+    component_id = getattr(node, "id", None)
+    if component_id is not None:
+        changes.update(values.get(stringify_id(component_id), {}))
+    for name in ("children", *_holders(node)):
+        if name not in changes and (child := getattr(node, name, None)) is not None:
+            new = filled(child, values, sign)
+            if new is not child:
+                changes[name] = new
+    if not changes:
+        return node
+    changed = copy.copy(node)
+    for name, value in changes.items():
+        setattr(changed, name, value)
+    return changed
+
+
+def find(node: Any, component_id: str, prop: str) -> Any:
+    """Return a property's value as the layout gives it; None if it does not."""
+    if isinstance(node, list | tuple):
+        for each in node:
+            found = find(each, component_id, prop)
+            if found is not None:
+                return found
+    elif isinstance(node, Component):
+        own_id = getattr(node, "id", None)
+        if own_id is not None and stringify_id(own_id) == component_id:
+            return getattr(node, prop, None)
+        for name in ("children", *_holders(node)):
+            found = find(getattr(node, name, None), component_id, prop)
+            if found is not None:
+                return found
+    return None
+
+
+def _holders(node: Component) -> list[str]:
+    """Return the properties of a component that hold components as they are."""
+    names: list[str] = getattr(node, "_children_props", [])
+    return [name for name in names if "." not in name and "[" not in name]

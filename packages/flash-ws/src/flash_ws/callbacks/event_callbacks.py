@@ -1,0 +1,340 @@
+"""Event callbacks: async generators that stream property updates to the page that called them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from dash.dependencies import ClientsideFunction, Input, State
+
+from flash import BadRequest, ConfigurationError
+from flash.callbacks.context import EventContext
+from flash_ws.clients.context import current_client
+from flash_ws.protocol.codes import CloseCode
+from flash_ws.protocol.errors import ProtocolError
+from flash_ws.protocol.frames import Message, Updates, call_message, props_message
+
+if TYPE_CHECKING:
+    from flash import Flash
+    from flash_ws.clients.client import Client
+    from flash_ws.clients.hub import Hub
+    from flash_ws.protocol.frames import ComponentId
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["replace", "parallel"]
+
+# Calls of one page that may run at the same time; one more ends the oldest.
+MAX_CALLS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedProps:
+    """What an event callback yields: properties to set, applied together."""
+
+    updates: Updates
+
+
+def stream_props(
+    component: ComponentId | Updates, props: Mapping[str, Any] | None = None
+) -> StreamedProps:
+    """Return updates to yield: ``stream_props(id, props)`` or ``stream_props([(id, props)])``."""
+    updates: Any = [(component, props)] if props is not None else component
+    return StreamedProps(updates)
+
+
+@dataclass(frozen=True, slots=True)
+class EventCallback:
+    """One registered event callback."""
+
+    # Names it to the page; the same in every worker.
+    name: str
+    function: Callable[..., AsyncIterator[Any]]
+    # Inputs, then States: as the page sends their values.
+    order: tuple[Input | State, ...]
+    # Names of the arguments, or None for positional ones.
+    arguments: tuple[str, ...] | None
+    # (input, the value at which calls go on, or `_ANY_CHANGE`).
+    cancel: tuple[tuple[Input, Any], ...]
+    reset: tuple[tuple[ComponentId, Mapping[str, Any]], ...]
+    on_error: Callable[[Exception], Any] | None
+    mode: Mode
+
+    def bind(self, values: Sequence[Any]) -> AsyncIterator[Any]:
+        """Call the function with the page's values."""
+        if self.arguments is None:
+            return self.function(*values)
+        return self.function(**dict(zip(self.arguments, values, strict=True)))
+
+
+_ANY_CHANGE = object()
+
+
+@dataclass(slots=True)
+class _Calls:
+    """The calls of one page that run, by the number the page gave them."""
+
+    running: dict[int, tuple[EventCallback, asyncio.Task[None]]] = field(default_factory=dict)
+
+
+class Streams:
+    """The event callbacks of one app, and their calls."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[str, EventCallback] = {}
+        # Callbacks whose calls a cancel trigger ends, by the trigger's name.
+        self._cancels: dict[str, EventCallback] = {}
+        self._calls: dict[str, _Calls] = {}
+        self._hub: Hub | None = None
+        self._app: Flash | None = None
+
+    def start(self, app: Flash, hub: Hub) -> None:
+        """Begin to take calls."""
+        self._app, self._hub = app, hub
+        hub.handlers["call"] = self.call
+        hub.handlers["stop"] = self.stop
+
+    def add(self, callback: EventCallback) -> None:
+        """Register a callback; raises `ConfigurationError` for one that is registered already."""
+        if callback.name in self._callbacks:
+            raise ConfigurationError(
+                f"the event callback {callback.function.__qualname__!r} is registered twice"
+            )
+        self._callbacks[callback.name] = callback
+        if callback.cancel:
+            self._cancels[cancel_name(callback.name)] = callback
+
+    async def call(self, client: Client, frame: dict[str, Any]) -> None:
+        """Begin what a page's ``call`` frame asks for; raises `ProtocolError`."""
+        number, body = frame.get("id"), frame.get("body")
+        if not isinstance(number, int) or not isinstance(body, dict):
+            raise ProtocolError(CloseCode.MALFORMED, "'call' needs an integer 'id' and a 'body'")
+        request: dict[str, Any] = body
+        name = request.get("callback")
+        inputs, state = request.get("inputs", []), request.get("state", [])
+        changed = request.get("changedPropIds", [])
+        lists = (inputs, state, changed)
+        if not isinstance(name, str) or not all(isinstance(each, list) for each in lists):
+            raise ProtocolError(CloseCode.MALFORMED, "'body' is no event callback's")
+        if name in self._cancels:
+            await self._cancel_calls(client, self._cancels[name], inputs)
+            await self._send(client, call_message(number, "done"))
+            return
+        callback = self._callbacks.get(name)
+        calls = self._calls.setdefault(client.id, _Calls())
+        if callback is None or number in calls.running:
+            # No reason to break with the page: it may be older than this deployment.
+            reason = "no such event callback" if callback is None else "the number is in use"
+            await self._send(client, call_message(number, "failed", reason=reason))
+            return
+        if callback.mode == "replace":
+            await self._end(calls, lambda each: each is callback)
+        while len(calls.running) >= MAX_CALLS:
+            oldest = next(iter(calls.running))
+            await self._end_one(calls, oldest)
+        try:
+            context = EventContext(inputs, state, changed)
+        except BadRequest as error:
+            raise ProtocolError(CloseCode.MALFORMED, error.reason) from error
+        task = asyncio.ensure_future(self._run(client, callback, number, context))
+        calls.running[number] = (callback, task)
+        task.add_done_callback(lambda _: calls.running.pop(number, None))
+
+    @property
+    def running(self) -> int:
+        """How many calls run, of all pages."""
+        return sum(len(calls.running) for calls in self._calls.values())
+
+    async def stop(self, client: Client, frame: dict[str, Any]) -> None:
+        """End the call that a page's ``stop`` frame names; one that has ended is no error."""
+        number = frame.get("id")
+        calls = self._calls.get(client.id)
+        if calls is not None and isinstance(number, int):
+            await self._end_one(calls, number)
+
+    async def forget(self, client: Client) -> None:
+        """End every call of a page that has gone."""
+        calls = self._calls.pop(client.id, None)
+        if calls is not None:
+            await self._end(calls, lambda _: True)
+
+    async def _cancel_calls(
+        self, client: Client, callback: EventCallback, inputs: list[Any]
+    ) -> None:
+        values = _values(inputs)
+        expected = [value for _, value in callback.cancel]
+        go_on = all(value == wanted for value, wanted in zip(values, expected, strict=False))
+        calls = self._calls.get(client.id)
+        if calls is not None and not go_on:
+            await self._end(calls, lambda each: each is callback)
+
+    async def _end(self, calls: _Calls, which: Callable[[EventCallback], bool]) -> None:
+        for number, (callback, _) in list(calls.running.items()):
+            if which(callback):
+                await self._end_one(calls, number)
+
+    async def _end_one(self, calls: _Calls, number: int) -> None:
+        found = calls.running.pop(number, None)
+        if found is not None and not found[1].done():
+            found[1].cancel()
+            await asyncio.wait({found[1]})
+
+    async def _run(
+        self, client: Client, callback: EventCallback, number: int, context: EventContext
+    ) -> None:
+        """Run one call to its end and tell the page how it ended."""
+        current_client.set(client)
+        running = call_message(number, "running", reset=[list(each) for each in callback.reset])
+        await self._send(client, running)
+        end = call_message(number, "done")
+        try:
+            async with client.handshake.active():
+                with context.active():
+                    await self._stream(client, callback, context)
+        except asyncio.CancelledError:
+            # Swallowed: whoever cancelled waits for this task, and the page is to be told.
+            end = call_message(number, "cancelled")
+        except Exception as error:
+            # An application's generator: logged, and handed to its own on_error.
+            logger.exception("event callback %r failed", callback.function.__qualname__)
+            end = call_message(number, "failed", reason=type(error).__name__)
+            await self._apply_error(client, callback, error)
+        if callback.reset:
+            await self._send(client, props_message(callback.reset))
+        await self._send(client, end)
+
+    async def _stream(self, client: Client, callback: EventCallback, context: EventContext) -> None:
+        generator = callback.bind(_values(context.slots))
+        try:
+            async for item in generator:
+                await self._send_item(client, item, context)
+                # A slow page slows its own generator; one that is away stops it until it is back.
+                await client.room()
+        finally:
+            close = getattr(generator, "aclose", None)
+            if close is not None:
+                await close()
+        await self._send_item(client, None, context)
+
+    async def _send_item(self, client: Client, item: Any, context: EventContext) -> None:
+        updates: list[Any] = list(context.take_updates())
+        if isinstance(item, StreamedProps):
+            updates.extend(item.updates)
+        elif item is not None:
+            raise TypeError(
+                f"an event callback yielded {item!r}; yield stream_props(id, {{property: value}})"
+            )
+        if updates:
+            await self._send(client, props_message(updates))
+
+    async def _apply_error(self, client: Client, callback: EventCallback, error: Exception) -> None:
+        if callback.on_error is None or self._app is None:
+            return
+        try:
+            outcome = await self._app.pool.call(callback.on_error, error)
+        except Exception:
+            # An application's handler, of an error that is logged already.
+            logger.exception("on_error of %r failed", callback.function.__qualname__)
+            return
+        if isinstance(outcome, StreamedProps):
+            await self._send(client, props_message(outcome.updates))
+
+    async def _send(self, client: Client, message: Message) -> None:
+        assert self._hub is not None
+        await self._hub.publish(client.channel, message)
+
+
+def make_callback(
+    function: Callable[..., Any],
+    dependencies: Sequence[Input | State] | Mapping[str, Input | State],
+    *,
+    cancel: Sequence[Input | tuple[Input, Any]],
+    reset_props: Sequence[tuple[ComponentId, Mapping[str, Any]]],
+    on_error: Callable[[Exception], Any] | None,
+    mode: Mode,
+) -> EventCallback:
+    """Check and return an event callback; raises `ConfigurationError`."""
+    if not inspect.isasyncgenfunction(function):
+        raise ConfigurationError(
+            f"the event callback {function!r} must be an async generator: async def with yield"
+        )
+    if mode not in ("replace", "parallel"):
+        raise ConfigurationError(f"mode={mode!r}: say 'replace' or 'parallel'")
+    listed: list[Any] = list(
+        dependencies.values() if isinstance(dependencies, Mapping) else dependencies
+    )
+    if not any(isinstance(each, Input) for each in listed):
+        raise ConfigurationError(f"the event callback {function!r} needs an Input to start it")
+    identity = "|".join((function.__module__, function.__qualname__, *map(repr, listed)))
+    # The page sends inputs and state apart, as Dash does.
+    order = [each for kind in (Input, State) for each in listed if isinstance(each, kind)]
+    names = None
+    if isinstance(dependencies, Mapping):
+        by_dependency = {id(each): name for name, each in dependencies.items()}
+        names = tuple(by_dependency[id(each)] for each in order)
+    elif order != listed:
+        raise ConfigurationError("name Inputs before States, or pass inputs={name: dependency}")
+    return EventCallback(
+        name=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        function=function,
+        order=tuple(order),
+        arguments=names,
+        cancel=tuple(each if isinstance(each, tuple) else (each, _ANY_CHANGE) for each in cancel),
+        reset=tuple(reset_props),
+        on_error=on_error,
+        mode=mode,
+    )
+
+
+def cancel_name(name: str) -> str:
+    """Return the name under which the page calls to cancel the callback ``name``."""
+    return f"{name}-cancel"
+
+
+def register_on_page(app: Any, callback: EventCallback) -> None:
+    """Have the page call the callback, and its cancel triggers, over the link."""
+    _register_on_page(app, callback.name, callback.order)
+    if callback.cancel:
+        _register_on_page(app, cancel_name(callback.name), [each for each, _ in callback.cancel])
+
+
+def _register_on_page(app: Any, name: str, dependencies: Sequence[Input | State]) -> None:
+    first, *others = dependencies
+    app.clientside_callback(
+        ClientsideFunction("flash_ws", name),
+        NamedInput(first, name),
+        *others,
+        prevent_initial_call=True,
+    )
+
+
+class NamedInput(Input):
+    """The first Input of a callback without outputs: tells it from others with the same Inputs.
+
+    Dash, and its page, know such a callback by what its Inputs are called.
+    """
+
+    def __init__(self, dependency: Any, callback: str) -> None:
+        super().__init__(
+            dependency.component_id,
+            dependency.component_property,
+            allow_optional=dependency.allow_optional,
+        )
+        self._callback = callback
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}@{self._callback}"
+
+
+def _values(slots: Sequence[Any]) -> list[Any]:
+    """Return the values of dependencies as the page sends them; a wildcard's are a list."""
+    return [
+        [each.get("value") for each in slot] if isinstance(slot, list) else slot.get("value")
+        for slot in slots
+        if isinstance(slot, list | dict)
+    ]

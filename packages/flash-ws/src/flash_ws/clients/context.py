@@ -1,0 +1,12 @@
+"""The context variables of flash-ws."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flash_ws.clients.client import Client
+
+# The client that a handler or an event callback runs for.
+current_client: ContextVar[Client | None] = ContextVar("flash_ws.current_client", default=None)

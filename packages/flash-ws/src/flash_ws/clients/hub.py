@@ -1,0 +1,477 @@
+"""The pages of this worker: who follows what, who is connected, who may come back."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flash_ws.clients import recipients as audience
+from flash_ws.clients.backplane import ClientInfo, Moved, Order, Stranger
+from flash_ws.clients.client import Client
+from flash_ws.clients.context import current_client
+from flash_ws.link.flushing import Departures
+from flash_ws.link.link import Link, LinkLimits
+from flash_ws.operating.statistics import Tally
+from flash_ws.protocol.codes import CloseCode
+from flash_ws.protocol.errors import ProtocolError
+from flash_ws.protocol.frames import VERSION, Frame, Hello, own_frame, parse_hello, parse_message
+from flash_ws.protocol.position import Position
+
+if TYPE_CHECKING:
+    from flash import Flash
+    from flash.http.handshake import Handshake
+    from flash_ws.clients.backplane import Backplane
+    from flash_ws.link.link import Transport
+    from flash_ws.protocol.channel import CatchUp
+    from flash_ws.protocol.frames import Message
+
+logger = logging.getLogger(__name__)
+
+# Seconds for a page to say hello.
+HELLO_TIMEOUT = 10.0
+
+# Characters that an identity must have, to be nobody's guess.
+MIN_TOKEN = 32
+
+# Pages told to go at a time when the server stops, and seconds between two such batches.
+DRAIN_BATCH = 100
+DRAIN_PAUSE = 0.05
+
+FrameHandler = Callable[[Client, dict[str, Any]], Awaitable[None]]
+ClientHandler = Callable[[Client], Any]
+
+
+class Hub:
+    """Connects pages to the backplane. Belongs to the app's event loop.
+
+    - ``resume_window``: seconds for which a page that broke off stays the same client.
+    - ``max_clients``: pages connected or expected back; one more is told to try later.
+    """
+
+    def __init__(
+        self,
+        app: Flash,
+        backplane: Backplane,
+        *,
+        limits: LinkLimits,
+        resume_window: float,
+        max_clients: int,
+    ) -> None:
+        self._app = app
+        self._backplane = backplane
+        self._limits = limits
+        self._resume_window = resume_window
+        self._max_clients = max_clients
+        self.clients: dict[str, Client] = {}
+        # Kinds of frames from pages, and who takes them.
+        self.handlers: dict[str, FrameHandler] = {}
+        # Channels that every page follows, the one for everybody first.
+        self.common = [audience.EVERYBODY.channel]
+        # Also called with every order.
+        self.on_order: list[Callable[[Order], object]] = []
+        self.on_connect: list[ClientHandler] = []
+        # Called when this worker has no more to do with a page, before `on_disconnect` if it is
+        # gone, and also when it goes on with another worker.
+        self.on_forget: list[ClientHandler] = []
+        self.on_disconnect: list[ClientHandler] = []
+        self._followers: dict[str, set[Client]] = {}
+        # By channel, what is done once the backplane knows of it; messages wait for that.
+        self._following: dict[str, asyncio.Future[None]] = {}
+        # Stands there for every task that has ended well: a page stays longer than its tasks.
+        self._followed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._followed.set_result(None)
+        # By client id, what lets go of a page that does not come back.
+        self._expiries: dict[str, asyncio.TimerHandle] = {}
+        # What the links have done that have ended.
+        self.tally = Tally()
+        # Kept until done, since the loop itself holds tasks weakly.
+        self._tasks: set[asyncio.Task[Any]] = set()
+        # Called before the pages are sent away; each returns soon.
+        self.on_drain: list[Callable[[], Awaitable[None]]] = []
+        self._draining: asyncio.Task[None] | None = None
+        # When messages leave for the pages of this worker.
+        self._departures = Departures(limits.max_batch_delay)
+
+    async def start(self) -> None:
+        """Begin to deliver; call before serving."""
+        await self._backplane.start(self.deliver, self.obey)
+        for channel in self.common:
+            await self._backplane.follow(channel)
+
+    async def close(self) -> None:
+        """Close every link and forget every page.
+
+        Disconnect handlers run, unless pages may go on with another worker.
+        """
+        for client in list(self.clients.values()):
+            client.close(CloseCode.DRAINING)
+            await self._let_go(client, moved=self._backplane.spans_workers)
+        if self._draining is not None:
+            self._draining.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._departures.close()
+        await self._backplane.close()
+
+    # -- messages --------------------------------------------------------------------------------
+
+    async def publish(self, channel: str, message: Message) -> Position:
+        """Send a message to whoever follows the channel, on any worker."""
+        following = self._following.get(channel)
+        if following is not None and not following.done():
+            # Joined a moment ago: the message must not overtake the joining.
+            await following
+        return await self._backplane.publish(channel, message)
+
+    def deliver(self, frame: Frame) -> None:
+        """Give a frame to this worker's followers of its channel."""
+        for client in self._followers.get(frame.channel or "", ()):
+            link = client.link
+            if link is not None:
+                link.deliver(frame)
+
+    def obey(self, order: Order) -> None:
+        """Close the links that an order concerns."""
+        for obey in self.on_order:
+            obey(order)
+        if isinstance(order, Moved):
+            moved = self.clients.get(order.client)
+            if moved is not None:
+                moved.close(CloseCode.REPLACED)
+                self._spawn(self._let_go(moved, moved=True))
+            return
+        for client in list(self.clients.values()):
+            if order.concerns(client.info):
+                client.close(CloseCode.KICKED)
+
+    def join(
+        self, client: Client, channel: str, position: Position | None = None
+    ) -> asyncio.Task[bool]:
+        """Let a client that is connected follow a channel from this moment on.
+
+        With a ``position``, it is sent what it has missed since; the task's result is whether that
+        was everything.
+        """
+        link = client.link
+        held = None if link is None else link.hold(channel)
+        self._remember(client)
+        following = self.follow(client, channel)
+        return self._spawn(self._join(following, link, channel, held, position))
+
+    def _remember(self, client: Client) -> None:
+        if client.id not in self.clients:
+            return
+        self._spawn(self._backplane.remember(client.id, client.joined))
+
+    async def _join(
+        self,
+        following: asyncio.Future[None],
+        link: Link | None,
+        channel: str,
+        held: list[Frame] | None,
+        position: Position | None,
+    ) -> bool:
+        await following
+        while (latest := self._following.get(channel)) and not latest.done():
+            # Nobody followed it for a moment meanwhile.
+            await latest
+        if link is None or not link.is_held(channel, held):
+            # Caught up with when the page is back, or not wanted any more.
+            return False
+        caught = await self._backplane.catch_up(channel, position)
+        if not link.is_held(channel, held):
+            return False
+        number = caught.position.number
+        if position is None or not caught.recovered:
+            # What was published since the call is held, and comes after the position told.
+            first = None if caught.frames else link.first_held(channel)
+            number = number if first is None else first - 1
+            link.deliver(own_frame("at", at={channel: (caught.position.epoch, number)}))
+        link.release(channel, first=caught.frames, after=number)
+        return caught.recovered
+
+    def follow(self, client: Client, channel: str) -> asyncio.Future[None]:
+        """Note that a client follows a channel; the future is done when the backplane knows."""
+        followers = self._followers.setdefault(channel, set())
+        followers.add(client)
+        following = self._following.get(channel)
+        if following is None:
+            following = self._following[channel] = self._spawn(self._backplane.follow(channel))
+            following.add_done_callback(lambda task: self._note_followed(channel, task))
+        return following
+
+    def _note_followed(self, channel: str, task: asyncio.Future[None]) -> None:
+        if self._following.get(channel) is not task:
+            return
+        if not task.cancelled() and task.exception() is None:
+            self._following[channel] = self._followed
+        else:
+            # Tried again for the next page that wants it.
+            del self._following[channel]
+
+    def unfollow(self, client: Client, channel: str) -> None:
+        """Stop a client from following a channel; nothing happens if it does not."""
+        if client.link is not None:
+            client.link.forget(channel)
+        followers = self._followers.get(channel, set())
+        followers.discard(client)
+        self._remember(client)
+        if not followers and self._followers.pop(channel, None) is not None:
+            self._following.pop(channel, None)
+            if channel not in self.common:
+                self._spawn(self._backplane.unfollow(channel))
+
+    # -- connections -----------------------------------------------------------------------------
+
+    async def serve(self, transport: Transport, handshake: Handshake, user: str | None) -> None:
+        """Serve one connection to its end."""
+        hello = await _greet(transport)
+        if hello is None:
+            return
+        try:
+            hello, joined = await self._resume(hello, user)
+        except ConnectionError as error:
+            await self._send_away(transport, error)
+            return
+        client = self._client_for(hello, handshake, user)
+        if client is None:
+            await transport.close(CloseCode.FULL, CloseCode.FULL.meaning)
+            return
+        link = Link(transport, self._limits, self._departures)
+        has_moved = joined is not None and not client.is_known
+        if joined is not None and has_moved:
+            client.rejoin(joined)
+        is_new = not client.is_known and not has_moved
+        self._attach(client, link)
+        try:
+            if not await self._catch_up(client, link, hello, is_new=is_new, has_moved=has_moved):
+                return
+            # The page may stay for days: what it opened with is not kept as long.
+            del hello, joined
+            if not client.is_known:
+                await self._backplane.enter(client.info)
+                client.is_known = True
+                if is_new:
+                    await self._tell(client, self.on_connect)
+        except ConnectionError as error:
+            await self._send_away(transport, error)
+            return
+        else:
+            await link.run(lambda frame: self._handle(client, frame))
+        finally:
+            self.tally.ended(link)
+            if client.detach(link):
+                self._expect_back(client)
+
+    async def _send_away(self, transport: Transport, error: ConnectionError) -> None:
+        """Let a page come back later, when what the backplane needs may be there again."""
+        logger.warning("a page is sent away, to come back: %s", error)
+        await transport.close(CloseCode.FULL, CloseCode.FULL.meaning)
+
+    def _client_for(self, hello: Hello, handshake: Handshake, user: str | None) -> Client | None:
+        token = hello.token
+        if token is None or len(token) < MIN_TOKEN:
+            token = self._app.new_page_identity()
+        page_id = self.name_of(token)
+        if page_id in self.clients and not hello.positions:
+            # A page that begins anew under a known identity is a copy: a duplicated tab, or one
+            # that the browser made again from its cache.
+            token = self._app.new_page_identity()
+            page_id = self.name_of(token)
+        client = self.clients.get(page_id)
+        if client is not None and client.user != user:
+            # Somebody else by now, on the same page: what was meant for the user before is not
+            # for this one.
+            token = self._app.new_page_identity()
+            page_id, client = self.name_of(token), None
+        if client is None:
+            if len(self.clients) >= self._max_clients:
+                return None
+            info = ClientInfo(page_id, user, hello.path, time.time())
+            client = self.clients[page_id] = Client(self, info, token, handshake)
+        client.handshake = handshake
+        return client
+
+    def name_of(self, token: str) -> str:
+        """Return the id of the page whose identity ``token`` is."""
+        page_id = self._app.page_of(token)
+        if page_id is not None:
+            return page_id
+        # Signed with another key: before a restart, or by a worker that does not share it. Whoever
+        # shows it is still one page, with a name that no signed identity can have.
+        return "u-" + hashlib.sha256(token.encode()).hexdigest()[:24]
+
+    async def _resume(self, hello: Hello, user: str | None) -> tuple[Hello, frozenset[str] | None]:
+        """Take a page over from the worker that had it: what it has joined, None if nobody had it.
+
+        A page that was another user's is a new one; it is told nothing of what that one missed.
+        """
+        token = hello.token
+        if token is None or len(token) < MIN_TOKEN or not hello.positions:
+            return hello, None
+        page_id = self.name_of(token)
+        if page_id in self.clients:
+            return hello, None
+        joined = await self._backplane.resume(page_id, user)
+        if isinstance(joined, Stranger):
+            return replace(hello, token=None, positions={}), None
+        return hello, joined
+
+    def _attach(self, client: Client, link: Link) -> None:
+        expiry = self._expiries.pop(client.id, None)
+        if expiry is not None:
+            expiry.cancel()
+        # Held before anything is awaited: what is published from now on is not lost.
+        for channel in self._channels(client):
+            link.hold(channel)
+        client.attach(link)
+
+    def _channels(self, client: Client) -> list[str]:
+        """Return what a client follows, in the order in which it is caught up with."""
+        return [*self.common, *sorted(client.joined), client.channel]
+
+    async def _catch_up(
+        self, client: Client, link: Link, hello: Hello, *, is_new: bool, has_moved: bool
+    ) -> bool:
+        """Send ``welcome`` and what the page missed, then let live frames through.
+
+        False if the page has left meanwhile; what it missed stays in the channels' histories.
+        """
+        caught: dict[str, CatchUp] = {}
+        at: dict[str, tuple[str, int]] = {}
+        for channel in self._channels(client):
+            await self.follow(client, channel)
+            known = hello.positions.get(channel)
+            caught[channel] = await self._backplane.catch_up(
+                channel, Position(*known) if known else None
+            )
+            here = caught[channel].position
+            at[channel] = (
+                known if known and caught[channel].recovered else (here.epoch, here.number)
+            )
+        # A page that this server does not remember had groups and calls that are gone, too.
+        recovered = None
+        if hello.positions:
+            recovered = not is_new and all(each.recovered for each in caught.values())
+        welcome = own_frame(
+            "welcome",
+            v=VERSION,
+            page=client.token,
+            id=client.id,
+            connection=link.id,
+            beat=round(self._limits.heartbeat * 1000),
+            at=at,
+            recovered=recovered,
+            # Its event callbacks ran on the worker that it comes from, and have ended there.
+            **({"moved": True} if has_moved else {}),
+        )
+        missed = [frame for each in caught.values() for frame in each.frames]
+        try:
+            await link.send_first([welcome, *missed])
+        except OSError:
+            return False
+        self.tally.resumed(recovered, len(missed))
+        for channel, catch_up in caught.items():
+            link.release(channel, after=catch_up.position.number)
+        return True
+
+    async def _handle(self, client: Client, frame: dict[str, Any]) -> None:
+        handler = self.handlers.get(frame["t"])
+        if handler is None:
+            raise ProtocolError(
+                CloseCode.MALFORMED, f"no frame {frame['t'][:40]!r} in version {VERSION}"
+            )
+        await handler(client, frame)
+
+    def _expect_back(self, client: Client) -> None:
+        loop = asyncio.get_running_loop()
+        self._expiries[client.id] = loop.call_later(
+            self._resume_window, lambda: self._spawn(self._expire(client))
+        )
+
+    async def _expire(self, client: Client) -> None:
+        # It may have come back in the same moment.
+        if client.link is None:
+            await self._let_go(client)
+
+    async def _let_go(self, client: Client, *, moved: bool = False) -> None:
+        """Forget a page: it is gone for good, or with another worker."""
+        expiry = self._expiries.pop(client.id, None)
+        if expiry is not None:
+            expiry.cancel()
+        if self.clients.pop(client.id, None) is None:
+            return
+        for channel in self._channels(client):
+            self.unfollow(client, channel)
+        await self._tell(client, self.on_forget)
+        if not moved:
+            await self._backplane.leave(client.id)
+            await self._tell(client, self.on_disconnect)
+
+    async def _tell(self, client: Client, handlers: list[ClientHandler]) -> None:
+        token = current_client.set(client)
+        try:
+            async with client.handshake.active():
+                for handler in handlers:
+                    try:
+                        await self._app.pool.call(handler, client)
+                    except Exception:  # an application's handler: logged, and the rest run
+                        logger.exception("%r failed for %r", handler, client)
+        finally:
+            current_client.reset(token)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def watch(self, draining: asyncio.Event | None) -> None:
+        """Send the pages away, in batches, once the server says that it is about to stop."""
+        if draining is not None and self._draining is None:
+            self._draining = self._spawn(self._drain(draining))
+
+    async def _drain(self, draining: asyncio.Event) -> None:
+        await draining.wait()
+        for before in self.on_drain:
+            await before()
+        clients = [client for client in self.clients.values() if client.is_connected]
+        batches = [clients[i : i + DRAIN_BATCH] for i in range(0, len(clients), DRAIN_BATCH)]
+        # Spread over the time that the others need to take so many pages.
+        spread = 200.0 + 5.0 * len(clients)
+        for batch in batches:
+            for client in batch:
+                client.deliver(own_frame("bye", after=round(random.uniform(0, spread))))
+                if client.link is not None:
+                    # Some servers close every WebSocket themselves within a moment.
+                    client.link.hurry()
+            await asyncio.sleep(0)
+        for batch in batches:
+            await asyncio.sleep(DRAIN_PAUSE)
+            for client in batch:
+                client.close(CloseCode.DRAINING)
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _greet(transport: Transport) -> Hello | None:
+    """Return a page's first frame; None if it has left, or was told to."""
+    try:
+        async with asyncio.timeout(HELLO_TIMEOUT):
+            message = await transport.receive()
+        if message is None:
+            return None
+        frames = parse_message(message)
+        return parse_hello(frames[0] if frames else {})
+    except TimeoutError:
+        await transport.close(CloseCode.SILENT, "no 'hello' came")
+    except ProtocolError as error:
+        await transport.close(error.code, error.reason)
+    return None

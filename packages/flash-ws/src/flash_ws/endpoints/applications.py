@@ -1,0 +1,201 @@
+"""The ASGI applications behind endpoints: the way from a request to its handler."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.exceptions import HTTPException
+
+from flash.access.admission import Admission, refuse
+from flash.access.refusal import Refused
+from flash.errors import BadRequest
+from flash.http.disconnect import Disconnected
+from flash.http.gateway import read_body
+from flash_ws.endpoints.event_stream import EventStream, StreamRequest, StreamSettings
+from flash_ws.endpoints.websocket import Connection, ConnectionLimits
+from flash_ws.protocol.codes import CloseCode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from flash.access.origin import OriginPolicy
+    from flash.http.gateway import Receive, Scope, Send
+    from flash_ws.clients.groups import Groups
+    from flash_ws.endpoints.open_connections import Guests
+
+logger = logging.getLogger(__name__)
+
+# Seconds that a request's body may take to come in.
+BODY_TIMEOUT = 60.0
+
+
+class WebSocketEndpoint:
+    """The ASGI application behind one path."""
+
+    def __init__(
+        self,
+        handler: Callable[[Connection], Awaitable[None]],
+        admission: Admission,
+        guests: Guests,
+        groups: Groups,
+        limits: ConnectionLimits,
+        subprotocols: tuple[str, ...],
+    ) -> None:
+        self._handler = handler
+        self._admission = admission
+        self._guests = guests
+        self._groups = groups
+        self._limits = limits
+        self._subprotocols = subprotocols
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        try:
+            if scope["type"] != "websocket":
+                raise Refused(
+                    HTTPStatus.UPGRADE_REQUIRED,
+                    "this path speaks WebSocket",
+                    (b"upgrade", b"websocket"),
+                )
+            if (await receive())["type"] != "websocket.connect":
+                return
+            connection = await self._admitted(scope, receive, send)
+        except Refused as refused:
+            self._guests.refused += 1
+            await refuse(scope, receive, send, refused)
+            return
+        self._guests.enter(connection, scope)
+        recheck = self._admission.recheck(
+            scope, connection, lambda: connection.dismiss(CloseCode.EXPIRED)
+        )
+        try:
+            await send({"type": "websocket.accept", "subprotocol": connection.subprotocol})
+            ending = await connection.serve(self._handler)
+            self._guests.closed[ending.code] += 1
+        finally:
+            if recheck is not None:
+                recheck.stop()
+            self._guests.leave(connection)
+
+    async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> Connection:
+        self._admission.check_origin(scope)
+        self._guests.check_room(scope)
+        await self._admission.check_guards(scope)
+        connection = Connection(
+            scope,
+            receive,
+            send,
+            limits=self._limits,
+            groups=self._groups,
+            subprotocol=self._agreed(scope["subprotocols"]),
+        )
+        await self._admission.enter(scope, connection)
+        return connection
+
+    def _agreed(self, offered: Iterable[str]) -> str | None:
+        """Return the subprotocol to speak: of the browser's, the one this endpoint likes best."""
+        theirs = set(offered)
+        if not theirs or not self._subprotocols:
+            return None
+        for name in self._subprotocols:
+            if name in theirs:
+                return name
+        raise Refused(
+            HTTPStatus.BAD_REQUEST,
+            f"none of the subprotocols offered is spoken here: {', '.join(self._subprotocols)}",
+        )
+
+
+class StreamEndpoint:
+    """The ASGI application behind one path."""
+
+    def __init__(
+        self,
+        generate: Callable[[StreamRequest], Any],
+        admission: Admission,
+        guests: Guests,
+        origins: OriginPolicy,
+        settings: StreamSettings,
+        methods: tuple[str, ...],
+    ) -> None:
+        self._generate = generate
+        self._admission = admission
+        self._guests = guests
+        self._origins = origins
+        self._settings = settings
+        self._methods = tuple(method.upper() for method in methods)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            await self._serve(scope, receive, send)
+        except Refused as refused:
+            self._guests.refused += 1
+            await refuse(scope, receive, send, refused)
+        except Disconnected:
+            pass
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await receive()
+            raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks server-sent events over HTTP")
+        self._admission.check_origin(scope)
+        sharing = self._origins.sharing(scope)
+        allowed = ", ".join(self._methods).encode()
+        if scope["method"] == "OPTIONS" and sharing:
+            # A browser asks so whether a page of another origin may send JSON.
+            preflight = [
+                (b"access-control-allow-methods", allowed),
+                (b"access-control-allow-headers", b"content-type, last-event-id"),
+            ]
+            await _answer(send, HTTPStatus.NO_CONTENT, [*sharing, *preflight])
+            return
+        if scope["method"] not in self._methods:
+            raise Refused(
+                HTTPStatus.METHOD_NOT_ALLOWED, "another method is needed", (b"allow", allowed)
+            )
+        self._guests.check_room(scope)
+        await self._admission.check_guards(scope)
+        request = await self._request(scope, receive)
+        await self._admission.enter(scope, request, request.body)
+        if self._settings.end is not None and request.last_event_id == self._settings.end:
+            # An EventSource that has had everything and came back: this stops it.
+            await _answer(send, HTTPStatus.NO_CONTENT, sharing)
+            return
+        stream = EventStream(request, self._settings, receive, send, headers=sharing)
+        self._guests.enter(stream, scope)
+        recheck = self._admission.recheck(scope, request, lambda: stream.dismiss(CloseCode.EXPIRED))
+        try:
+            error = await stream.serve(self._generate)
+        finally:
+            if recheck is not None:
+                recheck.stop()
+            self._guests.leave(stream)
+        if error is not None:
+            raise _as_refusal(error, scope) from error
+
+    async def _request(self, scope: Scope, receive: Receive) -> StreamRequest:
+        try:
+            body = await read_body(
+                receive, dict(scope["headers"]), self._settings.max_body_bytes, BODY_TIMEOUT
+            )
+        except BadRequest as error:
+            raise Refused(error.status, error.reason) from error
+        return StreamRequest(scope, body)
+
+
+def _as_refusal(error: Exception, scope: Scope) -> Refused:
+    """Turn what a generator raised before its first event into an answer."""
+    if isinstance(error, BadRequest):
+        return Refused(error.status, error.reason)
+    if isinstance(error, HTTPException) and error.code is not None:
+        return Refused(error.code, error.description or error.name)
+    logger.error("the stream of %s failed", scope["path"], exc_info=error)
+    return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "the stream failed")
+
+
+async def _answer(send: Send, status: HTTPStatus, headers: list[tuple[bytes, bytes]]) -> None:
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

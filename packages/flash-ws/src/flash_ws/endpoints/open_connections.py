@@ -1,0 +1,104 @@
+"""Who is there: the connections and streams that an app's endpoints have open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+from flash.access.opening_request import draining_event
+from flash.access.refusal import Refused
+from flash_ws.endpoints.websocket import RESTART, Connection
+from flash_ws.operating.statistics import EndpointStatistics
+from flash_ws.protocol.codes import CloseCode
+
+if TYPE_CHECKING:
+    from flash.http.gateway import Scope
+
+
+class Guest(Protocol):
+    """A connection or a stream while it lasts."""
+
+    @property
+    def user(self) -> str | None:
+        """What ``authorize`` identified the user by."""
+        ...
+
+    def drain(self) -> None:
+        """End soon, since the server stops; returns at once."""
+        ...
+
+    def dismiss(self, code: CloseCode) -> None:
+        """End now; returns at once."""
+        ...
+
+
+class Guests:
+    """What is open at this moment, of all endpoints of an app."""
+
+    def __init__(self, max_connections: int) -> None:
+        self._max_connections = max_connections
+        self._open: set[Guest] = set()
+        self._watcher: asyncio.Task[None] | None = None
+        self._opened = 0
+        self._connections = 0
+        self.refused = 0
+        self.closed: Counter[int] = Counter()
+
+    def check_room(self, scope: Scope) -> None:
+        """Refuse with 503 when there is no room, or the server is about to stop."""
+        draining = draining_event(scope)
+        if len(self._open) >= self._max_connections:
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"all {self._max_connections} connections are in use",
+                (b"retry-after", b"5"),
+                close_code=CloseCode.FULL.number,
+            )
+        if draining is not None and draining.is_set():
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "the server is about to restart",
+                (b"retry-after", b"1"),
+                close_code=RESTART,
+            )
+
+    def enter(self, guest: Guest, scope: Scope) -> None:
+        """Count ``guest`` in, and tell it when the server is to stop."""
+        self._open.add(guest)
+        self._opened += 1
+        self._connections += isinstance(guest, Connection)
+        draining = draining_event(scope)
+        if self._watcher is None and draining is not None:
+            self._watcher = asyncio.create_task(self._watch(draining))
+
+    def leave(self, guest: Guest) -> None:
+        """Count ``guest`` out."""
+        self._open.discard(guest)
+        self._connections -= isinstance(guest, Connection)
+        if not self._open and self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+
+    async def _watch(self, draining: asyncio.Event) -> None:
+        await draining.wait()
+        for guest in tuple(self._open):
+            guest.drain()
+
+    def dismiss(self, user: str) -> None:
+        """Send a user's guests away."""
+        for guest in tuple(self._open):
+            if guest.user == user:
+                guest.dismiss(CloseCode.KICKED)
+
+    def statistics(self, groups: int) -> EndpointStatistics:
+        """Return the figures."""
+        return EndpointStatistics(
+            connections=self._connections,
+            streams=len(self._open) - self._connections,
+            opened=self._opened,
+            refused=self.refused,
+            closed=dict(self.closed),
+            groups=groups,
+        )

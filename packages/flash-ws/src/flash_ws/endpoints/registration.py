@@ -1,0 +1,242 @@
+"""WebSocket and SSE endpoints, as an app registers them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flash.access.admission import Admission, Authorize
+from flash.access.origin import OriginPolicy
+from flash.callbacks.execution import is_async
+from flash.errors import ConfigurationError
+from flash_ws.clients.groups import ConnectionGroup, Groups
+from flash_ws.endpoints.applications import StreamEndpoint, WebSocketEndpoint
+from flash_ws.endpoints.event_stream import StreamSettings
+from flash_ws.endpoints.open_connections import Guests
+from flash_ws.endpoints.sse import DONE
+from flash_ws.endpoints.websocket import Connection, ConnectionLimits, Heartbeat
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from flash import Flash
+    from flash.http.gateway import ASGIApp
+    from flash_ws.operating.statistics import EndpointStatistics
+    from flash_ws.protocol.limits import RateLimit
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Endpoints:
+    """The endpoints of one app.
+
+    The options are defaults for every endpoint, which may have others. Paths are below the app's
+    ``routes_pathname_prefix``.
+
+    - ``allowed_origins``: see `OriginPolicy`.
+    - ``authorize``: asked with the `Visit` before a connection is accepted, and again every
+      ``recheck_interval`` seconds; see `Admission`. The app's ``before_request`` functions are
+      asked before it, in any case.
+    - ``max_message_bytes``, ``rate``, ``idle_timeout``, ``heartbeat``: see `ConnectionLimits`.
+    - ``max_connections``: connections and streams open at the same time; one more is answered 503.
+    """
+
+    def __init__(
+        self,
+        app: Flash | None = None,
+        *,
+        allowed_origins: Iterable[str] = (),
+        authorize: Authorize | None = None,
+        recheck_interval: float | None = None,
+        max_message_bytes: int = 64 * 1024,
+        rate: RateLimit | None = None,
+        idle_timeout: float | None = None,
+        heartbeat: Heartbeat | None = None,
+        max_connections: int = 10_000,
+    ) -> None:
+        self._origins = OriginPolicy(allowed_origins)
+        self._authorize = authorize
+        self._recheck_interval = recheck_interval
+        self._limits = _replaced(
+            ConnectionLimits(),
+            max_message_bytes=max_message_bytes,
+            rate=rate,
+            idle_timeout=idle_timeout,
+            heartbeat=heartbeat,
+        )
+        self._groups = Groups()
+        self._guests = Guests(max_connections)
+        self._app: Flash | None = None
+        self._routes: dict[str, Callable[[Flash], ASGIApp]] = {}
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flash) -> None:
+        """Serve the endpoints from ``app``, those registered later, too; idempotent."""
+        if self._app is app:
+            return
+        if self._app is not None:
+            raise ConfigurationError("these endpoints belong to an app; make others for another")
+        self._app = app
+        # Tells flash_ws.js to give dash-extensions' WebSocket its messages one by one.
+        app.page_extras["flash_endpoints"] = True
+        for path, make in self._routes.items():
+            app.add_asgi_route(path, make(app))
+
+    def connections(self, group: str) -> ConnectionGroup:
+        """Return the open WebSockets of this worker that joined ``group``."""
+        return self._groups[group]
+
+    def disconnect(self, user: str) -> None:
+        """Close all that a user has open here: WebSockets with `CloseCode.KICKED`, and streams."""
+        self._guests.dismiss(user)
+
+    def statistics(self) -> EndpointStatistics:
+        """Return what the endpoints do and have done."""
+        return self._guests.statistics(len(self._groups.names()))
+
+    def websocket(
+        self,
+        path: str,
+        *,
+        subprotocols: Iterable[str] = (),
+        authorize: Authorize | None = None,
+        max_message_bytes: int | None = None,
+        rate: RateLimit | None = None,
+        idle_timeout: float | None = None,
+        heartbeat: Heartbeat | None = None,
+        max_waiting: int | None = None,
+        max_outbox_bytes: int | None = None,
+        stall_timeout: float | None = None,
+        linger: float | None = None,
+    ) -> Callable[[F], F]:
+        """Register the handler of a WebSocket: ``async def handler(connection)``.
+
+        ``path`` may have variables, ``/room/<name>``, found in ``connection.path_params``. A
+        handler that is an async generator has what it yields sent. ``subprotocols`` are those it
+        speaks, the best first; a browser that offers only others is refused. ``authorize`` is asked
+        in place of the one for all endpoints; ``lambda visit: True`` lets everybody in. The rest is
+        explained at `ConnectionLimits`; None takes the default.
+        """
+        names = (subprotocols,) if isinstance(subprotocols, str) else tuple(subprotocols)
+        limits = _replaced(
+            self._limits,
+            max_message_bytes=max_message_bytes,
+            rate=rate,
+            idle_timeout=idle_timeout,
+            heartbeat=heartbeat,
+            max_waiting=max_waiting,
+            max_outbox_bytes=max_outbox_bytes,
+            stall_timeout=stall_timeout,
+            linger=linger,
+        )
+
+        def register(handler: F) -> F:
+            serve = _connection_handler(handler)
+
+            def make(app: Flash) -> ASGIApp:
+                admission = self._admission(app, authorize)
+                return WebSocketEndpoint(
+                    serve, admission, self._guests, self._groups, limits, names
+                )
+
+            self._register(path, make)
+            return handler
+
+        return register
+
+    def sse(
+        self,
+        path: str,
+        *,
+        methods: Iterable[str] = ("GET", "POST"),
+        authorize: Authorize | None = None,
+        keep_alive: float = 15.0,
+        retry: int | None = None,
+        end: str | None = DONE,
+        max_body_bytes: int = 64 * 1024,
+        stall_timeout: float = 60.0,
+        linger: float = 5.0,
+    ) -> Callable[[F], F]:
+        """Register a stream of server-sent events: ``async def generator(request)``.
+
+        It yields str, `ServerSentEvent` or anything that has a JSON form; an ``async def`` that
+        returns an async iterator will do, too. It is closed as soon as the browser goes. What it
+        raises before its first event is answered with an HTTP status, 500 or that of the
+        exception. The rest is explained at `StreamSettings`.
+        """
+        names = (methods,) if isinstance(methods, str) else tuple(methods)
+        settings = StreamSettings(
+            keep_alive=keep_alive,
+            retry=retry,
+            end=end,
+            max_body_bytes=max_body_bytes,
+            stall_timeout=stall_timeout,
+            linger=linger,
+        )
+
+        def register(generate: F) -> F:
+            if not (_is_async_generator(generate) or is_async(generate)):
+                raise _plain(generate, "yield from an async def")
+
+            def make(app: Flash) -> ASGIApp:
+                admission = self._admission(app, authorize)
+                return StreamEndpoint(
+                    generate, admission, self._guests, self._origins, settings, names
+                )
+
+            self._register(path, make)
+            return generate
+
+        return register
+
+    def _admission(self, app: Flash, authorize: Authorize | None) -> Admission:
+        return Admission(
+            app,
+            self._origins,
+            authorize or self._authorize,
+            recheck_interval=self._recheck_interval,
+        )
+
+    def _register(self, path: str, make: Callable[[Flash], ASGIApp]) -> None:
+        if path in self._routes:
+            raise ConfigurationError(f"{path!r} is taken: an endpoint is already served there")
+        self._routes[path] = make
+        if self._app is not None:
+            self._app.add_asgi_route(path, make(self._app))
+
+
+def _connection_handler(handler: Callable[..., Any]) -> Callable[[Connection], Awaitable[None]]:
+    if _is_async_generator(handler):
+
+        async def send_all(connection: Connection) -> None:
+            events = handler(connection)
+            try:
+                async for message in events:
+                    await connection.send(message)
+            finally:
+                await events.aclose()
+
+        return send_all
+    if is_async(handler):
+        return handler
+    raise _plain(handler, "write it as async def")
+
+
+def _is_async_generator(function: Callable[..., Any]) -> bool:
+    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(
+        type(function).__call__
+    )
+
+
+def _plain(function: Callable[..., Any], remedy: str) -> ConfigurationError:
+    name = getattr(function, "__qualname__", repr(function))
+    return ConfigurationError(
+        f"{name} is a plain function, and one would hold a thread for as long as a browser stays: "
+        f"{remedy}; for plain code inside it, await asyncio.to_thread(…)"
+    )
+
+
+def _replaced(limits: ConnectionLimits, **given: Any) -> ConnectionLimits:
+    return dataclasses.replace(limits, **{k: v for k, v in given.items() if v is not None})

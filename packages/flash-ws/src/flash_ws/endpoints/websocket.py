@@ -1,0 +1,442 @@
+"""One WebSocket and the handler that talks over it.
+
+Close codes, beside those a handler chooses:
+
+- 1000 the handler returned; 1011 it raised; 1012 the server is about to restart
+- 4413, 4529, 4530, 4508: `CloseCode.TOO_LARGE`, `TOO_FAST`, `TOO_SLOW`, `SILENT`
+- 4430, 4532: `CloseCode.KICKED` by `Live.disconnect`, `EXPIRED` when ``authorize`` is asked again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flash.access.admission import CLOSE_PATIENCE, fitting
+from flash.access.opening_request import Visit
+from flash.access.refusal import FAILED
+from flash.serialize import dumps
+from flash_ws.clients.groups import MAX_GROUPS, ConnectionGroup, Groups
+from flash_ws.errors import ConnectionClosed
+from flash_ws.link.writer import Event, Writer, as_event, size_of
+from flash_ws.protocol.codes import CloseCode
+from flash_ws.protocol.inbox import Inbox, Message
+from flash_ws.protocol.limits import RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from flash.http.gateway import Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+# The codes of RFC 6455 that may be sent, beside 3000 to 4999 for applications.
+_STANDARD_CODES = frozenset(
+    {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
+)
+
+NORMAL = 1000
+RESTART = 1012
+ABNORMAL = 1006
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A message sent whenever nothing else was for ``every`` seconds.
+
+    The page sees it like any other message. What keeps the connection open through proxies without
+    the page's seeing it is the server's own ping.
+    """
+
+    every: float
+    message: Any = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What one browser may cost, and how long it may take; times are in seconds."""
+
+    # Of one message, after inflating; a longer one closes with 4413.
+    max_message_bytes: int = 64 * 1024
+    # Messages from the browser; more close with 4529.
+    rate: RateLimit = field(default_factory=lambda: RateLimit(per_second=100.0, burst=500))
+    # Messages read ahead of the handler; then reading stops, and the browser has to wait.
+    max_waiting: int = 64
+    # Of what groups have sent and the browser has not taken; more closes with 4530.
+    max_outbox_bytes: int = 1 << 20
+    # Without a message in either direction, until closed with 4508; None is for ever.
+    idle_timeout: float | None = None
+    # That one message may take to be sent (then 4530), or that the handler may take nothing while
+    # the browser has to wait (then 4529).
+    stall_timeout: float = 60.0
+    # That the handler may go on once the browser has gone or the server stops; then cancelled.
+    linger: float = 5.0
+    heartbeat: Heartbeat | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatistics:
+    """What has passed through one connection, and what waits."""
+
+    received: int
+    sent: int
+    # Messages that the handler has not taken yet.
+    inbox: int
+    # Messages, and of those from groups the bytes, that the browser has not taken yet.
+    outbox: int
+    outbox_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a connection ends."""
+
+    code: int
+    reason: str = ""
+    # Whether the browser has gone, so that nobody is left to be told.
+    gone: bool = False
+    # Whether what waits in either direction still counts.
+    orderly: bool = True
+
+    @classmethod
+    def violation(cls, code: CloseCode) -> Ending:
+        """The browser has broken a limit, or may not stay: what waits is dropped."""
+        return cls(code.number, code.meaning, orderly=False)
+
+
+class Connection(Visit):
+    """A browser's WebSocket, given to the handler of an endpoint.
+
+    Iterating gives the browser's messages in order, each once, and ends when the connection does.
+    Belongs to the loop that it was opened on; to send from a thread, use a group.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        limits: ConnectionLimits,
+        groups: Groups,
+        subprotocol: str | None = None,
+    ) -> None:
+        super().__init__(scope)
+        # The one agreed on of those that browser and endpoint know.
+        self.subprotocol = subprotocol
+        # For the application's own use.
+        self.data: dict[str, Any] = {}
+        self._receive = receive
+        self._send = send
+        self._limits = limits
+        self._groups = groups
+        self._joined: set[str] = set()
+        self._loop = asyncio.get_running_loop()
+        now = self._loop.time()
+        self._inbox = Inbox(
+            max_message_bytes=limits.max_message_bytes,
+            rate=limits.rate,
+            max_waiting=limits.max_waiting,
+            now=now,
+        )
+        self._writer = Writer(
+            send, max_bytes=limits.max_outbox_bytes, courier=groups.courier, failed=self._lost
+        )
+        self._received = 0
+        self._heard_at = now
+        # Who waits for the next message, and the reader that waits for room.
+        self._wanted: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        # The loop's time when the handler last took a message, or when it last could.
+        self._taken_at = now
+        self._ending: Ending | None = None
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._closed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Connection {self._scope['path']} {'closed' if self.is_closed else 'open'}>"
+
+    # -- for handlers ----------------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection has ended or is about to."""
+        return self._ending is not None
+
+    @property
+    def close_code(self) -> int | None:
+        """The code it was closed with, by either side; None while it is open."""
+        return None if self._ending is None else self._ending.code
+
+    def __aiter__(self) -> Connection:
+        return self
+
+    async def __anext__(self) -> Message:
+        try:
+            return await self.receive()
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> Message:
+        """Return the next message; raises `ConnectionClosed` once there will be none.
+
+        What came before the browser left is still given.
+        """
+        while not len(self._inbox):
+            if self._ending is not None:
+                raise self._error(self._ending)
+            if self._wanted is not None:
+                raise RuntimeError("another task is receiving from this connection already")
+            self._wanted = self._loop.create_future()
+            try:
+                await self._wanted
+            finally:
+                self._wanted = None
+        message = self._inbox.take()
+        if self._room is not None:
+            self._taken_at = self._loop.time()
+            if not self._inbox.is_full and not self._room.done():
+                self._room.set_result(None)
+        return message
+
+    async def send(self, message: Any) -> None:
+        """Send str as text, bytes as binary, anything else as JSON text.
+
+        Waits while the browser does not take what was sent before. Raises `ConnectionClosed`, and
+        what `flash.serialize.dumps` raises.
+        """
+        await self._transmit(as_event(message))
+
+    async def send_json(self, value: Any) -> None:
+        """Send ``value`` as JSON text, a str in quotes."""
+        await self._transmit({"type": "websocket.send", "text": dumps(value).decode()})
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close, after what was sent before, and return when that is done; the first code stands.
+
+        Raises ``ValueError`` for a code that may not be sent.
+        """
+        if code not in _STANDARD_CODES and not 3000 <= code <= 4999:
+            raise ValueError(f"close code {code} cannot be sent: use 1000, or 4000 to 4999")
+        self._end(Ending(code, reason))
+        await self._closed.wait()
+
+    def join(self, group: ConnectionGroup | str) -> None:
+        """Get what is sent to a group from now on, until `leave` or the connection's end.
+
+        Raises ``ValueError`` above `MAX_GROUPS` groups.
+        """
+        name = group if isinstance(group, str) else group.name
+        if self._ending is not None or name in self._joined:
+            return
+        if len(self._joined) >= MAX_GROUPS:
+            raise ValueError(f"a connection can be in {MAX_GROUPS} groups; leave one first")
+        self._joined.add(name)
+        self._groups.add(name, self)
+
+    def leave(self, group: ConnectionGroup | str) -> None:
+        """Leave a group; one that was not joined is no error."""
+        name = group if isinstance(group, str) else group.name
+        self._joined.discard(name)
+        self._groups.discard(name, self)
+
+    def statistics(self) -> ConnectionStatistics:
+        """Return what has passed and what waits."""
+        return ConnectionStatistics(
+            received=self._received,
+            sent=self._writer.sent,
+            inbox=len(self._inbox),
+            outbox=self._writer.waiting,
+            outbox_bytes=self._writer.bytes_waiting,
+        )
+
+    # -- for groups and endpoints ----------------------------------------------------------------
+
+    def offer(self, event: Event, size: int) -> bool:
+        """Send without waiting; without room, close with `CloseCode.TOO_SLOW` instead."""
+        if self._ending is not None:
+            return False
+        if self._writer.offer(event, size):
+            return True
+        self._end(Ending.violation(CloseCode.TOO_SLOW))
+        return False
+
+    def drain(self) -> None:
+        """Close because the server stops."""
+        self._end(Ending(RESTART, "the server is about to restart"))
+
+    def dismiss(self, code: CloseCode) -> None:
+        """Close because the application does not want it any more: what waits is dropped."""
+        self._end(Ending.violation(code))
+
+    async def serve(self, handler: Callable[[Connection], Awaitable[None]]) -> Ending:
+        """Run the handler, from `accept` to the end of everything; returns why it ended."""
+        handling = self._loop.create_task(self._handle(handler), context=self.context())
+        handling.add_done_callback(self._handled)
+        reading = self._loop.create_task(self._read_ahead())
+        self._timer = self._loop.call_later(self._patience(), self._look)
+        try:
+            await self._ended
+            ending = self._ending or Ending(ABNORMAL)
+            if not ending.gone:
+                await self._say_goodbye(ending, reading)
+            await self._release(ending)
+            await asyncio.wait({handling}, timeout=self._limits.linger)
+        finally:
+            self._timer.cancel()
+            self._end(Ending(ABNORMAL, "cut by the server", gone=True))
+            for name in tuple(self._joined):
+                self.leave(name)
+            await self._release(self._ending or Ending(ABNORMAL))
+            await _cancelled(handling, reading)
+        return ending
+
+    # -- within ----------------------------------------------------------------------------------
+
+    def _end(self, ending: Ending) -> None:
+        """Begin to end; the first reason stands."""
+        if self._ending is not None:
+            return
+        self._ending = ending
+        if not ending.orderly:
+            self._inbox.clear()
+        for waiting in (self._ended, self._wanted, self._room):
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+
+    def _error(self, ending: Ending) -> ConnectionClosed:
+        return ConnectionClosed(ending.code, ending.reason)
+
+    def _lost(self, error: Exception) -> None:
+        logger.debug("a WebSocket cannot be written to: %r", error)
+        self._end(Ending(ABNORMAL, "the browser is gone", gone=True))
+
+    async def _transmit(self, event: Event) -> None:
+        if self._ending is not None:
+            raise self._error(self._ending)
+        try:
+            await self._writer.send(event)
+        except (ConnectionClosed, UnicodeError):
+            raise
+        except Exception as error:
+            # Each server has its own error for a socket that is gone.
+            self._lost(error)
+            raise self._error(self._ending or Ending(ABNORMAL)) from error
+
+    async def _handle(self, handler: Callable[[Connection], Awaitable[None]]) -> None:
+        try:
+            await handler(self)
+        except ConnectionClosed:
+            pass
+        except Exception as error:
+            if not (isinstance(error, ExceptionGroup) and error.split(ConnectionClosed)[1] is None):
+                logger.exception("the handler of %s failed", self._scope["path"])
+                self._end(Ending(FAILED, "the handler failed"))
+
+    def _handled(self, handling: asyncio.Task[None]) -> None:
+        cancelled = handling.cancelled()
+        self._end(Ending(FAILED, "the handler was cancelled") if cancelled else Ending(NORMAL))
+
+    async def _read_ahead(self) -> None:
+        """Take in messages until the browser is gone; once it all ends, throw them away."""
+        try:
+            while True:
+                message = await self._receive()
+                if message["type"] == "websocket.disconnect":
+                    self._end(
+                        Ending(message.get("code") or 1005, message.get("reason") or "", gone=True)
+                    )
+                    return
+                if self._ending is None:
+                    await self._take_in(message)
+        except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
+            self._lost(error)
+
+    async def _take_in(self, message: dict[str, Any]) -> None:
+        now = self._heard_at = self._loop.time()
+        text = message.get("text")
+        violation = self._inbox.put(message["bytes"] if text is None else text, now)
+        if violation is not None:
+            self._end(Ending.violation(violation))
+            return
+        self._received += 1
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
+        if self._inbox.is_full:
+            self._taken_at = now
+            self._room = self._loop.create_future()
+            try:
+                await self._room
+            finally:
+                self._room = None
+
+    def _look(self) -> None:
+        """See whether somebody takes too long; called every now and then."""
+        limits, writer, now = self._limits, self._writer, self._loop.time()
+        writing_since = writer.writing_since
+        quiet_since = max(self._heard_at, writer.wrote_at)
+        heartbeat = limits.heartbeat
+        if writing_since is not None and now - writing_since >= limits.stall_timeout:
+            self._end(Ending.violation(CloseCode.TOO_SLOW))
+        elif self._room is not None and now - self._taken_at >= limits.stall_timeout:
+            self._end(Ending.violation(CloseCode.TOO_FAST))
+        elif limits.idle_timeout is not None and now - quiet_since >= limits.idle_timeout:
+            self._end(Ending(CloseCode.SILENT.number, "nothing was said for too long"))
+        else:
+            if (
+                heartbeat is not None
+                and writing_since is None
+                and now - writer.wrote_at >= heartbeat.every
+            ):
+                event = as_event(heartbeat.message)
+                self.offer(event, size_of(event))
+            self._timer = self._loop.call_later(self._patience(), self._look)
+
+    def _patience(self) -> float:
+        """Return in how many seconds to look again."""
+        limits, now = self._limits, self._loop.time()
+        waits = [limits.stall_timeout / 2]
+        if limits.idle_timeout is not None:
+            waits.append(max(self._heard_at, self._writer.wrote_at) + limits.idle_timeout - now)
+        if limits.heartbeat is not None:
+            waits.append(self._writer.wrote_at + limits.heartbeat.every - now)
+        return max(min(waits), 0.01)
+
+    async def _say_goodbye(self, ending: Ending, reading: asyncio.Task[None]) -> None:
+        """Send what was sent before, then the close frame, and wait for the browser's answer.
+
+        Reading goes on meanwhile: a socket closed with bytes unread would be reset, and the browser
+        would never see the code. Except for the moment of the close frame: granian sends none while
+        a receive is pending.
+        """
+        reason = fitting(ending.reason)
+        try:
+            async with asyncio.timeout(CLOSE_PATIENCE):
+                if ending.orderly:
+                    await self._writer.flush()
+                else:
+                    await self._writer.stop(self._error(ending))
+                reading.cancel()
+                await asyncio.wait({reading})
+                await self._send({"type": "websocket.close", "code": ending.code, "reason": reason})
+                await self._read_ahead()
+        except TimeoutError:
+            logger.debug("a browser did not answer close code %d", ending.code)
+        except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
+            logger.debug("a WebSocket was gone before its close frame: %r", error)
+
+    async def _release(self, ending: Ending) -> None:
+        await self._writer.stop(self._error(ending))
+        self._closed.set()
+
+
+async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks and wait for them; one that does not care is left behind, and logged."""
+    for task in tasks:
+        task.cancel()
+    _, running = await asyncio.wait(tasks, timeout=CLOSE_PATIENCE)
+    for task in running:
+        logger.warning("%r goes on although it was cancelled", task.get_coro())

@@ -1,0 +1,202 @@
+"""Where links are opened: the ASGI applications at ``_flash/link``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import parse_qs
+
+from flash import BadRequest
+from flash.access.admission import Admission, refuse
+from flash.access.opening_request import Visit, draining_event
+from flash.access.refusal import Refused
+from flash.http.disconnect import Disconnected
+from flash.http.gateway import read_body
+from flash.http.handshake import Handshake
+from flash_ws.link.transports import EventStreamTransport, WebSocketTransport
+from flash_ws.protocol.codes import CloseCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flash import Flash
+    from flash.http.gateway import Receive, Scope, Send
+    from flash_ws.link.link import Transport
+
+# Seconds that a posted message may take to come in.
+BODY_TIMEOUT = 60.0
+
+
+class LinkHost(Protocol):
+    """What serves a link once it is let in: the hub."""
+
+    def watch(self, draining: asyncio.Event | None) -> None:
+        """Close links in stages once ``draining`` is set."""
+        ...
+
+    async def serve(self, transport: Transport, handshake: Handshake, user: str | None) -> None:
+        """Serve one connection to its end."""
+        ...
+
+
+class Reception:
+    """Lets pages in and hands them to the hub.
+
+    - ``hub``: returns the hub; raises `NotServing`.
+    - ``max_message_bytes``: of one message from a page, after inflating.
+    - ``max_links``: open at the same time, those included whose page has not said hello.
+    """
+
+    def __init__(
+        self,
+        app: Flash,
+        admission: Admission,
+        hub: Callable[[], LinkHost],
+        *,
+        max_message_bytes: int,
+        max_links: int,
+    ) -> None:
+        self._app = app
+        self._admission = admission
+        self._hub = hub
+        self._max_message_bytes = max_message_bytes
+        self._max_links = max_links
+        self._open = 0
+        # Event streams by connection id, for the posts that belong to them.
+        self._streams: dict[str, EventStreamTransport] = {}
+        # Links that were not opened.
+        self.refused = 0
+
+    async def websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a link over a WebSocket."""
+        try:
+            if scope["type"] != "websocket":
+                upgrade = (b"upgrade", b"websocket")
+                raise Refused(HTTPStatus.UPGRADE_REQUIRED, "this path speaks WebSocket", upgrade)
+            if (await receive())["type"] != "websocket.connect":
+                return
+            visit = await self._admitted(scope)
+        except Refused as refused:
+            self.refused += 1
+            await refuse(scope, receive, send, refused)
+            return
+        await send({"type": "websocket.accept"})
+        transport = WebSocketTransport(receive, send, max_message_bytes=self._max_message_bytes)
+        await self._serve(transport, scope, visit)
+
+    async def events(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a link's way to the page over server-sent events."""
+        try:
+            await _expect_http(scope, receive, "GET")
+            visit = await self._admitted(scope)
+            hello = parse_qs(scope["query_string"].decode("latin-1")).get("hello", [""])[0]
+            if len(hello) > self._max_message_bytes:
+                raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "the hello is too long")
+        except Refused as refused:
+            self.refused += 1
+            await refuse(scope, receive, send, refused)
+            return
+        transport = EventStreamTransport(receive, send, hello)
+        self._streams[transport.id] = transport
+        try:
+            await transport.open()
+            await self._serve(transport, scope, visit)
+        finally:
+            del self._streams[transport.id]
+
+    async def frames(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a message that belongs to an event stream."""
+        try:
+            await _expect_http(scope, receive, "POST")
+            await self._take_frames(scope, receive)
+        except Refused as refused:
+            await refuse(scope, receive, send, refused)
+        except Disconnected:
+            pass
+        else:
+            status = int(HTTPStatus.NO_CONTENT)
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _take_frames(self, scope: Scope, receive: Receive) -> None:
+        self._admission.check_origin(scope)
+        connection = parse_qs(scope["query_string"].decode("latin-1")).get("connection", [""])[0]
+        transport = self._streams.get(connection)
+        if transport is None:
+            raise Refused(HTTPStatus.GONE, "this connection has ended; open another")
+        try:
+            body = await read_body(
+                receive, dict(scope["headers"]), self._max_message_bytes, BODY_TIMEOUT
+            )
+            accepted = transport.post(body.decode())
+        except BadRequest as error:
+            raise Refused(error.status, error.reason) from error
+        except UnicodeDecodeError as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, "the message is not UTF-8") from error
+        if not accepted:
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, CloseCode.TOO_FAST.meaning)
+
+    async def _admitted(self, scope: Scope) -> Visit:
+        """Return who comes; raises `Refused`."""
+        self._admission.check_origin(scope)
+        draining = draining_event(scope)
+        for code, applies in (
+            (CloseCode.DRAINING, draining is not None and draining.is_set()),
+            (CloseCode.FULL, self._open >= self._max_links),
+        ):
+            if applies:
+                raise Refused(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    code.meaning,
+                    (b"retry-after", b"1"),
+                    close_code=code.number,
+                )
+        visit = Visit(scope)
+        await self._admission.check_guards(scope)
+        await self._admission.enter(scope, visit)
+        return visit
+
+    async def _serve(
+        self,
+        transport: WebSocketTransport | EventStreamTransport,
+        scope: Scope,
+        visit: Visit,
+    ) -> None:
+        hub = self._hub()
+        hub.watch(draining_event(scope))
+        serving = asyncio.current_task()
+        assert serving is not None
+        expired: list[asyncio.Task[None]] = []
+
+        async def expire() -> None:
+            # Closed from here, since the page may not answer: the link is cut off in any case.
+            with contextlib.suppress(OSError, RuntimeError):
+                await transport.close(CloseCode.EXPIRED, CloseCode.EXPIRED.meaning)
+            serving.cancel()
+
+        recheck = self._admission.recheck(
+            scope, visit, lambda: expired.append(asyncio.ensure_future(expire()))
+        )
+        self._open += 1
+        try:
+            await hub.serve(transport, Handshake(self._app, scope), visit.user)
+        except asyncio.CancelledError:
+            if not expired or serving.uncancel():
+                raise
+        finally:
+            self._open -= 1
+            if recheck is not None:
+                recheck.stop()
+            for task in expired:
+                task.cancel()
+
+
+async def _expect_http(scope: Scope, receive: Receive, method: str) -> None:
+    if scope["type"] != "http":
+        await receive()  # websocket.connect
+        raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks HTTP")
+    if scope["method"] != method:
+        allow = (b"allow", method.encode())
+        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {method}", allow)

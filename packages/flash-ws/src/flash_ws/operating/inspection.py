@@ -1,0 +1,273 @@
+"""A page for whoever operates a worker: its readiness, its pages, its figures at this moment."""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
+
+from flash.access.admission import Admission, refuse
+from flash.access.opening_request import Visit
+from flash.access.refusal import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from flash.http.gateway import Receive, Scope, Send
+    from flash_ws.operating.readiness import Readiness
+    from flash_ws.operating.statistics import Figure
+    from flash_ws.protocol.outbox import Outbox
+
+# Pages that are listed: those with the most bytes waiting.
+MAX_PAGES = 200
+
+# Seconds between two looks of a browser that is left open.
+REFRESH = 2
+
+LOCAL = ("127.0.0.1", "::1")
+LOCAL_NAMES = ("127.0.0.1", "[::1]", "localhost")
+
+
+class PageLink(Protocol):
+    """What the inspection page shows of a page's connection."""
+
+    outbox: Outbox
+
+
+class Page(Protocol):
+    """What the inspection page shows of a page: a `Client`."""
+
+    groups: set[str]
+
+    @property
+    def id(self) -> str:
+        """The page's public name."""
+        ...
+
+    @property
+    def user(self) -> str | None:
+        """Who uses it."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The path of its location."""
+        ...
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has a connection at this moment."""
+        ...
+
+    @property
+    def link(self) -> PageLink | None:
+        """Its connection; None while it is away."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PageRow:
+    """One page, as the worker knows it."""
+
+    id: str
+    user: str | None
+    path: str
+    is_connected: bool
+    groups: tuple[str, ...]
+    # In its outbox at this moment.
+    frames_waiting: int
+    bytes_waiting: int
+    # Over its connection so far; conflated ones were replaced by later ones.
+    frames_sent: int
+    frames_conflated: int
+
+    @classmethod
+    def of(cls, client: Page) -> PageRow:
+        """Return how a page is."""
+        passed = client.link.outbox.statistics() if client.link else None
+        return cls(
+            client.id,
+            client.user,
+            client.path,
+            client.is_connected,
+            tuple(sorted(client.groups)),
+            passed.frames_waiting if passed else 0,
+            passed.bytes_waiting if passed else 0,
+            passed.sent if passed else 0,
+            passed.conflated if passed else 0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One worker at one moment."""
+
+    worker: int
+    # What each readiness check says, ``"ok"`` or why not.
+    checks: Mapping[str, str]
+    pages: tuple[PageRow, ...]
+    figures: tuple[Figure, ...]
+
+
+class Inspection:
+    """Serves the page to whom ``admission`` lets in, after the app's own guards.
+
+    Without an admission it is there for a developer: on this machine, while ``is_developing()``.
+    ``clients`` and ``figures`` are asked on the loop and return at once.
+    """
+
+    def __init__(
+        self,
+        admission: Admission | None,
+        is_developing: Callable[[], bool],
+        readiness: Readiness,
+        clients: Callable[[], Iterable[Page]],
+        figures: Callable[[], Iterable[Figure]],
+    ) -> None:
+        self._admission = admission
+        self._is_developing = is_developing
+        self._readiness = readiness
+        self._clients = clients
+        self._figures = figures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            if scope["type"] != "http":
+                await receive()  # websocket.connect
+                raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks HTTP")
+            if scope["method"] not in ("GET", "HEAD"):
+                allow = (b"allow", b"GET, HEAD")
+                raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes GET", allow)
+            await self._check(scope)
+        except Refused as refused:
+            await refuse(scope, receive, send, refused)
+            return
+        scene = Scene(
+            os.getpid(),
+            await self._readiness.report(),
+            tuple(PageRow.of(client) for client in self._clients()),
+            tuple(self._figures()),
+        )
+        body = render(scene).encode()
+        headers = [
+            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+            # It shows what browsers have sent.
+            (
+                b"content-security-policy",
+                b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            ),
+        ]
+        status = int(HTTPStatus.OK)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send(
+            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body}
+        )
+
+    async def _check(self, scope: Scope) -> None:
+        if self._admission is not None:
+            await self._admission.check_guards(scope)
+            await self._admission.enter(scope, Visit(scope))
+        elif not self._is_developing() or not _is_local(scope):
+            raise Refused(HTTPStatus.NOT_FOUND, "nothing to see here: see Live(inspect=…)")
+
+
+def _is_local(scope: Scope) -> bool:
+    """Tell whether a request comes from this machine, and not by way of another site's name."""
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    return (scope.get("client") or ("",))[0] in LOCAL and name.lower() in LOCAL_NAMES
+
+
+def render(scene: Scene) -> str:
+    """Return the page; pure, with all that was not written here escaped."""
+    slowest = sorted(scene.pages, key=lambda each: each.bytes_waiting, reverse=True)
+    shown = slowest[:MAX_PAGES]
+    more = len(slowest) - len(shown)
+    return _PAGE.format(
+        refresh=REFRESH,
+        worker=scene.worker,
+        checks=_rows((name, verdict) for name, verdict in scene.checks.items())
+        or _row(("no checks", "")),
+        count=len(scene.pages),
+        pages=_rows(
+            (
+                page.id,
+                page.user or "",
+                page.path,
+                "connected" if page.is_connected else "away",
+                ", ".join(page.groups),
+                f"{page.frames_waiting:,}",
+                f"{page.bytes_waiting:,}",
+                f"{page.frames_sent:,}",
+                f"{page.frames_conflated:,}",
+            )
+            for page in shown
+        )
+        + ("\n" + _row((f"and {more:,} more",)) if more else ""),
+        figures=_rows(
+            (
+                figure.name + ("_total" if figure.kind == "counter" else ""),
+                ", ".join(f"{key}={value}" for key, value in figure.labels.items()),
+                f"{figure.value:,.4g}" if figure.value < 1e4 else f"{figure.value:,.0f}",
+                figure.meaning,
+            )
+            for figure in scene.figures
+        ),
+    )
+
+
+def _rows(rows: Iterable[Iterable[str]]) -> str:
+    return "\n".join(map(_row, rows))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in cells)
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta http-equiv="refresh" content="{refresh}">
+<title>Flash, worker {worker}</title>
+<style>
+:root {{ color-scheme: light dark; --line: #8884; --quiet: #777; }}
+body {{ font: 14px/1.5 system-ui, sans-serif; }}
+body {{ margin: 24px auto; max-width: 1100px; padding: 0 16px; }}
+h1 {{ font-size: 20px; margin: 0; }}
+h2 {{ font-size: 15px; margin: 28px 0 6px; }}
+p {{ color: var(--quiet); margin: 0; }}
+div {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }}
+th, td {{ border-bottom: 1px solid var(--line); padding: 4px 12px 4px 0; text-align: left; }}
+th {{ color: var(--quiet); font-weight: 500; white-space: nowrap; }}
+td {{ overflow-wrap: anywhere; vertical-align: top; }}
+.pages :is(td, th):nth-child(n + 6), .figures :is(td, th):nth-child(3) {{ text-align: right; }}
+</style>
+</head>
+<body>
+<h1>Worker {worker}</h1>
+<p>Of this process alone; looked at again every {refresh} s.</p>
+<h2>Ready?</h2>
+<div><table><tr><th>check<th>says
+{checks}
+</table></div>
+<h2>Pages: {count}</h2>
+<div><table class="pages">
+<tr><th>id<th>user<th>path<th>state<th>groups<th>waiting<th>bytes<th>sent<th>conflated
+{pages}
+</table></div>
+<h2>Figures</h2>
+<div><table class="figures"><tr><th>name<th>labels<th>value<th>meaning
+{figures}
+</table></div>
+</body>
+</html>
+"""

@@ -1,0 +1,237 @@
+"""Figures as Prometheus reads them: below the app's prefix for who may, or on a port of their own.
+
+Each worker answers for itself, with its process id as the label ``worker``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hmac
+import importlib.util
+import logging
+import os
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from flash import ConfigurationError
+from flash.access.admission import Admission, Authorize, refuse
+from flash.access.opening_request import Visit
+from flash.access.refusal import Refused
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+    from flash.callbacks.execution import WorkerPool
+    from flash.http.gateway import Receive, Scope, Send
+    from flash_ws.operating.statistics import Figure
+
+logger = logging.getLogger(__name__)
+
+# Off; on `PORT`; on that port; for who shows the token; for whom the function lets in.
+Metrics = bool | int | str | Authorize
+
+# Where ``metrics=True`` listens, on this machine alone. Other workers take the ports after it.
+PORT = 9464
+MAX_WORKERS = 64
+
+HOST = "127.0.0.1"
+
+# Characters that a token must have, to be nobody's guess.
+MIN_TOKEN = 16
+
+# Seconds and bytes for a request to a port.
+PATIENCE = 5.0
+MAX_HEAD = 8192
+
+Read = Callable[[], Iterable["Figure"]]
+
+
+class Exposition:
+    """Writes figures in the text format of Prometheus, with those of the app's own registry.
+
+    Raises `ConfigurationError` where prometheus_client is not installed.
+    """
+
+    def __init__(self, read: Read) -> None:
+        if importlib.util.find_spec("prometheus_client") is None:
+            raise ConfigurationError(
+                "Live(metrics=…) needs prometheus_client: pip install flash-ws[metrics]"
+            )
+        from prometheus_client import CONTENT_TYPE_LATEST
+
+        self._read = read
+        self.content_type = CONTENT_TYPE_LATEST
+        # Where plain work runs; set before the first text.
+        self.pool: WorkerPool | None = None
+
+    async def text(self) -> bytes:
+        """Return the text; written in a thread, as the process' own figures come from files."""
+        assert self.pool is not None
+        return await self.pool.run(self._write, tuple(self._read()))
+
+    def _write(self, figures: tuple[Figure, ...]) -> bytes:
+        from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collector(figures))
+        return generate_latest(registry) + generate_latest(REGISTRY)
+
+
+class _Collector:
+    """Figures as prometheus_client wants them, one family for each name."""
+
+    def __init__(self, figures: tuple[Figure, ...]) -> None:
+        self._figures = figures
+        self._worker = str(os.getpid())
+
+    def collect(self) -> Iterable[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        families: dict[str, Any] = {}
+        for figure in self._figures:
+            family = families.get(figure.name)
+            if family is None:
+                make = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
+                labels = ["worker", *figure.labels]
+                family = families[figure.name] = make(figure.name, figure.meaning, labels=labels)
+            family.add_metric([self._worker, *figure.labels.values()], figure.value)
+        return families.values()
+
+
+def bearer(token: str) -> Authorize:
+    """Return a guard that lets in who shows ``Authorization: Bearer <token>``."""
+    if len(token) < MIN_TOKEN:
+        raise ConfigurationError(
+            f"metrics={token!r} is a token of {len(token)} characters; make it {MIN_TOKEN} or more,"
+            " such as secrets.token_urlsafe()"
+        )
+    expected = f"Bearer {token}".encode()
+
+    async def shows_token(visit: Visit) -> bool:
+        shown = visit.headers.get("Authorization", "")
+        return hmac.compare_digest(shown.encode("latin-1", errors="replace"), expected)
+
+    return shows_token
+
+
+class MetricsEndpoint:
+    """The figures below the app's prefix, for whom ``guard`` lets in.
+
+    The app's ``before_request`` functions are not asked: a scraper logs in nowhere.
+    """
+
+    def __init__(self, exposition: Exposition, admission: Admission) -> None:
+        self._exposition = exposition
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            if scope["type"] != "http":
+                await receive()  # websocket.connect
+                raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks HTTP")
+            if scope["method"] != "GET":
+                allow = (b"allow", b"GET")
+                raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes GET", allow)
+            await self._admission.enter(scope, Visit(scope))
+        except Refused as refused:
+            await refuse(scope, receive, send, refused)
+            return
+        text = await self._exposition.text()
+        headers = [
+            (b"content-type", self._exposition.content_type.encode()),
+            (b"content-length", str(len(text)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        status = int(HTTPStatus.OK)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": text})
+
+
+async def off(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer where nobody asked for figures: Dash would send a page."""
+    if scope["type"] != "http":
+        await receive()  # websocket.connect
+    reason = "no figures here: see Live(metrics=…)"
+    await refuse(scope, receive, send, Refused(HTTPStatus.NOT_FOUND, reason))
+
+
+class MetricsPort:
+    """The figures on a port of this machine: the first free one of `MAX_WORKERS` from ``port``.
+
+    So each of several workers has one. 0 is any port.
+    """
+
+    def __init__(self, exposition: Exposition, port: int) -> None:
+        if not 0 <= port <= 65535:
+            raise ConfigurationError(f"metrics={port}: no port; say one from 1 to 65535")
+        self._exposition = exposition
+        self._wanted = port
+        self._server: asyncio.Server | None = None
+        # The port taken; None while it does not listen.
+        self.port: int | None = None
+
+    async def start(self) -> None:
+        """Begin to listen; raises ``OSError`` where no port is free."""
+        for port in range(self._wanted, min(self._wanted + MAX_WORKERS, 65536)):
+            try:
+                self._server = await asyncio.start_server(
+                    self._serve, HOST, port, limit=MAX_HEAD, reuse_address=True
+                )
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                self.port = self._server.sockets[0].getsockname()[1]
+                logger.info("figures of worker %d: http://%s:%d", os.getpid(), HOST, self.port)
+                return
+        raise OSError(
+            errno.EADDRINUSE, f"no port from {self._wanted} on is free for Live(metrics=…)"
+        )
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        server, self._server, self.port = self._server, None, None
+        if server is not None:
+            server.close()
+            await server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                head = await reader.readuntil(b"\r\n\r\n")
+                status, kind, body = await self._answer(head.decode("latin-1"))
+                writer.write(
+                    f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n"
+                    f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+                    + body
+                )
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            logger.debug("a request for figures was cut off")
+        finally:
+            writer.close()
+
+    async def _answer(self, head: str) -> tuple[HTTPStatus, str, bytes]:
+        request, *fields = head.split("\r\n")
+        method, _, rest = request.partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        if not _is_local(fields):
+            # A page of another site, whose host's name leads to this machine.
+            return HTTPStatus.FORBIDDEN, "text/plain", b"ask by the address 127.0.0.1\n"
+        if path not in ("/", "/metrics", "/_flash/metrics"):
+            return HTTPStatus.NOT_FOUND, "text/plain", b"figures are at /metrics\n"
+        if method != "GET":
+            return HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"this path takes GET\n"
+        return HTTPStatus.OK, self._exposition.content_type, await self._exposition.text()
+
+
+def _is_local(fields: list[str]) -> bool:
+    for each in fields:
+        name, _, value = each.partition(":")
+        if name.lower() == "host":
+            return value.strip().rpartition(":")[0] in (HOST, "localhost")
+    # No browser.
+    return True

@@ -1,0 +1,141 @@
+"""Whether a worker is to get requests, asked by whoever sends them: a balancer, an orchestrator."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from flash import ConfigurationError
+from flash.access.opening_request import draining_event
+from flash.serialize import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flash.callbacks.execution import WorkerPool
+    from flash.http.gateway import Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+Check = Callable[[], Any]
+
+# Seconds that a check may take, and for which an answer is good: anybody may ask.
+PATIENCE = 5.0
+MAX_AGE = 1.0
+
+# The answer of a check that has nothing to object.
+OK = "ok"
+
+
+class Readiness:
+    """Checks that have to pass before a worker counts as ready: ``live.readiness``."""
+
+    def __init__(self) -> None:
+        # Where plain checks run; set before the first report.
+        self.pool: WorkerPool | None = None
+        self._checks: dict[str, Check] = {}
+        self._latest: dict[str, str] | None = None
+        self._asked_at = 0.0
+        self._asking: asyncio.Task[dict[str, str]] | None = None
+
+    def add(self, name: str, check: Check) -> None:
+        """Ask ``check()``, async or plain: None or True is fine, False or one line of text is not.
+
+        One that raises is logged and shown as failed. Whoever can reach the app can read the text.
+        Raises `ConfigurationError` for a name that is taken.
+        """
+        if name in self._checks or name == _SERVING:
+            raise ConfigurationError(f"there is a readiness check {name!r} already; name it anew")
+        self._checks[name] = check
+
+    async def report(self) -> Mapping[str, str]:
+        """Return what each check says, ``"ok"`` or why not; asked once a second at most."""
+        loop = asyncio.get_running_loop()
+        if self._latest is not None and loop.time() - self._asked_at < MAX_AGE:
+            return self._latest
+        if self._asking is None:
+            self._asking = loop.create_task(self._ask_all())
+            self._asking.add_done_callback(self._asked)
+        return await asyncio.shield(self._asking)
+
+    def _asked(self, task: asyncio.Task[dict[str, str]]) -> None:
+        self._asking = None
+        if not task.cancelled() and task.exception() is None:
+            self._latest = task.result()
+            self._asked_at = asyncio.get_running_loop().time()
+
+    async def _ask_all(self) -> dict[str, str]:
+        answers = await asyncio.gather(
+            *(self._ask(name, check) for name, check in self._checks.items())
+        )
+        return dict(zip(self._checks, answers, strict=True))
+
+    async def _ask(self, name: str, check: Check) -> str:
+        assert self.pool is not None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                verdict = await self.pool.call(check)
+        except TimeoutError:
+            return f"no answer within {PATIENCE:g} s"
+        except Exception:  # an application's function
+            logger.exception("the readiness check %r failed", name)
+            return "failed"
+        if verdict is None or verdict is True:
+            return OK
+        return verdict if isinstance(verdict, str) and verdict else "not ready"
+
+
+_SERVING = "serving"
+
+
+class Probes:
+    """The two addresses that tell how a worker is: whether it lives, and whether it is ready.
+
+    Open to everybody who reaches the app, since balancers log in nowhere. ``is_serving`` says
+    whether the app has started and not stopped.
+    """
+
+    def __init__(self, readiness: Readiness, is_serving: Callable[[], bool]) -> None:
+        self._readiness = readiness
+        self._is_serving = is_serving
+
+    async def health(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 200 for as long as the event loop turns."""
+        await answer_json(scope, receive, send, HTTPStatus.OK, {"alive": True})
+
+    async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 200 if every check passes and the worker is to stay, else 503."""
+        checks = {_SERVING: self._serving(scope)}
+        if checks[_SERVING] == OK:
+            checks.update(await self._readiness.report())
+        is_ready = all(each == OK for each in checks.values())
+        status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        await answer_json(scope, receive, send, status, {"ready": is_ready, "checks": checks})
+
+    def _serving(self, scope: Scope) -> str:
+        draining = draining_event(scope)
+        if draining is not None and draining.is_set():
+            return "about to stop"
+        return OK if self._is_serving() else "not started"
+
+
+async def answer_json(
+    scope: Scope, receive: Receive, send: Send, status: HTTPStatus, value: dict[str, Any]
+) -> None:
+    """Answer a GET or HEAD with JSON that names this worker; anything else is refused."""
+    if scope["type"] != "http":
+        await receive()  # websocket.connect
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    if scope["method"] not in ("GET", "HEAD"):
+        status, value = HTTPStatus.METHOD_NOT_ALLOWED, {"error": "this path takes GET"}
+        headers.append((b"allow", b"GET, HEAD"))
+    body = dumps({**value, "worker": os.getpid()}) + b"\n"
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -1,0 +1,26 @@
+"""What ends a link: errors that carry a close code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flash_ws.errors import LiveError
+
+if TYPE_CHECKING:
+    from flash_ws.protocol.codes import CloseCode
+
+
+class LinkClosed(LiveError):
+    """A link that has ended; ``reason`` is one line."""
+
+    def __init__(self, code: CloseCode, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason or code.meaning
+
+    def __str__(self) -> str:
+        return f"{self.reason} (close code {self.code.number})"
+
+
+class ProtocolError(LinkClosed):
+    """The page sent something that no page of this version sends."""

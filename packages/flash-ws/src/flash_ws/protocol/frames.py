@@ -1,0 +1,192 @@
+"""The frames of the link: written once for every page, read with suspicion.
+
+`docs/link-protocol.md` is the vocabulary. Nothing here knows an event loop or a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from dash import Patch
+
+from flash import stringify_id
+from flash.serialize import dumps
+from flash_ws.protocol.codes import CloseCode
+from flash_ws.protocol.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from flash_ws.protocol.position import Position
+
+VERSION = 1
+
+# Frames that one message of a page may hold: more than a page ever has waiting.
+MAX_FRAMES = 1024
+
+ComponentId = str | Mapping[str, Any]
+Updates = Sequence[tuple[ComponentId, Mapping[str, Any]]]
+
+# Properties whose value is an instruction to add something: two of them are not the same as the
+# later one.
+INCREMENTAL = frozenset({"extendData", "prependData", "rowTransaction", "rowTransactionAsync"})
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame as it goes to pages: the same text to all of them."""
+
+    text: str
+    # Bytes in UTF-8.
+    size: int
+    # None for a frame of one connection's own, which is not numbered.
+    channel: str | None = None
+    number: int = 0
+    # (component id, property) that it sets in full; empty if any of its changes builds on a value.
+    sets: frozenset[Hashable] = frozenset()
+    # (component id, property) of every change, if any of them builds on a value.
+    touches: frozenset[Hashable] = frozenset()
+    # Whether the channel's numbers begin anew with it.
+    begins: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A frame before it has a channel and a number: serialised already, and only once."""
+
+    # The frame's members after channel and number, without braces.
+    members: str
+    sets: frozenset[Hashable] = frozenset()
+    touches: frozenset[Hashable] = frozenset()
+    # For each property changed: its component's id, its name and its value, as JSON; None for a
+    # value that builds on the one before.
+    values: tuple[tuple[str, str, str | None], ...] = ()
+
+    def numbered(self, channel: str, number: int) -> Frame:
+        """Return the frame that this message is in ``channel``."""
+        text = f'{{"c":{_json(channel)},"n":{number},{self.members}}}'
+        return Frame(text, len(text.encode()), channel, number, self.sets, self.touches)
+
+
+def props_message(updates: Updates) -> Message:
+    """Return the message that sets properties; raises ``TypeError`` for what has no JSON form."""
+    keys: set[Hashable] = set()
+    values: list[tuple[str, str, str | None]] = []
+    entries: list[str] = []
+    builds = False
+    for component_id, props in updates:
+        name = stringify_id(component_id)
+        id_json = _json(component_id)
+        members: list[str] = []
+        for prop, value in props.items():
+            prop_json, encoded = _json(prop), dumps(value).decode()
+            members.append(f"{prop_json}:{encoded}")
+            keys.add((name, prop))
+            incremental = isinstance(value, Patch) or prop in INCREMENTAL
+            builds = builds or incremental
+            values.append((id_json, prop_json, None if incremental else encoded))
+        entries.append(f"[{id_json},{{{','.join(members)}}}]")
+    return Message(
+        f'"t":"props","u":[{",".join(entries)}]',
+        sets=frozenset() if builds else frozenset(keys),
+        touches=frozenset(keys) if builds else frozenset(),
+        values=tuple(values),
+    )
+
+
+def snapshot_frame(channel: str, number: int, updates: str) -> Frame:
+    """Return the frame that brings a page to a channel's state, ``updates`` being JSON."""
+    text = f'{{"t":"snapshot","c":{_json(channel)},"n":{number},"u":{updates}}}'
+    return Frame(text, len(text.encode()), channel, number)
+
+
+def reset_frame(channel: str, position: Position, updates: str) -> Frame:
+    """Return the frame that tells pages of a channel that has begun anew, and that some is lost."""
+    text = (
+        f'{{"t":"snapshot","c":{_json(channel)},"e":{_json(position.epoch)},"n":{position.number},'
+        f'"recovered":false,"u":{updates}}}'
+    )
+    return Frame(text, len(text.encode()), channel, position.number, begins=True)
+
+
+def event_message(name: str, data: Any) -> Message:
+    """Return the message that carries an event for page JavaScript."""
+    return Message(f'"t":"event","name":{_json(name)},"data":{dumps(data).decode()}')
+
+
+def call_message(call_id: int, state: str, **more: Any) -> Message:
+    """Return the message that says how an event callback stands."""
+    members = "".join(f",{_json(key)}:{dumps(value).decode()}" for key, value in more.items())
+    return Message(f'"t":"call","id":{call_id},"state":{_json(state)}{members}')
+
+
+def own_frame(kind: str, **members: Any) -> Frame:
+    """Return a frame of one connection's own: ``welcome``, ``beat``, ``bye``."""
+    text = dumps({"t": kind, **members}).decode()
+    return Frame(text, len(text.encode()))
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first frame of a page, checked."""
+
+    token: str | None
+    # (epoch, number) by channel.
+    positions: dict[str, tuple[str, int]]
+    path: str
+
+
+def parse_message(text: str) -> list[dict[str, Any]]:
+    """Return the frames of a page's message; raises `ProtocolError`."""
+    try:
+        frames = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ProtocolError(CloseCode.MALFORMED, "the message is not JSON") from error
+    if not isinstance(frames, list):
+        raise ProtocolError(CloseCode.MALFORMED, "the message is not a list")
+    if len(frames) > MAX_FRAMES:  # pyright: ignore[reportUnknownArgumentType]
+        raise ProtocolError(CloseCode.TOO_FAST, f"more than {MAX_FRAMES} frames in a message")
+    for frame in frames:  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):  # pyright: ignore[reportUnknownMemberType]
+            raise ProtocolError(CloseCode.MALFORMED, "a frame is no object with a string 't'")
+    return frames  # pyright: ignore[reportUnknownVariableType]
+
+
+def parse_hello(frame: Mapping[str, Any], max_channels: int = 1000) -> Hello:
+    """Check a ``hello`` frame; raises `ProtocolError`.
+
+    Of positions, the first ``max_channels`` are read: the rest count as never followed.
+    """
+    if frame.get("t") != "hello":
+        raise ProtocolError(CloseCode.MALFORMED, "the first frame is not 'hello'")
+    if frame.get("v") != VERSION:
+        raise ProtocolError(
+            CloseCode.UNSUPPORTED_VERSION, f"this server speaks version {VERSION}; reload the page"
+        )
+    token, path, at = frame.get("page"), frame.get("path", ""), frame.get("at", {})
+    if not isinstance(token, str | None) or not isinstance(path, str):
+        raise ProtocolError(CloseCode.MALFORMED, "'hello' has a member of the wrong type")
+    return Hello(token, parse_positions(at, max_channels), path)
+
+
+def parse_positions(at: object, max_channels: int) -> dict[str, tuple[str, int]]:
+    """Check what a page says of how far it has followed channels; raises `ProtocolError`.
+
+    The first ``max_channels`` are read.
+    """
+    if not isinstance(at, dict):
+        raise ProtocolError(CloseCode.MALFORMED, "'at' is no map of [epoch, number]")
+    positions: dict[str, tuple[str, int]] = {}
+    for channel, position in at.items():  # pyright: ignore[reportUnknownVariableType]
+        match position:
+            case [str() as epoch, int() as number]:
+                if len(positions) < max_channels:
+                    positions[str(channel)] = (epoch, number)  # pyright: ignore[reportUnknownArgumentType]
+            case _:
+                raise ProtocolError(CloseCode.MALFORMED, "'at' is no map of [epoch, number]")
+    return positions
+
+
+def _json(value: object) -> str:
+    return dumps(value).decode()

@@ -1,0 +1,95 @@
+"""What a channel has said lately, so that a page which was away is told exactly what it missed."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flash_ws.protocol.position import Position
+
+if TYPE_CHECKING:
+    from flash_ws.protocol.frames import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One numbered message, as it went to every page."""
+
+    number: int
+    frame: Frame
+    # Seconds of the caller's clock when it was appended.
+    at: float
+
+
+class History:
+    """The last messages of one channel, bounded by count, bytes and age; the oldest are forgotten.
+
+    Numbers begin at 1 and have no gaps.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_messages: int = 1000,
+        max_bytes: int = 1 << 20,
+        max_age: float = 120.0,
+        epoch: str | None = None,
+    ) -> None:
+        self.epoch = epoch or secrets.token_urlsafe(6)
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        # Seconds.
+        self._max_age = max_age
+        # Made with the first message: even empty it takes more than the rest of a page's channel,
+        # and most pages are sent nothing of their own.
+        self._entries: deque[Entry] | None = None
+        self._bytes = 0
+        # The number of the newest message ever appended; 0 before the first.
+        self._number = 0
+
+    @property
+    def position(self) -> Position:
+        """The position of somebody who has seen everything."""
+        return Position(self.epoch, self._number)
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next message is to carry."""
+        return self._number + 1
+
+    def append(self, frame: Frame, now: float) -> int:
+        """Keep a frame that carries `next_number`; returns that number."""
+        self._number += 1
+        if self._entries is None:
+            self._entries = deque()
+        self._entries.append(Entry(self._number, frame, now))
+        self._bytes += frame.size
+        self.forget(now)
+        return self._number
+
+    def forget(self, now: float) -> None:
+        """Drop what is over the bounds."""
+        entries = self._entries
+        while entries and (
+            len(entries) > self._max_messages
+            or self._bytes > self._max_bytes
+            or now - entries[0].at > self._max_age
+        ):
+            self._bytes -= entries.popleft().frame.size
+
+    def since(self, position: Position, now: float) -> list[Entry] | None:
+        """Return every message after ``position``, in order; None if that cannot be known.
+
+        None means another epoch, a number never given out, or messages already forgotten: the page
+        then needs a snapshot, and is told so. Never a part of what was missed.
+        """
+        self.forget(now)
+        if position.epoch != self.epoch or not 0 <= position.number <= self._number:
+            return None
+        missed = self._number - position.number
+        entries = list(self._entries or ())
+        if missed > len(entries):
+            return None
+        return entries[len(entries) - missed :] if missed else []
