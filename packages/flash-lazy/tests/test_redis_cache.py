@@ -293,6 +293,38 @@ async def test_a_connection_that_is_killed_is_noticed_and_made_anew(make, store)
     assert cache.statistics().connected
 
 
+@pytest.mark.parametrize("message", ["{", "\xff", '["end", []]', '["forget", "orders", {}]', "7"])
+async def test_a_message_that_is_no_news_ends_nothing(make, store, message):
+    heard = []
+    cache = await make(hear=heard.append)
+    (channel,) = (
+        each for each in store.pubsub_channels() if each.startswith(cache.prefix.encode())
+    )
+    store.publish(channel, message)
+    other = await make()
+    await other.forget(Invalidation("app", "orders"))
+    await until(lambda: heard == [Invalidation("app", "orders")])
+    assert cache.statistics().connected
+
+
+async def test_news_are_heard_again_after_whatever_ended_the_task_that_hears_them(make, caplog):
+    heard = []
+
+    def hear(invalidation):
+        if not heard:
+            heard.append("failed")
+            raise ZeroDivisionError
+        heard.append(invalidation)
+
+    await make(hear=hear)
+    other = await make()
+    await other.forget(Invalidation("app", "orders"))
+    await until(lambda: heard == ["failed", Invalidation("app")])
+    assert "flash-lazy's news from Redis ended and starts again" in caplog.text
+    await other.forget(Invalidation("app", "orders"))
+    await until(lambda: heard[-1] == Invalidation("app", "orders"))
+
+
 async def test_a_cache_can_be_opened_again(make):
     cache = await make()
     await cache.close("app")

@@ -8,8 +8,10 @@ from urllib.parse import quote
 
 import pytest
 import quart
+from quart.sessions import SecureCookieSessionInterface
 
 from flash import Flash, html
+from flash.access.admission import Recheck
 from flash.testing import AppClient
 from flash_ws import CloseCode, Live
 
@@ -114,6 +116,42 @@ async def test_a_page_no_longer_allowed_is_sent_to_ask_again_and_then_refused(ap
         await live.send_event("still")
         assert (await otto.frame())["name"] == "still"
         await otto.leave()
+
+
+class SessionsAreAway(SecureCookieSessionInterface):
+    """A session store that does not answer for a while."""
+
+    failures = 0
+
+    async def open_session(self, app, request):
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("the session store is away")
+        return await super().open_session(app, request)
+
+
+async def test_a_recheck_that_fails_is_asked_again_soon(app, until, caplog):
+    allowed = [True]
+    sessions = app.server.session_interface = SessionsAreAway()
+    Live(app, authorize=lambda visit: allowed[0], recheck_interval=0.01)
+    async with serving(app):
+        page = await connected(app)
+        sessions.failures = Recheck.MAX_FAILURES - 1
+        await until(lambda: not sessions.failures)
+        await until(lambda: caplog.text.count("a recheck failed") == Recheck.MAX_FAILURES - 1)
+        allowed[0] = False
+        assert await page.closed() == CloseCode.EXPIRED.number
+
+
+async def test_rechecks_that_go_on_failing_are_no_yes(app, caplog):
+    sessions = app.server.session_interface = SessionsAreAway()
+    Live(app, authorize=lambda visit: True, recheck_interval=0.01)
+    async with serving(app):
+        page = await connected(app)
+        sessions.failures = 1000
+        assert await page.closed() == CloseCode.EXPIRED.number
+    assert caplog.text.count("a recheck failed") == Recheck.MAX_FAILURES
+    assert "the permission is withdrawn" in caplog.text
 
 
 async def test_a_page_that_says_nothing_to_its_end_is_cut_off(app, until):

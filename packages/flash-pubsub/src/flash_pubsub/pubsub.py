@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from flash import ClientsideFunction, ConfigurationError
+from flash.supervision import SupervisedTask
 from flash_pubsub.broker.backplane import BrokerBackplane
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.listeners import Listeners
@@ -99,7 +100,7 @@ class PubSub:
         self._feeders: list[Feeder] = []
         self._join_handlers: list[tuple[ChannelPattern, Handler]] = []
         self._leave_handlers: list[tuple[ChannelPattern, Handler]] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[SupervisedTask] = []
         self._app: Flash | None = None
         self._live: Live | None = None
         self._feeds: Feeds | None = None
@@ -408,13 +409,14 @@ class PubSub:
                         self.live.hub.common.append(each)
         await self._presence.start()
         for feeder in self._feeders:
-            running = feeder.run(self.broker, self._publish, self._lease_ttl)
-            self._tasks.append(asyncio.ensure_future(running))
+            run = partial(feeder.run, self.broker, self._publish, self._lease_ttl)
+            task = SupervisedTask(feeder.name, run)
+            self._tasks.append(task)
+            task.start()
 
     async def _close(self) -> None:
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await task.stop()
         self._tasks.clear()
         for part in (self._runs, self._feeds):
             if part is not None:

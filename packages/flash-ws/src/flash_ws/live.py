@@ -31,7 +31,7 @@ from flash_ws.operating.metrics import (
     off,
 )
 from flash_ws.operating.readiness import Probes, Readiness
-from flash_ws.operating.statistics import Figures, LiveStatistics, LoopLag
+from flash_ws.operating.statistics import Figures, LiveStatistics, LoopLag, supervised_figures
 from flash_ws.protocol.frames import ComponentId, Updates, event_message, props_message
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class Live:
         self._forget_handlers: list[Callable[[Client], Any]] = []
         # What add-ons and the app add to the figures and to what has to be well.
         self.figures = Figures()
+        self.figures.add(supervised_figures)
         self.readiness = Readiness()
         self._lag: LoopLag | None = None
         self._exposition = None if metrics is False else Exposition(self._read_figures)

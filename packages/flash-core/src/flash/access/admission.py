@@ -157,6 +157,10 @@ class Recheck:
     # By which part of the interval one recheck differs from the next: thousands of pages that came
     # back at once are not to be asked at once for ever.
     SPREAD = 0.1
+    # After so many rechecks in a row that raise, the permission is withdrawn: a recheck that fails
+    # must not be taken for a yes. Until then the next one follows within `ASK_AGAIN` seconds.
+    MAX_FAILURES = 3
+    ASK_AGAIN = 5.0
 
     def __init__(
         self,
@@ -169,6 +173,8 @@ class Recheck:
         self._withdrawn = withdrawn
         self._loop = asyncio.get_running_loop()
         self._asking: asyncio.Task[None] | None = None
+        # Rechecks in a row that raised instead of answering.
+        self._failures = 0
         self._timer = self._next()
 
     def stop(self) -> None:
@@ -179,13 +185,27 @@ class Recheck:
 
     def _next(self) -> asyncio.TimerHandle:
         spread = random.uniform(1 - self.SPREAD, 1 + self.SPREAD)
-        return self._loop.call_later(self._interval * spread, self._begin)
+        interval = min(self._interval, self.ASK_AGAIN) if self._failures else self._interval
+        return self._loop.call_later(interval * spread, self._begin)
 
     def _begin(self) -> None:
         self._asking = self._loop.create_task(self._once())
 
     async def _once(self) -> None:
-        if await self._ask():
+        try:
+            may_stay = await self._ask()
+        except Exception:  # an application's guard or session store: asked again, and then a no
+            self._failures += 1
+            may_stay = self._failures < self.MAX_FAILURES
+            logger.exception(
+                "a recheck failed (%d of %d in a row); %s",
+                self._failures,
+                self.MAX_FAILURES,
+                "it is asked again soon" if may_stay else "the permission is withdrawn",
+            )
+        else:
+            self._failures = 0
+        if may_stay:
             self._timer = self._next()
         else:
             self._withdrawn()

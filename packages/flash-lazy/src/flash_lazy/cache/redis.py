@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 from collections import defaultdict
 from contextlib import suppress
@@ -19,6 +20,8 @@ from flash_lazy.cache.seam import Entry, Hear, Invalidation, Key, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+logger = logging.getLogger("flash_lazy")
 
 # Seconds. A run that took longer than this and began before an invalidation might be kept.
 _LONGEST_RUN = 3600
@@ -289,17 +292,21 @@ class RedisCache:
             self._hear(Invalidation(scope))
 
     def _listen(self, channel: str, data: bytes) -> None:
-        match json.loads(data):
-            case ["end", token]:
+        try:
+            news: object = json.loads(data)
+        except ValueError:
+            logger.warning("a message on %s is no news of flash-lazy: %.60r", channel, data)
+            return
+        match news:
+            case ["end", str(token)]:
                 for bell in self._bells.get(token, ()):
                     bell.set()
-            case ["forget", loader, call]:
+            case ["forget", str() | None as loader, str() | None as call]:
                 for scope in self._hearers:
                     if channel == f"{self._root(scope)}news":
                         self._hear(Invalidation(scope, loader, call))
             case _:
-                # Of a newer version.
-                pass
+                logger.debug("news of a newer version on %s: %.60r", channel, data)
 
     def _hear(self, invalidation: Invalidation) -> None:
         if invalidation.loader is not None:

@@ -7,7 +7,10 @@ import contextlib
 import importlib.util
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from flash.supervision import SupervisedTask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -89,7 +92,7 @@ class RedisLine:
         self._client: Any = Redis.from_pool(pool)
         self._statistics = LineStatistics(connected=True, failures=0, outages=0)
         self._channels: tuple[str, ...] = ()
-        self._keeper: asyncio.Task[None] | None = None
+        self._keeper: SupervisedTask | None = None
 
     def statistics(self) -> LineStatistics:
         """Return what the line does at this moment."""
@@ -100,7 +103,8 @@ class RedisLine:
         await self._dismiss()
         self._channels = channels
         heard = asyncio.Event()
-        self._keeper = asyncio.create_task(self._keep(heard))
+        self._keeper = SupervisedTask("flash-lazy's news from Redis", partial(self._keep, heard))
+        self._keeper.start()
         # What is published from now on is heard, unless Redis is down.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timeout):
@@ -198,8 +202,5 @@ class RedisLine:
 
     async def _dismiss(self) -> None:
         if self._keeper is not None:
-            while not self._keeper.done():
-                # Again and again, for redis-py swallows a cancellation while it connects.
-                self._keeper.cancel()
-                await asyncio.wait({self._keeper}, timeout=_LOOK_EVERY)
+            await self._keeper.stop()
             self._keeper = None

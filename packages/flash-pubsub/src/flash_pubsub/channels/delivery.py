@@ -12,6 +12,7 @@ import msgpack
 from dash.exceptions import PreventUpdate
 
 from flash.callbacks.context import EventContext
+from flash.supervision import SupervisedTask
 from flash_pubsub.broker.backplane import FRAME, PREFIX, envelope_extras
 from flash_pubsub.broker.envelope import BYTES, JSON, Envelope
 from flash_pubsub.broker.leases import lead
@@ -166,7 +167,7 @@ class Feed:
         self._wake = asyncio.Event()
         self._state = State()
         self._recent = Recent(Position("", 0))
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[SupervisedTask] = []
 
     async def start(self) -> None:
         """Listen, and learn from the last message what pages are to see."""
@@ -178,18 +179,20 @@ class Feed:
                 break
         self._recent.begin(position)
         await self._learn(position)
-        self._tasks = [asyncio.ensure_future(self._work())]
+        self._tasks = [SupervisedTask(f"callbacks of channel {self._channel!r}", self._work)]
         if self._once is not None:
             self._once.begin = position
-            self._tasks.append(asyncio.ensure_future(self._once.lead()))
+            name = f"once=True callbacks of channel {self._channel!r}"
+            self._tasks.append(SupervisedTask(name, self._once.lead))
+        for task in self._tasks:
+            task.start()
 
     async def stop(self) -> None:
         """Hear no more."""
         with contextlib.suppress(BrokerError):
             await self._feeds.listeners.unlisten(self._channel, self)
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await task.stop()
 
     def deliver(self, publication: Publication) -> None:
         """Let a message wait for its turn; too many are skipped and the pages told."""

@@ -8,6 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -418,7 +419,15 @@ class Hub:
     async def _tell(self, client: Client, handlers: list[ClientHandler]) -> None:
         token = current_client.set(client)
         try:
-            async with client.handshake.active():
+            async with AsyncExitStack() as stack:
+                try:
+                    await stack.enter_async_context(client.handshake.active())
+                except (
+                    Exception
+                ):  # an application's session store: cleaning up must not wait for it
+                    logger.exception(
+                        "the session of %r was not opened; handlers run without", client
+                    )
                 for handler in handlers:
                     try:
                         await self._app.pool.call(handler, client)

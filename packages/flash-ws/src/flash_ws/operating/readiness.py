@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flash import ConfigurationError
 from flash.access.opening_request import draining_event
 from flash.serialize import dumps
+from flash.supervision import supervised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +73,9 @@ class Readiness:
         answers = await asyncio.gather(
             *(self._ask(name, check) for name, check in self._checks.items())
         )
-        return dict(zip(self._checks, answers, strict=True))
+        # A task that ends again and again serves nobody, whatever else is well.
+        failing = {f"task: {task.name}": task.failure for task in supervised() if task.failure}
+        return {**dict(zip(self._checks, answers, strict=True)), **failing}
 
     async def _ask(self, name: str, check: Check) -> str:
         assert self.pool is not None

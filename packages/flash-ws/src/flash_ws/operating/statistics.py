@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from flash.supervision import supervised
+
 if TYPE_CHECKING:
     from flash_ws.protocol.codes import CloseCode
     from flash_ws.protocol.outbox import Outbox
@@ -70,6 +72,16 @@ class EndedLink(Protocol):
     def undelivered(self) -> int:
         """Frames that had not left when it ended."""
         ...
+
+
+def supervised_figures() -> Iterable[Figure]:
+    """Yield how often each supervised task of this worker has ended and was started again."""
+    for task in supervised():
+        if task.failures:
+            meaning = "Times that a task ended and was started again"
+            yield Figure(
+                "flash_task_failures", task.failures, meaning, "counter", {"task": task.name}
+            )
 
 
 @dataclass(slots=True)

@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from flash.supervision import SupervisedTask
 from flash_pubsub.broker.address import parse_url
 from flash_pubsub.broker.redis.listener import Listener
-from flash_pubsub.broker.redis.maintenance import Caretaker
+from flash_pubsub.broker.redis.maintenance import Maintenance
 from flash_pubsub.broker.redis.store import Store
 from flash_pubsub.broker.seam import (
     DEFAULT_RETENTION,
@@ -75,8 +76,8 @@ class RedisBroker:
         self._store = Store(self.address, max_payload_bytes=max_payload_bytes)
         self._counters = Counters()
         self._listener: Listener | None = None
-        self._caretaker: Caretaker | None = None
-        self._caring: asyncio.Task[None] | None = None
+        self._maintenance: Maintenance | None = None
+        self._maintaining: SupervisedTask | None = None
         self._closed = False
         # Set when `ready` need not wait any more: all is heard, or nothing will be.
         self._ready = asyncio.Event()
@@ -115,11 +116,14 @@ class RedisBroker:
             reset=reset,
             on_change=self._look,
         )
-        self._caretaker = Caretaker(
+        self._maintenance = Maintenance(
             self._store, self._listener, interval=self.address.probe_interval
         )
         self._listener.start()
-        self._caring = asyncio.create_task(self._caretaker.run(), name="flash-pubsub caretaker")
+        self._maintaining = SupervisedTask(
+            "flash-pubsub's maintenance of Redis", self._maintenance.run
+        )
+        self._maintaining.start()
 
     def _reopen(self) -> None:
         """Be as new, but for what was counted."""
@@ -136,14 +140,17 @@ class RedisBroker:
             return
         self._closed = True
         self._ready.set()
-        if self._listener is not None and self._caretaker is not None and self._caring is not None:
-            self._caring.cancel()
-            await asyncio.wait([self._caring])
+        if (
+            self._listener is not None
+            and self._maintenance is not None
+            and self._maintaining is not None
+        ):
+            await self._maintaining.stop()
             heard = not self._listener.reason
             await self._listener.close()
             if heard:
                 with suppress(BrokerError):
-                    await self._caretaker.empty()
+                    await self._maintenance.empty()
                     for lease in self._leases:
                         await self._store.release(lease)
         await self._store.close()
@@ -216,14 +223,14 @@ class RedisBroker:
         """Make somebody present until they leave."""
         self._check()
         await self._store.enter(channel, member, ttl)
-        if self._caretaker is not None:
-            self._caretaker.note(channel, member, ttl)
+        if self._maintenance is not None:
+            self._maintenance.note(channel, member, ttl)
 
     async def leave(self, channel: str, member_id: str) -> None:
         """Make somebody absent."""
         self._check()
-        if self._caretaker is not None:
-            self._caretaker.forget(channel, member_id)
+        if self._maintenance is not None:
+            self._maintenance.forget(channel, member_id)
         await self._store.leave(channel, [member_id])
 
     async def members(self, channel: str) -> list[Member]:

@@ -38,7 +38,7 @@ class _Room:
         return min(ttl for _, ttl in self.members.values())
 
 
-class Caretaker:
+class Maintenance:
     """Takes turns while the broker is open; what fails in one turn is done in a later one."""
 
     def __init__(self, store: Store, listener: Listener, *, interval: float) -> None:
@@ -80,7 +80,7 @@ class Caretaker:
             except BrokerError as error:
                 _logger.info("the rest of this turn is left to the next: %s", error)
             except Exception:  # whatever it is, members are to be kept alive in the next turn
-                _logger.exception("a turn of the caretaker failed")
+                _logger.exception("a turn of the maintenance failed")
 
     async def _turn(self) -> None:
         for channel in self._due():
