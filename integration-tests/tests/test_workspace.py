@@ -8,9 +8,9 @@ import subprocess
 import sys
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 
@@ -25,7 +25,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flash_ws": {"flash"},
 }
 SAYS_NOTHING = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
-DASH_INSIDE = "flash.seams.dash"
+SEAMS = "flash.seams."
+ALLOWED_IN_THE_PROTOCOL: list[str] = []
+# Tasks that loop for ever and yet end before the app does, with why.
+LASTING_BUT_NOT_AS_LONG_AS_THE_APP = {
+    "flash.redis.connection: _read": "one connection; whoever waits on it is told, and dials anew",
+    "flash.serving.worker: _answered": "until the server answers for the first time",
+    "flash.supervision: _run": "the supervision itself",
+    "flash_pubsub.broker.redis.feed: _prove": "one connection, which the listener replaces",
+    "flash_pubsub.broker.redis.feed: _read": "one connection, which the listener replaces",
+    "flash_pubsub.broker.redis.feed: _say": "one connection, which the listener replaces",
+    "flash_pubsub.broker.redis.feed: _write": "one connection, which the listener replaces",
+    "flash_pubsub.shared.runs: _renew": "one run of a shared callback",
+    "flash_ws.endpoints.websocket: _read_ahead": "one WebSocket",
+}
 
 
 @dataclass(frozen=True)
@@ -40,24 +53,13 @@ class Module:
     def package(self) -> str:
         return self.name.partition(".")[0]
 
-    def nodes(self, *, with_annotations_only: bool = True) -> Iterator[ast.AST]:
-        """Every node; without what stands under ``if TYPE_CHECKING`` where that is left out."""
-        waiting: list[ast.AST] = [self.tree]
-        while waiting:
-            node = waiting.pop()
-            if (
-                not with_annotations_only
-                and isinstance(node, ast.If)
-                and ast.unparse(node.test).endswith("TYPE_CHECKING")
-            ):
-                waiting += node.orelse
-                continue
-            yield node
-            waiting += ast.iter_child_nodes(node)
+    def nodes(self) -> Iterator[ast.AST]:
+        """Every node, what stands under ``if TYPE_CHECKING`` included."""
+        return ast.walk(self.tree)
 
-    def imports(self, **which: bool) -> Iterator[tuple[str, str]]:
+    def imports(self) -> Iterator[tuple[str, str]]:
         """Each name that an import binds, and what it stands for: ``from a import b`` is a.b."""
-        for node in self.nodes(**which):
+        for node in self.nodes():
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     yield alias.asname or alias.name.partition(".")[0], alias.name
@@ -98,12 +100,16 @@ def read(package: str, folder: Path) -> Iterator[Module]:
         yield Module(name, is_package, ast.parse(path.read_text(), str(path)))
 
 
-MODULES = [
-    module
-    for package in sorted(MAY_IMPORT)
-    for folder in ROOT.glob(f"packages/*/src/{package}")
-    for module in read(package, folder)
-]
+def read_all(root: Path) -> list[Module]:
+    return [
+        module
+        for package in sorted(MAY_IMPORT)
+        for folder in root.glob(f"packages/*/src/{package}")
+        for module in read(package, folder)
+    ]
+
+
+MODULES = read_all(ROOT)
 
 
 def nearest(name: str, known: set[str]) -> str | None:
@@ -228,31 +234,169 @@ def test_no_package_reaches_into_another_ones_private_names():
     ]
 
 
-def test_modules_of_a_package_import_each_other_without_circles():
-    known = {module.name for module in MODULES}
+def room_of(name: str) -> str:
+    """The folder directly below a package, or the module that stands there."""
+    return ".".join(name.split(".")[:2])
+
+
+def circle_of(modules: list[Module], *, by_room: bool) -> list[str] | None:
+    """A circle of imports, each importing the one before it; None if there is none."""
+    known = {module.name for module in modules}
     graph: dict[str, set[str]] = {}
-    for module in MODULES:
-        targets = (target for _, target in module.imports(with_annotations_only=False))
-        nearest = (t if t in known else t.rpartition(".")[0] for t in targets)
-        graph[module.name] = {name for name in nearest if name in known}
-    TopologicalSorter(graph).prepare()
+    for module in modules:
+        place = room_of if by_room else str
+        targets = {nearest(target, known) for _, target in module.imports()} - {None}
+        graph.setdefault(place(module.name), set()).update(map(place, targets))
+    for place, targets in graph.items():
+        targets.discard(place)
+        # A package's own `__init__` offers the names of its rooms, and nothing below imports it.
+        if place in MAY_IMPORT:
+            targets.clear()
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return None
+
+
+@pytest.mark.parametrize("by_room", [False, True], ids=["modules", "rooms"])
+def test_imports_make_no_circles_those_for_types_included(by_room: bool):
+    assert circle_of(MODULES, by_room=by_room) is None
+
+
+def test_no_module_imports_the_package_that_it_is_in():
+    """What a package offers comes from its modules; only its own entry points may use it whole."""
+    known = {module.name for module in MODULES}
+    assert [
+        module.name
+        for module in MODULES
+        if module.name != module.package
+        and module.package in {nearest(target, known) for _, target in module.imports()}
+    ] == ["flash.cli"]
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Callable[[str, str], list[Module]]:
+    """Reads a copy of the sources in which a module has a few lines more."""
+
+    def plant(module: str, lines: str) -> list[Module]:
+        for package in ROOT.glob("packages/*/src"):
+            copytree(package, tmp_path / package.relative_to(ROOT), dirs_exist_ok=True)
+        (path,) = tmp_path.glob(f"packages/*/src/{module.replace('.', '/')}.py")
+        path.write_text(f"{path.read_text()}\n{textwrap.dedent(lines)}")
+        return read_all(tmp_path)
+
+    return plant
+
+
+def test_a_planted_circle_through_types_is_found(planted):
+    modules = planted(
+        "flash.callbacks.size",
+        """
+        if TYPE_CHECKING:
+            from flash.callbacks.dispatch import Dispatcher
+        """,
+    )
+    circle = circle_of(modules, by_room=False)
+    assert circle is not None
+    assert {"flash.callbacks.size", "flash.callbacks.dispatch"} <= set(circle)
+    modules = planted("flash.static.codings", "from flash.http.compression import compress")
+    assert {"flash.static", "flash.http"} <= set(circle_of(modules, by_room=True) or ())
+
+
+# -- what the protocol may know
+
+
+def loops_in_the_protocol(modules: list[Module]) -> list[str]:
+    return [
+        f"{module.name} imports {target}"
+        for module in modules
+        if module.name.startswith("flash_ws.protocol")
+        for _, target in module.imports()
+        if target.partition(".")[0] in {"anyio", "asyncio", "quart", "threading"}
+    ]
+
+
+def test_the_protocol_of_the_link_knows_no_event_loop(planted):
+    assert loops_in_the_protocol(MODULES) == ALLOWED_IN_THE_PROTOCOL
+    modules = planted("flash_ws.protocol.limits", "import asyncio")
+    assert "flash_ws.protocol.limits imports asyncio" in loops_in_the_protocol(modules)
+
+
+# -- tasks that last
+
+
+def lasting_tasks(modules: list[Module]) -> list[str]:
+    """Tasks made of a function of their module that loops for ever, but for supervised ones."""
+    found: list[str] = []
+    for module in modules:
+        endless = {
+            node.name
+            for node in module.nodes()
+            if isinstance(node, ast.AsyncFunctionDef)
+            and any(
+                isinstance(inner, ast.While) and ast.unparse(inner.test) == "True"
+                for inner in ast.walk(node)
+            )
+        }
+        found += [
+            f"{module.name}: {name}"
+            for node in module.nodes()
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func).rpartition(".")[2] in {"create_task", "ensure_future"}
+            and node.args
+            and isinstance(node.args[0], ast.Call)
+            and (name := ast.unparse(node.args[0].func).rpartition(".")[2]) in endless
+        ]
+    return found
+
+
+def test_tasks_that_last_as_long_as_the_app_are_supervised(planted):
+    assert set(lasting_tasks(MODULES)) == set(LASTING_BUT_NOT_AS_LONG_AS_THE_APP)
+    modules = planted(
+        "flash_pubsub.feeder",
+        """
+        class Bare:
+            def start(self):
+                self.task = asyncio.create_task(self._listen())
+
+            async def _listen(self):
+                while True:
+                    await asyncio.sleep(1)
+        """,
+    )
+    assert "flash_pubsub.feeder: _listen" in lasting_tasks(modules)
 
 
 # -- Dash's private names
 
 
-def test_dash_s_private_modules_and_names_are_named_in_one_file():
+def private_names_outside_the_seams(modules: list[Module]) -> list[str]:
     def is_private(name: str) -> bool:
-        return name.startswith("dash.") and (
+        return name.partition(".")[0] in {"dash", "flask", "quart"} and (
             has_private_part(name) or name == "dash.dash" or name.startswith("dash.dash.")
         )
 
-    assert not [
+    return [
         f"{module.name} uses {name}"
-        for module in MODULES
-        if module.name != DASH_INSIDE
+        for module in modules
+        if not module.name.startswith(SEAMS)
         for name in sorted(module.reaches())
         if is_private(name)
+    ]
+
+
+def test_private_names_of_dash_quart_and_flask_are_named_in_the_seams_alone(planted):
+    assert private_names_outside_the_seams(MODULES) == []
+    for line in ("from dash._utils import x", "from quart.globals import _cv_app as y"):
+        modules = planted("flash_ws.live", line)
+        assert any(
+            each.startswith("flash_ws.live uses ")
+            for each in private_names_outside_the_seams(modules)
+        )
+    modules = planted("flash_lazy.loader", "import flask\nflask.globals._cv_request")
+    assert private_names_outside_the_seams(modules) == [
+        "flash_lazy.loader uses flask.globals._cv_request"
     ]
 
 
@@ -277,13 +421,13 @@ def apps_and_other_receivers(module: Module) -> Iterator[ast.Attribute]:
             yield node
 
 
-def test_private_attributes_of_a_dash_app_are_touched_in_one_file():
+def test_private_attributes_of_a_dash_app_are_touched_in_the_seams_alone():
     private = private_attributes_of_dash()
     assert "_callback_list" in private
     assert not [
         f"{module.name}:{node.lineno} uses {ast.unparse(node)}"
         for module in MODULES
-        if module.name != DASH_INSIDE
+        if not module.name.startswith(SEAMS)
         for node in apps_and_other_receivers(module)
         if node.attr in private
     ]
