@@ -28,4 +28,4 @@ run newest --prerelease allow
 
 $uv pip install --quiet --no-build --prerelease allow msgpack
 $uv pip install --quiet --no-deps --editable packages/flash-ws --editable packages/flash-pubsub
-"$environment/bin/python" -m pytest packages/flash-pubsub/tests/test_storage_*.py $pytest_arguments
+"$environment/bin/python" -m pytest packages/flash-pubsub/tests/dash_storage $pytest_arguments

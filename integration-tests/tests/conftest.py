@@ -1,16 +1,7 @@
 """What tests share: how long a browser is waited for, and guides whose code is run."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
+import documents
 import pytest
-
-_spec = importlib.util.spec_from_file_location(
-    "documents", Path(__file__).with_name("documents.py")
-)
-documents = sys.modules["documents"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(documents)
 
 
 @pytest.fixture(scope="session")

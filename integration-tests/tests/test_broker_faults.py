@@ -12,23 +12,23 @@ from pathlib import Path
 
 import pytest
 import redis
+from broker_worlds import (
+    PROGRAMS,
+    SECONDS,
+    RedisCluster,
+    RedisSentinel,
+    RedisServer,
+    RedisWorld,
+    until,
+)
 
 from flash_pubsub.broker.seam import Lease, Member, MemberChange, Retention, presence_of
 from flash_pubsub.errors import BrokerError, BrokerRefused, BrokerUnavailable, Fenced
 
-_path = Path(__file__).parents[2] / "packages/flash-pubsub/tests/broker_worlds.py"
-_spec = importlib.util.spec_from_file_location("broker_worlds_for_faults", _path)
-_worlds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_worlds)
-sys.modules.setdefault("broker_worlds", _worlds)
-_spec = importlib.util.spec_from_file_location(
-    "broker_contract_for_faults", _path.with_name("test_broker_contract.py")
-)
+_path = Path(__file__).parents[2] / "packages/flash-pubsub/tests/broker/test_broker_contract.py"
+_spec = importlib.util.spec_from_file_location("broker_contract_for_faults", _path)
 contract = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(contract)
-RedisCluster, RedisSentinel = _worlds.RedisCluster, _worlds.RedisSentinel
-RedisServer, RedisWorld = _worlds.RedisServer, _worlds.RedisWorld
-SECONDS, until, wait_for = _worlds.SECONDS, _worlds.until, _worlds.wait_for
 
 PROBE = 0.5
 # Delivery has to be back this many seconds after the store is.
@@ -484,7 +484,7 @@ CORE = [
 
 # Each program as a server of its own, then the other two ways to have one.
 DEPLOYMENTS = {
-    **{name: partial(RedisServer, program=name) for name in _worlds.PROGRAMS},
+    **{name: partial(RedisServer, program=name) for name in PROGRAMS},
     "cluster": RedisCluster,
     "sentinel": RedisSentinel,
 }

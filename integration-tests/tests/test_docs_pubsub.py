@@ -1,6 +1,5 @@
 """`docs/pubsub.md`: each of its apps is served and used as its text says."""
 
-import importlib.util
 import json
 import os
 import re
@@ -11,6 +10,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from broker_worlds import RedisServer, wait_for
 from documents import PATIENCE, connected, fetch
 
 from flash.testing import AppProcess
@@ -18,11 +18,6 @@ from flash_pubsub import Publisher
 
 pytest_plugins = ["flash.testing.plugin"]
 
-_path = Path(__file__).parents[2] / "packages/flash-pubsub/tests/broker_worlds.py"
-_spec = importlib.util.spec_from_file_location("broker_worlds_for_documents", _path)
-_worlds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_worlds)
-RedisServer, wait_for = _worlds.RedisServer, _worlds.wait_for
 
 DOCUMENT = "pubsub.md"
 README = Path(__file__).parents[2] / "packages/flash-pubsub/README.md"

@@ -82,7 +82,7 @@ def test_every_test_that_the_table_names_exists():
     there = {
         (file.name, name)
         for folder in ("packages/flash-core/tests", "integration-tests/tests")
-        for file in (ROOT / folder).glob("test_*.py")
+        for file in (ROOT / folder).rglob("test_*.py")
         for name in names_in(file)
     }
     assert named - there == set()

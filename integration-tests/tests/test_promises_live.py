@@ -5,7 +5,6 @@ B7, B16 and B17 are in `test_live_code.py`, what only a browser shows in
 """
 
 import asyncio
-import importlib.util
 import json
 import random
 import re
@@ -16,6 +15,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
+from page import Closed, Page, connected, serving
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -30,11 +30,6 @@ ROOT = Path(__file__).parents[2]
 APP = ROOT / "integration-tests" / "apps" / "live_promises" / "app.py"
 PROTOCOL = (ROOT / "docs" / "link-protocol.md").read_text()
 
-# The page that the package's own tests speak through.
-_spec = importlib.util.spec_from_file_location("page", ROOT / "packages/flash-ws/tests/page.py")
-_page = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_page)
-Page, Closed, connected, serving = _page.Page, _page.Closed, _page.connected, _page.serving
 
 SECONDS = 60
 

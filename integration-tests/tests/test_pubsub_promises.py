@@ -1,31 +1,17 @@
 """What PubSub promises, kept by two workers around a real Redis that is killed and started."""
 
 import asyncio
-import importlib.util
 import json
 import random
-import sys
-from pathlib import Path
 
 import pytest
+from broker_worlds import RedisServer
+from pubsub_worlds import World, pages, until
 
 from flash import Output
 from flash.serialize import dumps
 from flash_pubsub import BrokerError
 from flash_pubsub.broker.envelope import Envelope
-
-_TESTS = Path(__file__).parents[2] / "packages" / "flash-pubsub" / "tests"
-
-
-def _load(name):
-    spec = importlib.util.spec_from_file_location(name, _TESTS / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-World, pages, until = (getattr(_load("pubsub_worlds"), n) for n in ("World", "pages", "until"))
-RedisServer = _load("broker_worlds").RedisServer
 
 
 @pytest.fixture

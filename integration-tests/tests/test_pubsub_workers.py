@@ -1,19 +1,18 @@
 """Three real workers around a real Redis, restarted, killed and frozen under pages that look on."""
 
 import asyncio
-import importlib.util
 import json
 import os
 import random
 import re
 import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from broker_worlds import RedisServer, until
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
@@ -24,11 +23,6 @@ from flash_pubsub.broker.redis import RedisBroker
 
 APP = Path(__file__).parents[1] / "apps" / "pubsub" / "workers.py"
 
-_path = Path(__file__).parents[2] / "packages/flash-pubsub/tests/broker_worlds.py"
-_spec = importlib.util.spec_from_file_location("broker_worlds_for_workers", _path)
-_worlds = sys.modules["broker_worlds_for_workers"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_worlds)
-RedisServer, until = _worlds.RedisServer, _worlds.until
 
 # What the app says.
 LEASE_TTL = 1.0

@@ -1,22 +1,13 @@
 """The stores that every broker is asked on."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
+import broker_worlds
 import dash
 import pytest
 
 # The interface is newer than the lowest Dash; `make test-matrix` runs these on the newest.
-collect_ignore = ["test_storage_contract.py", "test_storage_streams.py"]
+collect_ignore = ["dash_storage/test_storage_contract.py", "dash_storage/test_storage_streams.py"]
 if hasattr(dash, "BaseSharedStorage"):
     collect_ignore.clear()
-
-_spec = importlib.util.spec_from_file_location(
-    "broker_worlds", Path(__file__).with_name("broker_worlds.py")
-)
-broker_worlds = sys.modules["broker_worlds"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(broker_worlds)
 
 
 @pytest.fixture(scope="session")

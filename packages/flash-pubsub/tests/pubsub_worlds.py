@@ -1,21 +1,14 @@
 """Several workers in one process: apps around one store, and pages that are on one of them."""
 
 import asyncio
-import importlib.util
-import sys
 from contextlib import asynccontextmanager
-from pathlib import Path
+
+from page import Page
 
 from flash import Flash, html
 from flash_pubsub import BrokerUnavailable, MemoryBroker, PubSub
 from flash_pubsub.broker.memory import MemoryStore
 from flash_ws import LinkLimits, Live
-
-_path = Path(__file__).parents[2] / "flash-ws" / "tests" / "page.py"
-_spec = importlib.util.spec_from_file_location("flash_ws_page", _path)
-page = sys.modules["flash_ws_page"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(page)
-Page, Closed = page.Page, page.Closed
 
 
 def _nothing(pubsub):

@@ -1,22 +1,14 @@
 """A store that loses what pages share, and workers that still know it."""
 
 import asyncio
-import importlib.util
 import secrets
-from pathlib import Path
 
 import pytest
+from pubsub_worlds import World, pages, until
 
 from flash import Input, Output, html
 from flash_pubsub import BrokerRefused
 from flash_ws.protocol.position import Position
-
-_spec = importlib.util.spec_from_file_location(
-    "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")
-)
-_worlds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_worlds)
-World, pages, until = _worlds.World, _worlds.pages, _worlds.until
 
 
 def dimmer(runs):

@@ -1,21 +1,13 @@
 """An app that is stopped and served again in the same process."""
 
 import asyncio
-import importlib.util
 import secrets
-from pathlib import Path
 
 import pytest
+from pubsub_worlds import World, until
 
 from flash import Input, Output
 from flash_ws.clients.recipients import EVERYBODY
-
-_spec = importlib.util.spec_from_file_location(
-    "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")
-)
-_worlds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_worlds)
-World, pages, until = _worlds.World, _worlds.pages, _worlds.until
 
 
 @pytest.fixture(params=["memory", "redis"])

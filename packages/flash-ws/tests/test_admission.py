@@ -1,24 +1,18 @@
 """One guard for pages and endpoints: who gets in, who stays, who is somebody else by now."""
 
 import asyncio
-import importlib.util
 import json
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 import quart
+from page import Closed, Page, connected, serving
 from quart.sessions import SecureCookieSessionInterface
 
 from flash import Flash, html
 from flash.access.admission import Recheck
 from flash.testing import AppClient
 from flash_ws import CloseCode, Live
-
-_spec = importlib.util.spec_from_file_location("page", Path(__file__).with_name("page.py"))
-_page = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_page)
-Page, Closed, connected, serving = _page.Page, _page.Closed, _page.connected, _page.serving
 
 HELLO = json.dumps({"t": "hello", "v": 1, "page": None, "at": {}, "path": "/"})
 EVENTS = f"/_flash/link/events?hello={quote(HELLO)}"

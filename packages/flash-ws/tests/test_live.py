@@ -1,17 +1,11 @@
 import asyncio
-import importlib.util
-from pathlib import Path
 
 import pytest
 import quart
+from page import Closed, Page, connected, serving
 
 from flash import Flash, Input, Patch, html
 from flash_ws import CloseCode, LinkLimits, Live, RateLimit, stream_props
-
-_spec = importlib.util.spec_from_file_location("page", Path(__file__).with_name("page.py"))
-_page = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_page)
-Page, Closed, connected, serving = _page.Page, _page.Closed, _page.connected, _page.serving
 
 
 @pytest.fixture

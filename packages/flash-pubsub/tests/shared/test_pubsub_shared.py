@@ -1,23 +1,15 @@
 """Shared callbacks, as pages of several workers see them."""
 
 import asyncio
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 from dash.exceptions import PreventUpdate
+from pubsub_worlds import World, pages, until
 
 from flash import ALL, ConfigurationError, Flash, Input, Output, Patch, State, ctx, html, no_update
 from flash_pubsub import MemoryBroker, PubSub
 from flash_ws.clients.recipients import EVERYBODY
-
-_spec = importlib.util.spec_from_file_location(
-    "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")
-)
-_worlds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_worlds)
-World, pages, until = _worlds.World, _worlds.pages, _worlds.until
 
 
 def change(page, pubsub, number, value, *states, callback=0):

@@ -1,22 +1,13 @@
 """Pushes, events, groups, clients and recovery through several workers."""
 
 import asyncio
-import importlib.util
 import random
-from pathlib import Path
 
 import pytest
+from pubsub_worlds import World, pages, until
 
 from flash import ConfigurationError, Input, Output, html
 from flash_ws.clients.recipients import page as audience_of
-
-_spec = importlib.util.spec_from_file_location(
-    "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")
-)
-_worlds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_worlds)
-World, pages, until = _worlds.World, _worlds.pages, _worlds.until
-
 
 # The last event of those that are counted.
 END = ("the", "end")

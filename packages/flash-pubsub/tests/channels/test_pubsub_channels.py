@@ -2,11 +2,10 @@
 
 import asyncio
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import pydantic
 import pytest
+from pubsub_worlds import Page, World, pages, until
 from typing_extensions import TypedDict
 
 from flash import ConfigurationError, Flash, Input, Output, html, set_props
@@ -21,13 +20,6 @@ from flash_pubsub import (
 )
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.channels.subscription import sign
-
-_spec = importlib.util.spec_from_file_location(
-    "pubsub_worlds", Path(__file__).with_name("pubsub_worlds.py")
-)
-_worlds = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_worlds)
-World, pages, until = _worlds.World, _worlds.pages, _worlds.until
 
 
 async def frame_of(page, channel):
@@ -488,7 +480,7 @@ async def test_all_may_be_declared_before_there_is_an_app():
     [shared] = app.page_extras["flash_pubsub"]["shared"].values()
     assert shared["outputs"] == [["lamp", "style"]]
     await app.server.startup()
-    page = await _worlds.Page(app).open()
+    page = await Page(app).open()
     await page.hello()
     subscribe(page, pubsub, "room/7")
     await status(page)

@@ -4,20 +4,15 @@ import asyncio
 import builtins
 import importlib.util
 import os
-from pathlib import Path
 
 import pytest
+from page import connected, serving
 from prometheus_client.parser import text_string_to_metric_families
 
 from flash import ConfigurationError, Flash, Input, html
 from flash.testing import AppClient
 from flash_ws import CloseCode, Figure, LinkLimits, Live, stream_props
 from flash_ws.operating.statistics import LoopLag
-
-_spec = importlib.util.spec_from_file_location("page", Path(__file__).with_name("page.py"))
-_page = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_page)
-connected, serving = _page.connected, _page.serving
 
 TOKEN = "a-token-that-is-long"
 BEARER = {"authorization": f"Bearer {TOKEN}"}

@@ -1,20 +1,14 @@
 """The page that shows an operator what a worker does."""
 
-import importlib.util
 import re
-from pathlib import Path
 
 import pytest
+from page import connected, serving
 
 from flash import Flash, html
 from flash_ws import Live
 from flash_ws.operating.inspection import MAX_PAGES, PageRow, Scene, render
 from flash_ws.operating.statistics import Figure
-
-_spec = importlib.util.spec_from_file_location("page", Path(__file__).with_name("page.py"))
-_page = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_page)
-connected, serving = _page.connected, _page.serving
 
 
 @pytest.fixture
