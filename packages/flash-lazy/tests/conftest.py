@@ -12,7 +12,9 @@ import dash
 import pytest
 
 # Of this package's extras the one that is no part of the workspace's environment.
-collect_ignore = [] if importlib.util.find_spec("kaleido") else ["test_thumbnail_kaleido.py"]
+collect_ignore = (
+    [] if importlib.util.find_spec("kaleido") else ["components/test_thumbnail_kaleido.py"]
+)
 
 
 @pytest.fixture(autouse=True)

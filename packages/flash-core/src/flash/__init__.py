@@ -41,6 +41,7 @@ from dash import (
 from flash.app import Flash, callback
 from flash.background import AsyncManager, RedisManager
 from flash.errors import BadRequest, CallbackTimeout, ConfigurationError, FlashError, Overloaded
+from flash.moved import answer_to_old_names as _answer_to_old_names
 
 __version__ = "0.1.0"
 
@@ -100,3 +101,6 @@ def __getattr__(name: str) -> object:
     if name in dash.__all__:
         return getattr(dash, name)
     raise AttributeError(f"module 'flash' has no attribute {name!r}")
+
+
+_answer_to_old_names()
