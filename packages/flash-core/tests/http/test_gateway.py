@@ -568,6 +568,29 @@ class TestBodies:
             assert (await posted(app, a_body()))[0] == 200
 
     @pytest.mark.parametrize("watched", [False, True])
+    @pytest.mark.parametrize("declared", [False, True])
+    @pytest.mark.parametrize("way", ["plain", "gzip"])
+    async def test_the_limit_is_met_to_the_byte(self, app, way, declared, watched):
+        body = json.dumps(a_body("x" * 1000)).encode()
+        app.server.config["MAX_CONTENT_LENGTH"] = len(body)
+        if watched:
+            watch(app)
+
+        async def status_of(body):
+            headers = {}
+            if way == "gzip":
+                # The limit is one of what is sent and of what it becomes; this is the second.
+                body = gzip.compress(body)
+                headers["content-encoding"] = "gzip"
+            if declared:
+                headers["content-length"] = str(len(body))
+            return (await posted(app, body, headers=headers))[0]
+
+        async with served(app):
+            assert await status_of(body) == 200
+            assert await status_of(body + b" ") == 413
+
+    @pytest.mark.parametrize("watched", [False, True])
     async def test_one_compressed_with_gzip_is_read(self, app, watched):
         if watched:
             watch(app)
@@ -700,3 +723,35 @@ class TestStart:
         for _ in range(2):
             async with FlashClient(app) as client:
                 assert (await client.call("out.children", {"in.value": 1})).value == 1
+
+
+class TestDisconnects:
+    @pytest.mark.parametrize("watched", [False, True])
+    async def test_a_client_that_leaves_cancels_its_callback_and_gets_no_answer(self, app, watched):
+        begun, cancelled = asyncio.Event(), asyncio.Event()
+
+        @app.callback(Output("slow", "children"), Input("in", "value"))
+        async def slow(_):
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+
+        if watched:
+            watch(app)
+        body = {**a_body(), "output": "slow.children"}
+        body["outputs"] = {"id": "slow", "property": "children"}
+        async with served(app):
+            wire = Wire(app)
+            wire.give(json.dumps(body).encode())
+            await begun.wait()
+            # Nobody cancels the task of the request: what the server says is all there is.
+            wire.leave()
+            try:
+                async with asyncio.timeout(SECONDS):
+                    await cancelled.wait()
+                    await asyncio.wait({wire.task})
+            finally:
+                wire.task.cancel()
+        assert not wire.sent

@@ -24,9 +24,9 @@ from flash.callbacks.response import FOREIGN, Answer, plain, to_response
 from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.http.compression import compress
 from flash.http.disconnect import Disconnected, DisconnectWatcher
+from flash.http.garbage_collection import freeze_what_start_up_left
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
-from flash.serving import garbage_collection as heap
 
 if TYPE_CHECKING:
     import quart
@@ -128,7 +128,7 @@ class Gateway:
         """Serve one ASGI connection."""
         kind = scope["type"]
         if kind == "lifespan":
-            await self._inner(scope, receive, _settling(scope, send))
+            await self._inner(scope, receive, _tuning(scope, send))
             return
         for app in self._apps:
             if not app.has_started:
@@ -296,18 +296,18 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _settling(scope: Scope, send: Send) -> Send:
-    """Return a lifespan's ``send`` after whose word of a start the heap is settled.
+def _tuning(scope: Scope, send: Send) -> Send:
+    """Return a lifespan's ``send`` that tunes garbage collection once the start is complete.
 
-    Not where the process is somebody else's: a test kit's, with a name for it in the scope.
+    A process that is not a server's, such as a test's, is left alone: its scope has `IN_PROCESS`.
     """
 
-    async def send_and_settle(message: dict[str, Any]) -> None:
+    async def send_and_tune(message: dict[str, Any]) -> None:
         if message["type"] == "lifespan.startup.complete" and IN_PROCESS not in scope:
-            heap.settle()
+            freeze_what_start_up_left()
         await send(message)
 
-    return send_and_settle
+    return send_and_tune
 
 
 def _accepted(scope: Scope) -> str:

@@ -1,22 +1,22 @@
-"""What start-up leaves on the heap, kept out of the garbage collector's way."""
+"""Tuning of garbage collection at start-up, so that full collections stay short."""
 
 from __future__ import annotations
 
 import gc
 
-_settled = False
+_frozen = False
 
 
-def settle() -> None:
-    """Tell the garbage collector to leave alone whatever exists now; once per process.
+def freeze_what_start_up_left() -> None:
+    """Exclude every object that exists now from garbage collection; once per process.
 
     Dash, plotly, numpy and an app's own modules are a hundred thousand objects and more that live
     as long as the process. Every full collection walks them all and holds every thread for some
     60 ms meanwhile; under load there is one every other second. What is alive here and becomes a
     cycle of garbage later is never freed: imports and start-up made it, and bound it.
     """
-    global _settled
-    if not _settled:
-        _settled = True
+    global _frozen
+    if not _frozen:
+        _frozen = True
         gc.collect()
         gc.freeze()
