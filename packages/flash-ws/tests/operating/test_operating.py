@@ -10,6 +10,8 @@ from page import connected, serving
 from prometheus_client.parser import text_string_to_metric_families
 
 from flash import ConfigurationError, Flash, Input, html
+from flash.redis.backoff import Backoff
+from flash.supervision import SupervisedTask
 from flash.testing import AppClient
 from flash_ws import CloseCode, Figure, LinkLimits, Live, stream_props
 from flash_ws.operating.statistics import LoopLag
@@ -319,6 +321,34 @@ async def test_many_who_ask_at_once_cost_one_check(app):
         answers = await asyncio.gather(*(client.get("/_flash/ready") for _ in range(20)))
         assert {answer.status for answer in answers} == {200}
         assert len(asked) == 1
+
+
+async def test_a_task_that_keeps_ending_is_seen_and_its_error_s_text_is_not(app):
+    live, again = Live(app), asyncio.Event()
+    runs = 0
+
+    async def work():
+        nonlocal runs
+        runs += 1
+        if runs > 2:
+            again.set()
+            await asyncio.Event().wait()
+        raise ValueError("password of the ledger")
+
+    task = SupervisedTask("channel 'secret room'", work, backoff=Backoff(0.001, 0.001))
+    async with AppClient(app) as client:
+        task.start()
+        await again.wait()
+        answer = await client.get("/_flash/ready")
+        figures = live.statistics().figures
+        await task.stop()
+    assert answer.status == 503
+    assert answer.json()["checks"]["tasks"] == "1 ended lately; the log says which and why"
+    # Anybody can ask whether a worker is ready.
+    assert b"ledger" not in answer.body
+    assert b"secret room" not in answer.body
+    (counted,) = (each for each in figures if each.name == "flash_task_failures")
+    assert (counted.value, counted.labels) == (2, {"task": "channel 'secret room'"})
 
 
 async def test_a_worker_about_to_stop_is_not_ready(app):

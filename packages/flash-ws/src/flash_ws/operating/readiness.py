@@ -49,7 +49,7 @@ class Readiness:
         One that raises is logged and shown as failed. Whoever can reach the app can read the text.
         Raises `ConfigurationError` for a name that is taken.
         """
-        if name in self._checks or name == _SERVING:
+        if name in self._checks or name in (_SERVING, _TASKS):
             raise ConfigurationError(f"there is a readiness check {name!r} already; name it anew")
         self._checks[name] = check
 
@@ -73,9 +73,11 @@ class Readiness:
         answers = await asyncio.gather(
             *(self._ask(name, check) for name, check in self._checks.items())
         )
-        # A task that ends again and again serves nobody, whatever else is well.
-        failing = {f"task: {task.name}": task.failure for task in supervised() if task.failure}
-        return {**dict(zip(self._checks, answers, strict=True)), **failing}
+        report = dict(zip(self._checks, answers, strict=True))
+        # Without names and reasons: they quote an application, and anybody may ask.
+        if ended := sum(task.failure is not None for task in supervised()):
+            report[_TASKS] = f"{ended} ended lately; the log says which and why"
+        return report
 
     async def _ask(self, name: str, check: Check) -> str:
         assert self.pool is not None
@@ -93,6 +95,8 @@ class Readiness:
 
 
 _SERVING = "serving"
+# Listed only while a supervised task fails.
+_TASKS = "tasks"
 
 
 class Probes:
