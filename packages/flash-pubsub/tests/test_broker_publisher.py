@@ -16,7 +16,7 @@ from flash_pubsub import PubSub
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.seam import Member, Retention
 from flash_pubsub.channels.declaration import ChannelPattern
-from flash_pubsub.channels.retention import Rules
+from flash_pubsub.channels.retention import RetentionRules
 from flash_pubsub.cli import main
 from flash_pubsub.errors import (
     BrokerClosed,
@@ -251,16 +251,16 @@ async def test_rules_are_those_of_the_app_that_came_last_and_outlive_an_emptied_
 
 
 def test_rules_are_read_as_they_were_written_and_nothing_else_is():
-    rules = Rules(
+    rules = RetentionRules(
         (
             (ChannelPattern("a"), Retention(max_messages=5, max_age=1.5)),
             (ChannelPattern("{any}"), Retention(max_messages=0)),
         )
     )
-    assert Rules.unpack(rules.pack()) == rules
+    assert RetentionRules.unpack(rules.pack()) == rules
     assert rules.retention("a").max_age == 1.5
     assert rules.retention("b").max_messages == 0
     assert rules.retention("a/b") == Retention()
     for wrong in (b"", b"\xc1", msgpack.packb([2, []]), msgpack.packb([1, [["a", 1]]])):
         with pytest.raises(UnsupportedEnvelope):
-            Rules.unpack(wrong)
+            RetentionRules.unpack(wrong)

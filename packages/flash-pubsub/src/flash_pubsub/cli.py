@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flash_ws.protocol.position import Position
 
 # Messages that wait to be written by ``tail``; the oldest are dropped, with a line that says so.
-_MAX_UNWRITTEN = 10_000
+_MAX_BUFFERED_LINES = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,17 +80,17 @@ async def _publish(options: argparse.Namespace) -> None:
 
 async def _tail(options: argparse.Namespace) -> None:
     check_name(options.channel)
-    tail = _Tail()
+    buffer = _TailBuffer()
     broker = _broker(options)
     try:
-        await broker.start(tail.deliver, tail.reset)
+        await broker.start(buffer.deliver, buffer.reset)
         await broker.subscribe(options.channel)
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, ended.set)
         written = 0
         while options.count is None or written < options.count:
-            line = await tail.next_line(ended)
+            line = await buffer.next_line(ended)
             if line is None:
                 break
             _print(line)
@@ -101,7 +101,7 @@ async def _tail(options: argparse.Namespace) -> None:
 
 async def _channels(options: argparse.Namespace) -> None:
     broker = _broker(options)
-    await broker.start(_ignore, _ignore)
+    await broker.start(_discard, _discard)
     try:
         for name in await broker.channels():
             print(name)
@@ -111,7 +111,7 @@ async def _channels(options: argparse.Namespace) -> None:
 
 async def _who(options: argparse.Namespace) -> None:
     broker = _broker(options)
-    await broker.start(_ignore, _ignore)
+    await broker.start(_discard, _discard)
     try:
         for member in await broker.members(options.channel):
             print(member.id)
@@ -119,13 +119,13 @@ async def _who(options: argparse.Namespace) -> None:
         await broker.close()
 
 
-class _Tail:
+class _TailBuffer:
     """The lines that ``tail`` has still to write."""
 
     def __init__(self) -> None:
         self._lines: deque[dict[str, Any]] = deque()
         self._dropped = 0
-        self._more = asyncio.Event()
+        self._has_lines = asyncio.Event()
 
     def deliver(self, publication: Publication) -> None:
         """Write a message, later."""
@@ -145,15 +145,15 @@ class _Tail:
         self._add({"reset": True, "seq": position.number, "epoch": position.epoch})
 
     def _add(self, line: dict[str, Any]) -> None:
-        if len(self._lines) == _MAX_UNWRITTEN:
+        if len(self._lines) == _MAX_BUFFERED_LINES:
             self._lines.popleft()
             self._dropped += 1
         self._lines.append(line)
-        self._more.set()
+        self._has_lines.set()
 
     async def next_line(self, ended: asyncio.Event) -> dict[str, Any] | None:
         """Wait for a line to write; None when there is to be no more."""
-        waits = [asyncio.create_task(event.wait()) for event in (self._more, ended)]
+        waits = [asyncio.create_task(event.wait()) for event in (self._has_lines, ended)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -166,7 +166,7 @@ class _Tail:
             return {"dropped": dropped}
         line = self._lines.popleft()
         if not self._lines:
-            self._more.clear()
+            self._has_lines.clear()
         return line
 
 
@@ -184,7 +184,7 @@ def _print(line: dict[str, Any]) -> None:
     print(dumps(line).decode(), flush=True)
 
 
-def _ignore(*_: object) -> None:
+def _discard(*_: object) -> None:
     """Deliver nowhere: nothing is subscribed."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flash import ConfigurationError
-from flash_pubsub.broker.leases import lead
+from flash_pubsub.broker.leases import run_while_leading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flash_ws.protocol.position import Position
 
 
-class Publish(Protocol):
+class PublishUnderLease(Protocol):
     """`PubSub.publish`, with a lease that the publication depends on."""
 
     async def __call__(self, channel: str, data: Any, *, fence: Lease) -> Position:
@@ -37,21 +37,21 @@ class Feeder:
         """Names it to other workers."""
         return f"feeder:{self.function.__module__}.{self.function.__qualname__}"
 
-    async def run(self, broker: Broker, publish: Publish, lease_ttl: float) -> None:
+    async def run(self, broker: Broker, publish: PublishUnderLease, lease_ttl: float) -> None:
         """Publish what it yields whenever it is this worker's turn, for ever."""
 
-        async def work(lease: Lease) -> None:
+        async def publish_items(lease: Lease) -> None:
             generator = self.function()
             try:
                 async for item in generator:
-                    channel, data = self._addressed(item)
+                    channel, data = self._address(item)
                     await publish(channel, data, fence=lease)
             finally:
                 await generator.aclose()
 
-        await lead(broker, self.name, lease_ttl, work)
+        await run_while_leading(broker, self.name, lease_ttl, publish_items)
 
-    def _addressed(self, item: Any) -> tuple[str, Any]:
+    def _address(self, item: Any) -> tuple[str, Any]:
         if self.channel is not None:
             return self.channel, item
         match item:

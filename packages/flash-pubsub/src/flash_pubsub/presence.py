@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Where every coming and going on any channel is written, for workers that have handlers.
-_ALL = "live:presence"
+_ALL_CHANNELS = "live:presence"
 
 # Seconds for which the right to handle one coming or going is kept, so that no other worker does.
-_CLAIM = 60.0
+_HANDLER_LEASE_SECONDS = 60.0
 
 Handler = Callable[..., Any]
 
@@ -58,60 +58,60 @@ class Presence:
         self.join_handlers: list[tuple[ChannelPattern, Handler]] = []
         self.leave_handlers: list[tuple[ChannelPattern, Handler]] = []
         # By channel and client, through which workers they are there; none if they have just gone.
-        self._present: dict[tuple[str, str], set[str]] = {}
-        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._workers_by_member: dict[tuple[str, str], set[str]] = {}
+        self._leave_timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         # The members that this worker's pages are: by client, their channels.
-        self._ours: dict[str, set[str]] = {}
+        self._own_channels: dict[str, set[str]] = {}
 
     @property
-    def _is_watching(self) -> bool:
+    def _has_handlers(self) -> bool:
         return bool(self.join_handlers or self.leave_handlers)
 
     async def start(self) -> None:
         """Begin to notice who comes and goes, if anybody wants to know."""
-        if self._is_watching:
-            await self._listeners.listen(presence_of(_ALL), self)
-            for member in await self._broker.members(_ALL):
-                channel, client_id, worker = _parse(member.id)
-                self._present.setdefault((channel, client_id), set()).add(worker)
+        if self._has_handlers:
+            await self._listeners.listen(presence_of(_ALL_CHANNELS), self)
+            for member in await self._broker.members(_ALL_CHANNELS):
+                channel, client_id, worker = _parse_member_id(member.id)
+                self._workers_by_member.setdefault((channel, client_id), set()).add(worker)
 
     def close(self) -> None:
         """Stop waiting for those who may come back, and forget everybody."""
-        for timer in self._timers.values():
+        for timer in self._leave_timers.values():
             timer.cancel()
-        self._timers.clear()
-        self._present.clear()
-        self._ours.clear()
+        self._leave_timers.clear()
+        self._workers_by_member.clear()
+        self._own_channels.clear()
 
     # -- this worker's pages ---------------------------------------------------------------------
 
     async def enter(self, client: Client, channel: str) -> None:
         """Make a page a member; idempotent."""
-        self._ours.setdefault(client.id, set()).add(channel)
+        self._own_channels.setdefault(client.id, set()).add(channel)
         info = client.info
         data = cast("bytes", msgpack.packb([info.user, info.path, info.connected_at]))
         worker = self._backplane.worker
         await self._broker.enter(channel, Member(f"{client.id}@{worker}", data), self._ttl)
-        if self._is_watching:
-            member = Member(_name(channel, client.id, worker), data)
-            await self._broker.enter(_ALL, member, self._ttl)
+        if self._has_handlers:
+            member = Member(_member_id(channel, client.id, worker), data)
+            await self._broker.enter(_ALL_CHANNELS, member, self._ttl)
 
     async def leave(self, client_id: str, channel: str) -> None:
         """Make a page a member no more; idempotent."""
-        channels = self._ours.get(client_id, set())
+        channels = self._own_channels.get(client_id, set())
         if channel not in channels:
             return
         channels.discard(channel)
         if not channels:
-            self._ours.pop(client_id, None)
+            self._own_channels.pop(client_id, None)
         worker = self._backplane.worker
         await self._broker.leave(channel, f"{client_id}@{worker}")
-        if self._is_watching:
-            await self._broker.leave(_ALL, _name(channel, client_id, worker))
+        if self._has_handlers:
+            await self._broker.leave(_ALL_CHANNELS, _member_id(channel, client_id, worker))
 
-    async def forget(self, client: Client) -> None:
+    async def leave_all(self, client: Client) -> None:
         """Make a page a member of nothing any more."""
-        for channel in list(self._ours.get(client.id, ())):
+        for channel in list(self._own_channels.get(client.id, ())):
             try:
                 await self.leave(client.id, channel)
             except BrokerError as error:
@@ -134,46 +134,46 @@ class Presence:
         except UnsupportedEnvelope as error:
             logger.warning("%s", error)
             return
-        channel, client_id, worker = _parse(change.member.id)
+        channel, client_id, worker = _parse_member_id(change.member.id)
         key = channel, client_id
         event = f"{publication.position.epoch}:{publication.position.number}"
-        workers = self._present.setdefault(key, set())
+        workers = self._workers_by_member.setdefault(key, set())
         if change.kind in ("joined", "changed"):
-            is_new = not workers and key not in self._timers
+            is_new = not workers and key not in self._leave_timers
             workers.add(worker)
-            timer = self._timers.pop(key, None)
+            timer = self._leave_timers.pop(key, None)
             if timer is not None:
                 timer.cancel()
             if is_new and change.kind == "joined":
-                self._tell(self.join_handlers, event, channel, change.member)
+                self._notify(self.join_handlers, event, channel, change.member)
         else:
             workers.discard(worker)
-            if not workers and key not in self._timers:
+            if not workers and key not in self._leave_timers:
                 loop = asyncio.get_running_loop()
-                self._timers[key] = loop.call_later(
-                    self._grace, self._gone, key, event, change.member
+                self._leave_timers[key] = loop.call_later(
+                    self._grace, self._finish_leave, key, event, change.member
                 )
 
     def reset(self, channel: str, position: Position) -> None:
         """Learn anew who is there; comings and goings in between are not told."""
         del channel, position
-        self._backplane.spawn(self._learn())
+        self._backplane.spawn(self._reload_members())
 
-    async def _learn(self) -> None:
-        members = await self._backplane.persist(lambda: self._broker.members(_ALL))
-        self._present.clear()
+    async def _reload_members(self) -> None:
+        members = await self._backplane.persist(lambda: self._broker.members(_ALL_CHANNELS))
+        self._workers_by_member.clear()
         for member in members:
-            channel, client_id, worker = _parse(member.id)
-            self._present.setdefault((channel, client_id), set()).add(worker)
+            channel, client_id, worker = _parse_member_id(member.id)
+            self._workers_by_member.setdefault((channel, client_id), set()).add(worker)
 
-    def _gone(self, key: tuple[str, str], event: str, member: Member) -> None:
-        self._timers.pop(key, None)
-        if self._present.get(key):
+    def _finish_leave(self, key: tuple[str, str], event: str, member: Member) -> None:
+        self._leave_timers.pop(key, None)
+        if self._workers_by_member.get(key):
             return
-        self._present.pop(key, None)
-        self._tell(self.leave_handlers, event, key[0], member)
+        self._workers_by_member.pop(key, None)
+        self._notify(self.leave_handlers, event, key[0], member)
 
-    def _tell(
+    def _notify(
         self,
         handlers: list[tuple[ChannelPattern, Handler]],
         event: str,
@@ -186,9 +186,9 @@ class Presence:
             if (variables := pattern.match(channel)) is not None
         ]
         if calls:
-            self._backplane.spawn(self._call(calls, event, channel, member))
+            self._backplane.spawn(self._call_handlers(calls, event, channel, member))
 
-    async def _call(
+    async def _call_handlers(
         self,
         calls: list[tuple[Handler, dict[str, str]]],
         event: str,
@@ -196,9 +196,9 @@ class Presence:
         member: Member,
     ) -> None:
         """Call the handlers, on whichever worker comes first."""
-        if await self._broker.lease(f"presence:{event}", _CLAIM) is None:
+        if await self._broker.lease(f"presence:{event}", _HANDLER_LEASE_SECONDS) is None:
             return
-        _, client_id, worker = _parse(member.id)
+        _, client_id, worker = _parse_member_id(member.id)
         info = client_info(Member(f"{client_id}@{worker}", member.data))
         for handler, variables in calls:
             try:
@@ -207,11 +207,11 @@ class Presence:
                 logger.exception("%r failed for %r on channel %r", handler, info.id, channel)
 
 
-def _name(channel: str, client_id: str, worker: str) -> str:
+def _member_id(channel: str, client_id: str, worker: str) -> str:
     return f"{client_id}@{worker}|{channel}"
 
 
-def _parse(name: str) -> tuple[str, str, str]:
+def _parse_member_id(name: str) -> tuple[str, str, str]:
     """Return the channel, the client and the worker."""
     member, _, channel = name.partition("|")
     client_id, _, worker = member.rpartition("@")

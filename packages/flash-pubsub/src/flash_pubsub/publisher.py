@@ -12,7 +12,7 @@ from flash_pubsub.broker.address import parse_url
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.redis.store import Store
 from flash_pubsub.channels.declaration import ChannelPattern, check_name
-from flash_pubsub.channels.retention import CHANNEL, FIELD, Rules
+from flash_pubsub.channels.retention import RETENTION_CHANNEL, RETENTION_FIELD, RetentionRules
 from flash_pubsub.channels.schema import Schema
 from flash_pubsub.errors import (
     BrokerClosed,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Seconds after which the app is asked again how much its channels remember.
-_RULES_AGE = 60.0
+_RETENTION_RULES_MAX_AGE = 60.0
 
 
 class AsyncPublisher:
@@ -58,12 +58,12 @@ class AsyncPublisher:
         self._schemas = [
             (ChannelPattern(channel), Schema(kind)) for channel, kind in (schemas or {}).items()
         ]
-        self._store: Store | None = Store(_reachable(url))
-        self._rules = Rules()
+        self._store: Store | None = Store(_redis_address(url))
+        self._retention_rules = RetentionRules()
         # By the loop's clock; when the rules are to be read next.
-        self._rules_due = 0.0
+        self._next_read_at = 0.0
         # One reads them.
-        self._reading = asyncio.Lock()
+        self._read_lock = asyncio.Lock()
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
         """Publish a message: bytes as they are, anything else as JSON; returns its position.
@@ -76,11 +76,13 @@ class AsyncPublisher:
         check_name(channel)
         for pattern, schema in self._schemas:
             if pattern.match(channel) is not None:
-                data = schema.checked(channel, data)
+                data = schema.validate(channel, data)
                 break
         self._open_store()
         payload = Envelope.of(data).pack()
-        retention = self._retention or (await self._read_rules(channel)).retention(channel)
+        retention = self._retention or (await self._read_retention_rules(channel)).retention(
+            channel
+        )
         return await self._open_store().publish(channel, payload, key=key, retention=retention)
 
     def _open_store(self) -> Store:
@@ -88,22 +90,24 @@ class AsyncPublisher:
             raise BrokerClosed
         return self._store
 
-    async def _read_rules(self, channel: str) -> Rules:
+    async def _read_retention_rules(self, channel: str) -> RetentionRules:
         """Return what the app says, asking the store for it now and then."""
         loop = asyncio.get_running_loop()
-        async with self._reading:
-            if loop.time() >= self._rules_due:
+        async with self._read_lock:
+            if loop.time() >= self._next_read_at:
                 try:
-                    packed = await self._open_store().value(CHANNEL, FIELD)
-                    self._rules = Rules() if packed is None else Rules.unpack(packed)
+                    packed = await self._open_store().value(RETENTION_CHANNEL, RETENTION_FIELD)
+                    self._retention_rules = (
+                        RetentionRules() if packed is None else RetentionRules.unpack(packed)
+                    )
                 except UnsupportedEnvelope as error:
                     logger.warning("channels remember what is usual: %s", error)
                 except (BrokerUnavailable, BrokerRefused) as error:
                     # What was read before may still be so.
-                    if not self._rules_due:
+                    if not self._next_read_at:
                         raise type(error)(f"publish {channel!r}", error.reason) from error
-                self._rules_due = loop.time() + _RULES_AGE
-        return self._rules
+                self._next_read_at = loop.time() + _RETENTION_RULES_MAX_AGE
+        return self._retention_rules
 
     async def close(self) -> None:
         """Close the connection; idempotent."""
@@ -180,13 +184,13 @@ class Publisher:
             if self._loop is None:
                 loop = self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
-                    target=_run, args=(loop,), name="flash-pubsub publisher", daemon=True
+                    target=_run_loop, args=(loop,), name="flash-pubsub publisher", daemon=True
                 )
                 self._thread.start()
             return self._loop
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
@@ -195,7 +199,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _reachable(url: str | None) -> Address:
+def _redis_address(url: str | None) -> Address:
     address = parse_url(url)
     if address.kind is Kind.MEMORY:
         raise InvalidBrokerURL(

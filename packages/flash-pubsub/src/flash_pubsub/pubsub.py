@@ -21,9 +21,9 @@ from flash_pubsub.channels.declaration import (
     Declarations,
     check_name,
 )
-from flash_pubsub.channels.delivery import EACH, Feeds, pages_channels
+from flash_pubsub.channels.delivery import EVERY_WORKER, ChannelDeliveries, page_channels_of
 from flash_pubsub.channels.outputs import Outputs
-from flash_pubsub.channels.retention import PublishedRules, Rules, retention_of
+from flash_pubsub.channels.retention import PublishedRetention, RetentionRules, retention_of
 from flash_pubsub.channels.schema import Schema
 from flash_pubsub.channels.subscribers import Subscribers
 from flash_pubsub.channels.subscription import sign
@@ -35,7 +35,7 @@ from flash_pubsub.shared.layout import filled, find
 from flash_pubsub.shared.runs import SharedRuns
 from flash_pubsub.shared.state import SHARED, SharedState
 from flash_pubsub.shared.values import SharedValues
-from flash_pubsub.signing_key import SharedSecret
+from flash_pubsub.signing_key import SharedSigningKey
 from flash_pubsub.statistics import figures_of
 from flash_ws import Live
 from flash_ws.callbacks.deferred import Registry as LiveRegistry
@@ -103,7 +103,7 @@ class PubSub:
         self._tasks: list[SupervisedTask] = []
         self._app: Flash | None = None
         self._live: Live | None = None
-        self._feeds: Feeds | None = None
+        self._deliveries: ChannelDeliveries | None = None
         self._presence: Presence | None = None
         self._runs: SharedRuns | None = None
         if app is not None:
@@ -120,7 +120,7 @@ class PubSub:
         self._live = LiveRegistry.of(app).live or Live(app)
         backplane = self._backplane
         self._live.attach(backplane)
-        self._feeds = Feeds(
+        self._deliveries = ChannelDeliveries(
             app, self._declarations, self._listeners, backplane, lease_ttl=self._lease_ttl
         )
         self._presence = Presence(
@@ -136,7 +136,7 @@ class PubSub:
             layout_value=self._layout_value,
         )
         subscribers = Subscribers(app, self._live, self._declarations, self._presence, backplane)
-        backplane.sources[EACH] = self._feeds
+        backplane.sources[EVERY_WORKER] = self._deliveries
         backplane.sources[SHARED] = self._state
         backplane.on_start.append(self._start)
         backplane.on_close.append(self._close)
@@ -144,15 +144,15 @@ class PubSub:
         self._live.on_frame("share", self._runs.receive)
         self._live.on_frame("subscribe", subscribers.subscribe)
         self._live.on_frame("unsubscribe", subscribers.unsubscribe)
-        self._live.on_forget(self._presence.forget)
-        app.layout_filters.append(self._fill)
+        self._live.on_forget(self._presence.leave_all)
+        app.layout_filters.append(self._fill_layout)
         # A broker of the application's own need not have it.
         app.common_store = getattr(self.broker, "lazy_cache", None)
         app.page_extras["flash_pubsub"] = {"shared": {}}
-        self._live.readiness.add("broker", self._objection)
+        self._live.readiness.add("broker", self._readiness_failure)
         self._live.figures.add(self._figures)
         for callback in self._shared_callbacks.values():
-            self._share(app, callback)
+            self._activate_shared_callback(app, callback)
         registry.attach(self)
 
     # -- shared callbacks ------------------------------------------------------------------------
@@ -192,9 +192,9 @@ class PubSub:
         self._shared_callbacks[callback.name] = callback
         self._shared_keys.update(callback.input_keys, callback.output_keys)
         if self._app is not None:
-            self._share(self._app, callback)
+            self._activate_shared_callback(self._app, callback)
 
-    def _share(self, app: Flash, callback: SharedCallback) -> None:
+    def _activate_shared_callback(self, app: Flash, callback: SharedCallback) -> None:
         """Let the app's pages have a shared callback, which may be older than the app."""
         assert self._runs is not None
         self._runs.add(callback)
@@ -285,7 +285,7 @@ class PubSub:
         check_name(channel)
         settings = self._declarations.settings(channel)
         if settings.schema is not None:
-            data = settings.schema.checked(channel, data)
+            data = settings.schema.validate(channel, data)
         return await self.broker.publish(
             channel,
             Envelope.of(data).pack(),
@@ -366,18 +366,20 @@ class PubSub:
         return self.broker.status
 
     def _figures(self) -> Iterable[Figure]:
-        assert self._feeds is not None
+        assert self._deliveries is not None
         assert self._runs is not None
-        return figures_of(self.broker.status, skipped=self._feeds.skipped, fenced=self._runs.fenced)
+        return figures_of(
+            self.broker.status, skipped=self._deliveries.skipped, fenced=self._runs.fenced
+        )
 
-    async def _objection(self) -> str | None:
+    async def _readiness_failure(self) -> str | None:
         """Return why this worker is not ready, if it is not; the reason itself is in the log."""
         status = self.broker.status
         return None if status.ready else status.state.value
 
     # -- layouts ---------------------------------------------------------------------------------
 
-    def _fill(self, layout: Any) -> Any:
+    def _fill_layout(self, layout: Any) -> Any:
         """Return a layout as a page is to get it: what is shared in it, subscriptions signed."""
         values: dict[str, dict[str, Any]] = {}
         for key in self._shared_keys:
@@ -392,19 +394,19 @@ class PubSub:
 
     async def _start(self) -> None:
         check_workers(self.broker, 'PubSub(app, broker="redis://…")')
-        assert self._feeds is not None
+        assert self._deliveries is not None
         assert self._presence is not None
         if not (self.app.server.secret_key or isinstance(self.broker, MemoryBroker)):
-            await SharedSecret(self.app, self._listeners, self._backplane).start()
+            await SharedSigningKey(self.app, self._listeners, self._backplane).start()
         if not isinstance(self.broker, MemoryBroker):
-            rules = Rules.of(self._declarations.configured)
-            await PublishedRules(rules, self._listeners, self._backplane).start()
+            retention_rules = RetentionRules.of(self._declarations.configured)
+            await PublishedRetention(retention_rules, self._listeners, self._backplane).start()
         await self._state.start()
         guarded = {pattern.text for pattern, _ in self._declarations.guards}
-        for channel in self._declarations.plain():
-            await self._feeds.open(channel)
+        for channel in self._declarations.single_channels():
+            await self._deliveries.acquire(channel)
             if channel not in guarded:
-                for each in pages_channels(self._declarations, channel):
+                for each in page_channels_of(self._declarations, channel):
                     if each not in self.live.hub.common:
                         self.live.hub.common.append(each)
         await self._presence.start()
@@ -418,7 +420,7 @@ class PubSub:
         for task in self._tasks:
             await task.stop()
         self._tasks.clear()
-        for part in (self._runs, self._feeds):
+        for part in (self._runs, self._deliveries):
             if part is not None:
                 await part.close()
         if self._presence is not None:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHANNEL = f"{PREFIX}secret"
+SIGNING_KEY_CHANNEL = f"{PREFIX}secret"
 _FIELD = "secret"
-_FOR_EVER = Retention(max_idle=10 * 365 * 86_400.0)
+_PERMANENT = Retention(max_idle=10 * 365 * 86_400.0)
 
 
-class SharedSecret:
+class SharedSigningKey:
     """Has every worker sign with the key that the broker's store has; the first one makes it.
 
     A `Listener`. A store that has lost the key gets it back, so that workers which start later
@@ -35,36 +35,36 @@ class SharedSecret:
         self._app = app
         self._listeners = listeners
         self._backplane = backplane
-        self._secret = secrets.token_bytes(32)
+        self._key = secrets.token_bytes(32)
 
     async def start(self) -> None:
         """Sign with the key of all from now on."""
-        await self._listeners.listen(CHANNEL, self)
-        self._use(await self._agreed())
+        await self._listeners.listen(SIGNING_KEY_CHANNEL, self)
+        self._sign_with(await self._load_or_create())
 
-    async def _agreed(self) -> bytes:
+    async def _load_or_create(self) -> bytes:
         """Return the store's key; it is this worker's if the store had none."""
         broker = self._listeners.broker
         while True:
-            snapshot = await broker.snapshot(CHANNEL)
+            snapshot = await broker.snapshot(SIGNING_KEY_CHANNEL)
             if _FIELD in snapshot.values:
                 return snapshot.values[_FIELD]
             try:
                 await broker.publish(
-                    CHANNEL,
+                    SIGNING_KEY_CHANNEL,
                     b"",
-                    changes={_FIELD: self._secret},
+                    changes={_FIELD: self._key},
                     after=snapshot.position,
-                    retention=_FOR_EVER,
+                    retention=_PERMANENT,
                 )
             except Overtaken:
                 # Of several workers that start together the first one counts.
                 continue
-            return self._secret
+            return self._key
 
-    def _use(self, secret: bytes) -> None:
-        self._secret = secret
-        self._app.share_signing_secret(secret)
+    def _sign_with(self, key: bytes) -> None:
+        self._key = key
+        self._app.share_signing_secret(key)
 
     def deliver(self, publication: Publication) -> None:
         """Do nothing: whoever publishes here has made sure that the store had no key."""
@@ -72,13 +72,13 @@ class SharedSecret:
     def reset(self, channel: str, position: Position) -> None:
         """Put the key back, if it is lost."""
         del channel, position
-        self._backplane.spawn(self._backplane.persist(self._put_back))
+        self._backplane.spawn(self._backplane.persist(self._restore))
 
-    async def _put_back(self) -> None:
-        agreed = await self._agreed()
-        if agreed != self._secret:
+    async def _restore(self) -> None:
+        stored = await self._load_or_create()
+        if stored != self._key:
             logger.warning(
                 "a worker that began when the store was empty has made another signing key; "
                 "pages that were signed with the one before are told that something is lost"
             )
-            self._use(agreed)
+            self._sign_with(stored)

@@ -150,7 +150,7 @@ async def test_once_goes_on_with_another_worker_and_leaves_no_message_out():
         holder = next(
             index
             for index, each in enumerate(world.pubsubs)
-            if each._feeds._feeds["orders"]._once._arrived is not None
+            if each._deliveries._deliveries["orders"]._once_consumer._new_message is not None
         )
         world.freeze(holder)
         await until(lambda: runs == [0, 1, 1, 2])
@@ -283,7 +283,7 @@ async def test_too_many_waiting_messages_are_skipped_and_the_pages_told():
         while frames[-1]["n"] < 29 or frames[-1]["t"] != "props":
             frames.append(await frame_of(page, "channel:flood"))
         assert any(frame.get("recovered") is False for frame in frames)
-        assert world.pubsubs[0]._feeds.skipped > 0
+        assert world.pubsubs[0]._deliveries.skipped > 0
 
 
 async def test_messages_that_come_in_a_burst_are_written_while_they_are_handled():
@@ -375,14 +375,14 @@ async def test_a_subscription_is_there_from_mounting_to_unmounting():
     async with World(rooms(runs)) as world, pages(world, 0, 1) as (page, other):
         subscribe(page, world.pubsubs[0], "room/7")
         assert await status(page) == ("room/7", "subscribed")
-        await until(lambda: world.pubsubs[0]._feeds._feeds)
+        await until(lambda: world.pubsubs[0]._deliveries._deliveries)
         await world.pubsubs[1].publish("room/7", "hi")
         frame = await frame_of(page, "channel:room/7")
         assert frame["u"] == [["board", {"children": "7: hi"}]]
         # The other worker has nobody there, and does no work for it.
         assert runs == [("7", "hi")]
         page.send({"t": "unsubscribe", "channel": "room/7"})
-        await until(lambda: not world.pubsubs[0]._feeds._feeds)
+        await until(lambda: not world.pubsubs[0]._deliveries._deliveries)
         await world.pubsubs[1].publish("room/7", "anybody?")
         await world.pubsubs[1].live.push("x", {"title": 1})
         for each in (page, other):
@@ -406,7 +406,7 @@ async def test_nobody_gets_in_without_a_signature_or_an_authorization(caplog):
             subscribe(page, pubsub, channel)
             assert await status(page) == (channel, "denied")
         assert "@pubsub.authorize" in caplog.text
-        assert not pubsub._feeds._feeds
+        assert not pubsub._deliveries._deliveries
         assert await pubsub.who("room/7") == []
 
 
@@ -601,7 +601,7 @@ async def test_callbacks_of_modules_wait_for_the_pubsub():
     pubsub = PubSub(app, broker=MemoryBroker())
     (described,) = app.page_extras["flash_pubsub"]["shared"].values()
     assert described["inputs"] == [["slider", "value"]]
-    assert pubsub._declarations.plain() == ["prices"]
+    assert pubsub._declarations.single_channels() == ["prices"]
 
 
 # -- pages that stop for a while -------------------------------------------------------------------

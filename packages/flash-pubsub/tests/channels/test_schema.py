@@ -50,7 +50,7 @@ class Letter:
     ],
 )
 def test_what_fits_is_sent_with_its_defaults(kind, given, sent):
-    assert Schema(kind).checked("channel", given) == sent
+    assert Schema(kind).validate("channel", given) == sent
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_what_fits_is_sent_with_its_defaults(kind, given, sent):
 )
 def test_what_does_not_fit_is_refused_with_the_reason(kind, given, reason):
     with pytest.raises(InvalidMessage, match=reason):
-        Schema(kind).checked("channel", given)
+        Schema(kind).validate("channel", given)
 
 
 @pytest.mark.parametrize("kind", [PlainNote, Letter])
 def test_the_typed_dictionary_of_an_older_python_is_refused_with_the_remedy(kind):
     message = {"text": "hi"} if kind is PlainNote else {"note": {"text": "hi"}}
     if sys.version_info >= (3, 12):
-        assert Schema(kind).checked("channel", message) == message
+        assert Schema(kind).validate("channel", message) == message
     else:
         with pytest.raises(ConfigurationError, match="from typing_extensions import TypedDict"):
             Schema(kind)

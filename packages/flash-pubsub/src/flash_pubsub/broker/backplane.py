@@ -39,17 +39,17 @@ CLIENTS = f"{PREFIX}clients"
 # What envelopes of these channels carry.
 FRAME = "frame"
 ORDER = "order"
-HOME = "home"
+OWNER = "home"
 
 # The values of a page's channel that say which worker has it and what it has joined.
-_HOME = "@home"
+_OWNER = "@home"
 
 # Of one page, or of a group: it is nobody's for long after the last page has left.
-_SHORT = Retention(max_values=1000, max_snapshot_bytes=1 << 20, max_idle=900.0)
-_LONG = Retention(max_values=1000, max_snapshot_bytes=1 << 20)
+_SHORT_RETENTION = Retention(max_values=1000, max_snapshot_bytes=1 << 20, max_idle=900.0)
+_LONG_RETENTION = Retention(max_values=1000, max_snapshot_bytes=1 << 20)
 
 
-class Source(Protocol):
+class FrameSource(Protocol):
     """Where the frames of some of the pages' channels come from, if not from pushes.
 
     Called as the `Backplane` is, with the whole name of the channel.
@@ -85,25 +85,25 @@ class BrokerBackplane:
         # Names this worker.
         self.worker = secrets.token_urlsafe(9)
         # By what a channel's name begins with, up to the colon.
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, FrameSource] = {}
         # Awaited when the broker has started, before any page connects.
         self.on_start: list[Callable[[], Coroutine[Any, Any, None]]] = []
         # Awaited when it ends, while the broker is still there.
         self.on_close: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        self._deliver: Deliver = _nowhere
-        self._obey: Obey = _nowhere
+        self._deliver: Deliver = _discard
+        self._obey: Obey = _discard
         # Channels that have begun anew and whose state is being fetched: what came since.
-        self._resetting: dict[str, list[Publication]] = {}
+        self._publications_during_reset: dict[str, list[Publication]] = {}
         # Those of them that have begun anew once more meanwhile.
         self._reset_again: set[str] = set()
         # Pages of this worker: the number in their channel at which they came here.
-        self._homes: dict[str, int] = {}
+        self._owned_since: dict[str, int] = {}
         # Whose the pages of this worker are, where that is known.
         self._users: dict[str, str | None] = {}
         # What they have joined, and where the broker does not know it yet.
-        self._joined: dict[str, frozenset[str]] = {}
-        self._unwritten: dict[str, frozenset[str]] = {}
-        self._writing: set[str] = set()
+        self._groups: dict[str, frozenset[str]] = {}
+        self._unsaved_groups: dict[str, frozenset[str]] = {}
+        self._saving: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -135,8 +135,14 @@ class BrokerBackplane:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._listeners.close()
         # It may be started again.
-        for known in (self._resetting, self._homes, self._users, self._joined, self._unwritten):
-            known.clear()
+        for cache in (
+            self._publications_during_reset,
+            self._owned_since,
+            self._users,
+            self._groups,
+            self._unsaved_groups,
+        ):
+            cache.clear()
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -149,12 +155,12 @@ class BrokerBackplane:
                 f"{component_id}\t{prop}": None if value is None else value.encode()
                 for component_id, prop, value in message.values
             },
-            retention=_LONG if ":" not in channel else _SHORT,
+            retention=_LONG_RETENTION if ":" not in channel else _SHORT_RETENTION,
         )
 
     async def follow(self, channel: str) -> None:
         """Deliver this channel's frames to this worker from now on."""
-        source = self._source(channel)
+        source = self._source_of(channel)
         if source is not None:
             await source.follow(channel)
         else:
@@ -162,7 +168,7 @@ class BrokerBackplane:
 
     async def unfollow(self, channel: str) -> None:
         """No page of this worker follows the channel any more."""
-        source = self._source(channel)
+        source = self._source_of(channel)
         if source is not None:
             await source.unfollow(channel)
         else:
@@ -170,25 +176,25 @@ class BrokerBackplane:
 
     async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
         """Return what a page at ``position`` missed, exactly up to what is delivered next."""
-        source = self._source(channel)
+        source = self._source_of(channel)
         if source is not None:
             return await source.catch_up(channel, position)
         name = PREFIX + channel
         here = self._listeners.position(name)
-        if here is None or name in self._resetting:
+        if here is None or name in self._publications_during_reset:
             here = await self._broker.position(name)
         if position is None or position == here:
             return CatchUp(here, (), recovered=True)
         missed = await self._broker.since(name, position)
         if missed is None:
-            return await self._state(channel)
+            return await self._catch_up_from_snapshot(channel)
         end = missed[-1].position if missed else position
         # What is delivered next must come after it, or pages would get it twice.
         await self._listeners.reached(name, end)
         frames = tuple(frame for each in missed if (frame := _frame(channel, each)) is not None)
         return CatchUp(end, frames, recovered=True)
 
-    async def _state(self, channel: str) -> CatchUp:
+    async def _catch_up_from_snapshot(self, channel: str) -> CatchUp:
         name = PREFIX + channel
         snapshot = await self._broker.snapshot(name)
         await self._listeners.reached(name, snapshot.position)
@@ -197,7 +203,7 @@ class BrokerBackplane:
         frames = (snapshot_frame(channel, number, updates),) if updates != "[]" else ()
         return CatchUp(snapshot.position, frames, recovered=False)
 
-    def _source(self, channel: str) -> Source | None:
+    def _source_of(self, channel: str) -> FrameSource | None:
         return self.sources.get(channel.partition(":")[0])
 
     # -- from the broker -------------------------------------------------------------------------
@@ -205,8 +211,8 @@ class BrokerBackplane:
     def deliver(self, publication: Publication) -> None:
         """Hand a publication on to the pages of this worker."""
         name = publication.channel
-        if name in self._resetting:
-            self._resetting[name].append(publication)
+        if name in self._publications_during_reset:
+            self._publications_during_reset[name].append(publication)
             return
         if name == ORDERS:
             self._obey_order(publication)
@@ -215,18 +221,18 @@ class BrokerBackplane:
         if frame is not None:
             self._deliver(frame)
         elif name.startswith(f"{PREFIX}page:"):
-            self._note_home(publication)
+            self._handle_owner_change(publication)
 
     def reset(self, channel: str, position: Position) -> None:
         """Tell the pages that follow a channel what its state is by now."""
         del position
-        if channel in self._resetting:
+        if channel in self._publications_during_reset:
             self._reset_again.add(channel)
         elif channel != ORDERS:
-            self._resetting[channel] = []
-            self.spawn(self._begin_anew(channel))
+            self._publications_during_reset[channel] = []
+            self.spawn(self._reload_state(channel))
 
-    async def _begin_anew(self, name: str) -> None:
+    async def _reload_state(self, name: str) -> None:
         channel = name.removeprefix(PREFIX)
         while True:
             self._reset_again.discard(name)
@@ -235,7 +241,7 @@ class BrokerBackplane:
                 break
         position = snapshot.position
         self._deliver(reset_frame(channel, position, _updates(snapshot.values)))
-        since = self._resetting.pop(name)
+        since = self._publications_during_reset.pop(name)
         for publication in since:
             # Of another epoch are those from before the last reset.
             if (
@@ -244,10 +250,10 @@ class BrokerBackplane:
             ):
                 self.deliver(publication)
         page_id = channel.removeprefix("page:")
-        if page_id in self._homes:
+        if page_id in self._owned_since:
             # The store has forgotten where the page is, too.
-            self._homes[page_id] = 0
-            await self.remember(page_id, self._joined.get(page_id, frozenset()))
+            self._owned_since[page_id] = 0
+            await self.remember(page_id, self._groups.get(page_id, frozenset()))
 
     # -- clients ---------------------------------------------------------------------------------
 
@@ -257,21 +263,21 @@ class BrokerBackplane:
         member = Member(f"{client.id}@{self.worker}", cast("bytes", data))
         await self._broker.enter(CLIENTS, member, self._client_ttl)
         self._users[client.id] = client.user
-        if client.id not in self._homes:
-            await self._write_home(client.id, frozenset())
+        if client.id not in self._owned_since:
+            await self._write_owner(client.id, frozenset())
 
     async def leave(self, client_id: str) -> None:
         """Note that it is gone."""
-        self._unwritten.pop(client_id, None)
-        self._joined.pop(client_id, None)
+        self._unsaved_groups.pop(client_id, None)
+        self._groups.pop(client_id, None)
         self._users.pop(client_id, None)
         try:
-            if self._homes.pop(client_id, None) is not None:
+            if self._owned_since.pop(client_id, None) is not None:
                 await self._broker.publish(
                     f"{PREFIX}page:{client_id}",
-                    Envelope(HOME, b"", extras={"worker": ""}).pack(),
-                    changes={_HOME: None},
-                    retention=_SHORT,
+                    Envelope(OWNER, b"", extras={"worker": ""}).pack(),
+                    changes={_OWNER: None},
+                    retention=_SHORT_RETENTION,
                 )
             await self._broker.leave(CLIENTS, f"{client_id}@{self.worker}")
         except BrokerError as error:
@@ -289,50 +295,50 @@ class BrokerBackplane:
 
     async def remember(self, client_id: str, channels: frozenset[str]) -> None:
         """Write down what a client has joined; the last of several in a row is enough."""
-        self._unwritten[client_id] = channels
-        if client_id in self._writing:
+        self._unsaved_groups[client_id] = channels
+        if client_id in self._saving:
             return
-        self._writing.add(client_id)
+        self._saving.add(client_id)
         try:
-            while client_id in self._unwritten:
-                joined = self._unwritten.pop(client_id)
+            while client_id in self._unsaved_groups:
+                joined = self._unsaved_groups.pop(client_id)
                 try:
-                    await self._write_home(client_id, joined)
+                    await self._write_owner(client_id, joined)
                 except BrokerError as error:
                     logger.warning("again in 1 s: %s", error)
-                    self._unwritten.setdefault(client_id, joined)
+                    self._unsaved_groups.setdefault(client_id, joined)
                     await asyncio.sleep(1)
         finally:
-            self._writing.discard(client_id)
+            self._saving.discard(client_id)
 
-    async def _write_home(self, client_id: str, joined: frozenset[str]) -> None:
-        self._joined[client_id] = joined
+    async def _write_owner(self, client_id: str, joined: frozenset[str]) -> None:
+        self._groups[client_id] = joined
         value = cast(
             "bytes", msgpack.packb([self.worker, sorted(joined), self._users.get(client_id)])
         )
         position = await self._broker.publish(
             f"{PREFIX}page:{client_id}",
-            Envelope(HOME, b"", extras={"worker": self.worker}).pack(),
-            changes={_HOME: value},
-            retention=_SHORT,
+            Envelope(OWNER, b"", extras={"worker": self.worker}).pack(),
+            changes={_OWNER: value},
+            retention=_SHORT_RETENTION,
         )
-        self._homes[client_id] = position.number
+        self._owned_since[client_id] = position.number
 
     async def resume(self, client_id: str, user: str | None) -> frozenset[str] | Stranger | None:
         """Take over a page from the worker that had it; that one reads of it in its channel."""
         snapshot = await self._broker.snapshot(f"{PREFIX}page:{client_id}")
-        home = snapshot.values.get(_HOME)
-        if home is None:
+        owner = snapshot.values.get(_OWNER)
+        if owner is None:
             return None
-        _, channels, known_user = msgpack.unpackb(home)
+        _, channels, known_user = msgpack.unpackb(owner)
         if known_user != user:
             return Stranger()
         self._users[client_id] = user
         joined = frozenset(cast("list[str]", channels))
-        await self._write_home(client_id, joined)
+        await self._write_owner(client_id, joined)
         return joined
 
-    def _note_home(self, publication: Publication) -> None:
+    def _handle_owner_change(self, publication: Publication) -> None:
         """Let go of a page that is another worker's by now."""
         try:
             envelope = Envelope.unpack(publication.payload)
@@ -340,13 +346,13 @@ class BrokerBackplane:
             return
         client_id = publication.channel.removeprefix(f"{PREFIX}page:")
         worker = envelope.extras.get("worker")
-        ours = self._homes.get(client_id)
-        if envelope.kind != HOME or worker in ("", self.worker) or ours is None:
+        owned_since = self._owned_since.get(client_id)
+        if envelope.kind != OWNER or worker in ("", self.worker) or owned_since is None:
             return
-        if publication.position.number > ours:
-            del self._homes[client_id]
-            self._unwritten.pop(client_id, None)
-            self._joined.pop(client_id, None)
+        if publication.position.number > owned_since:
+            del self._owned_since[client_id]
+            self._unsaved_groups.pop(client_id, None)
+            self._groups.pop(client_id, None)
             self._users.pop(client_id, None)
             self.spawn(self._broker.leave(CLIENTS, f"{client_id}@{self.worker}"))
             self._obey(Moved(client_id))
@@ -370,7 +376,7 @@ class BrokerBackplane:
     # -- tasks -----------------------------------------------------------------------------------
 
     def frame(self, frame: Frame) -> None:
-        """Deliver a frame of a `Source` to the pages of this worker."""
+        """Deliver a frame of a `FrameSource` to the pages of this worker."""
         self._deliver(frame)
 
     async def persist(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -450,5 +456,5 @@ def _updates(values: Mapping[str, bytes]) -> str:
     return f"[{','.join(entries)}]"
 
 
-def _nowhere(_: Any) -> None:
+def _discard(_: Any) -> None:
     """Be what is called before `start`."""

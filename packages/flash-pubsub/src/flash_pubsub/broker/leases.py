@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Seconds before work that failed is tried again: at first, and at most.
-_FIRST_WAIT = 0.5
-_LONGEST_WAIT = 30.0
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 30.0
 
 
-async def lead(
+async def run_while_leading(
     broker: Broker,
     name: str,
     ttl: float,
@@ -33,10 +33,10 @@ async def lead(
     """Run ``work(lease)`` whenever this worker has the lease, for ever.
 
     A worker that dies is followed by another within ``ttl`` seconds and a third. Work that fails is
-    logged and begun again, on any worker, after a wait that grows. Work that returns is done: the
+    logged and begun again, on any worker, after a delay that grows. Work that returns is done: the
     lease is kept, so that no other worker begins it.
     """
-    wait = _FIRST_WAIT
+    delay = _FIRST_DELAY
     while True:
         lease = None
         with contextlib.suppress(BrokerError):
@@ -46,19 +46,19 @@ async def lead(
             await asyncio.sleep(ttl / 3 * random.uniform(0.8, 1.0))
             continue
         try:
-            await keep(broker, lease, ttl, work)
-            wait = _FIRST_WAIT
+            await run_under_lease(broker, lease, ttl, work)
+            delay = _FIRST_DELAY
         except (BrokerError, Fenced) as error:
             logger.warning("lease %r: %s; another worker may go on", name, error)
         except Exception:  # an application's work: logged, and begun again
-            logger.exception("the work under lease %r failed; again in %.1f s", name, wait)
+            logger.exception("the work under lease %r failed; again in %.1f s", name, delay)
         else:
             continue
-        await asyncio.sleep(wait)
-        wait = min(2 * wait, _LONGEST_WAIT)
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, _LONGEST_DELAY)
 
 
-async def keep(
+async def run_under_lease(
     broker: Broker, lease: Lease, ttl: float, work: Callable[[Lease], Awaitable[None]]
 ) -> None:
     """Run ``work(lease)`` and renew the lease meanwhile; cancels the work when the lease is lost.
@@ -68,7 +68,7 @@ async def keep(
     """
     loop = asyncio.get_running_loop()
     task: asyncio.Future[None] = asyncio.ensure_future(work(lease))
-    until = loop.time() + ttl
+    ends_at = loop.time() + ttl
     try:
         while True:
             if task.done():
@@ -82,9 +82,9 @@ async def keep(
                 if not await broker.renew(lease, ttl):
                     logger.warning("lease %r is another worker's by now", lease.name)
                     return
-                until = loop.time() + ttl
+                ends_at = loop.time() + ttl
             except BrokerError:
-                if loop.time() + ttl / 3 > until:
+                if loop.time() + ttl / 3 > ends_at:
                     # It may be another's before the next try.
                     raise
     finally:

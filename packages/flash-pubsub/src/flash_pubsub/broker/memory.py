@@ -37,11 +37,11 @@ _logger = logging.getLogger(__name__)
 # Keys of publications that one channel remembers at most; the oldest are forgotten.
 _MAX_KEYS = 10_000
 # Every so many publications, channels that have been idle for too long are forgotten.
-_SWEEP_EVERY = 1_000
+_REMOVE_IDLE_EVERY = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _HistoryEntry:
     publication: Publication
     at: float
 
@@ -55,7 +55,7 @@ class _Channel:
         self.number = 0
         self.retention = DEFAULT_RETENTION
         self.used_at = now
-        self._history: deque[_Entry] = deque()
+        self._history: deque[_HistoryEntry] = deque()
         self._history_bytes = 0
         self._values: OrderedDict[str, bytes] = OrderedDict()
         self._values_bytes = 0
@@ -72,7 +72,7 @@ class _Channel:
     def values(self) -> dict[str, bytes]:
         return dict(self._values)
 
-    def known(self, key: str, now: float) -> Position | None:
+    def position_of_key(self, key: str, now: float) -> Position | None:
         """Return where this key was published, if that is remembered."""
         while self._keys:
             oldest, (_, at) = next(iter(self._keys.items()))
@@ -82,7 +82,7 @@ class _Channel:
         found = self._keys.get(key)
         return found[0] if found else None
 
-    def guard(self, fence: Lease) -> None:
+    def check_fence(self, fence: Lease) -> None:
         """Note that a holder of this lease publishes here; raises if a newer one has."""
         if self._fences.get(fence.name, 0) > fence.number:
             raise Fenced(fence.name, fence.number)
@@ -100,9 +100,9 @@ class _Channel:
         self.number += 1
         publication = Publication(self.name, self.position, payload)
         if retention.max_messages:
-            self._history.append(_Entry(publication, now))
+            self._history.append(_HistoryEntry(publication, now))
             self._history_bytes += len(payload)
-        self.forget(now)
+        self.trim_history(now)
         for name, value in changes.items():
             self._set(name, value)
         while self._values and (
@@ -114,18 +114,18 @@ class _Channel:
             self._keys[key] = publication.position, now
         return publication
 
-    def forget(self, now: float) -> None:
-        """Drop from history what is over its bounds."""
-        bounds, history = self.retention, self._history
+    def trim_history(self, now: float) -> None:
+        """Drop from history what is over its limits."""
+        limits, history = self.retention, self._history
         while history and (
-            len(history) > bounds.max_messages
-            or self._history_bytes > bounds.max_bytes
-            or now - history[0].at > bounds.max_age
+            len(history) > limits.max_messages
+            or self._history_bytes > limits.max_bytes
+            or now - history[0].at > limits.max_age
         ):
             self._history_bytes -= len(history.popleft().publication.payload)
 
     def since(self, position: Position, now: float) -> list[Publication] | None:
-        self.forget(now)
+        self.trim_history(now)
         if position.epoch != self.epoch or not 0 <= position.number <= self.number:
             return None
         missed = self.number - position.number
@@ -144,11 +144,11 @@ class _Channel:
 
 
 @dataclass(slots=True)
-class _Held:
-    """A lease as the store knows it; ``until`` is in the past once it has ended."""
+class _LeaseRecord:
+    """A lease as the store knows it; ``ends_at`` is in the past once it has ended."""
 
     number: int
-    until: float
+    ends_at: float
 
 
 class MemoryStore:
@@ -161,17 +161,17 @@ class MemoryStore:
         self.clock = clock
         self._channels: dict[str, _Channel] = {}
         self._brokers: list[MemoryBroker] = []
-        self._leases: dict[tuple[str, str | None], _Held] = {}
+        self._leases: dict[tuple[str, str | None], _LeaseRecord] = {}
         self._last_number = 0
         # By channel and member's id: whose they are, and their data.
         self._members: dict[str, dict[str, tuple[MemoryBroker, bytes]]] = {}
-        self._until_sweep = _SWEEP_EVERY
+        self._until_removal = _REMOVE_IDLE_EVERY
 
-    def join(self, broker: MemoryBroker) -> None:
+    def attach(self, broker: MemoryBroker) -> None:
         """Tell a broker of every publication from now on."""
         self._brokers.append(broker)
 
-    def part(self, broker: MemoryBroker) -> None:
+    def detach(self, broker: MemoryBroker) -> None:
         """Tell it nothing more, and make its members leave."""
         if broker in self._brokers:
             self._brokers.remove(broker)
@@ -198,7 +198,7 @@ class MemoryStore:
 
     def names(self) -> list[str]:
         """Return the names of all channels, sorted."""
-        self._sweep()
+        self._remove_idle()
         return sorted(name for name in self._channels if not name.startswith(presence_of("")))
 
     def publish(
@@ -214,20 +214,20 @@ class MemoryStore:
         """Publish, and tell every broker; see `Broker.publish`."""
         now = self.clock()
         channel = self.channel(name)
-        if key is not None and (position := channel.known(key, now)):
+        if key is not None and (position := channel.position_of_key(key, now)):
             return position
         if after is not None and channel.position != after:
             raise Overtaken(name, after.number)
         if fence is not None:
             if fence.channel == name and not self.holds(fence):
                 raise Fenced(fence.name, fence.number)
-            channel.guard(fence)
+            channel.check_fence(fence)
         publication = channel.append(payload, changes, key, retention, now)
         for broker in list(self._brokers):
-            broker.take(publication)
-        self._until_sweep -= 1
-        if not self._until_sweep:
-            self._sweep()
+            broker.receive(publication)
+        self._until_removal -= 1
+        if not self._until_removal:
+            self._remove_idle()
         return publication.position
 
     def flush(self) -> None:
@@ -249,7 +249,7 @@ class MemoryStore:
         members[member.id] = broker, member.data
         if before is None or before[1] != member.data:
             kind = "joined" if before is None else "changed"
-            self._tell(channel, kind, member.id, member.data)
+            self._publish_member_change(channel, kind, member.id, member.data)
 
     def leave(self, channel: str, member_id: str) -> None:
         """Make somebody absent."""
@@ -259,7 +259,7 @@ class MemoryStore:
         _, data = members.pop(member_id)
         if not members:
             del self._members[channel]
-        self._tell(channel, "left", member_id, data)
+        self._publish_member_change(channel, "left", member_id, data)
 
     def members(self, channel: str) -> list[Member]:
         """Return who is present, sorted."""
@@ -271,52 +271,52 @@ class MemoryStore:
     def lease(self, name: str, ttl: float, channel: str | None) -> Lease | None:
         """Take a lease, unless somebody has it."""
         now = self.clock()
-        held = self._leases.get((name, channel))
-        if held and held.until > now:
+        record = self._leases.get((name, channel))
+        if record and record.ends_at > now:
             return None
         # As in Redis: the time, so that numbers grow even if the store forgets the last one.
         self._last_number = max(self._last_number + 1, time.time_ns() // 1_000_000)
-        self._leases[name, channel] = _Held(self._last_number, now + ttl)
+        self._leases[name, channel] = _LeaseRecord(self._last_number, now + ttl)
         return Lease(name, channel, self._last_number)
 
     def holds(self, lease: Lease) -> bool:
         """Tell whether nobody has taken the lease since, ended as it may be."""
-        held = self._leases.get((lease.name, lease.channel))
-        return held is not None and held.number == lease.number
+        record = self._leases.get((lease.name, lease.channel))
+        return record is not None and record.number == lease.number
 
     def renew(self, lease: Lease, ttl: float) -> bool:
         """Prolong a lease, unless it has ended."""
-        held = self._leases.get((lease.name, lease.channel))
+        record = self._leases.get((lease.name, lease.channel))
         now = self.clock()
-        if held is None or held.number != lease.number or held.until <= now:
+        if record is None or record.number != lease.number or record.ends_at <= now:
             return False
-        held.until = now + ttl
+        record.ends_at = now + ttl
         return True
 
     def release(self, lease: Lease) -> None:
         """End a lease now."""
         if self.holds(lease):
-            self._leases[lease.name, lease.channel].until = self.clock()
+            self._leases[lease.name, lease.channel].ends_at = self.clock()
 
-    def _tell(self, channel: str, kind: str, member_id: str, data: bytes) -> None:
+    def _publish_member_change(self, channel: str, kind: str, member_id: str, data: bytes) -> None:
         changes = {member_id: None if kind == "left" else data}
         self.publish(presence_of(channel), pack_change(kind, member_id, data), changes)
 
-    def _sweep(self) -> None:
-        self._until_sweep = _SWEEP_EVERY
+    def _remove_idle(self) -> None:
+        self._until_removal = _REMOVE_IDLE_EVERY
         now = self.clock()
         for name, channel in list(self._channels.items()):
             if self._is_idle(channel, now) and not self._has_subscriber(name):
                 del self._channels[name]
-        for key, held in list(self._leases.items()):
-            if now - held.until > DEFAULT_RETENTION.max_idle:
+        for key, record in list(self._leases.items()):
+            if now - record.ends_at > DEFAULT_RETENTION.max_idle:
                 del self._leases[key]
 
     def _is_idle(self, channel: _Channel, now: float) -> bool:
         return now - channel.used_at > channel.retention.max_idle
 
     def _has_subscriber(self, name: str) -> bool:
-        return any(broker.listens_to(name) for broker in self._brokers)
+        return any(broker.is_subscribed(name) for broker in self._brokers)
 
 
 class MemoryBroker:
@@ -358,20 +358,20 @@ class MemoryBroker:
         self._deliver, self._reset = deliver, reset
         self._state = State.READY
         self._counters.lag = 0.0
-        self.store.join(self)
+        self.store.attach(self)
 
     async def close(self) -> None:
         """End."""
         self._state = State.CLOSED
         self._subscribed.clear()
-        self.store.part(self)
+        self.store.detach(self)
         for lease in self._leases:
             self.store.release(lease)
         self._leases.clear()
 
     async def ready(self) -> None:
         """Return at once."""
-        self._check()
+        self._check_ready()
 
     async def publish(
         self,
@@ -385,7 +385,7 @@ class MemoryBroker:
         retention: Retention = DEFAULT_RETENTION,
     ) -> Position:
         """Number a message, remember it and deliver it."""
-        self._check(channel)
+        self._check_ready(channel)
         if len(payload) > self._max_payload_bytes:
             raise PayloadTooLarge(channel, len(payload), self._max_payload_bytes)
         position = self.store.publish(channel, payload, changes, key, fence, after, retention)
@@ -394,7 +394,7 @@ class MemoryBroker:
 
     async def subscribe(self, channel: str) -> Position:
         """Deliver this channel's publications from now on."""
-        self._check(channel)
+        self._check_ready(channel)
         self._subscribed.add(channel)
         return self.store.channel(channel).position
 
@@ -404,48 +404,48 @@ class MemoryBroker:
 
     async def since(self, channel: str, position: Position) -> list[Publication] | None:
         """Return everything after ``position``, or None if that cannot be known."""
-        self._check(channel)
+        self._check_ready(channel)
         return self.store.channel(channel).since(position, self.store.clock())
 
     async def snapshot(self, channel: str) -> Snapshot:
         """Return the state as of one position."""
-        self._check(channel)
-        kept = self.store.channel(channel)
-        return Snapshot(kept.position, kept.values)
+        self._check_ready(channel)
+        stored = self.store.channel(channel)
+        return Snapshot(stored.position, stored.values)
 
     async def value(self, channel: str, name: str) -> bytes | None:
         """Return one value of the state."""
-        self._check(channel)
+        self._check_ready(channel)
         return self.store.value(channel, name)
 
     async def position(self, channel: str) -> Position:
         """Return the position of somebody who has seen everything."""
-        self._check(channel)
+        self._check_ready(channel)
         return self.store.channel(channel).position
 
     async def channels(self) -> list[str]:
         """Return the names of all channels, sorted."""
-        self._check()
+        self._check_ready()
         return self.store.names()
 
     async def enter(self, channel: str, member: Member, ttl: float = 30.0) -> None:
         """Make somebody present; ``ttl`` means nothing here, where all members die together."""
-        self._check(channel)
+        self._check_ready(channel)
         self.store.enter(self, channel, member)
 
     async def leave(self, channel: str, member_id: str) -> None:
         """Make somebody absent."""
-        self._check(channel)
+        self._check_ready(channel)
         self.store.leave(channel, member_id)
 
     async def members(self, channel: str) -> list[Member]:
         """Return who is present."""
-        self._check(channel)
+        self._check_ready(channel)
         return self.store.members(channel)
 
     async def lease(self, name: str, ttl: float, *, channel: str | None = None) -> Lease | None:
         """Take the lease of this name, unless somebody has it."""
-        self._check(channel)
+        self._check_ready(channel)
         lease = self.store.lease(name, ttl, channel)
         if lease is not None:
             self._leases.add(lease)
@@ -453,7 +453,7 @@ class MemoryBroker:
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
         """Prolong a lease."""
-        self._check()
+        self._check_ready()
         renewed = self.store.renew(lease, ttl)
         if not renewed:
             self._leases.discard(lease)
@@ -461,15 +461,15 @@ class MemoryBroker:
 
     async def release(self, lease: Lease) -> None:
         """Give a lease back."""
-        self._check()
+        self._check_ready()
         self._leases.discard(lease)
         self.store.release(lease)
 
-    def listens_to(self, channel: str) -> bool:
+    def is_subscribed(self, channel: str) -> bool:
         """Tell whether this worker is subscribed to a channel."""
         return channel in self._subscribed
 
-    def take(self, publication: Publication) -> None:
+    def receive(self, publication: Publication) -> None:
         """Deliver what the store says, if somebody here wants it."""
         if publication.channel in self._subscribed and self._deliver:
             self._counters.delivered += 1
@@ -488,7 +488,7 @@ class MemoryBroker:
             except Exception:  # the worker's own fault, and its log's
                 _logger.exception("resetting %r failed", channel)
 
-    def _check(self, channel: str | None = None) -> None:
+    def _check_ready(self, channel: str | None = None) -> None:
         if self._state is not State.READY:
             raise BrokerClosed
         if channel is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 # How many processes serve; the first is what ``flash run`` says, the other what servers read.
-_WORKER_COUNTS = ("FLASH_WORKERS", "WEB_CONCURRENCY")
+_WORKER_COUNT_VARIABLES = ("FLASH_WORKERS", "WEB_CONCURRENCY")
 
 
 def open_broker(url: str | None = None, *, max_payload_bytes: int = 1 << 20) -> Broker:
@@ -29,18 +29,18 @@ def open_broker(url: str | None = None, *, max_payload_bytes: int = 1 << 20) -> 
     return redis.RedisBroker(address, max_payload_bytes=max_payload_bytes)
 
 
-def check_workers(broker: Broker, wanted: str) -> None:
+def check_workers(broker: Broker, remedy: str) -> None:
     """Raise `ConfigurationError` if several workers serve around the memory of one process.
 
-    ``wanted`` is what to write in place of it.
+    ``remedy`` is what to write in place of it.
     """
     if not isinstance(broker, MemoryBroker):
         return
-    for variable in _WORKER_COUNTS:
+    for variable in _WORKER_COUNT_VARIABLES:
         count = os.environ.get(variable, "")
         if count.isdigit() and int(count) > 1:
             raise ConfigurationError(
                 f"{count} workers ({variable}) cannot share the memory:// broker, which is one "
-                f"process's own: start a Redis and say {wanted} or "
+                f"process's own: start a Redis and say {remedy} or "
                 "FLASH_BROKER_URL=redis://…, or serve with one worker"
             )

@@ -52,7 +52,7 @@ class ChannelPattern:
         object.__setattr__(self, "_regex", re.compile(pattern))
 
     @property
-    def is_plain(self) -> bool:
+    def is_single(self) -> bool:
         """Whether it is one channel's name."""
         return not self.variables
 
@@ -97,7 +97,7 @@ class ChannelCallback:
 
 
 @dataclass(frozen=True, slots=True)
-class Matched:
+class MatchedCallback:
     """A callback for one channel."""
 
     callback: ChannelCallback
@@ -115,7 +115,7 @@ class Declarations:
 
     def configure(self, pattern: ChannelPattern, settings: ChannelSettings) -> None:
         """Give the channels of a pattern settings; raises if they have some."""
-        if any(known == pattern for known, _ in self._settings):
+        if any(existing == pattern for existing, _ in self._settings):
             raise ConfigurationError(f"channel {pattern.text!r} has settings already")
         self._settings.append((pattern, settings))
 
@@ -131,15 +131,15 @@ class Declarations:
                 return settings
         return ChannelSettings()
 
-    def matching(self, channel: str) -> list[Matched]:
+    def matching(self, channel: str) -> list[MatchedCallback]:
         """Return the callbacks for a channel, in the order in which they were declared."""
         return [
-            Matched(callback, variables)
+            MatchedCallback(callback, variables)
             for callback in self.callbacks
             if (variables := callback.pattern.match(channel)) is not None
         ]
 
-    def plain(self) -> list[str]:
+    def single_channels(self) -> list[str]:
         """Return the channels without variables that have callbacks: every page follows them."""
-        names = (each.pattern.text for each in self.callbacks if each.pattern.is_plain)
+        names = (each.pattern.text for each in self.callbacks if each.pattern.is_single)
         return list(dict.fromkeys(names))

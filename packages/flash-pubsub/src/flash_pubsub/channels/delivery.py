@@ -15,7 +15,7 @@ from flash.callbacks.context import EventContext
 from flash.supervision import SupervisedTask
 from flash_pubsub.broker.backplane import FRAME, PREFIX, envelope_extras
 from flash_pubsub.broker.envelope import BYTES, JSON, Envelope
-from flash_pubsub.broker.leases import lead
+from flash_pubsub.broker.leases import run_while_leading
 from flash_pubsub.broker.recent_frames import Recent
 from flash_pubsub.errors import BrokerError, UnsupportedEnvelope
 from flash_ws.protocol.channel import CatchUp, State
@@ -29,33 +29,33 @@ if TYPE_CHECKING:
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.broker.listeners import Listeners
     from flash_pubsub.broker.seam import Lease, Publication
-    from flash_pubsub.channels.declaration import Declarations, Matched
+    from flash_pubsub.channels.declaration import Declarations, MatchedCallback
     from flash_ws.protocol.frames import Frame, Message
 
 logger = logging.getLogger(__name__)
 
 # What a page's channel is called that carries what the callbacks of a channel set, by every worker
 # for its own pages, and by one worker for all.
-EACH = "channel"
-ONCE = "once"
+EVERY_WORKER = "channel"
+ONE_WORKER = "once"
 
 # Messages handled before others on the loop have their turn, pages' writers among them.
-_MESSAGES_AT_ONCE = 16
+_MESSAGES_PER_SLICE = 16
 
-# In the state of a `ONCE` channel: up to which message its callbacks have run.
-_UP_TO = "@upto"
+# In the state of a `ONE_WORKER` channel: up to which message its callbacks have run.
+_PROCESSED_UP_TO = "@upto"
 
 
-def pages_channels(declarations: Declarations, channel: str) -> list[str]:
+def page_channels_of(declarations: Declarations, channel: str) -> list[str]:
     """Return which channels a page follows to see a channel of users."""
     matched = declarations.matching(channel)
-    kinds = [EACH]
+    kinds = [EVERY_WORKER]
     if any(each.callback.once for each in matched):
-        kinds.append(ONCE)
+        kinds.append(ONE_WORKER)
     return [f"{kind}:{channel}" for kind in kinds]
 
 
-class Feeds:
+class ChannelDeliveries:
     """The channels of users that this worker listens to; the `Source` of their pages' frames."""
 
     def __init__(
@@ -74,50 +74,52 @@ class Feeds:
         self.lease_ttl = lease_ttl
         # Messages that were skipped because callbacks were too slow for them.
         self.skipped = 0
-        self._feeds: dict[str, Feed] = {}
+        self._deliveries: dict[str, ChannelDelivery] = {}
         # By channel: how many want it, pages as one and the worker itself as another.
-        self._wanted: dict[str, int] = {}
+        self._reference_counts: dict[str, int] = {}
         self._lock = asyncio.Lock()
 
-    async def open(self, channel: str) -> None:
-        """Run the callbacks of a channel from now on; undone by `shut`."""
-        self._wanted[channel] = self._wanted.get(channel, 0) + 1
+    async def acquire(self, channel: str) -> None:
+        """Run the callbacks of a channel from now on; undone by `release`."""
+        self._reference_counts[channel] = self._reference_counts.get(channel, 0) + 1
         async with self._lock:
-            if channel not in self._feeds:
-                feed = Feed(self, channel)
-                await feed.start()
-                self._feeds[channel] = feed
+            if channel not in self._deliveries:
+                delivery = ChannelDelivery(self, channel)
+                await delivery.start()
+                self._deliveries[channel] = delivery
 
-    async def shut(self, channel: str) -> None:
-        """Undo one `open`."""
-        self._wanted[channel] -= 1
+    async def release(self, channel: str) -> None:
+        """Undo one `acquire`."""
+        self._reference_counts[channel] -= 1
         async with self._lock:
-            if self._wanted.get(channel) == 0:
-                del self._wanted[channel]
-                await self._feeds.pop(channel).stop()
+            if self._reference_counts.get(channel) == 0:
+                del self._reference_counts[channel]
+                await self._deliveries.pop(channel).stop()
 
     async def close(self) -> None:
-        """End every feed."""
-        for feed in list(self._feeds.values()):
-            await feed.stop()
-        self._feeds.clear()
-        self._wanted.clear()
+        """End every delivery."""
+        for delivery in list(self._deliveries.values()):
+            await delivery.stop()
+        self._deliveries.clear()
+        self._reference_counts.clear()
         # The next one may belong to another event loop.
         self._lock = asyncio.Lock()
 
     async def follow(self, channel: str) -> None:
         """Deliver what the callbacks of a channel set."""
-        await self.open(channel.partition(":")[2])
+        await self.acquire(channel.partition(":")[2])
 
     async def unfollow(self, channel: str) -> None:
         """No page of this worker wants it any more."""
-        await self.shut(channel.partition(":")[2])
+        await self.release(channel.partition(":")[2])
 
     async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
         """Return what a page at ``position`` missed."""
-        return await self._feeds[channel.partition(":")[2]].catch_up(position)
+        return await self._deliveries[channel.partition(":")[2]].catch_up(position)
 
-    async def run(self, callbacks: Sequence[Matched], publication: Publication) -> Message | None:
+    async def run(
+        self, callbacks: Sequence[MatchedCallback], publication: Publication
+    ) -> Message | None:
         """Run callbacks with a message; returns what they set. One that fails is logged."""
         channel = publication.channel
         try:
@@ -144,26 +146,26 @@ class Feeds:
         return props_message(updates) if updates else None
 
 
-class _Begin:
+class _ResetMarker:
     """Stands among waiting messages where something is missing."""
 
     def __init__(self, position: Position) -> None:
         self.position = position
 
 
-class Feed:
+class ChannelDelivery:
     """One channel on its way to this worker's pages: messages run one after the other, in order."""
 
-    def __init__(self, feeds: Feeds, channel: str) -> None:
-        self._feeds = feeds
+    def __init__(self, deliveries: ChannelDeliveries, channel: str) -> None:
+        self._deliveries = deliveries
         self._channel = channel
-        self._name = f"{EACH}:{channel}"
-        self._settings = feeds.declarations.settings(channel)
-        matched = feeds.declarations.matching(channel)
+        self._name = f"{EVERY_WORKER}:{channel}"
+        self._settings = deliveries.declarations.settings(channel)
+        matched = deliveries.declarations.matching(channel)
         self._callbacks = [each for each in matched if not each.callback.once]
         once = [each for each in matched if each.callback.once]
-        self._once = Once(feeds, channel, once) if once else None
-        self._waiting: deque[Publication | _Begin] = deque()
+        self._once_consumer = OnceConsumer(deliveries, channel, once) if once else None
+        self._waiting: deque[Publication | _ResetMarker] = deque()
         self._wake = asyncio.Event()
         self._state = State()
         self._recent = Recent(Position("", 0))
@@ -171,26 +173,26 @@ class Feed:
 
     async def start(self) -> None:
         """Listen, and learn from the last message what pages are to see."""
-        position = await self._feeds.listeners.listen(self._channel, self)
+        position = await self._deliveries.listeners.listen(self._channel, self)
         for each in self._waiting:
-            if not isinstance(each, _Begin):
+            if not isinstance(each, _ResetMarker):
                 # Delivered meanwhile.
                 position = Position(each.position.epoch, each.position.number - 1)
                 break
         self._recent.begin(position)
-        await self._learn(position)
-        self._tasks = [SupervisedTask(f"callbacks of channel {self._channel!r}", self._work)]
-        if self._once is not None:
-            self._once.begin = position
+        await self._load_last_message(position)
+        self._tasks = [SupervisedTask(f"callbacks of channel {self._channel!r}", self._consume)]
+        if self._once_consumer is not None:
+            self._once_consumer.start_position = position
             name = f"once=True callbacks of channel {self._channel!r}"
-            self._tasks.append(SupervisedTask(name, self._once.lead))
+            self._tasks.append(SupervisedTask(name, self._once_consumer.lead))
         for task in self._tasks:
             task.start()
 
     async def stop(self) -> None:
         """Hear no more."""
         with contextlib.suppress(BrokerError):
-            await self._feeds.listeners.unlisten(self._channel, self)
+            await self._deliveries.listeners.unlisten(self._channel, self)
         for task in self._tasks:
             await task.stop()
 
@@ -198,7 +200,7 @@ class Feed:
         """Let a message wait for its turn; too many are skipped and the pages told."""
         self._waiting.append(publication)
         if len(self._waiting) > self._settings.max_waiting:
-            self._feeds.skipped += len(self._waiting) - 1
+            self._deliveries.skipped += len(self._waiting) - 1
             logger.warning(
                 "channel %r: its callbacks are too slow; %d messages are skipped",
                 self._channel,
@@ -206,16 +208,16 @@ class Feed:
             )
             self._waiting.clear()
             number = publication.position.number - 1
-            self._waiting.append(_Begin(Position(publication.position.epoch, number)))
+            self._waiting.append(_ResetMarker(Position(publication.position.epoch, number)))
             self._waiting.append(publication)
         self._wake.set()
-        if self._once is not None:
-            self._once.deliver(publication)
+        if self._once_consumer is not None:
+            self._once_consumer.deliver(publication)
 
     def reset(self, channel: str, position: Position) -> None:
         """Let pages be told that something is lost, after what came before."""
         del channel
-        self._waiting.append(_Begin(position))
+        self._waiting.append(_ResetMarker(position))
         self._wake.set()
 
     async def catch_up(self, position: Position | None) -> CatchUp:
@@ -225,7 +227,7 @@ class Feed:
             frames = (self._snapshot(),) if self._state and self._settings.replay_last else ()
             return CatchUp(recent.position, frames, recovered=True)
         if not recent.knows(position):
-            earlier = await self._rendered(position)
+            earlier = await self._render_missed(position)
             if earlier is None:
                 frames = (self._snapshot(),) if self._state else ()
                 return CatchUp(recent.position, frames, recovered=False)
@@ -233,7 +235,7 @@ class Feed:
             return CatchUp(recent.position, (*earlier, *recent.after(floor)), recovered=True)
         return CatchUp(recent.position, tuple(recent.after(position.number)), recovered=True)
 
-    async def _rendered(self, position: Position) -> list[Frame] | None:
+    async def _render_missed(self, position: Position) -> list[Frame] | None:
         """Return the frames of messages before those that this worker remembers; None if unknown.
 
         They are a page's that was with another worker: their callbacks run here, too.
@@ -241,7 +243,7 @@ class Feed:
         recent = self._recent
         if position.epoch != recent.position.epoch or position.number > recent.position.number:
             return None
-        missed = await self._feeds.listeners.broker.since(self._channel, position)
+        missed = await self._deliveries.listeners.broker.since(self._channel, position)
         if missed is None:
             return None
         frames: list[Frame] = []
@@ -249,9 +251,9 @@ class Feed:
         for turn, publication in enumerate(missed, start=1):
             if publication.position.number > recent.floor:
                 break
-            if turn % _MESSAGES_AT_ONCE == 0:
+            if turn % _MESSAGES_PER_SLICE == 0:
                 await asyncio.sleep(0)
-            message = await self._feeds.run(self._callbacks, publication)
+            message = await self._deliveries.run(self._callbacks, publication)
             done = publication.position.number
             if message is not None:
                 frames.append(message.numbered(self._name, done))
@@ -262,18 +264,18 @@ class Feed:
     def _snapshot(self) -> Frame:
         return snapshot_frame(self._name, self._recent.position.number, self._state.updates())
 
-    async def _learn(self, position: Position) -> None:
+    async def _load_last_message(self, position: Position) -> None:
         """Run the callbacks with the last message, for pages that come later."""
         if not (self._settings.replay_last and self._callbacks and position.number):
             return
         before = Position(position.epoch, position.number - 1)
-        last = await self._feeds.listeners.broker.since(self._channel, before)
+        last = await self._deliveries.listeners.broker.since(self._channel, before)
         if last:
-            message = await self._feeds.run(self._callbacks, last[0])
+            message = await self._deliveries.run(self._callbacks, last[0])
             if message is not None:
                 self._state.apply(message)
 
-    async def _work(self) -> None:
+    async def _consume(self) -> None:
         turn = 0
         while True:
             while not self._waiting:
@@ -281,91 +283,99 @@ class Feed:
                 await self._wake.wait()
                 turn = 0
             turn += 1
-            if turn > _MESSAGES_AT_ONCE:
+            if turn > _MESSAGES_PER_SLICE:
                 # A callback need not wait for anything, and what it sets would pile up unwritten.
                 turn = 1
                 await asyncio.sleep(0)
             each = self._waiting.popleft()
             try:
-                if isinstance(each, _Begin):
-                    await self._begin_anew(each.position)
-                elif not self._is_outdone():
-                    await self._take(each)
+                if isinstance(each, _ResetMarker):
+                    await self._apply_reset(each.position)
+                elif not self._is_superseded():
+                    await self._process(each)
             except BrokerError as error:
                 logger.warning("channel %r: %s", self._channel, error)
 
-    def _is_outdone(self) -> bool:
+    def _is_superseded(self) -> bool:
         """Tell whether a newer message waits that takes this one's place."""
         return (
             self._settings.conflate
             and bool(self._waiting)
-            and not isinstance(self._waiting[0], _Begin)
+            and not isinstance(self._waiting[0], _ResetMarker)
         )
 
-    async def _take(self, publication: Publication) -> None:
+    async def _process(self, publication: Publication) -> None:
         number = publication.position.number
         if number <= self._recent.position.number:
             return
-        message = await self._feeds.run(self._callbacks, publication)
+        message = await self._deliveries.run(self._callbacks, publication)
         frame = None if message is None else message.numbered(self._name, number)
         self._recent.advance(number, frame)
         if message is not None and frame is not None:
             self._state.apply(message)
-            self._feeds.backplane.frame(frame)
+            self._deliveries.backplane.frame(frame)
 
-    async def _begin_anew(self, position: Position) -> None:
+    async def _apply_reset(self, position: Position) -> None:
         if position.epoch != self._recent.position.epoch:
             self._state = State()
-        await self._learn(position)
+        await self._load_last_message(position)
         self._recent.begin(position)
-        self._feeds.backplane.frame(reset_frame(self._name, position, self._state.updates()))
+        self._deliveries.backplane.frame(reset_frame(self._name, position, self._state.updates()))
 
 
-class Once:
+class OnceConsumer:
     """Runs callbacks on one worker of the deployment, each message in order, none left out.
 
     What has been done is written down together with its result. A worker that dies in a callback is
     followed by another, which runs that message again.
     """
 
-    def __init__(self, feeds: Feeds, channel: str, callbacks: list[Matched]) -> None:
-        self._feeds = feeds
+    def __init__(
+        self, deliveries: ChannelDeliveries, channel: str, callbacks: list[MatchedCallback]
+    ) -> None:
+        self._deliveries = deliveries
         self._channel = channel
         self._callbacks = callbacks
-        self._results = f"{PREFIX}{ONCE}:{channel}"
+        self._results_channel = f"{PREFIX}{ONE_WORKER}:{channel}"
         # Where to begin if nobody has ever run them.
-        self.begin = Position("", 0)
+        self.start_position = Position("", 0)
         # None while another worker runs them.
-        self._arrived: asyncio.Event | None = None
+        self._new_message: asyncio.Event | None = None
 
     def deliver(self, publication: Publication) -> None:
         """Note that there is something to do."""
         del publication
-        if self._arrived is not None:
-            self._arrived.set()
+        if self._new_message is not None:
+            self._new_message.set()
 
     async def lead(self) -> None:
         """Run the callbacks whenever it is this worker's turn, for ever."""
-        broker = self._feeds.listeners.broker
-        await lead(broker, ONCE, self._feeds.lease_ttl, self._work, channel=self._results)
+        broker = self._deliveries.listeners.broker
+        await run_while_leading(
+            broker,
+            ONE_WORKER,
+            self._deliveries.lease_ttl,
+            self._consume,
+            channel=self._results_channel,
+        )
 
-    async def _work(self, lease: Lease) -> None:
-        done = await self._done()
-        arrived = self._arrived = asyncio.Event()
+    async def _consume(self, lease: Lease) -> None:
+        done = await self._load_position()
+        new_message = self._new_message = asyncio.Event()
         try:
             while True:
-                done, missed = await self._missed(done)
+                done, missed = await self._read_after(done)
                 for publication in missed:
                     await self._run(publication, lease)
                     done = publication.position
-                await arrived.wait()
-                arrived.clear()
+                await new_message.wait()
+                new_message.clear()
         finally:
-            self._arrived = None
+            self._new_message = None
 
-    async def _missed(self, done: Position) -> tuple[Position, Sequence[Publication]]:
+    async def _read_after(self, done: Position) -> tuple[Position, Sequence[Publication]]:
         """Return what comes after ``done``, or after where it can be known again."""
-        broker = self._feeds.listeners.broker
+        broker = self._deliveries.listeners.broker
         missed = await broker.since(self._channel, done)
         if missed is not None:
             return done, missed
@@ -384,21 +394,24 @@ class Once:
         )
         return here, ()
 
-    async def _done(self) -> Position:
-        values = (await self._feeds.listeners.broker.snapshot(self._results)).values
-        written = values.get(_UP_TO)
+    async def _load_position(self) -> Position:
+        values = (await self._deliveries.listeners.broker.snapshot(self._results_channel)).values
+        written = values.get(_PROCESSED_UP_TO)
         if written is None:
-            return self.begin
+            return self.start_position
         epoch, number = msgpack.unpackb(written)
         return Position(epoch, number)
 
     async def _run(self, publication: Publication, lease: Lease) -> None:
-        message = await self._feeds.run(self._callbacks, publication)
+        message = await self._deliveries.run(self._callbacks, publication)
         position = publication.position
-        up_to = cast("bytes", msgpack.packb([position.epoch, position.number]))
+        processed_up_to = cast("bytes", msgpack.packb([position.epoch, position.number]))
         envelope = Envelope("done", b"")
         if message is not None:
             envelope = Envelope(FRAME, message.members.encode(), extras=envelope_extras(message))
-        await self._feeds.listeners.broker.publish(
-            self._results, envelope.pack(), changes={_UP_TO: up_to}, fence=lease
+        await self._deliveries.listeners.broker.publish(
+            self._results_channel,
+            envelope.pack(),
+            changes={_PROCESSED_UP_TO: processed_up_to},
+            fence=lease,
         )

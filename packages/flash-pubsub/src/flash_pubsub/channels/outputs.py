@@ -20,20 +20,20 @@ class Outputs:
 
     declared: tuple[Output, ...]
     # Whether the function returns one value for each, and not the only value.
-    several: bool
+    returns_list: bool
 
     @classmethod
     def of(cls, dependencies: Sequence[Any], what: str) -> Outputs:
         """Take Outputs as users write them: one, several, or a list of them."""
-        several = len(dependencies) != 1 or isinstance(dependencies[0], list | tuple)
+        returns_list = len(dependencies) != 1 or isinstance(dependencies[0], list | tuple)
         flat: list[Any] = []
         for each in dependencies:
             flat.extend(each if isinstance(each, list | tuple) else [each])
         for each in flat:
             if not isinstance(each, Output):
                 raise ConfigurationError(f"{what}: {each!r} stands where an Output belongs")
-            check_plain(each, what)
-        return cls(tuple(flat), several)
+            check_no_wildcard(each, what)
+        return cls(tuple(flat), returns_list)
 
     def updates(self, result: Any, what: str) -> list[tuple[ComponentId, dict[str, Any]]]:
         """Return what to set; raises ``ValueError`` if the result does not fit the outputs."""
@@ -44,7 +44,7 @@ class Outputs:
                 raise ValueError(f"{what} has no Output and returned {result!r}; return nothing")
             return []
         values: Sequence[Any] = [result]
-        if self.several:
+        if self.returns_list:
             if not isinstance(result, list | tuple):
                 raise ValueError(f"{what} has several Outputs and returned {result!r}, not a list")
             values = cast("Sequence[Any]", result)
@@ -59,7 +59,7 @@ class Outputs:
         ]
 
 
-def check_plain(dependency: Any, what: str) -> None:
+def check_no_wildcard(dependency: Any, what: str) -> None:
     """Raise `ConfigurationError` for a dependency that stands for several components."""
     if dependency.has_wildcard():
         raise ConfigurationError(

@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHANNEL = f"{PREFIX}rules"
-FIELD = "rules"
+RETENTION_CHANNEL = f"{PREFIX}rules"
+RETENTION_FIELD = "rules"
 
 _VERSION = 1
-_FOR_EVER = Retention(max_idle=10 * 365 * 86_400.0)
+_PERMANENT = Retention(max_idle=10 * 365 * 86_400.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RetentionRules:
     """Retentions by pattern; of several that fit a channel the first one counts."""
 
     by_pattern: tuple[tuple[ChannelPattern, Retention], ...] = ()
 
     @classmethod
-    def of(cls, settings: Sequence[tuple[ChannelPattern, ChannelSettings]]) -> Rules:
+    def of(cls, settings: Sequence[tuple[ChannelPattern, ChannelSettings]]) -> RetentionRules:
         """Return what an app has said."""
         return cls(tuple((pattern, retention_of(each)) for pattern, each in settings))
 
@@ -58,7 +58,7 @@ class Rules:
         return cast("bytes", msgpack.packb([_VERSION, rules]))
 
     @classmethod
-    def unpack(cls, data: bytes) -> Rules:
+    def unpack(cls, data: bytes) -> RetentionRules:
         """Read what the store keeps; raises `UnsupportedEnvelope`."""
         try:
             version, rules = cast("tuple[int, list[Any]]", msgpack.unpackb(data))
@@ -82,13 +82,15 @@ def retention_of(settings: ChannelSettings) -> Retention:
     return Retention(max_messages=settings.history, max_age=settings.max_age)
 
 
-class PublishedRules:
+class PublishedRetention:
     """Keeps an app's rules in the broker's store; the version of the app that came last counts.
 
     A `Listener`: a store that has lost them gets them back.
     """
 
-    def __init__(self, rules: Rules, listeners: Listeners, backplane: BrokerBackplane) -> None:
+    def __init__(
+        self, rules: RetentionRules, listeners: Listeners, backplane: BrokerBackplane
+    ) -> None:
         self._packed = rules.pack()
         self._is_empty = not rules.by_pattern
         self._listeners = listeners
@@ -96,15 +98,17 @@ class PublishedRules:
 
     async def start(self) -> None:
         """Tell publishers."""
-        await self._listeners.listen(CHANNEL, self)
+        await self._listeners.listen(RETENTION_CHANNEL, self)
         await self._write()
 
     async def _write(self) -> None:
         broker = self._listeners.broker
-        known = (await broker.snapshot(CHANNEL)).values.get(FIELD)
+        known = (await broker.snapshot(RETENTION_CHANNEL)).values.get(RETENTION_FIELD)
         if known == self._packed or (known is None and self._is_empty):
             return
-        await broker.publish(CHANNEL, b"", changes={FIELD: self._packed}, retention=_FOR_EVER)
+        await broker.publish(
+            RETENTION_CHANNEL, b"", changes={RETENTION_FIELD: self._packed}, retention=_PERMANENT
+        )
 
     def deliver(self, publication: Publication) -> None:
         """Do nothing: another version of the app has other rules, and so it may."""

@@ -52,7 +52,7 @@ class Schema:
                 f"schema={_name(kind)}: give a model, a dataclass or a TypedDict ({reason})"
             ) from error
 
-    def checked(self, channel: str, data: Any) -> Any:
+    def validate(self, channel: str, data: Any) -> Any:
         """Return the message as it is to be sent, defaults filled in; raises `InvalidMessage`."""
         if dataclasses.is_dataclass(data) and not isinstance(data, type):
             data = dataclasses.asdict(data)

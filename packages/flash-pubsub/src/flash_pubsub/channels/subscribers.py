@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flash_pubsub.channels.delivery import EACH, ONCE, pages_channels
+from flash_pubsub.channels.delivery import EVERY_WORKER, ONE_WORKER, page_channels_of
 from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
 from flash_ws import CloseCode, ProtocolError
@@ -27,10 +27,10 @@ logger = logging.getLogger(__name__)
 MAX_SUBSCRIPTIONS = 200
 
 # Kinds of the pages' channels that carry a channel of users.
-KINDS = (EACH, ONCE)
+KINDS = (EVERY_WORKER, ONE_WORKER)
 
 
-class Members(Protocol):
+class PresenceTracker(Protocol):
     """Who is on which channel: `Presence`."""
 
     async def enter(self, client: Client, channel: str) -> None:
@@ -41,7 +41,7 @@ class Members(Protocol):
         """Make a page a member no more; idempotent."""
         ...
 
-    async def forget(self, client: Client) -> None:
+    async def leave_all(self, client: Client) -> None:
         """Make a page a member of nothing any more."""
         ...
 
@@ -54,7 +54,7 @@ class Subscribers:
         app: Flash,
         live: Live,
         declarations: Declarations,
-        presence: Members,
+        presence: PresenceTracker,
         backplane: BrokerBackplane,
     ) -> None:
         self._app = app
@@ -68,38 +68,42 @@ class Subscribers:
         channel, token = frame.get("channel"), frame.get("token")
         if not isinstance(channel, str):
             raise ProtocolError(CloseCode.MALFORMED, "'subscribe' needs a 'channel'")
-        at = parse_positions(frame["at"], len(KINDS)) if "at" in frame else None
+        positions = parse_positions(frame["at"], len(KINDS)) if "at" in frame else None
         try:
-            may = await self._may_subscribe(client, channel, token)
-            joins = await self._enter(client, channel, at or {}) if may else []
+            is_allowed = await self._is_allowed(client, channel, token)
+            joins = (
+                await self._start_following(client, channel, positions or {}) if is_allowed else []
+            )
         except BrokerError as error:
             logger.warning("a page is sent away, to come back: %s", error)
             client.close(CloseCode.FULL, "the broker is away")
             return
-        if not may:
-            await self._let_go(client, channel)
-        status = "subscribed" if may else "denied"
+        if not is_allowed:
+            await self._stop_following(client, channel)
+        status = "subscribed" if is_allowed else "denied"
         client.deliver(own_frame("subscription", channel=channel, status=status))
-        if may:
-            self._backplane.spawn(self._joined(client, channel, joins, returns=at is not None))
+        if is_allowed:
+            self._backplane.spawn(
+                self._report_catch_up(client, channel, joins, returns=positions is not None)
+            )
 
-    async def _enter(
-        self, client: Client, channel: str, at: Mapping[str, tuple[str, int]]
+    async def _start_following(
+        self, client: Client, channel: str, positions: Mapping[str, tuple[str, int]]
     ) -> list[asyncio.Task[bool]]:
         """Have a page follow a channel, from where it says that it left it."""
         followed = client.extra_channels.union(self._live.hub.common)
         joins = [
-            client.follow(each, Position(*at[each]) if each in at else None)
-            for each in pages_channels(self._declarations, channel)
+            client.follow(each, Position(*positions[each]) if each in positions else None)
+            for each in page_channels_of(self._declarations, channel)
             if each not in followed
         ]
         await self._presence.enter(client, channel)
         if self._live.hub.clients.get(client.id) is not client:
             # It has gone meanwhile.
-            await self._presence.forget(client)
+            await self._presence.leave_all(client)
         return joins
 
-    async def _joined(
+    async def _report_catch_up(
         self, client: Client, channel: str, joins: list[asyncio.Task[bool]], *, returns: bool
     ) -> None:
         """Tell a page that ``returns`` to a channel whether it was sent all that it has missed."""
@@ -110,7 +114,7 @@ class Subscribers:
             client.close(CloseCode.FULL, "the broker is away")
             return
         followed = client.extra_channels.union(self._live.hub.common)
-        if returns and f"{EACH}:{channel}" in followed:
+        if returns and f"{EVERY_WORKER}:{channel}" in followed:
             client.deliver(
                 own_frame(
                     "subscription", channel=channel, status="subscribed", recovered=all(caught_up)
@@ -123,16 +127,16 @@ class Subscribers:
         if not isinstance(channel, str):
             raise ProtocolError(CloseCode.MALFORMED, "'unsubscribe' needs a 'channel'")
         try:
-            await self._let_go(client, channel)
+            await self._stop_following(client, channel)
         except BrokerError as error:
             logger.warning("%s; the member expires", error)
 
-    async def _let_go(self, client: Client, channel: str) -> None:
+    async def _stop_following(self, client: Client, channel: str) -> None:
         for kind in KINDS:
             client.unfollow(f"{kind}:{channel}")
         await self._presence.leave(client.id, channel)
 
-    async def _may_subscribe(self, client: Client, channel: str, token: object) -> bool:
+    async def _is_allowed(self, client: Client, channel: str, token: object) -> bool:
         if not is_signed(self._app, channel, token):
             logger.warning("%r asked for channel %.80r without a signature", client, channel)
             return False
@@ -145,7 +149,7 @@ class Subscribers:
             if (variables := pattern.match(channel)) is not None
         ]
         if not guards:
-            if channel in self._declarations.plain():
+            if channel in self._declarations.single_channels():
                 return True
             logger.warning(
                 "nobody may subscribe to channel %.80r: say who may with @pubsub.authorize(…)",

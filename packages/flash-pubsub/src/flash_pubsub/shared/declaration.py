@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from flash import ConfigurationError, Input, Output, State, stringify_id
-from flash_pubsub.channels.outputs import ComponentId, Outputs, check_plain
+from flash_pubsub.channels.outputs import ComponentId, Outputs, check_no_wildcard
 from flash_ws import CloseCode, ProtocolError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def make_shared(
     for each in flat:
         if not isinstance(each, Output | Input | State):
             raise ConfigurationError(f"{what}: {each!r} is no Output, Input or State")
-        check_plain(each, what)
+        check_no_wildcard(each, what)
     kinds = [(Output, Input, State).index(type(each)) for each in flat]
     if kinds != sorted(kinds):
         raise ConfigurationError(f"{what}: name Outputs first, then Inputs, then States")
