@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from flash import Flash
+from flash.access import opening_request
 from flash.moved import MOVED
 
 
@@ -32,3 +33,14 @@ def test_a_pool_s_old_name_gives_the_pool_and_names_the_new_one(old, new):
     app = Flash(__name__)
     with pytest.warns(DeprecationWarning, match=f"Flash.{old} is now Flash.{new}"):
         assert getattr(app, old) is getattr(app, new)
+
+
+def test_an_export_s_old_name_gives_the_export_and_names_the_new_one():
+    with pytest.warns(DeprecationWarning, match=r"Visit is now .*\.OpeningRequest") as warned:
+        assert opening_request.Visit is opening_request.OpeningRequest
+    assert warned[0].filename == __file__
+
+
+def test_an_export_that_never_was_is_still_missing():
+    with pytest.raises(AttributeError, match=r"flash\.access\.opening_request.*'nothing'"):
+        _ = opening_request.nothing

@@ -2,6 +2,8 @@
 
 import inspect
 
+import pytest
+
 import flash_ws
 from flash import FlashError
 from flash_ws import errors
@@ -33,6 +35,7 @@ OFFERED = {
     "MemoryBackplane",
     "NoCaller",
     "NotServing",
+    "OpeningRequest",
     "PageAudience",
     "ProtocolError",
     "RateLimit",
@@ -41,7 +44,6 @@ OFFERED = {
     "ServerSentEvent",
     "StreamRequest",
     "StreamedProps",
-    "Visit",
     "__version__",
     "event_callback",
     "stream_props",
@@ -59,3 +61,8 @@ def test_every_error_is_a_flash_error_and_stands_in_the_tree():
             assert issubclass(error, FlashError)
             assert name in errors.__doc__
             assert getattr(flash_ws, name) is error
+
+
+def test_visit_is_the_old_name_of_opening_request():
+    with pytest.warns(DeprecationWarning, match=r"flash_ws\.Visit is now flash_ws\.OpeningRequest"):
+        assert flash_ws.Visit is flash_ws.OpeningRequest

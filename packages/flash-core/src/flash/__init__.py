@@ -41,7 +41,7 @@ from dash import (
 from flash.app import Flash, callback
 from flash.background import AsyncManager, RedisManager
 from flash.errors import BadRequest, CallbackTimeout, ConfigurationError, FlashError, Overloaded
-from flash.moved import answer_to_old_names as _answer_to_old_names
+from flash.moved import install_moved_modules as _install_moved_modules
 
 __version__ = "0.1.0"
 
@@ -103,4 +103,4 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'flash' has no attribute {name!r}")
 
 
-_answer_to_old_names()
+_install_moved_modules()

@@ -18,7 +18,7 @@ from flash.callbacks import registration
 from flash.callbacks.dispatch import Dispatcher
 from flash.callbacks.execution import PoolStatistics, WorkerPool, is_async
 from flash.callbacks.hook_registry import Hooks
-from flash.callbacks.response import FOREIGN, Answer, plain, to_response
+from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.errors import BadRequest, ConfigurationError
 from flash.http.backend import QuartBackend
 from flash.http.compression import compress, expand
@@ -224,7 +224,7 @@ class Flash(dash_seam.DashApp):
         kwargs: dict[str, Any],
         handle_error: Callable[[Exception], Awaitable[Any]] | None,
     ) -> Any:
-        """Start a background job or report on it: a `Pending`, or what the callback returned."""
+        """Start a background job or report on it: a `PendingJob`, or what the callback returned."""
         call = background.BackgroundCall(plan, ctx, args, kwargs, self.signing_secret)
         return await background.respond(call, self.pool, handle_error)
 
@@ -288,9 +288,9 @@ class Flash(dash_seam.DashApp):
                 )
             value = parse_json(request.headers.get("Content-Type", "").encode("latin-1"), body)
         except BadRequest as error:
-            return to_response(plain(error.status, str(error)))
-        answer = await self.dispatcher.answer(value)
-        if answer is FOREIGN:
+            return to_quart_response(text_response(error.status, str(error)))
+        answer = await self.dispatcher.respond(value)
+        if answer is NOT_COMPILED:
             return await self._leave_to_dash(dashs_view, value)
         return await self._respond(answer)
 
@@ -307,13 +307,13 @@ class Flash(dash_seam.DashApp):
                 raise
             self.logger.debug("a request that Dash does not understand either", exc_info=error)
             reason = "the body is no callback request: it names no 'output'"
-            return to_response(plain(HTTPStatus.BAD_REQUEST, reason))
+            return to_quart_response(text_response(HTTPStatus.BAD_REQUEST, reason))
 
-    async def _respond(self, answer: Answer) -> quart.Response:
+    async def _respond(self, answer: EncodedResponse) -> quart.Response:
         if self.compresses:
             accepted = quart.request.headers.get("Accept-Encoding")
             answer = await compress(answer, accepted, self.internal_pool)
-        return to_response(answer)
+        return to_quart_response(answer)
 
     async def serve_index(self, *_args: Any, **_kwargs: Any) -> quart.Response:
         """Answer with the page."""
@@ -333,9 +333,9 @@ class Flash(dash_seam.DashApp):
         layout = self.with_extras(layout)
         for hook in self.hooks.of("layout"):
             layout = await self.pool.call(hook.func, layout)
-        return self.filtered(layout)
+        return self.filter_layout(layout)
 
-    def filtered(self, layout: Any) -> Any:
+    def filter_layout(self, layout: Any) -> Any:
         """Return a layout, or a part of one, as the add-on packages let it go to a page."""
         for each in self.layout_filters:
             layout = each(layout)

@@ -1,4 +1,4 @@
-"""The old names of modules that have moved: they still import for one release, with a warning."""
+"""Old names of modules and exports, which work for one release with a `DeprecationWarning`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-# The modules that add-on packages were allowed to build on, by their old names.
+# Modules that add-on packages may import: old name to new name.
 MOVED = {
     "flash.context": "flash.callbacks.context",
     "flash.execution": "flash.callbacks.execution",
@@ -26,25 +26,46 @@ MOVED = {
 
 
 class MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds a module under its old name and returns the module itself, not a copy."""
+    """Import hook that resolves an old module name to the module itself, not to a copy."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return how to load ``fullname`` if that is an old name, with a `DeprecationWarning`."""
+        """Return a spec for an old name, with a `DeprecationWarning`; None for any other name."""
         del path, target
         if fullname not in MOVED:
             return None
-        text = f"{fullname} is now {MOVED[fullname]}; the old name goes with the next release"
-        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        _warn(fullname, MOVED[fullname])
         return importlib.util.spec_from_loader(fullname, self)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the module under its new name in the place of the empty ``module``."""
+        """Replace the empty ``module`` by the module under its new name."""
         sys.modules[module.__name__] = importlib.import_module(MOVED[module.__name__])
 
 
-def answer_to_old_names() -> None:
-    """Let the old names be imported from now on; idempotent."""
+def install_moved_modules() -> None:
+    """Make the old module names importable; idempotent."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(MovedModules())
+
+
+def renamed_exports(module: str, renamed: Mapping[str, str]) -> Callable[[str], object]:
+    """Return a ``__getattr__`` for ``module`` that resolves old names to new ones, with a warning.
+
+    ``renamed`` maps an old name to the new one in the same module.
+    """
+
+    def resolve(name: str) -> object:
+        new = renamed.get(name)
+        if new is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        _warn(f"{module}.{name}", f"{module}.{new}")
+        return getattr(sys.modules[module], new)
+
+    return resolve
+
+
+def _warn(old: str, new: str) -> None:
+    # Level 3: the import statement or attribute access that used the old name.
+    text = f"{old} is now {new}; the old name goes with the next release"
+    warnings.warn(text, DeprecationWarning, stacklevel=3)

@@ -16,7 +16,7 @@ def request(*headers, scheme="ws", host="app.test"):
 
 
 def allows(policy, *headers, **where):
-    return policy.objection(request(*headers, **where)) is None
+    return policy.refusal_reason(request(*headers, **where)) is None
 
 
 @pytest.mark.parametrize(
@@ -112,26 +112,26 @@ def test_what_is_no_origin_is_refused_with_an_example(name):
 
 
 def test_a_refusal_names_the_remedy():
-    foreign = OriginPolicy().objection(request(("origin", "https://shop.test")))
+    foreign = OriginPolicy().refusal_reason(request(("origin", "https://shop.test")))
     assert foreign == (
         "the page is from https://shop.test, which is neither this server nor in allowed_origins="
     )
-    hidden = OriginPolicy().objection(request(("origin", "https://app.test")))
+    hidden = OriginPolicy().refusal_reason(request(("origin", "https://app.test")))
     assert hidden is not None
     assert "trusted_proxies=" in hidden
 
 
 def test_a_named_origin_may_read_answers_with_cookies_and_any_page_only_without():
     named = OriginPolicy(["https://shop.test"])
-    shared = dict(named.sharing(request(("origin", "https://shop.test"))))
+    shared = dict(named.cors_headers(request(("origin", "https://shop.test"))))
     assert shared == {
         b"access-control-allow-origin": b"https://shop.test",
         b"access-control-allow-credentials": b"true",
         b"vary": b"origin",
     }
-    assert named.sharing(request(("origin", "http://app.test"))) == []
-    assert named.sharing(request(("origin", "https://evil.test"))) == []
-    assert named.sharing(request()) == []
-    assert OriginPolicy("*").sharing(request(("origin", "https://evil.test"))) == [
+    assert named.cors_headers(request(("origin", "http://app.test"))) == []
+    assert named.cors_headers(request(("origin", "https://evil.test"))) == []
+    assert named.cors_headers(request()) == []
+    assert OriginPolicy("*").cors_headers(request(("origin", "https://evil.test"))) == [
         (b"access-control-allow-origin", b"*")
     ]

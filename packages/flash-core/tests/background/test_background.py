@@ -140,7 +140,7 @@ class Page:
             query_string={"endId": self.end_id, **query},
             headers={"Cookie": "user=ada", "X-Team": "engines"},
         ):
-            answer = await app.dispatcher.answer(body)
+            answer = await app.dispatcher.respond(body)
         text = answer.body.decode()
         is_json = answer.status == 200
         return Answer(int(answer.status), json.loads(text) if is_json else {"text": text})

@@ -390,4 +390,4 @@ async def test_the_content_of_a_page_of_pages_has_shared_values_too():
         change(page, world.pubsubs[0], 1, 40)
         await shared(page)
         content = html.Div([html.P(id="lamp"), html.P(id={"a": 1})])
-        assert world.apps[0].filtered(content).children[0].title == "at 40"
+        assert world.apps[0].filter_layout(content).children[0].title == "at 40"

@@ -1,7 +1,8 @@
 """WebSocket and SSE endpoints and the live link, for Flash."""
 
-from flash.access.opening_request import Visit
+from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Refused
+from flash.moved import renamed_exports as _renamed_exports
 from flash_ws.callbacks.deferred import event_callback
 from flash_ws.callbacks.event_callbacks import StreamedProps, stream_props
 from flash_ws.clients.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
@@ -54,6 +55,7 @@ __all__ = [
     "MemoryBackplane",
     "NoCaller",
     "NotServing",
+    "OpeningRequest",
     "PageAudience",
     "ProtocolError",
     "RateLimit",
@@ -62,13 +64,14 @@ __all__ = [
     "ServerSentEvent",
     "StreamRequest",
     "StreamedProps",
-    "Visit",
     "__version__",
     "event_callback",
     "stream_props",
 ]
 
 __version__ = "0.1.0"
+
+__getattr__ = _renamed_exports(__name__, {"Visit": "OpeningRequest"})
 
 # Dash looks here for the scripts of the package's components.
 _js_dist = [{"relative_package_path": "flash_ws.js", "namespace": "flash_ws"}]

@@ -54,9 +54,9 @@ class Live:
 
     - ``backplane``: what stands behind push and events; this process alone by default.
     - ``allowed_origins``: pages of other origins that may connect, as ``"https://host"``.
-    - ``authorize``: asked with the `Visit` before a page, or an endpoint's connection or stream,
-      is opened; may be async, with request, session and cookies at hand. False refuses; a string
-      names the user. An endpoint may have another.
+    - ``authorize``: called with the `OpeningRequest` before a page, or an endpoint's connection or
+      stream, is opened; may be async, with request, session and cookies at hand. False refuses; a
+      string names the user. An endpoint may have another.
     - ``recheck_interval``: seconds, about, after which ``authorize`` and the app's own guards are
       asked again of what is still open; what they no longer allow is closed.
     - ``resume_window``: seconds for which a page that broke off stays the same client.

@@ -176,7 +176,7 @@ async def test_a_browser_learns_the_reason_of_a_refusal_and_is_not_listened_to(a
 
 
 async def test_a_refused_browser_that_never_answers_is_left(app, connect, monkeypatch):
-    monkeypatch.setattr(admission, "CLOSE_PATIENCE", 0.01)
+    monkeypatch.setattr(admission, "CLOSE_TIMEOUT", 0.01)
     endpoints = Endpoints(app, authorize=lambda visit: False)
 
     @endpoints.websocket("/closed")

@@ -263,7 +263,7 @@ async def test_a_handler_busy_elsewhere_is_cancelled_after_its_time(app, endpoin
 async def test_a_handler_that_will_not_end_is_left_behind_with_a_warning(
     app, endpoints, connect, caplog, monkeypatch
 ):
-    monkeypatch.setattr("flash_ws.endpoints.websocket.CLOSE_PATIENCE", 0.01)
+    monkeypatch.setattr("flash_ws.endpoints.websocket.CLOSE_TIMEOUT", 0.01)
     release = asyncio.Event()
 
     @endpoints.websocket("/stubborn", linger=0.01)
@@ -392,7 +392,7 @@ async def test_a_handler_that_never_reads_is_ended_with_4529_when_the_browser_wa
 async def test_a_browser_that_reads_nothing_makes_its_own_handler_wait_and_is_closed(
     app, endpoints, connect, monkeypatch
 ):
-    monkeypatch.setattr("flash_ws.endpoints.websocket.CLOSE_PATIENCE", 0.02)
+    monkeypatch.setattr("flash_ws.endpoints.websocket.CLOSE_TIMEOUT", 0.02)
     errors = []
 
     @endpoints.websocket("/feed", stall_timeout=0.02, linger=0.01)
@@ -414,7 +414,7 @@ async def test_a_browser_that_reads_nothing_makes_its_own_handler_wait_and_is_cl
 async def test_b4_a_stalled_reader_among_many_loses_its_connection_and_nobody_else_notices(
     app, endpoints, connect, monkeypatch, until
 ):
-    monkeypatch.setattr("flash_ws.endpoints.websocket.CLOSE_PATIENCE", 0.02)
+    monkeypatch.setattr("flash_ws.endpoints.websocket.CLOSE_TIMEOUT", 0.02)
 
     @endpoints.websocket("/room", max_outbox_bytes=1000, linger=0.01)
     async def room(connection):

@@ -1,5 +1,5 @@
-"""Who may connect: origin, the app's guards and `authorize`, checked before a connection opens.
+"""Admission of connections: origin, the app's guards and `authorize`, checked before one is opened.
 
-In comes the request that asks for a connection; out comes permission or a refusal with its reason.
-Called by every way in that stays open: the live link and endpoints of flash-ws.
+In: the ASGI scope of a request that opens a connection. Out: permission, or `Refused` with reason.
+Called by everything that keeps a connection open: the live link and the endpoints of flash-ws.
 """

@@ -1,6 +1,7 @@
-"""Who gets in: the page's origin, the app's own guards, ``authorize``; asked before anything else.
+"""Admission: checks origin, the app's guards and ``authorize`` before a connection is opened.
 
-Pages of the live link and endpoints pass the same door, and both are asked again while they stay.
+Pages of the live link and endpoints use the same checks. They are repeated while a connection is
+open.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import quart
 from werkzeug.exceptions import HTTPException
 
-from flash.access.opening_request import Visit
+from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Refused
 from flash.errors import Overloaded
 from flash.http.handshake import Handshake
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Decides who may open something: true, or a user's name, lets in; anything false refuses. May be
-# async; `quart.abort` chooses another status.
-Authorize = Callable[[Visit], Any]
+# Decides who may open a connection: True or a user's name allows, a false value refuses. May be
+# async. `quart.abort` refuses with a status of its own.
+Authorize = Callable[[OpeningRequest], Any]
 
-# Seconds that a browser may take to answer a close frame.
-CLOSE_PATIENCE = 2.0
+# Seconds to wait for a browser to answer a close frame.
+CLOSE_TIMEOUT = 2.0
 
-# What a close frame has room for, in bytes.
+# The longest reason that fits into a close frame, in bytes.
 MAX_REASON_BYTES = 123
 
 _NOT_ALLOWED = "not allowed to connect"
@@ -49,14 +50,17 @@ class GuardedApp(Protocol):
 
 
 class Admission:
-    """What every link and every connection of an endpoint has to pass; steps raise `Refused`.
+    """The checks that every link and every connection of an endpoint must pass.
 
-    - ``authorize``: gets the `Visit`, with the request at hand (`quart.request`, ``session``,
-      Quart-Auth's ``current_user``), may be plain (it then runs in a thread) or async. True lets
-      in, a string lets in and names the user, False and None refuse with 401; `quart.abort` chooses
-      another status. Anything else is a mistake, and refused.
-    - ``recheck_interval``: seconds, about, after which everything is asked again of what is still
-      open; None asks once.
+    A check that fails raises `Refused`.
+
+    - ``authorize``: called with the `OpeningRequest` while Quart's request is current
+      (`quart.request`, ``session``, Quart-Auth's ``current_user``). It may be plain (it then runs
+      in a thread) or async. True allows; a string allows and names the user; False, None and an
+      empty string refuse with 401; `quart.abort` refuses with another status. Any other value is
+      an error and refuses with 500.
+    - ``recheck_interval``: seconds, about, between two repetitions of the checks for a connection
+      that is open; None checks once.
     """
 
     def __init__(
@@ -73,17 +77,17 @@ class Admission:
         self._recheck_interval = recheck_interval
 
     def check_origin(self, scope: Scope) -> None:
-        """Refuse pages of other origins with 403."""
-        objection = self._origins.objection(scope)
-        if objection is not None:
-            logger.warning("refused a connection to %s: %s", scope["path"], objection)
-            raise Refused(HTTPStatus.FORBIDDEN, objection)
+        """Refuse a page of an origin that is not allowed, with 403."""
+        reason = self._origins.refusal_reason(scope)
+        if reason is not None:
+            logger.warning("refused a connection to %s: %s", scope["path"], reason)
+            raise Refused(HTTPStatus.FORBIDDEN, reason)
 
     async def check_guards(self, scope: Scope) -> None:
-        """Run the app's ``before_request`` functions.
+        """Run the app's ``before_request`` functions; refuse if one of them returns a response.
 
-        What one answers in place of the endpoint is passed on where it is an error; a redirect to a
-        login page becomes 401, since no connection can follow it.
+        The status of an error response is kept. A redirect, such as one to a login page, becomes
+        401, because a connection cannot follow it.
         """
         if not self._app.server.before_request_funcs.get(None):
             return
@@ -93,182 +97,192 @@ class Admission:
         if response.status_code < HTTPStatus.BAD_REQUEST:
             raise Refused(HTTPStatus.UNAUTHORIZED, f"{_NOT_ALLOWED}: log in first")
         body = await response.get_data(as_text=True)
-        raise Refused(response.status_code, _line(body) or _NOT_ALLOWED)
+        raise Refused(response.status_code, _first_line(body) or _NOT_ALLOWED)
 
-    async def enter(self, scope: Scope, visit: Visit, body: bytes = b"") -> None:
-        """Make the request at hand within the visit's context, and ask who the user is."""
+    async def authorize(self, scope: Scope, opening: OpeningRequest, body: bytes = b"") -> None:
+        """Call ``authorize``; give ``opening`` its context and the name of its user.
+
+        ``body`` is the body of the request, where it has been read.
+        """
         async with Handshake(self._app, scope).active():
             if body:
                 quart.request.body.append(body)
-            visit.enter(copy_context())
-            visit.user = await self._ask(visit)
+            opening.bind_context(copy_context())
+            opening.user = await self._call_authorize(opening)
 
-    async def admit(self, scope: Scope, visit: Visit) -> None:
-        """Take all the steps."""
+    async def admit(self, scope: Scope, opening: OpeningRequest) -> None:
+        """Run all checks."""
         self.check_origin(scope)
         await self.check_guards(scope)
-        await self.enter(scope, visit)
+        await self.authorize(scope, opening)
 
     def recheck(
-        self, scope: Scope, visit: Visit, withdrawn: Callable[[], object]
+        self, scope: Scope, opening: OpeningRequest, on_withdrawn: Callable[[], object]
     ) -> Recheck | None:
-        """Ask again every now and then until stopped; ``withdrawn`` is called at the first no.
+        """Repeat guards and ``authorize`` until stopped; None without a ``recheck_interval``.
 
-        None where nothing is asked again.
+        ``on_withdrawn`` is called once, when a check refuses or ``authorize`` names another user.
         """
         if self._recheck_interval is None:
             return None
-        return Recheck(lambda: self._still(scope, visit), self._recheck_interval, withdrawn)
+        return Recheck(
+            lambda: self._is_still_allowed(scope, opening), self._recheck_interval, on_withdrawn
+        )
 
-    async def _still(self, scope: Scope, visit: Visit) -> bool:
+    async def _is_still_allowed(self, scope: Scope, opening: OpeningRequest) -> bool:
         try:
             await self.check_guards(scope)
             async with Handshake(self._app, scope).active():
-                return await self._ask(visit) == visit.user
-        except Refused as refused:
-            logger.info("the permission to use %s is withdrawn: %s", scope["path"], refused)
+                return await self._call_authorize(opening) == opening.user
+        except Refused as refusal:
+            logger.info("the permission to use %s is withdrawn: %s", scope["path"], refusal)
             return False
 
-    async def _ask(self, visit: Visit) -> str | None:
+    async def _call_authorize(self, opening: OpeningRequest) -> str | None:
         if self._authorize is None:
             return None
         try:
-            verdict = await self._app.pool.call(self._authorize, visit)
-            if verdict is not None and not isinstance(verdict, bool | str):
+            result = await self._app.pool.call(self._authorize, opening)
+            if result is not None and not isinstance(result, bool | str):
                 raise TypeError(
-                    f"authorize returned {verdict!r}: return True or False, or the user's name"
+                    f"authorize returned {result!r}: return True, False or the name of the user"
                 )
         except HTTPException as error:
-            raise _refused(error) from error
+            raise _refusal_from(error) from error
         except Overloaded as error:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the server is busy") from error
         except Exception as error:
-            # An application's function: its failure must not let anybody in.
-            logger.exception("authorize failed; nobody is let in")
+            # The boundary to an application's function: an error in it must not allow anybody.
+            logger.exception("authorize failed; the connection is refused")
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, _NOT_ALLOWED) from error
-        if not verdict:
+        if not result:
             raise Refused(HTTPStatus.UNAUTHORIZED, _NOT_ALLOWED)
-        return verdict if isinstance(verdict, str) else None
+        return result if isinstance(result, str) else None
 
 
 class Recheck:
-    """Asks every ``interval`` seconds, spread a little, whether a visit is still allowed."""
+    """Repeats a check every ``interval`` seconds, with some jitter, until it fails or is stopped.
 
-    # By which part of the interval one recheck differs from the next: thousands of pages that came
-    # back at once are not to be asked at once for ever.
-    SPREAD = 0.1
-    # After so many rechecks in a row that raise, the permission is withdrawn: a recheck that fails
-    # must not be taken for a yes. Until then the next one follows within `ASK_AGAIN` seconds.
+    Must be made on the event loop. ``check`` returns whether the connection is still allowed.
+    """
+
+    # The part of the interval by which it varies at random. Without it, thousands of pages that
+    # reconnect at the same time would be checked at the same time from then on.
+    JITTER = 0.1
+    # After this many checks in a row that raise, the permission is withdrawn: an error is not a
+    # permission. Until then the next check follows within `RETRY_INTERVAL` seconds.
     MAX_FAILURES = 3
-    ASK_AGAIN = 5.0
+    RETRY_INTERVAL = 5.0
 
     def __init__(
         self,
-        ask: Callable[[], Any],
+        check: Callable[[], Any],
         interval: float,
-        withdrawn: Callable[[], object],
+        on_withdrawn: Callable[[], object],
     ) -> None:
-        self._ask = ask
+        self._check = check
         self._interval = interval
-        self._withdrawn = withdrawn
+        self._on_withdrawn = on_withdrawn
         self._loop = asyncio.get_running_loop()
-        self._asking: asyncio.Task[None] | None = None
-        # Rechecks in a row that raised instead of answering.
+        self._running: asyncio.Task[None] | None = None
+        # Checks in a row that raised.
         self._failures = 0
-        self._timer = self._next()
+        self._timer = self._schedule()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """End the checks; idempotent."""
         self._timer.cancel()
-        if self._asking is not None:
-            self._asking.cancel()
+        if self._running is not None:
+            self._running.cancel()
 
-    def _next(self) -> asyncio.TimerHandle:
-        spread = random.uniform(1 - self.SPREAD, 1 + self.SPREAD)
-        interval = min(self._interval, self.ASK_AGAIN) if self._failures else self._interval
-        return self._loop.call_later(interval * spread, self._begin)
+    def _schedule(self) -> asyncio.TimerHandle:
+        jitter = random.uniform(1 - self.JITTER, 1 + self.JITTER)
+        interval = min(self._interval, self.RETRY_INTERVAL) if self._failures else self._interval
+        return self._loop.call_later(interval * jitter, self._begin)
 
     def _begin(self) -> None:
-        self._asking = self._loop.create_task(self._once())
+        self._running = self._loop.create_task(self._run())
 
-    async def _once(self) -> None:
+    async def _run(self) -> None:
         try:
-            may_stay = await self._ask()
-        except Exception:  # an application's guard or session store: asked again, and then a no
+            is_allowed = await self._check()
+        except Exception:  # the boundary to an application's guard or session store
             self._failures += 1
-            may_stay = self._failures < self.MAX_FAILURES
+            is_allowed = self._failures < self.MAX_FAILURES
             logger.exception(
                 "a recheck failed (%d of %d in a row); %s",
                 self._failures,
                 self.MAX_FAILURES,
-                "it is asked again soon" if may_stay else "the permission is withdrawn",
+                "it is repeated soon" if is_allowed else "the permission is withdrawn",
             )
         else:
             self._failures = 0
-        if may_stay:
-            self._timer = self._next()
+        if is_allowed:
+            self._timer = self._schedule()
         else:
-            self._withdrawn()
+            self._on_withdrawn()
 
 
-def _refused(error: HTTPException) -> Refused:
+def _refusal_from(error: HTTPException) -> Refused:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     if status < HTTPStatus.BAD_REQUEST:
         return Refused(HTTPStatus.UNAUTHORIZED, f"{_NOT_ALLOWED}: log in first")
-    return Refused(status, _line(error.description or error.name))
+    return Refused(status, _first_line(error.description or error.name))
 
 
-def _line(text: str) -> str:
-    """Return the first line, unless it is a page."""
+def _first_line(text: str) -> str:
+    """Return at most 200 characters of the first line; an empty string if ``text`` is HTML."""
     line = text.strip().partition("\n")[0]
     return "" if line.startswith("<") else line[:200]
 
 
-def fitting(reason: str) -> str:
-    """Return as much of a reason as a close frame has room for."""
+def truncate_reason(reason: str) -> str:
+    """Return as much of ``reason`` as fits into a close frame."""
     return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
 
 
-async def refuse(scope: Scope, receive: Receive, send: Send, refused: Refused) -> None:
-    """Answer a request, or a WebSocket's handshake, that is not let in.
+async def refuse(scope: Scope, receive: Receive, send: Send, refusal: Refused) -> None:
+    """Send a refusal as the response to a request or to a WebSocket's handshake.
 
-    A browser tells a page nothing of a handshake that was answered with an HTTP status. So a page's
-    WebSocket is accepted and closed at once, with the code that says why; nothing that it sends is
-    looked at. Programs get the status.
+    A browser does not show a page the HTTP status of a refused handshake. The WebSocket of a page
+    is therefore accepted and closed at once, with a close code that names the reason; messages from
+    it are discarded. Other clients get the HTTP status.
     """
     if scope["type"] == "websocket":
         if any(name == b"origin" for name, _ in scope["headers"]):
-            await _close(scope, receive, send, refused)
+            await _accept_and_close(scope, receive, send, refusal)
             return
         if "websocket.http.response" not in (scope.get("extensions") or {}):
-            # All that ASGI has without the extension; the program sees 403 whatever the status.
-            reason = fitting(refused.reason)
-            await send({"type": "websocket.close", "code": refused.close_code, "reason": reason})
+            # ASGI without this extension cannot send a status: the client gets 403 in any case.
+            reason = truncate_reason(refusal.reason)
+            await send({"type": "websocket.close", "code": refusal.close_code, "reason": reason})
             return
     kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
-    body = f"{refused.reason}\n".encode()
+    body = f"{refusal.reason}\n".encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
-        *refused.headers,
+        *refusal.headers,
     ]
-    await send({"type": f"{kind}.start", "status": refused.status, "headers": headers})
+    await send({"type": f"{kind}.start", "status": refusal.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body, "more_body": False})
 
 
-async def _close(scope: Scope, receive: Receive, send: Send, refused: Refused) -> None:
-    # Without one of the subprotocols that it offered, a browser would take no code.
+async def _accept_and_close(scope: Scope, receive: Receive, send: Send, refusal: Refused) -> None:
+    # A browser that offered subprotocols fails the connection, without a close code, unless the
+    # server selects one of them.
     offered = [*scope.get("subprotocols", ()), None]
-    reason = fitting(refused.reason)
+    reason = truncate_reason(refusal.reason)
     try:
         await send({"type": "websocket.accept", "subprotocol": offered[0]})
-        await send({"type": "websocket.close", "code": refused.close_code, "reason": reason})
-        async with asyncio.timeout(CLOSE_PATIENCE):
-            # Thrown away, but read: a socket closed with bytes unread is reset, code and all.
+        await send({"type": "websocket.close", "code": refusal.close_code, "reason": reason})
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            # Messages are read and discarded: closing a socket with unread bytes resets it, and the
+            # close code is lost.
             while (await receive())["type"] != "websocket.disconnect":
                 pass
     except TimeoutError:
-        logger.debug("a refused browser did not answer close code %d", refused.close_code)
-    except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
-        logger.debug("a refused browser was gone before its close frame: %r", error)
+        logger.debug("a refused browser did not answer close code %d", refusal.close_code)
+    except Exception as error:  # noqa: BLE001  each server has its own error for a closed socket
+        logger.debug("a refused browser closed the socket before its close frame: %r", error)

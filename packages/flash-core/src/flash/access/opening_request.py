@@ -1,4 +1,4 @@
-"""The request that opened a connection or a stream, for as long as that lasts."""
+"""The request that opened a connection or a stream, available as long as that is open."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import quart
+
+from flash.moved import renamed_exports
 
 if TYPE_CHECKING:
     import asyncio
@@ -15,32 +17,33 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Where the server wrapper puts the event that is set when the server is told to stop.
+# Key of the ASGI state under which `flash.serving` stores the event that says: server is stopping.
 _DRAINING = "flash.draining"
 
 
 def draining_event(scope: Mapping[str, Any]) -> asyncio.Event | None:
-    """Return what is set when the server that serves ``scope`` is told to stop."""
+    """Return the event that is set when the server begins to stop; None if it provides none."""
     return (scope.get("state") or {}).get(_DRAINING)
 
 
-class Visit:
-    """What a browser said when it opened this: what ``authorize`` decides by.
+class OpeningRequest:
+    """The request that opened a connection; ``authorize`` decides by it.
 
-    A page's link, a `Connection` and a `StreamRequest` are all opened by one. Quart's request is
-    built when something is read.
+    It is the base class of `Connection` and `StreamRequest`. Quart's request is built on the first
+    access to one of the properties.
     """
 
     def __init__(self, scope: dict[str, Any]) -> None:
         self._scope = scope
-        # Where the request is the one at hand; given by `enter` before anybody else sees the visit.
+        # The context in which Quart's request is the current one. Empty until `bind_context`, which
+        # is called before any other code gets the object.
         self._context = Context()
-        # The name that ``authorize`` returned; None where it named nobody.
+        # The user name that ``authorize`` returned, or None if it returned True.
         self.user: str | None = None
 
     @property
     def path(self) -> str:
-        """The path, without the one under which a proxy shows the app."""
+        """The path, without the prefix under which a proxy serves the app."""
         return self._read(lambda: quart.request.path)
 
     @property
@@ -50,37 +53,40 @@ class Visit:
 
     @property
     def query(self) -> MultiDict[str, str]:
-        """What follows the question mark in the URL."""
+        """The parameters of the query string."""
         return self._read(lambda: quart.request.args)
 
     @property
     def headers(self) -> Headers:
-        """The request's headers."""
+        """The headers of the request."""
         return self._read(lambda: quart.request.headers)
 
     @property
     def cookies(self) -> Mapping[str, str]:
-        """The request's cookies."""
+        """The cookies of the request."""
         return self._read(lambda: quart.request.cookies)
 
     @property
     def session(self) -> Mapping[str, Any]:
-        """A copy of Quart's session as it was when this was opened."""
+        """A copy of Quart's session as it was when the connection was opened."""
         return self._read(lambda: dict(quart.session))
 
     @property
     def remote_address(self) -> str | None:
-        """The browser's address."""
+        """The address of the client."""
         return self._read(lambda: quart.request.remote_addr)
 
-    def enter(self, context: Context) -> None:
-        """Take ``context`` as the one in which this request is at hand."""
+    def bind_context(self, context: Context) -> None:
+        """Store the context in which Quart's request is the current one."""
         self._context = context
 
     def context(self) -> Context:
-        """Return a context to run code in that serves this visit."""
+        """Return a new context for code that runs on behalf of this request."""
         return self._context.copy()
 
-    def _read(self, look: Callable[[], T]) -> T:
-        # A copy, since the code that asks may be running in this very context.
-        return self._context.copy().run(look)
+    def _read(self, read: Callable[[], T]) -> T:
+        # A context cannot be entered twice, and the caller may already run in this one.
+        return self._context.copy().run(read)
+
+
+__getattr__ = renamed_exports(__name__, {"Visit": "OpeningRequest"})

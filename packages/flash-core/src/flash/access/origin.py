@@ -1,7 +1,7 @@
-"""Which pages may open a connection: those of the app's own origin, and those it names.
+"""Origin policy: pages of the app's own origin and of named origins may open a connection.
 
-A browser sends cookies along with any WebSocket or event stream that any page opens, and for
-WebSockets no other rule of the browser stands in between: only the server can refuse.
+A browser sends the app's cookies with every WebSocket and event stream, whichever page opens it.
+The same-origin policy does not cover WebSockets, so the server must check the origin.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _ORIGIN = re.compile(
     re.IGNORECASE,
 )
 _PORTS = {"http": 80, "https": 443}
-# The schemes under which ASGI knows what a page calls http and https.
+# WebSocket schemes of ASGI and the scheme that the origin of a page has instead.
 _PAGE_SCHEMES = {"ws": "http", "wss": "https"}
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Scheme, host and port; ``port`` is None where the scheme has no usual one."""
+    """An origin; ``port`` is None if the scheme has no default port."""
 
     scheme: str
     host: str
@@ -36,7 +36,7 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str) -> Origin | None:
-        """Read an origin as browsers write it; None for what is none, ``null`` included."""
+        """Parse an ``Origin`` header; None for ``null`` and for a text that is no origin."""
         match = _ORIGIN.fullmatch(text)
         if match is None:
             return None
@@ -46,28 +46,28 @@ class Origin:
 
 
 class OriginPolicy:
-    """Decides by the ``Origin`` of a request.
+    """Decides by the ``Origin`` header of a request whether its page may connect.
 
-    The app's own origin is always allowed: scheme, host and port of the request itself, or what the
-    browser says is ``same-origin`` in a header that no page can set. ``allowed`` names others:
-    ``https://example.org``, ``https://*.example.org`` for every host below, ``*`` for any page
-    whatever, sandboxed ones (``null``) included. A request without ``Origin`` comes from a program,
-    which could claim any origin, or from a browser that says by ``Sec-Fetch-Site`` where its page
-    is from: allowed unless that is another site.
+    The app's own origin is always allowed: scheme, host and port are those of the request, or the
+    browser sends ``Sec-Fetch-Site: same-origin``, which a page cannot set. ``allowed`` names other
+    origins: ``https://example.org``; ``https://*.example.org`` for all subdomains; ``*`` for every
+    page, also a sandboxed one (``null``). A request without ``Origin`` is allowed unless
+    ``Sec-Fetch-Site`` names another site: it comes from a program, which could claim any origin.
     """
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
         names = (allowed,) if isinstance(allowed, str) else tuple(allowed)
-        self._everyone = "*" in names
-        below = {name: name.replace("://*.", "://", 1) for name in names if "://*." in name}
-        self._below = frozenset(map(_read, below.values()))
-        self._allowed = frozenset(_read(name) for name in {*names} - {"*", *below})
+        self._allows_any = "*" in names
+        parents = {name: name.replace("://*.", "://", 1) for name in names if "://*." in name}
+        # Origins whose subdomains are allowed, and origins that are allowed themselves.
+        self._parents = frozenset(map(_parse_allowed, parents.values()))
+        self._allowed = frozenset(_parse_allowed(name) for name in {*names} - {"*", *parents})
 
-    def objection(self, scope: dict[str, Any]) -> str | None:
-        """Say in one line why the page behind this request is refused; None if it is not."""
-        sent = _values(scope, b"origin")
-        site = _values(scope, b"sec-fetch-site")
-        if self._everyone or site == ["same-origin"]:
+    def refusal_reason(self, scope: dict[str, Any]) -> str | None:
+        """Return in one line why the request is refused; None if it is allowed."""
+        sent = _header_values(scope, b"origin")
+        site = _header_values(scope, b"sec-fetch-site")
+        if self._allows_any or site == ["same-origin"]:
             return None
         if not sent:
             if site in ([], ["none"]):
@@ -75,52 +75,52 @@ class OriginPolicy:
             return "the request comes from a page of another site"
         origin = Origin.parse(sent[0]) if len(sent) == 1 else None
         if origin is None:
-            return f"{', '.join(sent)!r} is no origin that is allowed"
-        own = _own(scope)
-        if origin == own or self._names(origin):
+            return f"the origin {', '.join(sent)!r} is not allowed"
+        own = _own_origin(scope)
+        if origin == own or self._is_allowed(origin):
             return None
         if own is not None and origin.host == own.host and origin.scheme == "https":
             return (
-                f"the page is from {sent[0]}, the request came by {own.scheme}: behind a proxy, "
-                "name it in trusted_proxies=, or the origin in allowed_origins="
+                f"the page is from {sent[0]}, but the request came over {own.scheme}: if a proxy "
+                "handles TLS, name it in trusted_proxies=, or the origin in allowed_origins="
             )
         return f"the page is from {sent[0]}, which is neither this server nor in allowed_origins="
 
-    def sharing(self, scope: dict[str, Any]) -> list[Header]:
-        """Return the headers that let an allowed page of another origin read the answer.
+    def cors_headers(self, scope: dict[str, Any]) -> list[Header]:
+        """Return the CORS headers that let a page of another allowed origin read the response.
 
-        Cookies are shared with origins that are named, never with ``*``.
+        Credentials are allowed for origins that are named, never for ``*``.
         """
-        sent = _values(scope, b"origin")
+        sent = _header_values(scope, b"origin")
         origin = Origin.parse(sent[0]) if len(sent) == 1 else None
-        if origin is not None and origin != _own(scope) and self._names(origin):
+        if origin is not None and origin != _own_origin(scope) and self._is_allowed(origin):
             return [
                 (b"access-control-allow-origin", sent[0].encode("latin-1")),
                 (b"access-control-allow-credentials", b"true"),
                 (b"vary", b"origin"),
             ]
-        return [(b"access-control-allow-origin", b"*")] if sent and self._everyone else []
+        return [(b"access-control-allow-origin", b"*")] if sent and self._allows_any else []
 
-    def _names(self, origin: Origin) -> bool:
+    def _is_allowed(self, origin: Origin) -> bool:
         return origin in self._allowed or any(
-            (origin.scheme, origin.port) == (above.scheme, above.port)
-            and origin.host.endswith(f".{above.host}")
-            for above in self._below
+            (origin.scheme, origin.port) == (parent.scheme, parent.port)
+            and origin.host.endswith(f".{parent.host}")
+            for parent in self._parents
         )
 
 
-def _read(name: str) -> Origin:
+def _parse_allowed(name: str) -> Origin:
     origin = Origin.parse(name)
     if origin is None or "*" in origin.host:
         raise ConfigurationError(
-            f"allowed_origins={name!r}: write scheme and host and nothing after them, such as "
-            "https://example.org, https://*.example.org or http://localhost:3000; or * for any page"
+            f"allowed_origins={name!r} is not an origin: write scheme, host and port only, such as "
+            "https://example.org, https://*.example.org or http://localhost:3000, or * for any page"
         )
     return origin
 
 
-def _own(scope: dict[str, Any]) -> Origin | None:
-    hosts = _values(scope, b"host")
+def _own_origin(scope: dict[str, Any]) -> Origin | None:
+    hosts = _header_values(scope, b"host")
     scheme = scope.get("scheme", "http")
     return (
         Origin.parse(f"{_PAGE_SCHEMES.get(scheme, scheme)}://{hosts[0]}")
@@ -129,5 +129,5 @@ def _own(scope: dict[str, Any]) -> Origin | None:
     )
 
 
-def _values(scope: dict[str, Any], name: bytes) -> list[str]:
+def _header_values(scope: dict[str, Any], name: bytes) -> list[str]:
     return [value.decode("latin-1").strip() for key, value in scope["headers"] if key == name]

@@ -1,4 +1,4 @@
-"""The refusal of a connection, with its HTTP status, its WebSocket close code and its reason."""
+"""The refusal of a connection: HTTP status, WebSocket close code and reason."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from flash.errors import FlashError
 
 Header = tuple[bytes, bytes]
 
-# The standard codes with which a refused WebSocket is closed.
-FAILED = 1011
-TRY_LATER = 1013
+# Close codes of RFC 6455 for a WebSocket that is refused because of the server.
+INTERNAL_ERROR = 1011
+TRY_AGAIN_LATER = 1013
 
 _CLIENT_ERROR = range(400, 500)
 _TOO_MANY_REQUESTS = 429
@@ -17,10 +17,11 @@ _UNAVAILABLE = 503
 
 
 class Refused(FlashError):
-    """A connection that is not opened; ``reason`` is one line, sent to the browser.
+    """A connection is not opened; ``reason`` is one line and is sent to the browser.
 
-    ``status`` is the HTTP status of the answer, ``close_code`` tells a browser's WebSocket the
-    same: 4000 and the status for what is the browser's fault, 1011 and 1013 for the server's own.
+    ``status`` is the HTTP status of the response. ``close_code`` is the close code that a browser's
+    WebSocket gets instead: 4000 plus the status for a client error (4529 for 429), 1013 for 503 and
+    1011 for other server errors.
     """
 
     def __init__(
@@ -41,4 +42,4 @@ def _close_code(status: int) -> int:
         return _TOO_FAST
     if status in _CLIENT_ERROR:
         return 4000 + status
-    return TRY_LATER if status == _UNAVAILABLE else FAILED
+    return TRY_AGAIN_LATER if status == _UNAVAILABLE else INTERNAL_ERROR

@@ -19,7 +19,7 @@ from dash.exceptions import (
 
 from flash.background.blocking import BlockingManager
 from flash.background.job import Handles, JobManager, Report, State, Work, job_context
-from flash.callbacks.response import Pending
+from flash.callbacks.response import PendingJob
 from flash.errors import BadRequest, Overloaded
 from flash.seams import dash as dash_seam
 
@@ -79,7 +79,7 @@ async def respond(
     pool: WorkerPool,
     handle_error: Callable[[Exception], Awaitable[Any]] | None,
 ) -> Any:
-    """Start a job, or tell how it goes: a `Pending`, or the result the callback returned.
+    """Start a job, or tell how it goes: a `PendingJob`, or the result the callback returned.
 
     Side updates that go with a result are put into ``call.ctx["updated_props"]``. Raises
     `PreventUpdate` when a job ended with nothing to say, `BadRequest` for handles that were not
@@ -87,7 +87,7 @@ async def respond(
     """
     try:
         report = await _exchange(call, pool)
-        if isinstance(report, Pending):
+        if isinstance(report, PendingJob):
             return report
         result = _result(report)
     except (PreventUpdate, BadRequest, Overloaded):
@@ -106,7 +106,7 @@ def adapt(manager: Any, pool: WorkerPool) -> JobManager:
     return manager if isinstance(manager, JobManager) else BlockingManager(manager, pool)
 
 
-async def _exchange(call: BackgroundCall, pool: WorkerPool) -> Pending | Report:
+async def _exchange(call: BackgroundCall, pool: WorkerPool) -> PendingJob | Report:
     found = call.ctx["background_callback_manager"]
     if found is None:
         raise MissingLongCallbackManagerError(
@@ -146,7 +146,7 @@ async def _exchange(call: BackgroundCall, pool: WorkerPool) -> Pending | Report:
     return report
 
 
-def _started(plan: CallbackPlan, handles: dict[str, Any]) -> Pending:
+def _started(plan: CallbackPlan, handles: dict[str, Any]) -> PendingJob:
     background = plan.background or {}
     body = handles
     if cancel := background.get("cancel"):
@@ -156,16 +156,16 @@ def _started(plan: CallbackPlan, handles: dict[str, Any]) -> Pending:
         body["progressDefault"] = {
             str(output): value for output, value in zip(outputs, default, strict=True)
         }
-    return Pending(body)
+    return PendingJob(body)
 
 
-def _pending(report: Report, progress: dict[str, Any]) -> Pending:
+def _pending(report: Report, progress: dict[str, Any]) -> PendingJob:
     body: dict[str, Any] = {"multi": True}
     if progress:
         body["progress"] = progress
     if report.updates:
         body["sideUpdate"] = dict(report.updates)
-    return Pending(body)
+    return PendingJob(body)
 
 
 def _progress(plan: CallbackPlan, report: Report) -> dict[str, Any]:

@@ -134,7 +134,7 @@ class Work:
 
 def job_context(ctx: CallContext) -> dict[str, Any]:
     """Return a copy of ``ctx`` that outlives the request and may go to another process."""
-    ctx.materialise()
+    ctx.compute_all()
     context = dash_seam.AttributeDict(ctx)
     context["ignore_register_page"] = True
     context.pop("background_callback_manager", None)

@@ -107,7 +107,7 @@ class CallContext(dash_seam.AttributeDict):
         except KeyError:
             return default
 
-    def materialise(self) -> None:
+    def compute_all(self) -> None:
         """Make every field now, for a copy that outlives the request."""
         for key in _FIELDS:
             self[key]

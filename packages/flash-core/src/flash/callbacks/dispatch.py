@@ -20,7 +20,13 @@ from dash.exceptions import CallbackException, ImportedInsideCallbackError, Prev
 from flash.callbacks.context import CallContext
 from flash.callbacks.execution import SharedCalls, Superseded, Supersession, WorkerPool
 from flash.callbacks.plan import CallbackPlan, CallbackRequest, Runner, compile_plan
-from flash.callbacks.response import FOREIGN, NOTHING, Answer, Pending, plain
+from flash.callbacks.response import (
+    NO_CONTENT,
+    NOT_COMPILED,
+    EncodedResponse,
+    PendingJob,
+    text_response,
+)
 from flash.callbacks.size import MAX_VALUES_ON_LOOP, is_large
 from flash.errors import BadRequest, CallbackTimeout, Overloaded, quoted
 from flash.seams import dash as dash_seam
@@ -50,7 +56,7 @@ class DashApp(Protocol):
         kwargs: dict[str, Any],
         handle_error: Callable[[Exception], Awaitable[Any]] | None,
     ) -> Any:
-        """Start a background job or report on it: a `Pending`, or what the callback returned."""
+        """Start a background job or report on it: a `PendingJob`, or what the callback returned."""
         ...
 
     @property
@@ -109,7 +115,7 @@ class Dispatcher:
             self._plans[callback_id] = plan
         return self._plans[callback_id]
 
-    async def answer(self, body: object) -> Answer:
+    async def respond(self, body: object) -> EncodedResponse:
         """Answer one request with the parsed JSON ``body``.
 
         Raises what the callback raises where no ``on_error`` takes it; a bad request, an overload
@@ -117,11 +123,11 @@ class Dispatcher:
         """
         try:
             if isinstance(body, dict) and "output" not in body:
-                return FOREIGN
+                return NOT_COMPILED
             request = CallbackRequest.parse(body)
             plan = self.plan(request.output)
             if plan is None:
-                return FOREIGN
+                return NOT_COMPILED
             try:
                 spec = plan.spec(request)
                 values = plan.values(request)
@@ -132,18 +138,20 @@ class Dispatcher:
             ctx = CallContext(plan, request, spec, manager)
             encoded = await self._meet(plan, request, ctx, values, spec)
         except PreventUpdate:
-            return NOTHING
+            return NO_CONTENT
         except Superseded:
-            return NOTHING
+            return NO_CONTENT
         except BadRequest as error:
-            return plain(error.status, str(error))
+            return text_response(error.status, str(error))
         except Overloaded as error:
-            return plain(HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after=error.retry_after)
+            return text_response(
+                HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after=error.retry_after
+            )
         except CallbackTimeout as error:
-            return plain(HTTPStatus.GATEWAY_TIMEOUT, str(error))
+            return text_response(HTTPStatus.GATEWAY_TIMEOUT, str(error))
         # Not through `ctx`, which would make one.
         additions = dict.get(ctx, "dash_response")
-        return Answer(HTTPStatus.OK, encoded, additions=additions)
+        return EncodedResponse(HTTPStatus.OK, encoded, additions=additions)
 
     async def call(self, body: object, socket: Any) -> bytes:
         """Return the JSON that answers a call over Dash's own WebSocket, ``ctx.websocket``.
@@ -198,7 +206,7 @@ class Dispatcher:
             handler = self._error_handler(plan)
             if plan.background is not None:
                 result = await self._app.respond_in_background(plan, ctx, args, kwargs, handler)
-                if isinstance(result, Pending):
+                if isinstance(result, PendingJob):
                     return dumps(result.body)
             else:
                 try:

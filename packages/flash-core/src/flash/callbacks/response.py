@@ -17,7 +17,7 @@ HTML = "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EncodedResponse:
     """A whole response."""
 
     status: int
@@ -48,24 +48,24 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingJob:
     """The answer of a background callback whose job still runs: handles, progress, side updates."""
 
     body: dict[str, Any]
 
 
 # The request is of a kind that Flash does not compile: Dash's own handler answers it.
-FOREIGN = Answer(HTTPStatus.NOT_IMPLEMENTED)
+NOT_COMPILED = EncodedResponse(HTTPStatus.NOT_IMPLEMENTED)
 
-NOTHING = Answer(HTTPStatus.NO_CONTENT)
+NO_CONTENT = EncodedResponse(HTTPStatus.NO_CONTENT)
 
 
-def plain(status: int, text: str, *, retry_after: int | None = None) -> Answer:
+def text_response(status: int, text: str, *, retry_after: int | None = None) -> EncodedResponse:
     """Return an answer of one line of text."""
-    return Answer(status, text.encode(), TEXT, retry_after)
+    return EncodedResponse(status, text.encode(), TEXT, retry_after)
 
 
-def to_response(answer: Answer) -> quart.Response:
+def to_quart_response(answer: EncodedResponse) -> quart.Response:
     """Return an answer as the response of a Quart view."""
     response = quart.Response(answer.body, status=answer.status, content_type=answer.content_type)
     response.headers.extend(answer.extra_headers)

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from flash.callbacks.context import CallbackResponse
 from flash.callbacks.execution import is_async
-from flash.callbacks.response import plain, to_response
+from flash.callbacks.response import text_response, to_quart_response
 from flash.errors import Overloaded
 from flash.http.socket_calls import SocketApp, taking_calls
 from flash.pages.error_page import render_error
@@ -173,7 +173,9 @@ class QuartBackend(_DashQuart):
             # Read here, it is at hand when Dash's view asks for it; what remains is plain code that
             # renders the layout and calls callbacks one by one.
             if not isinstance(await quart.request.get_json(), dict):
-                return to_response(plain(HTTPStatus.BAD_REQUEST, "the body must be a JSON object"))
+                return to_quart_response(
+                    text_response(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
+                )
             return await app.dash_pool.run(lambda: quart_seam.drive(view()))
 
         return handle
@@ -184,8 +186,10 @@ class QuartBackend(_DashQuart):
 
         @self.server.errorhandler(Overloaded)
         async def overloaded(error: Overloaded) -> quart.Response:
-            return to_response(
-                plain(HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after=error.retry_after)
+            return to_quart_response(
+                text_response(
+                    HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after=error.retry_after
+                )
             )
 
     def register_callback_api_routes(

@@ -14,7 +14,7 @@ from flash.static.codings import ENCODERS, Coding
 
 if TYPE_CHECKING:
     from flash.callbacks.execution import WorkerPool
-    from flash.callbacks.response import Answer
+    from flash.callbacks.response import EncodedResponse
 
 # Shorter bodies go out as they are: they fit the packet that carries their headers.
 MIN_COMPRESSED = 1024
@@ -27,7 +27,9 @@ MAX_COMPRESSED_ON_LOOP = 64 * 1024
 _PREFERRED: tuple[Coding, ...] = ("zstd", "br", "gzip")
 
 
-async def compress(answer: Answer, accepted: str | None, pool: WorkerPool) -> Answer:
+async def compress(
+    answer: EncodedResponse, accepted: str | None, pool: WorkerPool
+) -> EncodedResponse:
     """Return ``answer`` in the best form that its reader takes, as it is where that is shortest.
 
     ``accepted`` is the request's ``Accept-Encoding``.

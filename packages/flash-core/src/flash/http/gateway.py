@@ -20,7 +20,7 @@ import orjson
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from flash.callbacks.response import FOREIGN, Answer, plain, to_response
+from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.http.compression import compress
 from flash.http.disconnect import Disconnected, DisconnectWatcher
@@ -167,7 +167,7 @@ class Gateway:
         return routes
 
     async def _view(
-        self, app: MountedApp, view: Callable[[], Awaitable[Answer]], exchange: Exchange
+        self, app: MountedApp, view: Callable[[], Awaitable[EncodedResponse]], exchange: Exchange
     ) -> None:
         """Answer a GET."""
         await self._answer(app, view, exchange, b"")
@@ -187,19 +187,19 @@ class Gateway:
         except Disconnected:
             return
         except BadRequest as error:
-            await _send_answer(exchange.send, plain(error.status, str(error)))
+            await _send_answer(exchange.send, text_response(error.status, str(error)))
             return
-        await self._answer(app, partial(app.dispatcher.answer, value), exchange, body)
+        await self._answer(app, partial(app.dispatcher.respond, value), exchange, body)
 
     async def _answer(
         self,
         app: MountedApp,
-        work: Callable[[], Awaitable[Answer]],
+        work: Callable[[], Awaitable[EncodedResponse]],
         exchange: Exchange,
         body: bytes,
     ) -> None:
         """Send what ``work`` answers, under a request context that is built if looked at."""
-        answer = FOREIGN
+        answer = NOT_COMPILED
         context = quart_seam.DeferredRequestContext(self._server, exchange.scope, body)
         with context.active():
             dash_seam.app_context.set(app)
@@ -213,14 +213,14 @@ class Gateway:
                         )
                 if watcher.happened:
                     return
-                if answer is not FOREIGN and context.must_be_finished:
-                    response = await context.finish(to_response(answer))
+                if answer is not NOT_COMPILED and context.must_be_finished:
+                    response = await context.finish(to_quart_response(answer))
                     await _send_response(exchange.send, response)
                     return
             except Exception as error:  # noqa: BLE001  a request's boundary: Quart's handlers answer
                 await _send_response(exchange.send, await context.fail(error))
                 return
-        if answer is FOREIGN:
+        if answer is NOT_COMPILED:
             await self._inner(exchange.scope, _replay(body, exchange.receive), exchange.send)
         else:
             await _send_answer(exchange.send, answer)
@@ -324,7 +324,7 @@ def _path_of(scope: Scope) -> str:
     return path
 
 
-async def _send_answer(send: Send, answer: Answer) -> None:
+async def _send_answer(send: Send, answer: EncodedResponse) -> None:
     headers: list[Header] = [
         (b"content-type", answer.content_type.encode("latin-1")),
         (b"content-length", str(len(answer.body)).encode()),

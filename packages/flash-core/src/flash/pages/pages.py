@@ -43,7 +43,7 @@ class PagedApp(Protocol):
         """Return a URL path without the app's prefix."""
         ...
 
-    def filtered(self, layout: Any) -> Any:
+    def filter_layout(self, layout: Any) -> Any:
         """Return a layout as the add-on packages let it go to a page."""
         ...
 
@@ -127,7 +127,7 @@ class Pages:
             title = await title.function(**variables)
         elif callable(title):
             title = await app.pool.call(title, **variables)
-        return app.filtered(layout), {"title": title}
+        return app.filter_layout(layout), {"title": title}
 
 
 class _Bridged:

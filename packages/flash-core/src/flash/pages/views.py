@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import dash
 
-from flash.callbacks.response import HTML, Answer
+from flash.callbacks.response import HTML, EncodedResponse
 from flash.seams import dash as dash_seam
 from flash.serialize import dumps
 from flash.static import StaticCache, StaticResponse, StaticTree
@@ -63,7 +63,7 @@ class Views:
         # The callbacks' JSON, with the list it was made from and that list's length.
         self._dependencies: tuple[list[Any], int, bytes] = ([], -1, b"")
 
-    def direct(self) -> dict[str, Callable[[], Awaitable[Answer]]]:
+    def direct(self) -> dict[str, Callable[[], Awaitable[EncodedResponse]]]:
         """Return the views that have one path, by path."""
         prefix: str = self._app.config.routes_pathname_prefix
         return {
@@ -72,7 +72,7 @@ class Views:
             f"{prefix}_dash-dependencies": self.dependencies,
         }
 
-    async def index(self) -> Answer:
+    async def index(self) -> EncodedResponse:
         """Answer with the page."""
         app = self._app
         # In a thread: it asks the disk how old files are and calls what users overrode.
@@ -82,23 +82,23 @@ class Views:
             index = await app.pool.call(hook.func, index)
         if hooks:
             dash_seam.check_index(index)
-        return Answer(HTTPStatus.OK, index.encode(), HTML)
+        return EncodedResponse(HTTPStatus.OK, index.encode(), HTML)
 
-    async def layout(self) -> Answer:
+    async def layout(self) -> EncodedResponse:
         """Answer with the layout."""
         app = self._app
         layout = await app.render_layout()
         # In a thread whatever its size: finding that out costs as much as serialising it.
-        return Answer(HTTPStatus.OK, await app.internal_pool.run(dumps, layout))
+        return EncodedResponse(HTTPStatus.OK, await app.internal_pool.run(dumps, layout))
 
-    async def dependencies(self) -> Answer:
+    async def dependencies(self) -> EncodedResponse:
         """Answer with what each callback depends on."""
         callbacks = self._app.callback_list
         kept, count, body = self._dependencies
         if kept is not callbacks or count != len(callbacks):
             body = dumps(callbacks)
             self._dependencies = (callbacks, len(callbacks), body)
-        return Answer(HTTPStatus.OK, body)
+        return EncodedResponse(HTTPStatus.OK, body)
 
     async def file_at(
         self, path: str, method: str, headers: Iterable[tuple[bytes, bytes]]

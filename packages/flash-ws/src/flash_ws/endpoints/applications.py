@@ -91,7 +91,7 @@ class WebSocketEndpoint:
             groups=self._groups,
             subprotocol=self._agreed(scope["subprotocols"]),
         )
-        await self._admission.enter(scope, connection)
+        await self._admission.authorize(scope, connection)
         return connection
 
     def _agreed(self, offered: Iterable[str]) -> str | None:
@@ -142,7 +142,7 @@ class StreamEndpoint:
             await receive()
             raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks server-sent events over HTTP")
         self._admission.check_origin(scope)
-        sharing = self._origins.sharing(scope)
+        sharing = self._origins.cors_headers(scope)
         allowed = ", ".join(self._methods).encode()
         if scope["method"] == "OPTIONS" and sharing:
             # A browser asks so whether a page of another origin may send JSON.
@@ -159,7 +159,7 @@ class StreamEndpoint:
         self._guests.check_room(scope)
         await self._admission.check_guards(scope)
         request = await self._request(scope, receive)
-        await self._admission.enter(scope, request, request.body)
+        await self._admission.authorize(scope, request, request.body)
         if self._settings.end is not None and request.last_event_id == self._settings.end:
             # An EventSource that has had everything and came back: this stops it.
             await _answer(send, HTTPStatus.NO_CONTENT, sharing)

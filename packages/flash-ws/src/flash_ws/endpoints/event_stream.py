@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from werkzeug.exceptions import HTTPException
 
-from flash.access.opening_request import Visit
+from flash.access.opening_request import OpeningRequest
 from flash.errors import BadRequest
 from flash_ws.endpoints.sse import DONE, KEEP_ALIVE, ServerSentEvent
 
@@ -66,7 +66,7 @@ class StreamSettings:
     linger: float = 5.0
 
 
-class StreamRequest(Visit):
+class StreamRequest(OpeningRequest):
     """The request that a stream answers.
 
     `quart.request`, ``session`` and ``dash.ctx.cookies`` work inside the generator, too.

@@ -35,9 +35,9 @@ class Endpoints:
     ``routes_pathname_prefix``.
 
     - ``allowed_origins``: see `OriginPolicy`.
-    - ``authorize``: asked with the `Visit` before a connection is accepted, and again every
-      ``recheck_interval`` seconds; see `Admission`. The app's ``before_request`` functions are
-      asked before it, in any case.
+    - ``authorize``: called with the `OpeningRequest` before a connection is accepted, and again
+      every ``recheck_interval`` seconds; see `Admission`. The app's ``before_request`` functions
+      always run before it.
     - ``max_message_bytes``, ``rate``, ``idle_timeout``, ``heartbeat``: see `ConnectionLimits`.
     - ``max_connections``: connections and streams open at the same time; one more is answered 503.
     """
@@ -115,9 +115,9 @@ class Endpoints:
 
         ``path`` may have variables, ``/room/<name>``, found in ``connection.path_params``. A
         handler that is an async generator has what it yields sent. ``subprotocols`` are those it
-        speaks, the best first; a browser that offers only others is refused. ``authorize`` is asked
-        in place of the one for all endpoints; ``lambda visit: True`` lets everybody in. The rest is
-        explained at `ConnectionLimits`; None takes the default.
+        speaks, the best first; a browser that offers only others is refused. ``authorize`` replaces
+        the one for all endpoints; ``lambda request: True`` allows everybody. The rest is explained
+        at `ConnectionLimits`; None takes the default.
         """
         names = (subprotocols,) if isinstance(subprotocols, str) else tuple(subprotocols)
         limits = _replaced(

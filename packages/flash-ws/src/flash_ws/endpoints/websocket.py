@@ -14,9 +14,9 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flash.access.admission import CLOSE_PATIENCE, fitting
-from flash.access.opening_request import Visit
-from flash.access.refusal import FAILED
+from flash.access.admission import CLOSE_TIMEOUT, truncate_reason
+from flash.access.opening_request import OpeningRequest
+from flash.access.refusal import INTERNAL_ERROR
 from flash.serialize import dumps
 from flash_ws.clients.groups import MAX_GROUPS, ConnectionGroup, Groups
 from flash_ws.errors import ConnectionClosed
@@ -106,7 +106,7 @@ class Ending:
         return cls(code.number, code.meaning, orderly=False)
 
 
-class Connection(Visit):
+class Connection(OpeningRequest):
     """A browser's WebSocket, given to the handler of an endpoint.
 
     Iterating gives the browser's messages in order, each once, and ends when the connection does.
@@ -334,11 +334,13 @@ class Connection(Visit):
         except Exception as error:
             if not (isinstance(error, ExceptionGroup) and error.split(ConnectionClosed)[1] is None):
                 logger.exception("the handler of %s failed", self._scope["path"])
-                self._end(Ending(FAILED, "the handler failed"))
+                self._end(Ending(INTERNAL_ERROR, "the handler failed"))
 
     def _handled(self, handling: asyncio.Task[None]) -> None:
         cancelled = handling.cancelled()
-        self._end(Ending(FAILED, "the handler was cancelled") if cancelled else Ending(NORMAL))
+        self._end(
+            Ending(INTERNAL_ERROR, "the handler was cancelled") if cancelled else Ending(NORMAL)
+        )
 
     async def _read_ahead(self) -> None:
         """Take in messages until the browser is gone; once it all ends, throw them away."""
@@ -412,9 +414,9 @@ class Connection(Visit):
         would never see the code. Except for the moment of the close frame: granian sends none while
         a receive is pending.
         """
-        reason = fitting(ending.reason)
+        reason = truncate_reason(ending.reason)
         try:
-            async with asyncio.timeout(CLOSE_PATIENCE):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 if ending.orderly:
                     await self._writer.flush()
                 else:
@@ -437,6 +439,6 @@ async def _cancelled(*tasks: asyncio.Task[None]) -> None:
     """Cancel tasks and wait for them; one that does not care is left behind, and logged."""
     for task in tasks:
         task.cancel()
-    _, running = await asyncio.wait(tasks, timeout=CLOSE_PATIENCE)
+    _, running = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
     for task in running:
         logger.warning("%r goes on although it was cancelled", task.get_coro())

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from flash import BadRequest
 from flash.access.admission import Admission, refuse
-from flash.access.opening_request import Visit, draining_event
+from flash.access.opening_request import OpeningRequest, draining_event
 from flash.access.refusal import Refused
 from flash.http.disconnect import Disconnected
 from flash.http.gateway import read_body
@@ -77,20 +77,20 @@ class Reception:
                 raise Refused(HTTPStatus.UPGRADE_REQUIRED, "this path speaks WebSocket", upgrade)
             if (await receive())["type"] != "websocket.connect":
                 return
-            visit = await self._admitted(scope)
+            request = await self._admitted(scope)
         except Refused as refused:
             self.refused += 1
             await refuse(scope, receive, send, refused)
             return
         await send({"type": "websocket.accept"})
         transport = WebSocketTransport(receive, send, max_message_bytes=self._max_message_bytes)
-        await self._serve(transport, scope, visit)
+        await self._serve(transport, scope, request)
 
     async def events(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a link's way to the page over server-sent events."""
         try:
             await _expect_http(scope, receive, "GET")
-            visit = await self._admitted(scope)
+            request = await self._admitted(scope)
             hello = parse_qs(scope["query_string"].decode("latin-1")).get("hello", [""])[0]
             if len(hello) > self._max_message_bytes:
                 raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "the hello is too long")
@@ -102,7 +102,7 @@ class Reception:
         self._streams[transport.id] = transport
         try:
             await transport.open()
-            await self._serve(transport, scope, visit)
+            await self._serve(transport, scope, request)
         finally:
             del self._streams[transport.id]
 
@@ -138,7 +138,7 @@ class Reception:
         if not accepted:
             raise Refused(HTTPStatus.TOO_MANY_REQUESTS, CloseCode.TOO_FAST.meaning)
 
-    async def _admitted(self, scope: Scope) -> Visit:
+    async def _admitted(self, scope: Scope) -> OpeningRequest:
         """Return who comes; raises `Refused`."""
         self._admission.check_origin(scope)
         draining = draining_event(scope)
@@ -153,16 +153,16 @@ class Reception:
                     (b"retry-after", b"1"),
                     close_code=code.number,
                 )
-        visit = Visit(scope)
+        request = OpeningRequest(scope)
         await self._admission.check_guards(scope)
-        await self._admission.enter(scope, visit)
-        return visit
+        await self._admission.authorize(scope, request)
+        return request
 
     async def _serve(
         self,
         transport: WebSocketTransport | EventStreamTransport,
         scope: Scope,
-        visit: Visit,
+        request: OpeningRequest,
     ) -> None:
         hub = self._hub()
         hub.watch(draining_event(scope))
@@ -177,11 +177,11 @@ class Reception:
             serving.cancel()
 
         recheck = self._admission.recheck(
-            scope, visit, lambda: expired.append(asyncio.ensure_future(expire()))
+            scope, request, lambda: expired.append(asyncio.ensure_future(expire()))
         )
         self._open += 1
         try:
-            await hub.serve(transport, Handshake(self._app, scope), visit.user)
+            await hub.serve(transport, Handshake(self._app, scope), request.user)
         except asyncio.CancelledError:
             if not expired or serving.uncancel():
                 raise

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from flash.access.admission import Admission, refuse
-from flash.access.opening_request import Visit
+from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Refused
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class Inspection:
     async def _check(self, scope: Scope) -> None:
         if self._admission is not None:
             await self._admission.check_guards(scope)
-            await self._admission.enter(scope, Visit(scope))
+            await self._admission.authorize(scope, OpeningRequest(scope))
         elif not self._is_developing() or not _is_local(scope):
             raise Refused(HTTPStatus.NOT_FOUND, "nothing to see here: see Live(inspect=…)")
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash import ConfigurationError
 from flash.access.admission import Admission, Authorize, refuse
-from flash.access.opening_request import Visit
+from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Refused
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def bearer(token: str) -> Authorize:
         )
     expected = f"Bearer {token}".encode()
 
-    async def shows_token(visit: Visit) -> bool:
-        shown = visit.headers.get("Authorization", "")
+    async def shows_token(request: OpeningRequest) -> bool:
+        shown = request.headers.get("Authorization", "")
         return hmac.compare_digest(shown.encode("latin-1", errors="replace"), expected)
 
     return shows_token
@@ -135,7 +135,7 @@ class MetricsEndpoint:
             if scope["method"] != "GET":
                 allow = (b"allow", b"GET")
                 raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes GET", allow)
-            await self._admission.enter(scope, Visit(scope))
+            await self._admission.authorize(scope, OpeningRequest(scope))
         except Refused as refused:
             await refuse(scope, receive, send, refused)
             return
