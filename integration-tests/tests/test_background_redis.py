@@ -19,7 +19,7 @@ from dash.exceptions import BackgroundCallbackError
 
 from flash import Flash, Input, Output, html, set_props
 from flash.background import RedisManager
-from flash.background.job import Handles, State
+from flash.background.job import JobHandles, State
 from flash.serving.listener import Address, reserved
 from flash.testing import AppProcess, FlashClient
 
@@ -381,7 +381,7 @@ async def test_a_result_waits_for_a_redis_that_comes_back_empty(redis_server, tm
             lost.start()
             try:
                 await become(lambda: not manager.running)
-                report = await manager.poll(Handles(job, job))
+                report = await manager.poll(JobHandles(job, job))
             finally:
                 lost.stop()
         assert (report.state, report.result) == (State.DONE, 1)

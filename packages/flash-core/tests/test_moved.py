@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from flash import Flash
+from flash import Flash, testing
 from flash.access import opening_request
 from flash.moved import MOVED
 
@@ -35,9 +35,13 @@ def test_a_pool_s_old_name_gives_the_pool_and_names_the_new_one(old, new):
         assert getattr(app, old) is getattr(app, new)
 
 
-def test_an_export_s_old_name_gives_the_export_and_names_the_new_one():
-    with pytest.warns(DeprecationWarning, match=r"Visit is now .*\.OpeningRequest") as warned:
-        assert opening_request.Visit is opening_request.OpeningRequest
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [(opening_request, "Visit", "OpeningRequest"), (testing, "NoAnswer", "IncompleteResponse")],
+)
+def test_an_export_s_old_name_gives_the_export_and_names_the_new_one(module, old, new):
+    with pytest.warns(DeprecationWarning, match=rf"{old} is now .*\.{new}") as warned:
+        assert getattr(module, old) is getattr(module, new)
     assert warned[0].filename == __file__
 
 

@@ -13,7 +13,7 @@ from dash.exceptions import PreventUpdate
 from flash import ConfigurationError, Flash, Input, Output, State, html, no_update
 from flash.testing import CallbackFailed, FlashClient
 from flash_lazy import LazyLoad, LazyPanel, MemoryCache, configure, lazy
-from flash_lazy.panels import runtime_of
+from flash_lazy.panels import panels_of
 
 SECONDS = 10
 
@@ -256,7 +256,7 @@ async def test_c2_a_result_is_kept_for_its_time_and_then_loaded_again(app):
         return len(runs)
 
     now = 1000.0
-    runtime_of(app).clock = lambda: now
+    panels_of(app).clock = lambda: now
     async with page_of(app, orders()) as (client, [panel]):
         assert await load(client, panel) == (1, True)
         now += 59
@@ -278,7 +278,7 @@ async def test_c2_a_stale_result_is_shown_while_one_run_loads_a_new_one(app):
         return number
 
     now = 1000.0
-    runtime_of(app).clock = lambda: now
+    panels_of(app).clock = lambda: now
     async with page_of(app, orders()) as (client, [panel]):
         assert await load(client, panel) == (1, True)
         now += 100
@@ -303,7 +303,7 @@ async def test_a_stale_result_outlives_a_loader_that_fails(app, caplog):
         return "orders"
 
     now = 1000.0
-    runtime_of(app).clock = lambda: now
+    panels_of(app).clock = lambda: now
     async with page_of(app, orders()) as (client, [panel]):
         await load(client, panel)
         fails = True

@@ -26,7 +26,7 @@ from dash.exceptions import (
 )
 
 from flash.background import AsyncManager, BackgroundCall, JobManager, RedisManager, adapt, respond
-from flash.background.job import Journal, SetProgress
+from flash.background.job import SetProgress, UpdateBuffer
 from flash.background.tasks import JobTasks
 from flash.callbacks.dispatch import Dispatcher
 from flash.callbacks.execution import WorkerPool
@@ -1037,7 +1037,7 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any]):
 def test_forked_workers_name_their_jobs_apart(tmp_path: Path):
     tasks = JobTasks(max_jobs=1, max_waiting=1)
     here = tasks.process
-    assert tasks.new_name() != tasks.new_name()
+    assert tasks.new_id() != tasks.new_id()
     child = os.fork()
     if child == 0:
         (tmp_path / "child").write_text(tasks.process)
@@ -1050,18 +1050,18 @@ def test_forked_workers_name_their_jobs_apart(tmp_path: Path):
 
 
 def test_a_journal_keeps_the_latest_of_everything_and_tells_it_once():
-    journal = Journal()
+    buffer = UpdateBuffer()
     for step in range(10_000):
-        journal.note_progress([step])
-        journal.note_props("log", {"children": step})
-    journal.note_props("log", {"title": "t"})
-    assert journal.peek() == [9_999]
-    assert journal.take() == ([9_999], {"log": {"children": 9_999, "title": "t"}})
-    assert journal.take() == (None, {})
+        buffer.set_progress([step])
+        buffer.set_props_of("log", {"children": step})
+    buffer.set_props_of("log", {"title": "t"})
+    assert buffer.peek() == [9_999]
+    assert buffer.take() == ([9_999], {"log": {"children": 9_999, "title": "t"}})
+    assert buffer.take() == (None, {})
 
 
 def test_a_closed_journal_ends_who_writes_to_it():
-    journal = Journal()
-    journal.close()
+    buffer = UpdateBuffer()
+    buffer.close()
     with pytest.raises(asyncio.CancelledError):
-        SetProgress(journal, 1)("x")
+        SetProgress(buffer, 1)("x")

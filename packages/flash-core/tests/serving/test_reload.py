@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash.serving.listener import Address, reserved
-from flash.serving.reload import Watched, differences, snapshot
+from flash.serving.reload import WatchedFiles, differences, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,7 +145,7 @@ def test_files_that_matter(tmp_path):
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    watched = Watched((code,), (data,), frozenset({module}))
+    watched = WatchedFiles((code,), (data,), frozenset({module}))
     assert set(watched.files()) == {code / "a.py", data / "f.csv", module}
     assert watched.directories() == {code, data, module.parent}
 

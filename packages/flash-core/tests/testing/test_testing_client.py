@@ -20,7 +20,7 @@ from flash.testing import (
     CallbackFailed,
     CallbackNotFound,
     FlashClient,
-    NoAnswer,
+    IncompleteResponse,
     Node,
     PageFailed,
     StartupFailed,
@@ -211,7 +211,7 @@ class TestRequests:
                 await client.get("/early")
             with pytest.raises(RuntimeError, match="late"):
                 await client.get("/late")
-            with pytest.raises(NoAnswer, match="http://testserver/half"):
+            with pytest.raises(IncompleteResponse, match="http://testserver/half"):
                 await client.get("/half")
 
     async def test_the_app_is_started_and_stopped_around_the_requests(self):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Gate:
+class ConcurrencyLimit:
     """Lets ``limit`` loads in at a time, in order of arrival; None lets everyone in.
 
     At most ``max_waiting`` wait; one more gets `LoadersBusy` at once (policy: refuse the newest).
@@ -20,17 +20,17 @@ class Gate:
     def __init__(self, limit: int | None, *, max_waiting: int = 1000) -> None:
         self.limit = limit
         self.max_waiting = max_waiting
-        self._turns = asyncio.Semaphore(limit) if limit is not None else None
+        self._slots = asyncio.Semaphore(limit) if limit is not None else None
         self._waiting = 0
 
     async def __aenter__(self) -> None:
-        if self._turns is None or self.limit is None:
+        if self._slots is None or self.limit is None:
             return
-        if self._turns.locked() and self._waiting >= self.max_waiting:
+        if self._slots.locked() and self._waiting >= self.max_waiting:
             raise LoadersBusy(self.limit, self.max_waiting)
         self._waiting += 1
         try:
-            await self._turns.acquire()
+            await self._slots.acquire()
         finally:
             self._waiting -= 1
 
@@ -40,5 +40,5 @@ class Gate:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._turns is not None:
-            self._turns.release()
+        if self._slots is not None:
+            self._slots.release()

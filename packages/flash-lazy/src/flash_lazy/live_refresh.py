@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EVENT = "flash_lazy"
 
 
-class Link(Protocol):
+class EventSender(Protocol):
     """What is needed of `flash_ws.Live`."""
 
     async def send_event(self, name: str, data: Any = None) -> None:
@@ -27,10 +27,10 @@ class Link(Protocol):
         ...
 
 
-def take_link(app: Flash, take: Callable[[Link], None]) -> None:
-    """Call ``take`` with the app's `Live`, now or when it gets one.
+def when_live(app: Flash, use: Callable[[EventSender], None]) -> None:
+    """Call ``use`` with the app's `Live`, now or as soon as the app has one.
 
-    Raises `ConfigurationError` where flash-ws is not installed.
+    Raises `ConfigurationError` if flash-ws is not installed.
     """
     try:
         registry = importlib.import_module("flash_ws.callbacks.deferred")
@@ -38,4 +38,4 @@ def take_link(app: Flash, take: Callable[[Link], None]) -> None:
         raise ConfigurationError(
             'live=True needs flash-ws: pip install "flash-core[ws]", and give the app a Live(app)'
         ) from error
-    registry.Registry.of(app).add(take)
+    registry.Registry.of(app).add(use)

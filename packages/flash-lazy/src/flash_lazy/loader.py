@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, ov
 from flash import ConfigurationError
 from flash_lazy.components.component import LazyPanel, Offset, Size, Skeleton, When
 from flash_lazy.errors import TokenRefused
-from flash_lazy.runtimes import current_runtime
-from flash_lazy.tokens.registry import Definitions
-from flash_lazy.tokens.token import Call
+from flash_lazy.extension import current_panels
+from flash_lazy.tokens.registry import LoaderRegistry
+from flash_lazy.tokens.token import LoaderCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 # The id of every panel has this one key; the callback that loads matches on it.
-PANEL = "flash_lazy"
+PANEL_ID_KEY = "flash_lazy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Subscriber(Protocol):
     Called in whichever thread invalidates, and must not raise.
     """
 
-    def invalidated(self, loader: Loader[...], call: Call | None) -> None:
+    def invalidated(self, loader: Loader[...], call: LoaderCall | None) -> None:
         """Forget what was loaded for ``call``, or for every call where it is None."""
         ...
 
@@ -73,7 +73,7 @@ class Loader(Generic[P]):
         self._signature = inspect.signature(function)
         # The apps that use it, as long as they live. A dictionary, for it is read from any thread.
         self._subscribers: dict[int, weakref.ref[Subscriber]] = {}
-        DEFINITIONS.add(self)
+        LOADERS.add(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> LazyPanel:
         """Return a panel that loads ``function(*args, **kwargs)`` when it is seen.
@@ -81,15 +81,15 @@ class Loader(Generic[P]):
         Raises what the function would for arguments that do not fit, and `ArgumentError` for
         arguments that JSON does not keep.
         """
-        panel = LazyPanel(id={PANEL: secrets.token_hex(6)}, **self._appearance)
+        panel = LazyPanel(id={PANEL_ID_KEY: secrets.token_hex(6)}, **self._appearance)
         # As Dash sets the properties of every component.
         call = self.call_of(*args, **kwargs)
-        setattr(panel, "token", UnsignedToken(self, call))  # noqa: B010
+        setattr(panel, "token", DeferredToken(self, call))  # noqa: B010
         if self.options.live:
-            setattr(panel, "live", UnsignedTopic(self, call))  # noqa: B010
+            setattr(panel, "live", DeferredTopic(self, call))  # noqa: B010
         return panel
 
-    def call_of(self, *args: P.args, **kwargs: P.kwargs) -> Call:
+    def call_of(self, *args: P.args, **kwargs: P.kwargs) -> LoaderCall:
         """Return these arguments as a call."""
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
@@ -99,9 +99,9 @@ class Loader(Generic[P]):
             else value
             for name, value in bound.arguments.items()
         }
-        return Call.of(self.name, values)
+        return LoaderCall.of(self.name, values)
 
-    def arguments(self, call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(self, call: LoaderCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return a call's arguments, as the function takes them.
 
         Raises `TokenRefused` where the function has other parameters than when it was signed.
@@ -133,30 +133,30 @@ class Loader(Generic[P]):
 
 
 # Filled as modules are imported, like Dash's own registries.
-DEFINITIONS: Definitions[Loader[...]] = Definitions()
+LOADERS: LoaderRegistry[Loader[...]] = LoaderRegistry()
 
 
-class UnsignedToken:
+class DeferredToken:
     """The token of a panel while it is in Python: it is signed when it is written for a page.
 
     Before that there may be no app to sign for, and no visitor.
     """
 
-    def __init__(self, loader: Loader[...], call: Call) -> None:
+    def __init__(self, loader: Loader[...], call: LoaderCall) -> None:
         self.loader = loader
         self.call = call
 
     def to_plotly_json(self) -> str:
         """Return the token signed by the app that is writing."""
-        return current_runtime().sign(self.loader, self.call)
+        return current_panels().sign(self.loader, self.call)
 
 
-class UnsignedTopic(UnsignedToken):
+class DeferredTopic(DeferredToken):
     """What a live panel's page hears of, while it is in Python."""
 
     def to_plotly_json(self) -> str:
         """Return the topic as the app that is writing calls it."""
-        return current_runtime().topic(self.loader, self.call)
+        return current_panels().topic(self.loader, self.call)
 
 
 @overload

@@ -17,14 +17,14 @@ from flash import BadRequest, ConfigurationError, no_update
 from flash.serialize import dumps
 from flash_lazy.cache.redis import RedisCache
 from flash_lazy.cache.seam import Entry, Invalidation, Key, LazyCache, MemoryCache
-from flash_lazy.components.thumbnail import Renderer, Thumbnails, kaleido
-from flash_lazy.concurrency import Gate
+from flash_lazy.components.thumbnail import Renderer, Thumbnails, kaleido_renderer
+from flash_lazy.concurrency import ConcurrencyLimit
 from flash_lazy.errors import LoaderTimeout, TokenRefused
-from flash_lazy.live_refresh import EVENT, Link, take_link
-from flash_lazy.loader import DEFINITIONS, Loader
-from flash_lazy.runtimes import made_by, runtimes_on
+from flash_lazy.extension import panels_by_prefix
+from flash_lazy.live_refresh import EVENT, EventSender, when_live
+from flash_lazy.loader import LOADERS, Loader
 from flash_lazy.tokens.binding import identity
-from flash_lazy.tokens.token import Call, Signer
+from flash_lazy.tokens.token import LoaderCall, Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -38,7 +38,7 @@ logger = logging.getLogger("flash_lazy")
 _shared_with_all: ContextVar[bool] = ContextVar("flash_lazy_shared_with_all", default=False)
 
 
-class Runtime:
+class Panels:
     """The loads of one app, on its event loop."""
 
     def __init__(
@@ -54,28 +54,28 @@ class Runtime:
         self.cache: LazyCache = MemoryCache() if cache is None else cache
         self._is_own_cache = cache is None
         self.thumbnails = Thumbnails(
-            renderer or kaleido(), app.config.requests_pathname_prefix, self._later
+            renderer or kaleido_renderer(), app.config.requests_pathname_prefix, self._schedule
         )
         # What says how old a result is, in seconds; the same for every process that shares a cache.
         self.clock: Callable[[], float] = time.time
         self._app = app
         self._max_waiting = max_waiting
         # For all loaders together; each may have one of its own besides.
-        self._gate = Gate(max_concurrency, max_waiting=max_waiting)
-        self._gates: dict[Loader[...], Gate] = {}
+        self._limit = ConcurrencyLimit(max_concurrency, max_waiting=max_waiting)
+        self._limits: dict[Loader[...], ConcurrencyLimit] = {}
         # The loaders this app placed on pages, by name.
         self._placed: dict[str, Loader[...]] = {}
         # Results loaded anew behind the visitors' backs; at most one for each key.
         self._revalidations: dict[Key, asyncio.Task[None]] = {}
         # Invalidations on their way to the cache, and to pages.
-        self._errands: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._signer: Signer | None = None
         self._secret = b""
         # What stands for this app in a cache.
         self._scope = ""
         # Where a loader is live: the app's link to its pages, once it has one.
-        self._link: Link | None = None
-        self._asked_for_link = False
+        self._live: EventSender | None = None
+        self._requested_live = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_open = False
 
@@ -98,7 +98,7 @@ class Runtime:
         if self._is_own_cache and self._app.common_store is not None:
             self.cache = RedisCache(self._app.common_store)
         self.thumbnails.open(self._signer, self._scope, self.cache)
-        await self.cache.open(self._scope, self._hear)
+        await self.cache.open(self._scope, self._notify_pages)
 
     async def close(self) -> None:
         """End what goes on behind the visitors' backs, and close the cache; idempotent."""
@@ -107,7 +107,7 @@ class Runtime:
         self._is_open = False
         for task in self._revalidations.values():
             task.cancel()
-        await asyncio.gather(*self._revalidations.values(), *self._errands, return_exceptions=True)
+        await asyncio.gather(*self._revalidations.values(), *self._tasks, return_exceptions=True)
         self.thumbnails.close()
         await self.cache.close(self._scope)
 
@@ -118,7 +118,7 @@ class Runtime:
             raise ConfigurationError("a lazy panel was written before its app was served")
         return self._signer
 
-    def sign(self, loader: Loader[...], call: Call) -> str:
+    def sign(self, loader: Loader[...], call: LoaderCall) -> str:
         """Return the token for a panel that is being written for the visitor at hand."""
         bind = loader.options.bind
         if bind is not None and _shared_with_all.get():
@@ -130,22 +130,22 @@ class Runtime:
         loader.subscribe(self)
         return self.signer.sign(call, identity(loader.name, bind))
 
-    def topic(self, loader: Loader[...], call: Call) -> str:
+    def topic(self, loader: Loader[...], call: LoaderCall) -> str:
         """Return what a live panel's page hears of; the topic of a loader is its beginning.
 
         Raises `ConfigurationError` where the app has no live link.
         """
-        if not self._asked_for_link:
-            take_link(self._app, self._take_link)
-            self._asked_for_link = True
-        if self._link is None:
+        if not self._requested_live:
+            when_live(self._app, self._set_live)
+            self._requested_live = True
+        if self._live is None:
             raise ConfigurationError(
                 f"{loader.name} is live but its app has no live link; give it one: Live(app)"
             )
         return self._loader(loader) + self._call(call)
 
-    def _take_link(self, link: Link) -> None:
-        self._link = link
+    def _set_live(self, live: EventSender) -> None:
+        self._live = live
 
     # -- loading ---------------------------------------------------------------------------------
 
@@ -171,12 +171,12 @@ class Runtime:
             return await self._error_view(loader, error), {"n": number, "ok": False}
         return orjson.Fragment(content), {"n": number, "ok": True}
 
-    def _read(self, token: Any) -> tuple[Loader[...], Call, str]:
+    def _read(self, token: Any) -> tuple[Loader[...], LoaderCall, str]:
         """Return what a token says; raises `TokenRefused`."""
         try:
             name = self.signer.loader(token)
             placed = self._placed.get(name)
-            known = [placed] if placed else DEFINITIONS.named(name)
+            known = [placed] if placed else LOADERS.named(name)
             if not known:
                 raise TokenRefused
             visitor = identity(name, known[0].options.bind)
@@ -195,7 +195,7 @@ class Runtime:
             )
         return known[0], call, visitor
 
-    async def _load(self, loader: Loader[...], call: Call, visitor: str) -> bytes:
+    async def _load(self, loader: Loader[...], call: LoaderCall, visitor: str) -> bytes:
         key = self._key(loader, call, visitor)
         loader.subscribe(self)
         options = loader.options
@@ -208,7 +208,7 @@ class Runtime:
             return (await self.cache.load(key, run)).content
         entry = await self.cache.find(key)
         newer_than = 0.0 if entry is None else entry.loaded_at
-        load = partial(self.cache.load, key, run, seconds=_kept_for(options), newer_than=newer_than)
+        load = partial(self.cache.load, key, run, seconds=_lifetime(options), newer_than=newer_than)
         if entry is not None:
             age = self.clock() - entry.loaded_at
             if age < options.cache:
@@ -218,7 +218,7 @@ class Runtime:
                 return entry.content
         return (await load()).content
 
-    def _key(self, loader: Loader[...], call: Call, visitor: str) -> Key:
+    def _key(self, loader: Loader[...], call: LoaderCall, visitor: str) -> Key:
         parts = [visitor]
         if loader.options.key is not None:
             args, kwargs = loader.arguments(call)
@@ -229,13 +229,13 @@ class Runtime:
     def _loader(self, loader: Loader[...]) -> str:
         return self.signer.digest("loader", loader.name)
 
-    def _call(self, call: Call) -> str:
+    def _call(self, call: LoaderCall) -> str:
         return self.signer.digest("call", call.arguments)
 
-    async def _run(self, loader: Loader[...], call: Call, *, shared: bool) -> bytes:
+    async def _run(self, loader: Loader[...], call: LoaderCall, *, shared: bool) -> bytes:
         args, kwargs = loader.arguments(call)
         limit = asyncio.timeout(None)
-        async with self._gate_of(loader), self._gate:
+        async with self._limit_of(loader), self._limit:
             seconds = loader.options.timeout
             try:
                 async with limit:
@@ -252,11 +252,11 @@ class Runtime:
             finally:
                 _shared_with_all.reset(mark)
 
-    def _gate_of(self, loader: Loader[...]) -> Gate:
-        if loader not in self._gates:
+    def _limit_of(self, loader: Loader[...]) -> ConcurrencyLimit:
+        if loader not in self._limits:
             limit = loader.options.max_concurrency
-            self._gates[loader] = Gate(limit, max_waiting=self._max_waiting)
-        return self._gates[loader]
+            self._limits[loader] = ConcurrencyLimit(limit, max_waiting=self._max_waiting)
+        return self._limits[loader]
 
     async def _error_view(self, loader: Loader[...], error: Exception) -> Any:
         view = loader.options.error
@@ -278,24 +278,24 @@ class Runtime:
 
     # -- invalidating ----------------------------------------------------------------------------
 
-    def invalidated(self, loader: Loader[...], call: Call | None) -> None:
+    def invalidated(self, loader: Loader[...], call: LoaderCall | None) -> None:
         """Forget what was loaded; from any thread, and in order where it is the app's own."""
         if self._is_open:
-            self._later(partial(self._forget, loader, call))
+            self._schedule(partial(self._forget, loader, call))
 
-    async def _forget(self, loader: Loader[...], call: Call | None) -> None:
+    async def _forget(self, loader: Loader[...], call: LoaderCall | None) -> None:
         what = None if call is None else self._call(call)
         invalidation = Invalidation(self._scope, self._loader(loader), what)
-        await self.cache.forget(invalidation, seconds=_kept_for(loader.options))
+        await self.cache.forget(invalidation, seconds=_lifetime(loader.options))
 
-    def _hear(self, invalidation: Invalidation) -> None:
+    def _notify_pages(self, invalidation: Invalidation) -> None:
         """Tell the pages that are open; some worker has invalidated something."""
-        if self._link is not None:
+        if self._live is not None:
             topic = (invalidation.loader or "") + (invalidation.call or "")
-            self._later(partial(self._link.send_event, EVENT, topic))
+            self._schedule(partial(self._live.send_event, EVENT, topic))
 
-    def _later(self, errand: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Await what ``errand`` gives on the app's loop; from any thread."""
+    def _schedule(self, operation: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Await what ``operation`` gives on the app's loop; from any thread."""
         if self._loop is None or self._loop.is_closed():
             return
         try:
@@ -303,33 +303,30 @@ class Runtime:
         except RuntimeError:
             here = False
         if here:
-            self._run_errand(errand)
+            self._start_task(operation)
         else:
-            self._loop.call_soon_threadsafe(self._run_errand, errand)
+            self._loop.call_soon_threadsafe(self._start_task, operation)
 
-    def _run_errand(self, errand: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _start_task(self, operation: Callable[[], Coroutine[Any, Any, None]]) -> None:
         async def run() -> None:
             try:
-                await errand()
+                await operation()
             except Exception:  # a boundary: nobody waits for it
                 logger.exception("what was invalidated did not reach everybody")
 
         task = asyncio.create_task(run())
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-def _kept_for(options: LoadOptions) -> float:
+def _lifetime(options: LoadOptions) -> float:
     return (options.cache or 0) + (options.stale if options.cache else 0)
 
 
-def runtime_of(app: Flash, **settings: Any) -> Runtime:
-    """Return the app's runtime, made on first sight with ``settings``."""
-    runtimes: dict[str, Runtime] = runtimes_on(app)
+def panels_of(app: Flash, **settings: Any) -> Panels:
+    """Return the app's panels; create them with ``settings`` on the first call."""
+    known: dict[str, Panels] = panels_by_prefix(app)
     prefix = app.config.routes_pathname_prefix
-    if prefix not in runtimes:
-        runtimes[prefix] = Runtime(app, **settings)
-    return runtimes[prefix]
-
-
-made_by(runtime_of)
+    if prefix not in known:
+        known[prefix] = Panels(app, **settings)
+    return known[prefix]

@@ -8,8 +8,8 @@ from flash import MATCH, ConfigurationError, Flash, Input, Output, State, hooks
 from flash.callbacks.hook_registry import at_start
 from flash_lazy.cache.redis import RedisCache
 from flash_lazy.components.thumbnail import ROUTE
-from flash_lazy.loader import PANEL
-from flash_lazy.panels import runtime_of
+from flash_lazy.loader import PANEL_ID_KEY
+from flash_lazy.panels import panels_of
 
 if TYPE_CHECKING:
     from flash_lazy.cache.seam import LazyCache
@@ -51,7 +51,7 @@ def configure(
     }
     if "flash_lazy" in app.server.extensions and app.has_started:
         raise ConfigurationError("configure() comes too late: the app is being served already")
-    runtime_of(app, **settings)
+    panels_of(app, **settings)
 
 
 def _cache_of(given: LazyCache | HasLazyCache | str | None) -> LazyCache | None:
@@ -72,20 +72,20 @@ def install(app: object) -> Any:
 
 
 async def _install(app: Flash) -> None:
-    runtime = runtime_of(app)
-    await runtime.open()
+    panels = panels_of(app)
+    await panels.open()
     # Appended, since this runs while the server starts; `open` and `close` may be repeated.
-    app.server.before_serving_funcs.append(runtime.open)
-    app.server.after_serving_funcs.append(runtime.close)
+    app.server.before_serving_funcs.append(panels.open)
+    app.server.after_serving_funcs.append(panels.close)
     prefix = app.config.routes_pathname_prefix
     app.server.add_url_rule(
-        prefix + ROUTE, f"{prefix}{ROUTE}", runtime.thumbnails.serve, methods=["GET"]
+        prefix + ROUTE, f"{prefix}{ROUTE}", panels.thumbnails.serve, methods=["GET"]
     )
-    panel = {PANEL: MATCH}
+    panel_id = {PANEL_ID_KEY: MATCH}
     app.callback(
-        Output(panel, "children"),
-        Output(panel, "answer"),
-        Input(panel, "request"),
-        State(panel, "token"),
+        Output(panel_id, "children"),
+        Output(panel_id, "answer"),
+        Input(panel_id, "request"),
+        State(panel_id, "token"),
         prevent_initial_call=True,
-    )(runtime.answer)
+    )(panels.answer)

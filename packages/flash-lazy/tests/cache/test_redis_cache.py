@@ -11,8 +11,8 @@ import redis
 
 from flash import ConfigurationError, Flash, html
 from flash_lazy import Entry, Invalidation, Key, MemoryCache, RedisCache, configure
-from flash_lazy.panels import runtime_of
-from flash_lazy.tokens.token import Call, Signer
+from flash_lazy.panels import panels_of
+from flash_lazy.tokens.token import LoaderCall, Signer
 
 SECONDS = 30
 KEY = Key("app", "orders", "7", "")
@@ -350,7 +350,7 @@ def test_a_cache_in_redis_asks_for_redis_py(monkeypatch):
 def test_an_address_is_a_cache_in_redis():
     app = Flash(__name__)
     configure(app, cache="redis://127.0.0.1:1/0")
-    assert isinstance(runtime_of(app).cache, RedisCache)
+    assert isinstance(panels_of(app).cache, RedisCache)
 
 
 def test_what_knows_a_cache_can_be_given_in_its_place():
@@ -359,7 +359,7 @@ def test_what_knows_a_cache_can_be_given_in_its_place():
 
     app = Flash(__name__)
     configure(app, cache=Broker())
-    assert isinstance(runtime_of(app).cache, RedisCache)
+    assert isinstance(panels_of(app).cache, RedisCache)
 
 
 def test_something_else_is_refused():
@@ -371,7 +371,7 @@ async def opened(app):
     app.layout = html.Div()
     await app.server.startup()
     try:
-        return runtime_of(app).cache
+        return panels_of(app).cache
     finally:
         await app.server.shutdown()
 
@@ -398,6 +398,6 @@ async def test_tokens_are_signed_with_the_key_that_workers_agree_on_while_they_s
 
     await app.server.startup()
     agreed = Signer(b"what all workers sign with", app.config.routes_pathname_prefix)
-    call = Call.of("orders", {"customer_id": 7})
-    assert runtime_of(app).signer.sign(call, "") == agreed.sign(call, "")
+    call = LoaderCall.of("orders", {"customer_id": 7})
+    assert panels_of(app).signer.sign(call, "") == agreed.sign(call, "")
     await app.server.shutdown()

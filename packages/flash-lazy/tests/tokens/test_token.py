@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from flash import BadRequest
 from flash_lazy import ArgumentError, TokenRefused
-from flash_lazy.tokens.token import MAX_ARGUMENT_BYTES, Call, Signer
+from flash_lazy.tokens.token import MAX_ARGUMENT_BYTES, LoaderCall, Signer
 
 SIGNER = Signer(b"secret", "/")
-CALL = Call.of("shop.orders", {"customer": 7, "months": [1, 2], "name": "Åse"})
+CALL = LoaderCall.of("shop.orders", {"customer": 7, "months": [1, 2], "name": "Åse"})
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
@@ -24,13 +24,13 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_arguments_come_back_as_they_went(value):
-    call = Call.of("loader", {"value": value})
+    call = LoaderCall.of("loader", {"value": value})
     assert SIGNER.read(SIGNER.sign(call)).values() == {"value": value}
 
 
 def test_equal_calls_have_equal_tokens_whatever_the_order_of_keys():
-    one = Call.of("loader", {"filters": {"a": 1, "b": 2}})
-    other = Call.of("loader", {"filters": {"b": 2, "a": 1}})
+    one = LoaderCall.of("loader", {"filters": {"a": 1, "b": 2}})
+    other = LoaderCall.of("loader", {"filters": {"b": 2, "a": 1}})
     assert one == other
     assert SIGNER.sign(one) == SIGNER.sign(other)
 
@@ -45,18 +45,18 @@ class Colour(enum.IntEnum):
 )
 def test_an_argument_that_json_does_not_keep_is_named_when_it_is_placed(value):
     with pytest.raises(ArgumentError, match=r"argument rows=.*JSON does not keep; give an id"):
-        Call.of("shop.orders", {"rows": value})
+        LoaderCall.of("shop.orders", {"rows": value})
 
 
 def test_arguments_of_more_than_4_kib_are_refused_when_they_are_placed():
-    Call.of("loader", {"text": "x" * (MAX_ARGUMENT_BYTES - 20)})
+    LoaderCall.of("loader", {"text": "x" * (MAX_ARGUMENT_BYTES - 20)})
     with pytest.raises(ArgumentError, match=r"take 4,1\d\d bytes of at most 4,096; give an id"):
-        Call.of("loader", {"text": "x" * 4100})
+        LoaderCall.of("loader", {"text": "x" * 4100})
 
 
 def test_text_that_is_no_text_is_refused_when_it_is_placed():
     with pytest.raises(ArgumentError, match="surrogate"):
-        Call.of("loader", {"text": "\ud800"})
+        LoaderCall.of("loader", {"text": "\ud800"})
 
 
 @given(st.integers(0, len(SIGNER.sign(CALL)) - 1), st.sampled_from("AbZ09-_=!é"))

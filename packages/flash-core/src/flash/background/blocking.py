@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flash.background.job import Handles, Report, State, Work
+from flash.background.job import JobHandles, JobSpec, Report, State
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -17,38 +17,38 @@ if TYPE_CHECKING:
 _ERROR = "background_callback_error"
 
 
-class Gate:
+class SharedExclusiveLock:
     """Lets many threads in at once, or one alone; who wants to be alone goes first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside = 0
-        self._wanting_alone = 0
+        self._shared_holders = 0
+        self._waiting_exclusive = 0
 
     @contextmanager
     def shared(self) -> Generator[None]:
         """Be in together with others."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._wanting_alone)
-            self._inside += 1
+            self._changed.wait_for(lambda: not self._waiting_exclusive)
+            self._shared_holders += 1
         try:
             yield
         finally:
             with self._changed:
-                self._inside -= 1
+                self._shared_holders -= 1
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Generator[None]:
+    def exclusive(self) -> Generator[None]:
         """Be in while nobody else is."""
         with self._changed:
-            self._wanting_alone += 1
+            self._waiting_exclusive += 1
             try:
-                self._changed.wait_for(lambda: not self._inside)
+                self._changed.wait_for(lambda: not self._shared_holders)
                 # The condition's lock is held: nobody enters.
                 yield
             finally:
-                self._wanting_alone -= 1
+                self._waiting_exclusive -= 1
                 self._changed.notify_all()
 
 
@@ -63,13 +63,15 @@ class BlockingManager:
         self._manager = manager
         self._pool = pool
         # The manager's own, since the apps and requests that use it have nothing else in common.
-        self._gate: Gate = vars(manager).setdefault("flash_gate", Gate())
+        self._lock: SharedExclusiveLock = vars(manager).setdefault(
+            "flash_lock", SharedExclusiveLock()
+        )
 
-    async def start(self, work: Work, pool: WorkerPool) -> Handles:
-        """Begin ``work`` as the manager does."""
-        return await pool.run(self._start, work)
+    async def start(self, spec: JobSpec, pool: WorkerPool) -> JobHandles:
+        """Begin ``spec`` as the manager does."""
+        return await pool.run(self._start, spec)
 
-    async def poll(self, handles: Handles) -> Report:
+    async def poll(self, handles: JobHandles) -> Report:
         """Tell how a job goes, asking the manager in Dash's order."""
         return await self._pool.run(self._poll, handles)
 
@@ -81,30 +83,30 @@ class BlockingManager:
         """Do nothing: the jobs are not in this process."""
 
     def _cancel(self, job: str) -> None:
-        with self._gate.shared():
+        with self._lock.shared():
             self._manager.terminate_job(job)
 
-    def _start(self, work: Work) -> Handles:
-        manager, plan = self._manager, work.plan
+    def _start(self, spec: JobSpec) -> JobHandles:
+        manager, plan = self._manager, spec.plan
         # Since Dash 4.5 the key tells callbacks apart that share a function.
         knows_callback = "callback_key" in inspect.signature(manager.build_cache_key).parameters
         key = manager.build_cache_key(
             plan.function,
-            work.arguments,
-            work.ignored_arguments,
-            work.triggered,
+            spec.arguments,
+            spec.ignored_arguments,
+            spec.triggered,
             **({"callback_key": plan.background_key} if knows_callback else {}),
         )
         job_fn = manager.func_registry.get(plan.background_key)
-        with self._gate.alone():
-            job = manager.call_job_fn(key, job_fn, work.arguments, work.context)
-        return Handles(key, str(job))
+        with self._lock.exclusive():
+            job = manager.call_job_fn(key, job_fn, spec.arguments, spec.context)
+        return JobHandles(key, str(job))
 
-    def _poll(self, handles: Handles) -> Report:
-        with self._gate.shared():
+    def _poll(self, handles: JobHandles) -> Report:
+        with self._lock.shared():
             return self._ask(handles)
 
-    def _ask(self, handles: Handles) -> Report:
+    def _ask(self, handles: JobHandles) -> Report:
         manager, key, job = self._manager, handles.key, handles.job
         # Before the result, which erases it.
         progress = manager.get_progress(key)

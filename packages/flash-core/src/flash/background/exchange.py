@@ -18,7 +18,7 @@ from dash.exceptions import (
 )
 
 from flash.background.blocking import BlockingManager
-from flash.background.job import Handles, JobManager, Report, State, Work, job_context
+from flash.background.job import JobHandles, JobManager, JobSpec, Report, State, job_context
 from flash.callbacks.response import PendingJob
 from flash.errors import BadRequest, Overloaded
 from flash.seams import dash as dash_seam
@@ -45,7 +45,7 @@ class BackgroundCall:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seal:
+class _HandleSigner:
     """Signs handles for one page and checks what it sends back."""
 
     secret: bytes
@@ -53,10 +53,10 @@ class _Seal:
     page: str | None
 
     @classmethod
-    def of(cls, secret: bytes, query: Mapping[str, str]) -> _Seal:
+    def of(cls, secret: bytes, query: Mapping[str, str]) -> _HandleSigner:
         return cls(secret, _unsign(secret, dash_seam.END_SCOPE, query.get("endId")))
 
-    def sign(self, handles: Handles) -> dict[str, str]:
+    def sign(self, handles: JobHandles) -> dict[str, str]:
         return {
             "cacheKey": dash_seam.sign(self.secret, dash_seam.cache_scope(self.page), handles.key),
             "job": dash_seam.sign(self.secret, dash_seam.job_scope(self.page), handles.job),
@@ -121,23 +121,23 @@ async def _exchange(call: BackgroundCall, pool: WorkerPool) -> PendingJob | Repo
         )
     manager = adapt(found, pool)
     query = call.ctx["args"]
-    seal = _Seal.of(await pool.run(call.secret), query)
+    signer = _HandleSigner.of(await pool.run(call.secret), query)
     for signed in query.getlist("oldJob") if hasattr(query, "getlist") else ():
-        job = seal.job(signed)
+        job = signer.job(signed)
         if job is not None:
             await manager.cancel(job)
     signed_key = query.get("cacheKey")
     if not signed_key:
-        work = Work(call.plan, call.args, call.kwargs, job_context(call.ctx))
-        return _started(call.plan, seal.sign(await manager.start(work, pool)))
-    key = seal.key(signed_key)
+        spec = JobSpec(call.plan, call.args, call.kwargs, job_context(call.ctx))
+        return _started(call.plan, signer.sign(await manager.start(spec, pool)))
+    key = signer.key(signed_key)
     if key is None:
         raise BadRequest(
             "this background job was not started from this page on this server; if the server "
             "restarted or has several workers, give app.server a secret_key and use RedisManager",
             status=HTTPStatus.FORBIDDEN,
         )
-    report = await manager.poll(Handles(key, seal.job(query.get("job")) or ""))
+    report = await manager.poll(JobHandles(key, signer.job(query.get("job")) or ""))
     progress = _progress(call.plan, report)
     if report.state is State.RUNNING:
         return _pending(report, progress)

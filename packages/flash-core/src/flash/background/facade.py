@@ -29,7 +29,7 @@ class DashFacade(BaseBackgroundCallbackManager):
         super().__init__(listed)
 
     @abstractmethod
-    def look(self, key: str) -> Report:
+    def peek(self, key: str) -> Report:
         """Tell how a job goes without taking anything; from any thread, may block it."""
 
     @abstractmethod
@@ -47,7 +47,7 @@ class DashFacade(BaseBackgroundCallbackManager):
 
     def job_running(self, job: str) -> bool:
         """Tell whether a job runs or waits for its turn."""
-        return self.look(job).state is State.RUNNING
+        return self.peek(job).state is State.RUNNING
 
     def terminate_unhealthy_job(self, job: str) -> bool:
         """Do nothing: a job that fails ends by itself."""
@@ -55,15 +55,15 @@ class DashFacade(BaseBackgroundCallbackManager):
 
     def result_ready(self, key: str) -> bool:
         """Tell whether a job has ended in any way but by being cancelled."""
-        return self.look(key).state in (State.DONE, State.FAILED)
+        return self.peek(key).state in (State.DONE, State.FAILED)
 
     def get_progress(self, key: str) -> Sequence[Any] | None:
         """Return the latest progress that no poll has taken."""
-        return self.look(key).progress
+        return self.peek(key).progress
 
     def get_result(self, key: str, job: Any) -> Any:
         """Return the result or the error in Dash's form, or `UNDEFINED`."""
-        if self.look(key).state is State.RUNNING:
+        if self.peek(key).state is State.RUNNING:
             return self.UNDEFINED
         report = self.take(key)
         if report.state is State.FAILED:

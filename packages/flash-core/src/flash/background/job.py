@@ -57,14 +57,14 @@ class Report:
     updates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Any])
 
     @classmethod
-    def failure(cls, error: BaseException) -> Report:
+    def failed(cls, error: BaseException) -> Report:
         """Report that the function raised ``error``."""
         frames = _users_own(error.__traceback__)
         text = "".join(traceback.format_exception(type(error), error, frames))
         return cls(State.FAILED, message=str(error), trace=text)
 
     @classmethod
-    def loss(cls, message: str) -> Report:
+    def lost(cls, message: str) -> Report:
         """Report that there is a job no more, though nobody cancelled it."""
         return cls(State.FAILED, message=message)
 
@@ -79,7 +79,7 @@ def _users_own(trace: TracebackType | None) -> TracebackType | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class JobSpec:
     """What a job is to do."""
 
     plan: CallbackPlan
@@ -145,7 +145,7 @@ def job_context(ctx: CallContext) -> dict[str, Any]:
     return context
 
 
-class Journal:
+class UpdateBuffer:
     """What a job says while it runs, until somebody takes it.
 
     Written by the job's function, in whatever thread it runs; taken by any one reader. Holds the
@@ -161,14 +161,14 @@ class Journal:
         self._changed = changed
         self._closed = False
 
-    def note_progress(self, values: Sequence[Any]) -> None:
-        """Replace the progress; raises `CancelledError` once the journal is closed."""
+    def set_progress(self, values: Sequence[Any]) -> None:
+        """Replace the progress; raises `CancelledError` once the buffer is closed."""
         self._check()
         self._progress.append(values)
         self._tell()
 
-    def note_props(self, component: str, props: Mapping[str, Any]) -> None:
-        """Set properties of a component; raises `CancelledError` once the journal is closed."""
+    def set_props_of(self, component: str, props: Mapping[str, Any]) -> None:
+        """Set properties of a component; raises `CancelledError` once the buffer is closed."""
         self._check()
         for name, value in props.items():
             self._updates[component, name] = value
@@ -213,12 +213,12 @@ class PropsSink(dict[str, dict[str, Any]]):
     It stays empty, so that `set_props` finds nothing to merge and gives each change as it is.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, buffer: UpdateBuffer) -> None:
         super().__init__()
-        self._journal = journal
+        self._buffer = buffer
 
     def __setitem__(self, component: str, props: dict[str, Any]) -> None:
-        self._journal.note_props(component, props)
+        self._buffer.set_props_of(component, props)
 
 
 class SetProgress:
@@ -228,22 +228,22 @@ class SetProgress:
     is not needed; in `async def` it lets other tasks run.
     """
 
-    def __init__(self, journal: Journal, outputs: int) -> None:
-        self._journal = journal
+    def __init__(self, buffer: UpdateBuffer, outputs: int) -> None:
+        self._buffer = buffer
         self._outputs = outputs
 
-    def __call__(self, values: Any) -> Turn:
+    def __call__(self, values: Any) -> Checkpoint:
         """Show ``values`` at the page's next poll; the latest before it wins."""
         listed = values if isinstance(values, list | tuple) else [values]
         if len(listed) != self._outputs:
             raise ValueError(
                 f"set_progress got {len(listed)} values for {self._outputs} progress outputs"
             )
-        self._journal.note_progress(listed)
-        return Turn()
+        self._buffer.set_progress(listed)
+        return Checkpoint()
 
 
-class Turn:
+class Checkpoint:
     """Awaited, it lets the event loop run other tasks once."""
 
     def __await__(self) -> Generator[None, None, None]:
@@ -251,7 +251,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Handles:
+class JobHandles:
     """The two strings by which a job is asked for; signed before they reach the page."""
 
     # Where its result is.
@@ -281,14 +281,14 @@ class JobManager(Protocol):
     once; for one job, calls come one after the other, except for `cancel`.
     """
 
-    async def start(self, work: Work, pool: WorkerPool) -> Handles:
-        """Begin ``work``, or find its cached result; raises `Overloaded` when there is no room.
+    async def start(self, spec: JobSpec, pool: WorkerPool) -> JobHandles:
+        """Begin ``spec``, or find its cached result; raises `Overloaded` when there is no room.
 
         ``pool`` is for whatever of it may block, such as the functions of ``cache_by``.
         """
         ...
 
-    async def poll(self, handles: Handles) -> Report:
+    async def poll(self, handles: JobHandles) -> Report:
         """Tell how a job goes. What was told is told once: progress, properties, the result.
 
         Never raises for a job that is not known: its report says that it is lost.

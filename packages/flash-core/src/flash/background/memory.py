@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from flash.background.facade import DashFacade, cache_parts
-from flash.background.job import Handles, Journal, Report, State, Work
+from flash.background.job import JobHandles, JobSpec, Report, State, UpdateBuffer
 from flash.background.tasks import JobTasks
 from flash.errors import ConfigurationError
 
@@ -34,7 +34,7 @@ _THREAD_SECONDS = 10.0
 class _Record:
     """What is known of one job."""
 
-    journal: Journal
+    buffer: UpdateBuffer
     # How it ended; None while it runs or waits.
     end: Report | None = None
     # While it runs: ends it when the page is gone. Then: drops it when nobody comes for it.
@@ -120,31 +120,31 @@ class AsyncManager(DashFacade):
     @property
     def running(self) -> list[str]:
         """The jobs that run or wait."""
-        return self._tasks.names()
+        return self._tasks.ids()
 
     # -- JobManager --------------------------------------------------------------------------------
 
-    async def start(self, work: Work, pool: WorkerPool) -> Handles:
-        """Begin ``work`` as a task, or find its cached result."""
-        self._tasks.check_room()
+    async def start(self, spec: JobSpec, pool: WorkerPool) -> JobHandles:
+        """Begin ``spec`` as a task, or find its cached result."""
+        self._tasks.check_capacity()
         fingerprint = None
         if self.cache_by is not None:
-            fingerprint = work.fingerprint(await cache_parts(self.cache_by, pool))
+            fingerprint = spec.fingerprint(await cache_parts(self.cache_by, pool))
         self._loop = asyncio.get_running_loop()
-        job = self._tasks.new_name()
+        job = self._tasks.new_id()
         if fingerprint is not None and (cached := self._cache.get(fingerprint)) is not None:
             self._cache.move_to_end(fingerprint)
             cached.timer.cancel()
             cached.timer = self._loop.call_later(self.expire, self._cache.pop, fingerprint, None)
-            self._keep(job, _Record(Journal()), Report(State.DONE, cached.result))
-            return Handles(job, job)
-        record = _Record(Journal())
-        self._tasks.start(job, work, record.journal, partial(self._end, job, fingerprint))
+            self._keep(job, _Record(UpdateBuffer()), Report(State.DONE, cached.result))
+            return JobHandles(job, job)
+        record = _Record(UpdateBuffer())
+        self._tasks.start(job, spec, record.buffer, partial(self._end, job, fingerprint))
         self._running[job] = record
-        self._expect_poll(job, record)
-        return Handles(job, job)
+        self._restart_abandon_timer(job, record)
+        return JobHandles(job, job)
 
-    async def poll(self, handles: Handles) -> Report:
+    async def poll(self, handles: JobHandles) -> Report:
         """Tell how a job goes, and forget it if it has ended."""
         return self._take(handles.key)
 
@@ -186,9 +186,9 @@ class AsyncManager(DashFacade):
         if job is not None:
             self._on_loop(self._cancel, job)
 
-    def look(self, key: str) -> Report:
+    def peek(self, key: str) -> Report:
         """Tell how a job goes without taking anything; from any thread."""
-        return self._on_loop(self._look, key)
+        return self._on_loop(self._peek, key)
 
     def take(self, key: str) -> Report:
         """Tell how a job goes as `poll` does; from any thread."""
@@ -202,33 +202,33 @@ class AsyncManager(DashFacade):
 
     # -- on the loop -------------------------------------------------------------------------------
 
-    def _look(self, key: str) -> Report:
+    def _peek(self, key: str) -> Report:
         if (running := self._running.get(key)) is not None:
-            return Report(State.RUNNING, progress=running.journal.peek())
+            return Report(State.RUNNING, progress=running.buffer.peek())
         record = self._ended.get(key)
         if record is not None and record.end is not None:
             return record.end
         if key.startswith(self._tasks.process):
-            return Report.loss(
+            return Report.lost(
                 "nothing is known of this job any more: its result was collected, or dropped after "
                 f"expire={self.expire:g} s or by max_results={self.max_results}"
             )
-        return Report.loss(
+        return Report.lost(
             "this job is not of this process: the server restarted, or several workers serve; "
             "AsyncManager keeps jobs in one process, with several use RedisManager"
         )
 
     def _take(self, key: str) -> Report:
-        report = self._look(key)
+        report = self._peek(key)
         record = self._running.get(key)
         if record is not None:
-            self._expect_poll(key, record)
+            self._restart_abandon_timer(key, record)
         else:
             record = self._ended.pop(key, None)
             if record is None:
                 return report
             record.stop_timer()
-        progress, updates = record.journal.take()
+        progress, updates = record.buffer.take()
         return replace(report, progress=progress, updates=updates)
 
     def _cancel(self, job: str) -> None:
@@ -236,7 +236,7 @@ class AsyncManager(DashFacade):
         if record is None:
             return
         # At once, whenever the task gets to its end.
-        record.journal.close()
+        record.buffer.close()
         self._keep(job, record, Report(State.CANCELLED))
         self._tasks.cancel(job)
 
@@ -268,7 +268,7 @@ class AsyncManager(DashFacade):
             if self._dropped == 1:
                 logger.warning("max_results=%d reached: dropping the oldest", self.max_results)
 
-    def _expect_poll(self, job: str, record: _Record) -> None:
+    def _restart_abandon_timer(self, job: str, record: _Record) -> None:
         """Begin to wait anew for the page to ask for a running job."""
         if self.abandon_after is not None and self._loop is not None:
             record.stop_timer()

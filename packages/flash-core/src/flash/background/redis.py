@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 
 from flash.background.facade import DashFacade, cache_parts
-from flash.background.job import Handles, Journal, Report, State, Work
+from flash.background.job import JobHandles, JobSpec, Report, State, UpdateBuffer
 from flash.background.tasks import JobTasks
 from flash.errors import ConfigurationError
 from flash.seams import dash as dash_seam
@@ -196,32 +196,32 @@ class RedisManager(DashFacade):
     @property
     def running(self) -> list[str]:
         """The jobs that run or wait in this worker."""
-        return self._tasks.names()
+        return self._tasks.ids()
 
     # -- JobManager --------------------------------------------------------------------------------
 
-    async def start(self, work: Work, pool: WorkerPool) -> Handles:
-        """Begin ``work`` as a task of this worker, or find its cached result."""
-        self._tasks.check_room()
-        job = self._tasks.new_name()
+    async def start(self, spec: JobSpec, pool: WorkerPool) -> JobHandles:
+        """Begin ``spec`` as a task of this worker, or find its cached result."""
+        self._tasks.check_capacity()
+        job = self._tasks.new_id()
         cache = None
         if self.cache_by is not None:
-            cache = self._key("cache", work.fingerprint(await cache_parts(self.cache_by, pool)))
+            cache = self._key("cache", spec.fingerprint(await cache_parts(self.cache_by, pool)))
         keys = (self._key("job", job), self._key("worker", self._tasks.process), cache or "")
         ends = (_ms(self.expire), _ms(self.worker_timeout), "1" if cache else "0")
         if await self._client.eval(_START, 3, *keys, *ends):
-            return Handles(job, job)
+            return JobHandles(job, job)
         # Again, for others may have begun meanwhile.
-        self._tasks.check_room()
+        self._tasks.check_capacity()
         bell = _Bell()
-        journal = Journal(bell.ring)
-        scribe = asyncio.create_task(self._write_down(job, journal, bell))
-        self._tasks.start(job, work, journal, partial(self._end, job, work, cache, bell, scribe))
+        buffer = UpdateBuffer(bell.ring)
+        scribe = asyncio.create_task(self._write_down(job, buffer, bell))
+        self._tasks.start(job, spec, buffer, partial(self._end, job, spec, cache, bell, scribe))
         if self._heart is None or self._heart.done():
             self._heart = asyncio.create_task(self._beat())
-        return Handles(job, job)
+        return JobHandles(job, job)
 
-    async def poll(self, handles: Handles) -> Report:
+    async def poll(self, handles: JobHandles) -> Report:
         """Tell how a job goes, whichever worker runs it."""
         return self._read(*await self._client.eval(*self._asking(handles.key, take=True)))
 
@@ -257,7 +257,7 @@ class RedisManager(DashFacade):
         if job is not None:
             self._blocking.eval(*self._cancelling(job))
 
-    def look(self, key: str) -> Report:
+    def peek(self, key: str) -> Report:
         """Tell how a job goes without taking anything; from a thread, which it blocks."""
         return self._read(*self._blocking.eval(*self._asking(key, take=False)))
 
@@ -279,7 +279,7 @@ class RedisManager(DashFacade):
         worker = self._key("worker", self._tasks.process)
         cancelled = self._key("cancel", self._tasks.process)
         while len(self._tasks):
-            jobs = self._tasks.names()
+            jobs = self._tasks.ids()
             try:
                 pipe = self._client.pipeline(transaction=False)
                 pipe.set(worker, "1", px=_ms(self.worker_timeout))
@@ -299,14 +299,14 @@ class RedisManager(DashFacade):
                 logger.warning("background jobs run on without Redis: %s", error)
                 await asyncio.sleep(pause)
 
-    async def _write_down(self, job: str, journal: Journal, bell: _Bell) -> None:
+    async def _write_down(self, job: str, buffer: UpdateBuffer, bell: _Bell) -> None:
         """Carry what a job says to Redis; what it says meanwhile goes with the next write."""
         last = False
         while not last:
             await bell.wait()
-            # Asked before the journal is read: a job that has ended says nothing after.
+            # Asked before the buffer is read: a job that has ended says nothing after.
             last = bell.silenced
-            progress, updates = journal.take()
+            progress, updates = buffer.take()
             fields: list[Any] = []
             if progress is not None:
                 fields += ["progress", dumps(progress)]
@@ -319,7 +319,7 @@ class RedisManager(DashFacade):
     async def _end(
         self,
         job: str,
-        work: Work,
+        spec: JobSpec,
         cache: str | None,
         bell: _Bell,
         scribe: asyncio.Task[None],
@@ -331,23 +331,23 @@ class RedisManager(DashFacade):
         error = scribe.exception()
         if error is not None and report.state is State.DONE:
             # Something that it set cannot be written as JSON.
-            report = Report.failure(error)
+            report = Report.failed(error)
         if report.state is State.CANCELLED:
             # Whoever cancelled it has said so there.
             return
         fields: list[Any] = []
         if report.state is State.DONE:
             try:
-                result = await asyncio.to_thread(_written, work, report.result)
+                result = await asyncio.to_thread(_written, spec, report.result)
                 if len(result) <= self.max_result_bytes:
                     fields = ["result", result]
                 else:
-                    report = Report.loss(
+                    report = Report.lost(
                         f"its result is {len(result):,} bytes of JSON, which is more than "
                         f"max_result_bytes={self.max_result_bytes:,}"
                     )
             except Exception as error:  # noqa: BLE001  the job's boundary: the page gets it
-                report = Report.failure(error)
+                report = Report.failed(error)
         if report.state is State.FAILED:
             fields = ["message", report.message, "trace", report.trace]
         keys = [self._key("job", job), cache or ""]
@@ -387,7 +387,7 @@ class RedisManager(DashFacade):
         """Read a report out of what the poll script gave."""
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         if not fields:
-            return Report.loss(
+            return Report.lost(
                 f"nothing is known of this job any more: it was dropped after "
                 f"expire={self.expire:g} s, or Redis lost its data"
             )
@@ -399,7 +399,7 @@ class RedisManager(DashFacade):
                 updates.setdefault(component, {})[prop] = orjson.loads(value)
         match fields[b"state"]:
             case b"running" if not alive:
-                return Report.loss("the worker process that ran this job is gone")
+                return Report.lost("the worker process that ran this job is gone")
             case b"running":
                 return Report(State.RUNNING, progress=progress, updates=updates)
             case b"done":
@@ -411,7 +411,7 @@ class RedisManager(DashFacade):
             case b"cancelled":
                 return Report(State.CANCELLED, progress=progress, updates=updates)
             case _:
-                return Report.loss("its result has been collected")
+                return Report.lost("its result has been collected")
 
 
 class _Bell:
@@ -438,17 +438,17 @@ class _Bell:
     async def wait(self) -> None:
         await self._event.wait()
         self._event.clear()
-        # Before the journal is read: what comes after rings again.
+        # Before the buffer is read: what comes after rings again.
         self._rung = False
 
 
-def _written(work: Work, result: Any) -> bytes:
+def _written(spec: JobSpec, result: Any) -> bytes:
     """Write a result as JSON; raises what Dash raises for one that has no JSON form."""
     try:
         return dumps(result)
     except TypeError:
         # Says which value, where, in Dash's words.
-        dash_seam.validate.fail_callback_output(result, work.plan.output_grouping)
+        dash_seam.validate.fail_callback_output(result, spec.plan.output_grouping)
         raise
 
 

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 from dash import no_update
 from dash.exceptions import PreventUpdate
 
-from flash.background.job import Journal, PropsSink, Report, SetProgress, State, TooManyJobs, Work
+from flash.background.job import (
+    JobSpec,
+    PropsSink,
+    Report,
+    SetProgress,
+    State,
+    TooManyJobs,
+    UpdateBuffer,
+)
 from flash.callbacks.execution import WorkerPool
 from flash.callbacks.plan import Runner
 from flash.errors import CallbackTimeout, ConfigurationError
@@ -47,7 +55,7 @@ class JobTasks:
         self.max_waiting = max_waiting
         # A thread left behind by a cancelled job keeps the next one waiting, never refused.
         self._threads = WorkerPool(max_threads=max_jobs, max_waiting=max_jobs)
-        self._places = asyncio.Semaphore(max_jobs)
+        self._slots = asyncio.Semaphore(max_jobs)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         # This process's name in its jobs', and the process it was made in.
         self._process = ""
@@ -73,24 +81,28 @@ class JobTasks:
             self._process = secrets.token_hex(8)
         return self._process
 
-    def new_name(self) -> str:
+    def new_id(self) -> str:
         """Return a name for a job that no other job has, here or in another process."""
         return f"{self.process}-{secrets.token_hex(8)}"
 
-    def names(self) -> list[str]:
+    def ids(self) -> list[str]:
         """Return the jobs that run or wait."""
         return list(self._tasks)
 
     def start(
-        self, job: str, work: Work, journal: Journal, end: Callable[[Report], Awaitable[None]]
+        self,
+        job: str,
+        spec: JobSpec,
+        buffer: UpdateBuffer,
+        end: Callable[[Report], Awaitable[None]],
     ) -> None:
         """Begin a job; ``end`` is awaited once, with how it ended. Raises `TooManyJobs`."""
-        self.check_room()
-        task = asyncio.create_task(self._run(job, work, journal, end), name=f"flash-job-{job}")
+        self.check_capacity()
+        task = asyncio.create_task(self._run(job, spec, buffer, end), name=f"flash-job-{job}")
         self._tasks[job] = task
         task.add_done_callback(lambda _: self._forget(job))
 
-    def check_room(self) -> None:
+    def check_capacity(self) -> None:
         """Raise `TooManyJobs` if one more job would be refused."""
         if len(self._tasks) >= self.max_jobs + self.max_waiting:
             raise TooManyJobs(self.max_jobs, self.max_waiting)
@@ -115,51 +127,55 @@ class JobTasks:
                 logger.warning("%d background jobs ignore their cancellation", len(deaf))
         self._threads.close()
         # The next jobs may run on another loop, as they do in tests.
-        self._places = asyncio.Semaphore(self.max_jobs)
+        self._slots = asyncio.Semaphore(self.max_jobs)
 
     def _forget(self, job: str) -> None:
         self._tasks.pop(job, None)
         self._cancelled.discard(job)
 
     async def _run(
-        self, job: str, work: Work, journal: Journal, end: Callable[[Report], Awaitable[None]]
+        self,
+        job: str,
+        spec: JobSpec,
+        buffer: UpdateBuffer,
+        end: Callable[[Report], Awaitable[None]],
     ) -> None:
         try:
-            async with self._places:
-                report = await self._perform(work, journal)
+            async with self._slots:
+                report = await self._perform(spec, buffer)
         except asyncio.CancelledError:
-            report = Report.loss("the server stopped before this job had ended")
+            report = Report.lost("the server stopped before this job had ended")
         if job in self._cancelled:
             # Even if the function took no notice.
             report = Report(State.CANCELLED)
-        journal.close()
+        buffer.close()
         await end(report)
 
-    async def _perform(self, work: Work, journal: Journal) -> Report:
+    async def _perform(self, spec: JobSpec, buffer: UpdateBuffer) -> Report:
         """Run the function; whatever it raises becomes part of the report."""
-        plan = work.plan
-        context = dash_seam.AttributeDict(work.context)
+        plan = spec.plan
+        context = dash_seam.AttributeDict(spec.context)
         context["ignore_register_page"] = False
-        context["updated_props"] = PropsSink(journal)
+        context["updated_props"] = PropsSink(buffer)
         # Never reset: the task's own context ends with it.
         dash_seam.context_value.set(context)
-        progress = [SetProgress(journal, work.progress_outputs)] if work.progress_outputs else []
+        progress = [SetProgress(buffer, spec.progress_outputs)] if spec.progress_outputs else []
         limit = asyncio.timeout(plan.options.timeout)
         try:
             async with limit:
                 if plan.runner is Runner.LOOP:
-                    result = plan.function(*progress, *work.args, **work.kwargs)
+                    result = plan.function(*progress, *spec.args, **spec.kwargs)
                     result = await result if inspect.isawaitable(result) else result
                 else:
                     result = await self._threads.call(
-                        plan.function, *progress, *work.args, **work.kwargs
+                        plan.function, *progress, *spec.args, **spec.kwargs
                     )
         except PreventUpdate:
             return Report(State.DONE, no_update)
         except (Exception, SystemExit) as error:  # noqa: BLE001  the job's boundary
             if limit.expired() and plan.options.timeout is not None:
-                return Report.failure(CallbackTimeout(plan.id, plan.options.timeout))
-            return Report.failure(error)
+                return Report.failed(CallbackTimeout(plan.id, plan.options.timeout))
+            return Report.failed(error)
         return Report(State.DONE, result)
 
 

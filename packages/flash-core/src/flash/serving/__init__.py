@@ -23,7 +23,7 @@ from .worker import (
     Report,
     Until,
     load_for_granian,
-    serve_here,
+    serve_in_process,
     server_module,
 )
 
@@ -105,10 +105,14 @@ def _serve_object(
     configure_logs(options)
     if options.server == "granian":
         with reserved(address) as free:
-            serve_here(app, free, options, listening=partial(_announce, free, options), until=until)
+            serve_in_process(
+                app, free, options, listening=partial(_announce, free, options), until=until
+            )
         return
     with bound(address) as (sock, real):
-        serve_here(app, sock, options, listening=partial(_announce, real, options), until=until)
+        serve_in_process(
+            app, sock, options, listening=partial(_announce, real, options), until=until
+        )
 
 
 def _serve_by_workers(target: Target, address: Address, options: ServeOptions) -> None:

@@ -18,7 +18,7 @@ from granian.server.embed import Server as EmbeddedServer
 
 from flash.errors import ConfigurationError
 
-from .drain import HANG_UP, LAST_CALL
+from .drain import CANCEL_DELAY, SHUTDOWN_TIMEOUT
 from .listener import BACKLOG, Address
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ granian_logger = logging.getLogger("_granian")
 
 # Seconds for the app to close its WebSockets: granian need not tell it that a browser has answered
 # a close frame, so each may take as long as the app's patience for that.
-FAREWELL = 3.0
+WEBSOCKET_CLOSE_TIMEOUT = 3.0
 
 # Seconds for granian's own threads to write what the app has sent: it does not say when they have.
-FLUSH = 0.2
+FLUSH_DELAY = 0.2
 
 # Granian always applies a logging configuration; this one changes nothing but levels.
 _KEEP_LOGGING: dict[str, Any] = {
@@ -89,14 +89,14 @@ async def serve(
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
             # It cuts what is open, and may break down over it.
-            await farewell(app)
+            await wait_for_websockets(app)
         server.stop()
         await serving
     finally:
         stopping.cancel()
 
 
-def take_signals() -> Callable[[], None]:
+def defer_signals() -> Callable[[], None]:
     """In a worker of granian's, before it serves: keep it from ending at the signal itself.
 
     By itself it cuts every WebSocket in that moment. What is returned tells it to end.
@@ -116,10 +116,10 @@ def take_signals() -> Callable[[], None]:
     return end
 
 
-async def farewell(app: Drain) -> None:
+async def wait_for_websockets(app: Drain) -> None:
     """Wait until the app has closed its WebSockets, and granian has written that."""
-    await app.sockets_closed(FAREWELL)
-    await asyncio.sleep(FLUSH)
+    await app.websockets_closed(WEBSOCKET_CLOSE_TIMEOUT)
+    await asyncio.sleep(FLUSH_DELAY)
 
 
 def serve_workers(
@@ -141,21 +141,21 @@ def serve_workers(
         **_settings(address, options),
         workers=options.workers,
         respawn_failed_workers=True,
-        workers_kill_timeout=math.ceil(options.grace_period + HANG_UP + LAST_CALL + 1),
+        workers_kill_timeout=math.ceil(options.grace_period + CANCEL_DELAY + SHUTDOWN_TIMEOUT + 1),
     )
 
     # Whether workers have begun to serve. Until then they say themselves why they end.
-    proven = False
+    has_served = False
 
     def read_reports() -> None:
-        nonlocal proven
+        nonlocal has_served
         while (message := reports.recv()) is not None:
-            proven = report(message)
-            if not proven:
+            has_served = report(message)
+            if not has_served:
                 server.signal_handler_interrupt()
 
     def serious(_record: logging.LogRecord) -> bool:
-        return proven
+        return has_served
 
     reader = threading.Thread(target=read_reports, name="flash-reports", daemon=True)
     reader.start()

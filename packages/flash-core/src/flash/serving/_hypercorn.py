@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
-from .drain import HANG_UP
+from .drain import CANCEL_DELAY
 from .listener import BACKLOG
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def serve(
     config.errorlog = logging.getLogger("hypercorn.error")
     config.accesslog = None
     # Drain ends what runs too long; Hypercorn's own limit comes behind it.
-    config.graceful_timeout = options.grace_period + 2 * HANG_UP
+    config.graceful_timeout = options.grace_period + 2 * CANCEL_DELAY
 
     async def stopped() -> None:
         # Hypercorn begins to wait for its end when every socket accepts.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
-from .drain import HANG_UP
+from .drain import CANCEL_DELAY
 from .listener import BACKLOG
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # Seconds for the app to close its WebSockets its own way.
-FAREWELL = 0.5
+WEBSOCKET_CLOSE_TIMEOUT = 0.5
 
 
 class _Server(uvicorn.Server):
@@ -63,7 +63,7 @@ async def serve(
             ssl_certfile=options.certfile,
             ssl_keyfile=options.keyfile,
             # Drain ends what runs too long; uvicorn's own limit comes behind it.
-            timeout_graceful_shutdown=math.ceil(options.grace_period + 2 * HANG_UP),
+            timeout_graceful_shutdown=math.ceil(options.grace_period + 2 * CANCEL_DELAY),
         ),
         listening,
     )
@@ -71,7 +71,7 @@ async def serve(
     async def stop_server() -> None:
         await stop.wait()
         # It closes every WebSocket itself, with its own code, whatever waits to be sent.
-        await app.sockets_closed(FAREWELL)
+        await app.websockets_closed(WEBSOCKET_CLOSE_TIMEOUT)
         server.should_exit = True
 
     stopping = asyncio.create_task(stop_server())

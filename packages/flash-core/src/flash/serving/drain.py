@@ -29,10 +29,10 @@ logger = logging.getLogger("flash.serving")
 DRAINING = "flash.draining"
 
 # Seconds between telling a request that its client is gone and cancelling it.
-HANG_UP = 0.5
+CANCEL_DELAY = 0.5
 
 # Seconds after the grace period for shutdown functions, and then for threads that still run.
-LAST_CALL = 5.0
+SHUTDOWN_TIMEOUT = 5.0
 
 _RETRY_LATER: Message = {
     "type": "http.response.start",
@@ -85,20 +85,20 @@ class Drain:
         self._sockets: set[asyncio.Task[object]] = set()
         self._receiving: set[asyncio.Task[object]] = set()
         # Those of the latter whose wait was ended because the grace period is over.
-        self._hung_up: set[asyncio.Task[object]] = set()
-        self._cut = False
+        self._disconnected: set[asyncio.Task[object]] = set()
+        self._grace_ended = False
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
         """Start draining; called on the loop. A second call ends the grace period at once."""
         if self.draining.is_set():
-            self._grace_over()
+            self._end_grace_period()
             return
         self.draining.set()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._grace_period, self._grace_over)
+        self._timer = loop.call_later(self._grace_period, self._end_grace_period)
 
-    async def sockets_closed(self, patience: float) -> None:
+    async def websockets_closed(self, patience: float) -> None:
         """Wait until no WebSocket is served, ``patience`` seconds at most."""
         if self._sockets:
             await asyncio.wait(set(self._sockets), timeout=patience)
@@ -118,52 +118,52 @@ class Drain:
         if scope["type"] == "websocket":
             self._sockets.add(task)
         try:
-            if not self._cut:
+            if not self._grace_ended:
                 if self.draining.is_set():
                     send = _last_response(scope, send)
-                await self._app(scope, self._until_cut(scope, receive), send)
+                await self._app(scope, self._receive_until_grace_ends(scope, receive), send)
         except asyncio.CancelledError:
-            if not self._cut or task.uncancel():
+            if not self._grace_ended or task.uncancel():
                 raise
         finally:
             self._running.discard(task)
             self._sockets.discard(task)
-        if self._cut:
+        if self._grace_ended:
             await _refuse(scope, send)
 
-    def _until_cut(self, scope: Scope, receive: Receive) -> Receive:
-        async def receive_until_cut() -> Message:
-            if self._cut:
+    def _receive_until_grace_ends(self, scope: Scope, receive: Receive) -> Receive:
+        async def receive_until_grace_ends() -> Message:
+            if self._grace_ended:
                 return _client_gone(scope)
             task = _current_task()
             self._receiving.add(task)
             try:
                 return await receive()
             except asyncio.CancelledError:
-                if task not in self._hung_up or task.uncancel():
+                if task not in self._disconnected or task.uncancel():
                     raise
                 return _client_gone(scope)
             finally:
                 self._receiving.discard(task)
-                self._hung_up.discard(task)
+                self._disconnected.discard(task)
 
-        return receive_until_cut
+        return receive_until_grace_ends
 
-    def _grace_over(self) -> None:
-        if self._running and not self._cut:
+    def _end_grace_period(self) -> None:
+        if self._running and not self._grace_ended:
             logger.warning("ending %d request(s) that do not finish", len(self._running))
-        self._hang_up()
+        self._disconnect_clients()
 
-    def _hang_up(self) -> None:
-        if self._cut:
+    def _disconnect_clients(self) -> None:
+        if self._grace_ended:
             return
-        self._cut = True
+        self._grace_ended = True
         if self._timer is not None:
             self._timer.cancel()
-        self._hung_up = set(self._receiving)
-        for task in self._hung_up:
+        self._disconnected = set(self._receiving)
+        for task in self._disconnected:
             task.cancel()
-        self._timer = asyncio.get_running_loop().call_later(HANG_UP, self._cancel)
+        self._timer = asyncio.get_running_loop().call_later(CANCEL_DELAY, self._cancel)
 
     def _cancel(self) -> None:
         for task in self._running:
@@ -171,10 +171,10 @@ class Drain:
 
     async def _end_requests(self) -> None:
         """End what the server left running, so that shutdown functions come after every request."""
-        self._hang_up()
+        self._disconnect_clients()
         for _ in range(2):
             if self._running:
-                await asyncio.wait(self._running, timeout=HANG_UP)
+                await asyncio.wait(self._running, timeout=CANCEL_DELAY)
             self._cancel()
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -210,7 +210,7 @@ class Drain:
                 await listen({"type": f"lifespan.{stage}.complete"})
 
 
-class Deadline:
+class ShutdownWatchdog:
     """Ends the process when serving, or a thread left behind, outlives the time it was given.
 
     A blocked event loop or a thread that never returns would keep the process for ever: no
@@ -218,7 +218,7 @@ class Deadline:
     """
 
     def __init__(self, grace_period: float) -> None:
-        self._seconds = grace_period + HANG_UP + LAST_CALL
+        self._seconds = grace_period + CANCEL_DELAY + SHUTDOWN_TIMEOUT
         self._served = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="flash-deadline", daemon=True)
         self._started = False
@@ -237,7 +237,7 @@ class Deadline:
         if self._served.wait(self._seconds):
             # Ends when the interpreter begins to wait for its threads.
             threading.main_thread().join()
-            time.sleep(LAST_CALL)
+            time.sleep(SHUTDOWN_TIMEOUT)
         logger.warning("ending the process: a function is still running and cannot be stopped")
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

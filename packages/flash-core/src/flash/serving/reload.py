@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from flash.errors import ConfigurationError
 
-from .drain import HANG_UP, LAST_CALL
+from .drain import CANCEL_DELAY, SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,7 +57,7 @@ def in_child() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchedFiles:
     """Which files matter: Python files below ``code``, ``modules``, and anything in ``extra``."""
 
     code: tuple[Path, ...]
@@ -109,7 +109,7 @@ def watch(paths: Iterable[str], *, pause: Callable[[float], None] = time.sleep) 
         if not path.exists():
             raise ConfigurationError(f"cannot watch {str(path)!r}: no such file or directory")
     with tempfile.TemporaryDirectory(prefix="flash-") as directory:
-        return _Watcher(_project(), extra, Path(directory, "modules"), pause).run()
+        return _Watcher(_project_directory(), extra, Path(directory, "modules"), pause).run()
 
 
 def report_modules() -> None:
@@ -153,7 +153,7 @@ class _Watcher:
     def __init__(
         self, project: Path, extra: tuple[Path, ...], report: Path, pause: Callable[[float], None]
     ) -> None:
-        self._project = project
+        self._project_directory = project
         self._extra = extra
         self._report = report
         self._pause = pause
@@ -173,17 +173,17 @@ class _Watcher:
         changes = self._notified() if find_spec("watchfiles") is not None else self._polled()
         try:
             child = self._start()
-            complained = False
+            reported = False
             for changed in changes:
                 if changed:
                     shown = ", ".join(sorted(_short(path) for path in changed)[:3])
                     logger.info("starting again: %s changed", shown)
                     _end(child)
-                    child, complained = self._start(), False
+                    child, reported = self._start(), False
                 elif child.poll() == 0:
                     return 0
-                elif child.poll() is not None and not complained:
-                    complained = True
+                elif child.poll() is not None and not reported:
+                    reported = True
                     logger.error("the app ended (exit code %s); waiting for a change", child.poll())
             return 0
         finally:
@@ -196,13 +196,13 @@ class _Watcher:
         environment = {**os.environ, CHILD_VARIABLE: f"{os.getpid()}:{self._report}"}
         return subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment)
 
-    def _watched(self) -> Watched:
+    def _watched(self) -> WatchedFiles:
         try:
             lines = self._report.read_text(encoding="utf-8").splitlines()
         except OSError:
             lines = sorted(_imported())
         modules = frozenset(Path(line) for line in lines)
-        return Watched((self._project,), self._extra, modules)
+        return WatchedFiles((self._project_directory,), self._extra, modules)
 
     def _polled(self) -> Iterator[frozenset[Path]]:
         """Yields what changed, or nothing, every POLL_INTERVAL seconds until stopped."""
@@ -274,13 +274,13 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         return
     child.terminate()
     try:
-        child.wait(CHILD_GRACE + HANG_UP + LAST_CALL)
+        child.wait(CHILD_GRACE + CANCEL_DELAY + SHUTDOWN_TIMEOUT)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
 
 
-def _project() -> Path:
+def _project_directory() -> Path:
     """The directory of the script, or where a command was started."""
     main = getattr(sys.modules["__main__"], "__file__", None)
     if main is not None and Path(main).suffix == ".py" and _is_source(main):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
-from .drain import HANG_UP, LAST_CALL
+from .drain import CANCEL_DELAY, SHUTDOWN_TIMEOUT
 from .target import FAILURE_EXIT, Target
-from .worker import STOP_SIGNALS, Failed, Listening, work
+from .worker import STOP_SIGNALS, Failed, Listening, run_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -60,7 +60,7 @@ class Supervisor:
         self._on_listening = listening
         self._announced = False
         # Whether any worker ever listened.
-        self._proven = False
+        self._has_served = False
         # A fresh interpreter for each: forking copies locks and loops in any state.
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
@@ -86,7 +86,7 @@ class Supervisor:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=work, args=(self._target, self._socket, self._options, theirs)
+            target=run_worker, args=(self._target, self._socket, self._options, theirs)
         )
         # Inherited, so that Ctrl-C in the first moments of the new interpreter prints nothing.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -120,7 +120,7 @@ class Supervisor:
             worker.pipe.close()
             return
         if isinstance(report, Listening):
-            worker.listening = self._proven = True
+            worker.listening = self._has_served = True
             everyone = [w for w in self._workers if w.listening]
             if len(everyone) == self._options.workers and not self._announced:
                 self._announced = True
@@ -141,7 +141,7 @@ class Supervisor:
             )
             if self._stops:
                 continue
-            if not self._proven:
+            if not self._has_served:
                 return failure
             if worker.listening:
                 logger.warning(
@@ -156,7 +156,9 @@ class Supervisor:
         # A second signal reaches the workers too, and ends their grace period.
         self._stops = max(self._stops, 1)
         passed_on = 0
-        deadline = time.monotonic() + self._options.grace_period + HANG_UP + 2 * LAST_CALL
+        deadline = (
+            time.monotonic() + self._options.grace_period + CANCEL_DELAY + 2 * SHUTDOWN_TIMEOUT
+        )
         while self._workers and time.monotonic() < deadline:
             if passed_on < self._stops:
                 passed_on = self._stops

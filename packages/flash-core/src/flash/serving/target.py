@@ -95,14 +95,14 @@ def check_application(found: object, name: str) -> ASGIApp:
     """Return ``found`` as the ASGI application it is; else ConfigurationError says why not."""
     if not callable(found):
         reason = f"a {type(found).__name__} is not an ASGI application"
-    elif _takes(found, 3):
+    elif _accepts(found, 3):
         inner = getattr(found, "server", None)
-        if not callable(inner) or _takes(inner, 3) or not _takes(inner, 2):
+        if not callable(inner) or _accepts(inner, 3) or not _accepts(inner, 2):
             return cast("ASGIApp", found)
         reason = "it runs on a WSGI server; import its class from flash (from flash import Flash)"
-    elif _takes(found, 2):
+    elif _accepts(found, 2):
         reason = "it is a WSGI application; Flash serves ASGI applications"
-    elif _takes(found, 0):
+    elif _accepts(found, 0):
         reason = f"it is a function without arguments; if it makes the application, write {name}()"
     else:
         reason = "it does not take (scope, receive, send), so it is not an ASGI application"
@@ -149,7 +149,7 @@ _FLASH = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _IMPORTERS = (_FLASH, importlib.__file__, "<frozen importlib")
 
 
-def _takes(function: Callable[..., object], count: int) -> bool:
+def _accepts(function: Callable[..., object], count: int) -> bool:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

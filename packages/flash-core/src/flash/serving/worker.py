@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from flash.errors import ConfigurationError
 
-from .drain import Deadline, Drain, StartupFailed
+from .drain import Drain, ShutdownWatchdog, StartupFailed
 from .listener import Address
 from .logs import AccessLog, configure_logs
 from .proxy import RootPath, TrustedProxy
@@ -66,7 +66,7 @@ def server_module(options: ServeOptions) -> ModuleType:
     return importlib.import_module(f"flash.serving._{options.server}")
 
 
-def wrapped(
+def wrap(
     app: ASGIApp, options: ServeOptions, *, on_startup: Callable[[str | None], None] | None = None
 ) -> Drain:
     """Put an app into what every server runs around it."""
@@ -79,7 +79,7 @@ def wrapped(
     return Drain(app, grace_period=options.grace_period, on_startup=on_startup)
 
 
-def serve_here(
+def serve_in_process(
     app: ASGIApp,
     where: socket.socket | Address,
     options: ServeOptions,
@@ -92,7 +92,7 @@ def serve_here(
     ``until`` is given, on that loop, a thread-safe function that stops too. Raises StartupFailed
     when the app's start-up does.
     """
-    deadline = Deadline(options.grace_period)
+    watchdog = ShutdownWatchdog(options.grace_period)
     server = server_module(options)
     drain: Drain | None = None
 
@@ -101,15 +101,15 @@ def serve_here(
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
-            deadline.start()
+            watchdog.start()
             loop.call_soon_threadsafe(begin)
 
         def on_startup(failure: str | None) -> None:
             if isinstance(where, Address) and failure is None:
-                probes.append(loop.create_task(_answered(where, listening)))
+                probes.append(loop.create_task(_call_when_accepting(where, listening)))
 
         probes: list[asyncio.Task[None]] = []
-        drain = wrapped(app, options, on_startup=on_startup)
+        drain = wrap(app, options, on_startup=on_startup)
         begin = drain.begin
         if until is not None:
             until(stop)
@@ -135,10 +135,12 @@ def serve_here(
             raise StartupFailed(drain.startup_failure) from None
         raise
     finally:
-        deadline.served()
+        watchdog.served()
 
 
-def work(target: Target, sock: socket.socket, options: ServeOptions, parent: Connection) -> None:
+def run_worker(
+    target: Target, sock: socket.socket, options: ServeOptions, parent: Connection
+) -> None:
     """The main function of a worker process: serve, and tell the parent how it goes.
 
     The worker stops when its end of the pipe closes, so that it never outlives its parent.
@@ -165,7 +167,9 @@ def work(target: Target, sock: socket.socket, options: ServeOptions, parent: Con
     try:
         app = target.load()
         configure_logs(options)
-        serve_here(app, sock, options, listening=lambda: tell(Listening()), until=watch_parent)
+        serve_in_process(
+            app, sock, options, listening=lambda: tell(Listening()), until=watch_parent
+        )
     except Exception as error:  # noqa: BLE001 — the boundary of the process; the parent prints it.
         text, code = explain(error)
         tell(Failed(text, code))
@@ -190,12 +194,12 @@ def load_for_granian(
         pipe.send(failure.shortened())
         sys.exit(failure.exit_code)
     granian = server_module(options)
-    end = granian.take_signals()
-    deadline = Deadline(options.grace_period)
+    end = granian.defer_signals()
+    watchdog = ShutdownWatchdog(options.grace_period)
     tasks: list[asyncio.Task[None]] = []
 
     async def leave() -> None:
-        await granian.farewell(drain)
+        await granian.wait_for_websockets(drain)
         end()
 
     def on_startup(failure: str | None) -> None:
@@ -210,18 +214,20 @@ def load_for_granian(
             drain.begin()
 
         def stop() -> None:
-            deadline.start()
+            watchdog.start()
             loop.call_soon_threadsafe(begin)
 
         for number in STOP_SIGNALS:
-            signal.signal(number, _calling(stop))
-        tasks.append(loop.create_task(_answered(address, lambda: pipe.send(Listening()))))
+            signal.signal(number, _signal_handler(stop))
+        tasks.append(
+            loop.create_task(_call_when_accepting(address, lambda: pipe.send(Listening())))
+        )
 
-    drain = wrapped(app, options, on_startup=on_startup)
+    drain = wrap(app, options, on_startup=on_startup)
     return drain
 
 
-async def _answered(address: Address, then: Callable[[], None]) -> None:
+async def _call_when_accepting(address: Address, then: Callable[[], None]) -> None:
     """Call ``then`` as soon as something accepts connections at the address."""
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
     while True:
@@ -257,7 +263,7 @@ def _on_signals(stop: Callable[[], None]) -> Generator[None]:
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, _calling(stop))
+            signal.signal(number, _signal_handler(stop))
     try:
         yield
     finally:
@@ -265,5 +271,5 @@ def _on_signals(stop: Callable[[], None]) -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _calling(stop: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+def _signal_handler(stop: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
     return lambda _number, _frame: stop()

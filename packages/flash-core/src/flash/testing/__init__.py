@@ -1,5 +1,6 @@
 """Tests of Dash apps: without a browser here, in one with ``flash.testing.plugin``."""
 
+from flash.moved import renamed_exports
 from flash.testing.asgi import Exchange as Exchange
 from flash.testing.asgi import Headers as Headers
 from flash.testing.asgi import Response as Response
@@ -9,7 +10,7 @@ from flash.testing.cookies import Cookies as Cookies
 from flash.testing.errors import BrowserMissing as BrowserMissing
 from flash.testing.errors import CallbackFailed as CallbackFailed
 from flash.testing.errors import CallbackNotFound as CallbackNotFound
-from flash.testing.errors import NoAnswer as NoAnswer
+from flash.testing.errors import IncompleteResponse as IncompleteResponse
 from flash.testing.errors import PageFailed as PageFailed
 from flash.testing.errors import ServerDied as ServerDied
 from flash.testing.errors import ServerStuck as ServerStuck
@@ -31,7 +32,7 @@ __all__ = [
     "Exchange",
     "FlashClient",
     "Headers",
-    "NoAnswer",
+    "IncompleteResponse",
     "Node",
     "PageFailed",
     "Response",
@@ -41,3 +42,6 @@ __all__ = [
     "UnexpectedConsoleErrors",
     "WaitTimeout",
 ]
+
+# The names of earlier releases.
+__getattr__ = renamed_exports(__name__, {"NoAnswer": "IncompleteResponse"})

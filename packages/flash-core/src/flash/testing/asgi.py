@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from flash.http.gateway import IN_PROCESS
-from flash.testing.errors import NoAnswer, StartupFailed
+from flash.testing.errors import IncompleteResponse, StartupFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -103,7 +103,7 @@ class Exchange:
             await self._changed.wait_for(lambda: self.status or self._returned)
         if not self.status:
             await self._task
-            raise NoAnswer(self.url)
+            raise IncompleteResponse(self.url)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body piece by piece, as the app sends it."""
@@ -120,7 +120,7 @@ class Exchange:
             yield chunk
         if not self._complete and self._task is not None:
             await self._task
-            raise NoAnswer(self.url)
+            raise IncompleteResponse(self.url)
 
     async def lines(self) -> AsyncIterator[str]:
         """Yield the body line by line, without the line ends: for NDJSON and server-sent events."""

@@ -54,7 +54,7 @@ _FLAGS = (
     "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",
     "--window-size=1280,900",
 )
-_LOOK_EVERY = 0.05
+_POLL_INTERVAL = 0.05
 # Seconds that a page's load or a script's promise may take.
 _PAGE_TIMEOUT = 60
 # How much of a page's text a failed wait shows.
@@ -217,7 +217,7 @@ class Tab:
                 pass
             if time.monotonic() > deadline:
                 raise WaitTimeout(awaited, timeout, self._seen())
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL_INTERVAL)
 
     def screenshot(self, name: str) -> Path:
         """Write what the tab shows to ``screenshots/<name>.png`` and return that path."""

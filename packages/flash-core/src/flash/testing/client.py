@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _CONFIG = re.compile(r'<script id="_dash-config"[^>]*>(.*?)</script>', re.DOTALL)
 # A background callback is looked at this often even where its page would look less often.
-_MAX_INTERVAL = 0.05
+_MAX_POLL_INTERVAL = 0.05
 # The ids that `dash.page_container` is made of.
 _PAGES_LOCATION = "_pages_location"
 _PAGES_CONTENT = Prop("_pages_content", "children")
@@ -106,10 +106,10 @@ class FlashClient(AppClient):
         )
         if answer.status != 200:
             raise PageFailed(answer.url, answer.status, answer.text)
-        tree = _placed(Node.of(answer.json()), page)
+        tree = _with_location(Node.of(answer.json()), page)
         for callback in page.callbacks:
             if _PAGES_CONTENT in callback.outputs:
-                return _placed(await self._routed(tree, page, callback), page)
+                return _with_location(await self._with_page_content(tree, page, callback), page)
         return tree
 
     async def call(
@@ -162,7 +162,7 @@ class FlashClient(AppClient):
         self._page = _Page(url, json.loads(config[1]), callbacks)
         return self._page
 
-    async def _routed(self, tree: Node, page: _Page, router: Callback) -> Node:
+    async def _with_page_content(self, tree: Node, page: _Page, router: Callback) -> Node:
         """Put the content of the page's path into the container of an app with pages."""
         props = {node.id: node.props for node in tree.walk() if isinstance(node.id, str)}
         known = {
@@ -220,7 +220,7 @@ class FlashClient(AppClient):
                 if "response" in reply:
                     updates = read_updates(reply["response"])
                     break
-                await asyncio.sleep(min(callback.interval or 0, _MAX_INTERVAL))
+                await asyncio.sleep(min(callback.interval or 0, _MAX_POLL_INTERVAL))
                 answer = await self._post(page, callback, without_values(body), handles)
         finally:
             if job_id is not None:
@@ -285,7 +285,7 @@ class FlashClient(AppClient):
         )
 
 
-def _placed(tree: Node, page: _Page) -> Node:
+def _with_location(tree: Node, page: _Page) -> Node:
     """Put the page's address into each `dcc.Location`, as that component does in a browser."""
     url = urlsplit(page.url)
     address = {

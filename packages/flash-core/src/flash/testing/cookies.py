@@ -49,7 +49,7 @@ class Cookies(MutableMapping[str, str]):
 
     def store(self, url: str, set_cookie: Iterable[str]) -> None:
         """Remember what an answer from ``url`` said in its ``Set-Cookie`` headers."""
-        self._jar.extract_cookies(cast("HTTPResponse", _Answer(set_cookie)), Request(url))
+        self._jar.extract_cookies(cast("HTTPResponse", _SetCookieHeaders(set_cookie)), Request(url))
 
     def header(self, url: str) -> str | None:
         """Return the ``Cookie`` header of a request to ``url``, None where no cookie is due."""
@@ -61,7 +61,7 @@ class Cookies(MutableMapping[str, str]):
         return {cookie.name: cookie.value or "" for cookie in self._jar}
 
 
-class _Answer:
+class _SetCookieHeaders:
     """As much of an HTTP answer as `CookieJar` reads."""
 
     def __init__(self, set_cookie: Iterable[str]) -> None:

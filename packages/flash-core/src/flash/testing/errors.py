@@ -5,7 +5,7 @@ FlashError
 ├── CallbackNotFound (LookupError)      no callback of the app fits the call
 ├── PageFailed                          the answer to a page's path is not a page of a Dash app
 ├── StartupFailed                       the app's ASGI lifespan did not start or stop
-├── NoAnswer                            the app returned without finishing its answer
+├── IncompleteResponse                            the app returned without finishing its answer
 ├── ServerDied                          a served app's process ended on its own
 ├── ServerStuck (TimeoutError)          a served app's process did not come up, or did not stop
 ├── BrowserMissing                      no Chromium or no chromedriver on this machine
@@ -91,7 +91,7 @@ class StartupFailed(FlashError):
         return f"the app's {self.phase} failed: {self.reason or 'it gave no reason'}"
 
 
-class NoAnswer(FlashError):
+class IncompleteResponse(FlashError):
     """The app returned before its answer to ``url`` was complete."""
 
     def __init__(self, url: str) -> None:

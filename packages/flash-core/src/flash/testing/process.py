@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _HOST = "127.0.0.1"
-_LOOK_EVERY = 0.05
+_POLL_INTERVAL = 0.05
 
 
 class AppProcess:
@@ -54,7 +54,7 @@ class AppProcess:
         self.target = str(target)
         # The port, the same after a restart.
         self.port = port or self._reserve()
-        module, here = _located(self.target)
+        module, here = _import_target(self.target)
         self._cwd = Path(cwd) if cwd is not None else here
         self._command = [
             *(sys.executable, "-m", "flash.cli", "run", module),
@@ -118,7 +118,7 @@ class AppProcess:
                 start_new_session=True,
             )
         try:
-            self._wait_until_it_answers(self._process)
+            self._wait_until_ready(self._process)
         except BaseException:
             self.kill()
             raise
@@ -172,18 +172,20 @@ class AppProcess:
             raise RuntimeError(f"{self.target} is not being served; call start()")
         return self._process
 
-    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self._timeout
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise ServerDied(self.target, process.returncode, self.output)
-            if self._answers(deadline - time.monotonic()):
+            if self._is_ready(deadline - time.monotonic()):
                 return
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL_INTERVAL)
         raise ServerStuck(self.target, "answer", self._timeout, self.output)
 
-    def _answers(self, seconds: float) -> bool:
-        connection = http.client.HTTPConnection(_HOST, self.port, timeout=max(seconds, _LOOK_EVERY))
+    def _is_ready(self, seconds: float) -> bool:
+        connection = http.client.HTTPConnection(
+            _HOST, self.port, timeout=max(seconds, _POLL_INTERVAL)
+        )
         try:
             connection.request("GET", self._ready_path)
             connection.getresponse()
@@ -194,7 +196,7 @@ class AppProcess:
         return True
 
 
-def _located(target: str) -> tuple[str, Path | None]:
+def _import_target(target: str) -> tuple[str, Path | None]:
     """Return what to import, and the directory to do it in where the target is a file."""
     name, colon, attribute = target.rpartition(":")
     file = Path(name if colon and name.endswith(".py") else target)

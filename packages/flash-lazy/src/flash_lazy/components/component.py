@@ -18,7 +18,7 @@ Offset: TypeAlias = "float | Sequence[float] | Mapping[str, float]"
 
 _SIDES = ("top", "right", "bottom", "left")
 # Milliseconds.
-_USUAL_WAIT = 300
+_DEFAULT_WAIT_MS = 300
 
 _COMMON = [
     "children",
@@ -183,4 +183,4 @@ def _sides(offset: Offset) -> float | list[float]:
 
 
 def _milliseconds(wait: float | bool | None) -> float | None:
-    return _USUAL_WAIT if wait is True else wait or None
+    return _DEFAULT_WAIT_MS if wait is True else wait or None

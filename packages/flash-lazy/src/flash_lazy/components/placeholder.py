@@ -6,7 +6,7 @@ from typing import Any
 
 from dash import dcc, html
 
-from flash_lazy.runtimes import current_runtime
+from flash_lazy.extension import find_panels
 
 MESSAGE = "This chart is drawn when it comes near."
 _CLASS = "flash-lazy-thumbnail"
@@ -31,8 +31,10 @@ class Thumbnail:
 
     def to_plotly_json(self) -> Any:
         """Return the component, as JSON has it, for the app that is writing."""
-        thumbnails = current_runtime().thumbnails
-        source = thumbnails.address(self.figure, self.width, self.height)
+        panels = find_panels()
+        source = None
+        if panels is not None:
+            source = panels.thumbnails.url_of(self.figure, self.width, self.height)
         if source is None:
             return html.P(MESSAGE, className=_CLASS).to_plotly_json()
         return html.Img(src=source, alt=MESSAGE, className=_CLASS).to_plotly_json()

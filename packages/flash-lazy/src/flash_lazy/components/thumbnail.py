@@ -28,11 +28,11 @@ ROUTE = "_flash_lazy/thumbnail/<name>"
 # Pixels, where neither panel nor figure says it: plotly's own.
 _WIDTH, _HEIGHT = 700, 450
 # Seconds for which a figure can be drawn after its page was sent, and its picture is kept.
-_KEPT_FOR = 3600
+_LIFETIME = 3600
 # Pictures are drawn one after the other; these wait, and one more shows the message.
 _MAX_WAITING = 200
 # Seconds for a picture, its turn included.
-_LONGEST = 120
+_DRAW_TIMEOUT = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Renderer(Protocol):
         ...
 
 
-def kaleido() -> Renderer | None:
+def kaleido_renderer() -> Renderer | None:
     """Return what draws with kaleido; None where that is not installed."""
     if importlib.util.find_spec("kaleido") is None:
         return None
@@ -82,13 +82,13 @@ class Thumbnails:
         self,
         renderer: Renderer | None,
         prefix: str,
-        later: Callable[[Any], None],
+        schedule: Callable[[Any], None],
     ) -> None:
         self._renderer = renderer
         self._cache: LazyCache = MemoryCache()
         self._prefix = prefix
         # Awaits something on the app's loop; from any thread.
-        self._later = later
+        self._schedule = schedule
         self._pool = WorkerPool(max_threads=1, max_waiting=_MAX_WAITING)
         self._signer: Signer | None = None
         self._scope = ""
@@ -101,25 +101,25 @@ class Thumbnails:
         """Let go of the thread."""
         self._pool.close()
 
-    def address(self, source: Any, wide: object, high: object) -> str | None:
+    def url_of(self, figure: Any, width: object, height: object) -> str | None:
         """Return where a figure's picture will be found; None where nobody can draw."""
         if self._renderer is None or self._signer is None:
             return None
-        figure = dumps(source)
-        layout = orjson.loads(figure).get("layout") or {}
-        width = _pixels(wide, layout.get("width"), _WIDTH)
-        height = _pixels(high, layout.get("height"), _HEIGHT)
+        encoded = dumps(figure)
+        layout = orjson.loads(encoded).get("layout") or {}
+        wide = _pixels(width, layout.get("width"), _WIDTH)
+        high = _pixels(height, layout.get("height"), _HEIGHT)
         # The name cannot be guessed, and says what it shows: it may be cached for good.
-        name = self._signer.digest("figure", f"{width} {height}", figure.decode())
-        content = b"%d %d %b" % (width, height, figure)
+        name = self._signer.digest("figure", f"{wide} {high}", encoded.decode())
+        content = b"%d %d %b" % (wide, high, encoded)
 
         async def keep() -> None:
-            await self._cache.load(self._key("figure", name), run, seconds=_KEPT_FOR)
+            await self._cache.load(self._key("figure", name), run, seconds=_LIFETIME)
 
         async def run() -> Entry:
             return Entry(content, 1.0)
 
-        self._later(keep)
+        self._schedule(keep)
         return self._prefix + ROUTE.replace("<name>", name)
 
     async def serve(self, name: str) -> quart.Response:
@@ -132,7 +132,7 @@ class Thumbnails:
         if entry is None:
             return quart.Response("no such figure, or not any more", 404, mimetype="text/plain")
         media_type, _, content = entry.content.partition(b"\n")
-        headers = {"Cache-Control": f"private, max-age={_KEPT_FOR}, immutable"}
+        headers = {"Cache-Control": f"private, max-age={_LIFETIME}, immutable"}
         return quart.Response(content, mimetype=media_type.decode(), headers=headers)
 
     async def _picture(self, name: str) -> Entry | None:
@@ -144,10 +144,10 @@ class Thumbnails:
             return None
 
         async def run() -> Entry:
-            async with asyncio.timeout(_LONGEST):
+            async with asyncio.timeout(_DRAW_TIMEOUT):
                 return Entry(await self._pool.run(self._draw, figure.content), 1.0)
 
-        return await self._cache.load(key, run, seconds=_KEPT_FOR)
+        return await self._cache.load(key, run, seconds=_LIFETIME)
 
     def _draw(self, content: bytes) -> bytes:
         width, height, figure = content.split(b" ", 2)

@@ -18,7 +18,7 @@ class Named(Protocol):
 L = TypeVar("L", bound=Named)
 
 
-class Definitions(Generic[L]):
+class LoaderRegistry(Generic[L]):
     """Loaders by name, as long as they live."""
 
     def __init__(self) -> None:

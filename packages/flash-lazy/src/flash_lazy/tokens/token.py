@@ -27,7 +27,7 @@ _DIGEST_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class LoaderCall:
     """One loader with its arguments; equal calls load the same."""
 
     loader: str
@@ -39,10 +39,10 @@ class Call:
         return json.loads(self.arguments)
 
     @classmethod
-    def of(cls, loader: str, arguments: Mapping[str, Any]) -> Call:
+    def of(cls, loader: str, arguments: Mapping[str, Any]) -> LoaderCall:
         """Write the arguments down; raises `ArgumentError` for what would not come back equal."""
         for name, value in arguments.items():
-            if (found := _foreign(value)) is not None:
+            if (found := _first_unsupported(value)) is not None:
                 raise ArgumentError(
                     loader,
                     f"argument {name}={found!r} is a {type(found).__name__}, which JSON does not "
@@ -77,7 +77,7 @@ class Signer:
         message = json.dumps(parts).encode()
         return hmac.digest(self._key, b"digest\0" + message, "sha256")[:_DIGEST_BYTES].hex()
 
-    def sign(self, call: Call, identity: str = "") -> str:
+    def sign(self, call: LoaderCall, identity: str = "") -> str:
         """Return the token of ``call``; equal calls for the same visitor have equal tokens."""
         payload = _encode(json.dumps([call.loader, call.arguments]).encode())
         return self._mac(payload, identity) + payload
@@ -86,7 +86,7 @@ class Signer:
         """Return which loader a token names, before it is known to be genuine."""
         return self._parse(token)[1].loader
 
-    def read(self, token: object, identity: str = "") -> Call:
+    def read(self, token: object, identity: str = "") -> LoaderCall:
         """Return the call that was signed; raises `TokenRefused` for everything else."""
         mac, call, payload = self._parse(token)
         if not hmac.compare_digest(mac.encode(), self._mac(payload, identity).encode()):
@@ -97,14 +97,14 @@ class Signer:
         message = f"{len(identity)}:{identity}:{payload}".encode()
         return _encode(hmac.digest(self._key, message, hashlib.sha256))
 
-    def _parse(self, token: object) -> tuple[str, Call, str]:
+    def _parse(self, token: object) -> tuple[str, LoaderCall, str]:
         if not isinstance(token, str) or not _MAC_CHARS < len(token) <= _MAX_TOKEN_CHARS:
             raise TokenRefused
         mac, payload = token[:_MAC_CHARS], token[_MAC_CHARS:]
         try:
             match json.loads(base64.b64decode(f"{payload}==", altchars=b"-_")):
                 case [str(loader), str(arguments)]:
-                    return mac, Call(loader, arguments), payload
+                    return mac, LoaderCall(loader, arguments), payload
                 case _:
                     raise TokenRefused
         except (binascii.Error, ValueError, RecursionError) as error:
@@ -115,7 +115,7 @@ def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _foreign(value: Any) -> Any:
+def _first_unsupported(value: Any) -> Any:
     """Return the first part of ``value`` that JSON would change or refuse, else None.
 
     Exact classes only: an enum or a numpy integer would come back as something else.
@@ -124,12 +124,14 @@ def _foreign(value: Any) -> Any:
     if kind in (str, int, bool, type(None)) or (kind is float and math.isfinite(value)):
         return None
     if kind is list:
-        return next((found for each in value if (found := _foreign(each)) is not None), None)
+        return next(
+            (found for each in value if (found := _first_unsupported(each)) is not None), None
+        )
     if kind is dict:
         for name, each in value.items():
             if type(name) is not str:
                 return name
-            if (found := _foreign(each)) is not None:
+            if (found := _first_unsupported(each)) is not None:
                 return found
         return None
     return value

@@ -6,15 +6,15 @@ import pytest
 
 from flash import Overloaded
 from flash_lazy import LoadersBusy
-from flash_lazy.concurrency import Gate
+from flash_lazy.concurrency import ConcurrencyLimit
 
 
 async def test_no_more_than_the_limit_are_inside_and_they_come_in_order():
-    gate, inside, order, most = Gate(2), 0, [], 0
+    limit, inside, order, most = ConcurrencyLimit(2), 0, [], 0
 
     async def visit(number: int) -> None:
         nonlocal inside, most
-        async with gate:
+        async with limit:
             inside += 1
             most = max(most, inside)
             order.append(number)
@@ -27,30 +27,30 @@ async def test_no_more_than_the_limit_are_inside_and_they_come_in_order():
 
 
 async def test_without_a_limit_everyone_is_let_in():
-    gate = Gate(None)
-    async with gate, gate, gate:
+    limit = ConcurrencyLimit(None)
+    async with limit, limit, limit:
         pass
 
 
 async def test_one_more_than_may_wait_is_refused_at_once():
-    gate = Gate(1, max_waiting=1)
-    async with gate:
-        waiting = asyncio.ensure_future(gate.__aenter__())
+    limit = ConcurrencyLimit(1, max_waiting=1)
+    async with limit:
+        waiting = asyncio.ensure_future(limit.__aenter__())
         await asyncio.sleep(0)
         with pytest.raises(LoadersBusy, match="1 loads at work, 1 waiting; raise max_concurrency="):
-            await gate.__aenter__()
+            await limit.__aenter__()
     await waiting
-    await gate.__aexit__(None, None, None)
+    await limit.__aexit__(None, None, None)
     assert issubclass(LoadersBusy, Overloaded)
 
 
 async def test_one_that_gives_up_waiting_takes_no_place():
-    gate = Gate(1, max_waiting=1)
-    async with gate:
+    limit = ConcurrencyLimit(1, max_waiting=1)
+    async with limit:
         for _ in range(3):
-            waiting = asyncio.ensure_future(gate.__aenter__())
+            waiting = asyncio.ensure_future(limit.__aenter__())
             await asyncio.sleep(0)
             waiting.cancel()
             await asyncio.wait([waiting])
-    async with asyncio.timeout(1), gate:
+    async with asyncio.timeout(1), limit:
         pass
