@@ -6,15 +6,16 @@ loaded, resized or clicked; so it is one self-contained document, and says so wh
 
 from __future__ import annotations
 
-import html
 import linecache
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dash
 import quart
 import werkzeug
+from jinja2 import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,45 +30,23 @@ _FRAMEWORK = (
 # Lines shown before and after the one that raised.
 _AROUND = 3
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{title}</title>
-<style>
-body {{ font: 14px/1.5 system-ui, sans-serif; margin: 0; padding: 20px; }}
-body {{ color: #1c2733; background: #fff; }}
-h1 {{ font-size: 18px; margin: 0 0 4px; color: #b3261e; }}
-h1 small {{ display: block; font-size: 13px; font-weight: 400; color: #5b6875; }}
-section + h1 {{ margin-top: 20px; }}
-p.message {{ margin: 0 0 16px; white-space: pre-wrap; overflow-wrap: anywhere; }}
-section {{ border: 1px solid #d5dbe1; border-radius: 6px; margin: 0 0 12px; }}
-section h2 {{ font-size: 13px; margin: 0; padding: 6px 10px; background: #f1f4f7; }}
-pre {{ font: 12px/1.5 ui-monospace, monospace; margin: 0; padding: 8px 10px; overflow-x: auto; }}
-pre code {{ font: inherit; display: block; width: max-content; min-width: 100%; }}
-pre b {{ display: block; background: #fdecea; }}
-summary {{ cursor: pointer; }}
-</style>
-</head>
-<body>
-{errors}
-<details ontoggle="window.dispatchEvent(new Event('resize'))"><summary>Traceback as text</summary>
-<pre>{text}</pre></details>
-</body>
-</html>
-"""
-
 
 def render_error(error: BaseException, *, pruned: bool) -> str:
     """Return the HTML page for ``error``; ``pruned`` leaves out frames of Dash, Quart and Flash.
 
     Reads source files. An error that has no frame of the user's is shown whole.
     """
-    return _PAGE.format(
-        title=html.escape(f"{type(error).__name__}: {error}"),
-        errors="".join(_shown(each, how, pruned=pruned) for each, how in _with_origins(error)),
-        text=html.escape(_as_text(error, pruned=pruned)),
+    return _template().render(
+        title=f"{type(error).__name__}: {error}",
+        errors=[_shown(each, how, pruned=pruned) for each, how in _with_origins(error)],
+        text=_as_text(error, pruned=pruned),
     )
+
+
+@cache
+def _template() -> Template:
+    source = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+    return Template(source, autoescape=True, trim_blocks=True)
 
 
 def _with_origins(
@@ -89,33 +68,30 @@ def _with_origins(
         yield from _with_origins(error.__context__, "raised while this was handled", seen)
 
 
-def _shown(error: BaseException, how: str, *, pruned: bool) -> str:
+def _shown(error: BaseException, how: str, *, pruned: bool) -> dict[str, object]:
     frames = list(traceback.walk_tb(error.__traceback__))
     if pruned:
         frames = [each for each in frames if _is_users(each[0].f_code.co_filename)] or frames
-    sections = "".join(
+    sections = [
         _section(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in frames
-    )
-    kind, message = html.escape(type(error).__name__), html.escape(str(error))
-    heading = f"<small>{html.escape(how)}</small>{kind}" if how else kind
-    return f'<h1>{heading}</h1>\n<p class="message">{message}</p>\n{sections}'
+    ]
+    kind = type(error).__name__
+    return {"kind": kind, "message": str(error), "how": how, "sections": sections}
 
 
 def _is_users(filename: str) -> bool:
     return not filename.startswith(_FRAMEWORK) and "concurrent/futures" not in filename
 
 
-def _section(filename: str, line: int, function: str) -> str:
-    lines = linecache.getlines(filename)
+def _section(filename: str, line: int, function: str) -> tuple[str, list[tuple[str, bool]]]:
+    """Return where a frame is, and its lines, each with whether it is the one that raised."""
     # The line itself even where its file is not there, such as code typed into a shell.
-    last = max(line, min(line + _AROUND, len(lines)))
-    rows: list[str] = []
+    last = max(line, min(line + _AROUND, len(linecache.getlines(filename))))
+    lines: list[tuple[str, bool]] = []
     for number in range(max(1, line - _AROUND), last + 1):
         source = linecache.getline(filename, number).rstrip("\n")
-        row = html.escape(f"{number:5d}  {source}")
-        rows.append(f"<b>{row}</b>" if number == line else f"{row}\n")
-    where = html.escape(f"{filename}, line {line}, in {function}")
-    return f"<section><h2>{where}</h2><pre><code>{''.join(rows)}</code></pre></section>\n"
+        lines.append((f"{number:5d}  {source}", number == line))
+    return f"{filename}, line {line}, in {function}", lines
 
 
 def _as_text(error: BaseException, *, pruned: bool) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import html
+import asyncio
 import os
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from jinja2 import Template
 
 from flash.access.admission import Admission, refuse
 from flash.access.opening_request import OpeningRequest
@@ -151,7 +155,8 @@ class Inspection:
             tuple(PageRow.of(client) for client in self._clients()),
             tuple(self._figures()),
         )
-        body = render(scene).encode()
+        # In a thread: all that an application and its browsers have sent is written.
+        body = (await asyncio.to_thread(render, scene)).encode()
         headers = [
             (b"content-type", b"text/html; charset=utf-8"),
             (b"content-length", str(len(body)).encode()),
@@ -185,89 +190,13 @@ def _is_local(scope: Scope) -> bool:
 
 
 def render(scene: Scene) -> str:
-    """Return the page; pure, with all that was not written here escaped."""
+    """Return the page; reads its template when first called."""
     slowest = sorted(scene.pages, key=lambda each: each.bytes_waiting, reverse=True)
-    shown = slowest[:MAX_PAGES]
-    more = len(slowest) - len(shown)
-    return _PAGE.format(
-        refresh=REFRESH,
-        worker=scene.worker,
-        checks=_rows((name, verdict) for name, verdict in scene.checks.items())
-        or _row(("no checks", "")),
-        count=len(scene.pages),
-        pages=_rows(
-            (
-                page.id,
-                page.user or "",
-                page.path,
-                "connected" if page.is_connected else "away",
-                ", ".join(page.groups),
-                f"{page.frames_waiting:,}",
-                f"{page.bytes_waiting:,}",
-                f"{page.frames_sent:,}",
-                f"{page.frames_conflated:,}",
-            )
-            for page in shown
-        )
-        + ("\n" + _row((f"and {more:,} more",)) if more else ""),
-        figures=_rows(
-            (
-                figure.name + ("_total" if figure.kind == "counter" else ""),
-                ", ".join(f"{key}={value}" for key, value in figure.labels.items()),
-                f"{figure.value:,.4g}" if figure.value < 1e4 else f"{figure.value:,.0f}",
-                figure.meaning,
-            )
-            for figure in scene.figures
-        ),
-    )
+    pages, more = slowest[:MAX_PAGES], len(slowest[MAX_PAGES:])
+    return _template().render(scene=scene, pages=pages, more=more, refresh=REFRESH)
 
 
-def _rows(rows: Iterable[Iterable[str]]) -> str:
-    return "\n".join(map(_row, rows))
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in cells)
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<meta http-equiv="refresh" content="{refresh}">
-<title>Flash, worker {worker}</title>
-<style>
-:root {{ color-scheme: light dark; --line: #8884; --quiet: #777; }}
-body {{ font: 14px/1.5 system-ui, sans-serif; }}
-body {{ margin: 24px auto; max-width: 1100px; padding: 0 16px; }}
-h1 {{ font-size: 20px; margin: 0; }}
-h2 {{ font-size: 15px; margin: 28px 0 6px; }}
-p {{ color: var(--quiet); margin: 0; }}
-div {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }}
-th, td {{ border-bottom: 1px solid var(--line); padding: 4px 12px 4px 0; text-align: left; }}
-th {{ color: var(--quiet); font-weight: 500; white-space: nowrap; }}
-td {{ overflow-wrap: anywhere; vertical-align: top; }}
-.pages :is(td, th):nth-child(n + 6), .figures :is(td, th):nth-child(3) {{ text-align: right; }}
-</style>
-</head>
-<body>
-<h1>Worker {worker}</h1>
-<p>Of this process alone; looked at again every {refresh} s.</p>
-<h2>Ready?</h2>
-<div><table><tr><th>check<th>says
-{checks}
-</table></div>
-<h2>Pages: {count}</h2>
-<div><table class="pages">
-<tr><th>id<th>user<th>path<th>state<th>groups<th>waiting<th>bytes<th>sent<th>conflated
-{pages}
-</table></div>
-<h2>Figures</h2>
-<div><table class="figures"><tr><th>name<th>labels<th>value<th>meaning
-{figures}
-</table></div>
-</body>
-</html>
-"""
+@cache
+def _template() -> Template:
+    source = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+    return Template(source, autoescape=True, trim_blocks=True)
