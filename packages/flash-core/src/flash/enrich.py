@@ -18,56 +18,16 @@ from flash.callbacks.execution import is_async
 
 try:
     from dash_extensions import enrich
+
+    # All that it has, in any version; the three classes below take the place of its own.
+    from dash_extensions.enrich import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary, reportAssignmentType]
 except ImportError as error:
     raise ImportError(
         "flash.enrich needs dash-extensions: pip install flash-core[enrich]"
     ) from error
 
-from dash_extensions.enrich import ALL as ALL
-from dash_extensions.enrich import ALLSMALLER as ALLSMALLER
-from dash_extensions.enrich import MATCH as MATCH
-from dash_extensions.enrich import BaseModelTransform as BaseModelTransform
-from dash_extensions.enrich import BlockingCallbackTransform as BlockingCallbackTransform
-from dash_extensions.enrich import ClientsideFunction as ClientsideFunction
-from dash_extensions.enrich import CycleBreakerInput as CycleBreakerInput
-from dash_extensions.enrich import CycleBreakerTransform as CycleBreakerTransform
-from dash_extensions.enrich import DashTransform as DashTransform
-from dash_extensions.enrich import DataclassTransform as DataclassTransform
-from dash_extensions.enrich import FileSystemBackend as FileSystemBackend
-from dash_extensions.enrich import Input as Input
-from dash_extensions.enrich import LoadingTransform as LoadingTransform
-from dash_extensions.enrich import MultiplexerTransform as MultiplexerTransform
-from dash_extensions.enrich import Output as Output
-from dash_extensions.enrich import PrefixIdTransform as PrefixIdTransform
-from dash_extensions.enrich import RedisBackend as RedisBackend
-from dash_extensions.enrich import Serverside as Serverside
-from dash_extensions.enrich import ServersideBackend as ServersideBackend
-from dash_extensions.enrich import ServersideOutputTransform as ServersideOutputTransform
-from dash_extensions.enrich import State as State
-from dash_extensions.enrich import Trigger as Trigger
-from dash_extensions.enrich import TriggerTransform as TriggerTransform
-from dash_extensions.enrich import callback as callback
-from dash_extensions.enrich import callback_context as callback_context
-from dash_extensions.enrich import clientside_callback as clientside_callback
-from dash_extensions.enrich import ctx as ctx
-from dash_extensions.enrich import dash_table as dash_table
-from dash_extensions.enrich import dcc as dcc
-from dash_extensions.enrich import html as html
-from dash_extensions.enrich import no_update as no_update
-from dash_extensions.enrich import page_container as page_container
-from dash_extensions.enrich import page_registry as page_registry
-from dash_extensions.enrich import register_page as register_page
-from dash_extensions.enrich import set_props as set_props
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
-
-
-def __getattr__(name: str) -> Any:
-    """Return what `dash_extensions.enrich` has and is not named above."""
-    if name.startswith("_") or not hasattr(enrich, name):
-        raise AttributeError(f"module 'flash.enrich' has no attribute {name!r}")
-    return getattr(enrich, name)
 
 
 class _Bridge:
@@ -88,7 +48,7 @@ class _Bridge:
         return get_app().wait_for(self.function(*args, **kwargs))
 
 
-class _BridgeTransform(DashTransform):
+class _BridgeTransform(enrich.DashTransform):
     """Comes before all others and bridges the async callbacks."""
 
     def sort_key(self) -> Any:
@@ -101,7 +61,7 @@ class _BridgeTransform(DashTransform):
         return callbacks
 
 
-class _UnbridgeTransform(DashTransform):
+class _UnbridgeTransform(enrich.DashTransform):
     """Comes after all others: an async callback that none of them wrapped stays on the loop."""
 
     def sort_key(self) -> Any:
@@ -122,7 +82,7 @@ class DashBlueprint(enrich.DashBlueprint):
 
     def __init__(
         self,
-        transforms: Sequence[DashTransform] | None = None,
+        transforms: Sequence[enrich.DashTransform] | None = None,
         include_global_callbacks: bool = False,
     ) -> None:
         bridged = [_BridgeTransform(), *(transforms or ()), _UnbridgeTransform()]
@@ -154,7 +114,7 @@ class DashProxy(enrich.DashProxy, Flash):
     def __init__(
         self,
         *args: Any,
-        transforms: Sequence[DashTransform] | None = None,
+        transforms: Sequence[enrich.DashTransform] | None = None,
         include_global_callbacks: bool = True,
         blueprint: enrich.DashBlueprint | None = None,
         **kwargs: Any,
