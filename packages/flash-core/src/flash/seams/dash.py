@@ -24,55 +24,46 @@ import dash
 # Dash's own checks, so that the error texts stay Dash's.
 from dash import _validate as validate
 
-# The store of callbacks made by `dash.callback` before an app has claimed them.
-from dash._callback import GLOBAL_CALLBACK_LIST as GLOBAL_CALLBACK_LIST
-from dash._callback import GLOBAL_CALLBACK_MAP as GLOBAL_CALLBACK_MAP
-
-# Scripts of `clientside_callback("function…")` not yet claimed by an app.
-from dash._callback import GLOBAL_INLINE_SCRIPTS as GLOBAL_INLINE_SCRIPTS
+# The store of callbacks made by `dash.callback` before an app has claimed them; the third has
+# scripts of `clientside_callback("function…")`.
+from dash._callback import GLOBAL_CALLBACK_LIST, GLOBAL_CALLBACK_MAP, GLOBAL_INLINE_SCRIPTS
 
 # What `dash.ctx` reads; one context variable for the whole process.
-from dash._callback_context import context_value as context_value
+from dash._callback_context import context_value
 
 # The signed identity of a page load, echoed by the renderer with every callback as `endId`.
-from dash._callback_signing import END_SCOPE as END_SCOPE
-from dash._callback_signing import cache_scope as cache_scope
-from dash._callback_signing import job_scope as job_scope
-from dash._callback_signing import sign as sign
-from dash._callback_signing import unsign as unsign
+from dash._callback_signing import END_SCOPE, cache_scope, job_scope, sign, unsign
 
 # What `dash.get_app()` reads.
-from dash._get_app import app_context as app_context
+from dash._get_app import app_context
 
 # Groupings: the shape in which a callback's arguments and outputs were declared.
-from dash._grouping import flatten_grouping as flatten_grouping
-from dash._grouping import grouping_len as grouping_len
-from dash._grouping import map_grouping as map_grouping
-from dash._grouping import update_args_group as update_args_group
+from dash._grouping import flatten_grouping, grouping_len, map_grouping, update_args_group
 
 # The store of hooks, shared by every app of the process.
-from dash._hooks import HooksManager as HooksManager
+from dash._hooks import HooksManager
 
 # `dash.NoUpdate` is public, its test for "is this a no_update in any spelling" is a method of it.
-from dash._no_update import NoUpdate as NoUpdate
+from dash._no_update import NoUpdate
 
 # Pages: the registry is public, the matching of a path to a page is not.
-from dash._pages import PAGE_REGISTRY as PAGE_REGISTRY
+from dash._pages import PAGE_REGISTRY
 from dash._pages import _import_layouts_from_pages as import_pages
-from dash._pages import _page_meta_tags as page_meta_tags
 from dash._pages import _parse_query_string as parse_query_string
 from dash._pages import _path_to_page as path_to_page
 
 # The dictionary with attribute access that `dash.ctx` and third-party code expect.
-from dash._utils import AttributeDict as AttributeDict
-from dash._utils import clean_property_name as clean_property_name
-from dash._utils import get_caller_name as get_caller_name
-from dash._utils import inputs_to_dict as inputs_to_dict
-from dash._utils import stringify_id as stringify_id
+from dash._utils import (
+    AttributeDict,
+    clean_property_name,
+    get_caller_name,
+    inputs_to_dict,
+    stringify_id,
+)
 from dash.development.base_component import ComponentRegistry
 
 # The renderer's JSON is fingerprinted by these; the component-suite routes parse it.
-from dash.fingerprint import check_fingerprint as check_fingerprint
+from dash.fingerprint import check_fingerprint
 
 if TYPE_CHECKING:
     import logging
@@ -120,19 +111,16 @@ __all__ = [
     "Registration",
     "app_context",
     "cache_scope",
-    "check_fingerprint",
     "check_index",
     "clean_property_name",
     "context_value",
     "flatten_grouping",
     "get_caller_name",
     "grouping_len",
-    "import_pages",
     "inputs_to_dict",
     "is_first_request_setup",
     "job_scope",
     "map_grouping",
-    "page_meta_tags",
     "parse_query_string",
     "path_to_page",
     "read_registration",
@@ -362,19 +350,9 @@ class DashApp(dash.Dash):
         return self._callback_list
 
     @property
-    def dev_tools(self) -> AttributeDict:
-        """Which developer tools are on."""
-        return self._dev_tools
-
-    @property
     def mcp_path(self) -> str:
         """The URL path of Dash's MCP server, served or not."""
         return f"{self.config.routes_pathname_prefix}{self._mcp_path}"
-
-    @property
-    def reload_hash(self) -> str | None:
-        """Changes when an asset changes under hot reload; None without it."""
-        return self._hot_reload.hash
 
     @property
     def uses_websocket_callbacks(self) -> bool:
@@ -452,10 +430,6 @@ class DashApp(dash.Dash):
     def make_css_html(self) -> str:
         """Return the page's style tags. Asks the disk for each file's age."""
         return super()._generate_css_dist_html()
-
-    def default_favicon(self) -> Any:
-        """Return Dash's icon. Reads the disk."""
-        return self._serve_default_favicon()
 
 
 def check_index(index: str) -> None:
