@@ -9,6 +9,8 @@ from datetime import UTC
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from werkzeug.http import parse_accept_header
+
 from flash.static.codings import CODINGS, Coding
 
 if TYPE_CHECKING:
@@ -47,7 +49,6 @@ def respond(
 _READ_HEADERS = frozenset(
     {b"accept-encoding", b"if-modified-since", b"if-none-match", b"if-range", b"range"}
 )
-_WEIGHTED = re.compile(rb"([^\s;,]+)(?:\s*;\s*[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?))?")
 _TAG = re.compile(rb'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _RANGE = re.compile(rb"bytes=(?:(\d{1,30})-(\d{0,30})|-(\d{1,30}))", re.IGNORECASE)
 
@@ -149,22 +150,10 @@ class FileRequest:
 @lru_cache(maxsize=64)
 def _weigh(accept: bytes | None) -> Mapping[Coding, float]:
     """Read Accept-Encoding; an element that is not well-formed counts as absent."""
-    weights: dict[Coding, float] = dict.fromkeys(CODINGS, 0.0)
-    weights["identity"] = _UNLISTED
-    if accept is None:
-        return weights
-    listed: dict[bytes, float] = {}
-    for element in accept.split(b","):
-        if match := _WEIGHTED.fullmatch(element.strip()):
-            name, weight = match.groups()
-            listed[name.lower()] = 1.0 if weight is None else float(weight)
-    if b"x-gzip" in listed:
-        listed.setdefault(b"gzip", listed[b"x-gzip"])
-    others = listed.get(b"*")
-    for coding in CODINGS:
-        weight = listed.get(coding.encode(), others)
-        if weight is not None:
-            weights[coding] = weight
+    listed = parse_accept_header((accept or b"").decode("latin-1").replace("x-gzip", "gzip"))
+    weights: dict[Coding, float] = {coding: listed.quality(coding) for coding in CODINGS}
+    if "identity" not in listed:
+        weights["identity"] = _UNLISTED
     return weights
 
 
