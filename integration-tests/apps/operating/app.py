@@ -4,14 +4,14 @@ import asyncio
 import os
 
 from flash import Flash, Input, html
-from flash_ws import Figure, Live, stream_props
+from flash_ws import Live, Metric, stream_props
 
 app = Flash(__name__)
 live = Live(app, metrics=os.environ.get("METRICS_TOKEN") or False)
 faults = []
 
 live.readiness.add("broker", lambda: faults[-1] if faults else None)
-live.figures.add(lambda: [Figure("app_faults", len(faults), "Faults reported", "counter")])
+live.metrics.add(lambda: [Metric("app_faults", len(faults), "Faults reported", "counter")])
 
 
 @live.event_callback(Input("go", "n_clicks"))

@@ -9,7 +9,7 @@ from flash import FlashError
 from flash_ws import errors
 
 OFFERED = {
-    "Audience",
+    "Recipients",
     "Backplane",
     "Client",
     "ClientInfo",
@@ -23,8 +23,8 @@ OFFERED = {
     "EVERYBODY",
     "EndpointStatistics",
     "Endpoints",
-    "Figure",
-    "Figures",
+    "Metric",
+    "CustomMetrics",
     "Heartbeat",
     "LinkClosed",
     "LinkLimits",
@@ -36,7 +36,7 @@ OFFERED = {
     "NoCaller",
     "NotServing",
     "OpeningRequest",
-    "PageAudience",
+    "PageRecipients",
     "ProtocolError",
     "RateLimit",
     "Readiness",

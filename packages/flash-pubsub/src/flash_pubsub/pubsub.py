@@ -36,7 +36,7 @@ from flash_pubsub.shared.runs import SharedRuns
 from flash_pubsub.shared.state import SHARED, SharedState
 from flash_pubsub.shared.values import SharedValues
 from flash_pubsub.signing_key import SharedSigningKey
-from flash_pubsub.statistics import figures_of
+from flash_pubsub.statistics import metrics_of
 from flash_ws import Live
 from flash_ws.callbacks.deferred import Registry as LiveRegistry
 from flash_ws.callbacks.event_callbacks import NamedInput
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from flash import Flash
     from flash_pubsub.broker.seam import Broker, Lease, Status
     from flash_pubsub.shared.declaration import Key, SharedCallback
-    from flash_ws import ClientInfo, Figure
+    from flash_ws import ClientInfo, Metric
     from flash_ws.protocol.position import Position
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class PubSub:
         app.common_store = getattr(self.broker, "lazy_cache", None)
         app.page_extras["flash_pubsub"] = {"shared": {}}
         self._live.readiness.add("broker", self._readiness_failure)
-        self._live.figures.add(self._figures)
+        self._live.metrics.add(self._metrics)
         for callback in self._shared_callbacks.values():
             self._activate_shared_callback(app, callback)
         registry.attach(self)
@@ -365,10 +365,10 @@ class PubSub:
         """How the broker stands; ``status.ready`` is False while this worker hears nobody."""
         return self.broker.status
 
-    def _figures(self) -> Iterable[Figure]:
+    def _metrics(self) -> Iterable[Metric]:
         assert self._deliveries is not None
         assert self._runs is not None
-        return figures_of(
+        return metrics_of(
             self.broker.status, skipped=self._deliveries.skipped, fenced=self._runs.fenced
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flash_ws import Figure
+from flash_ws import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from flash_pubsub.broker.seam import Status
 
 
-def figures_of(status: Status, *, skipped: int, fenced: int) -> Iterable[Figure]:
-    """Return a broker's status as figures, and what the worker's callbacks could not do.
+def metrics_of(status: Status, *, skipped: int, fenced: int) -> Iterable[Metric]:
+    """Return a broker's status as metrics, and what the worker's callbacks could not do.
 
     ``skipped`` messages were too many for channel callbacks, ``fenced`` runs of shared callbacks
     lost their lease.
     """
-    yield Figure("flash_broker_ready", status.ready, "Whether what others publish arrives.")
-    yield Figure(
+    yield Metric("flash_broker_ready", status.ready, "Whether what others publish arrives.")
+    yield Metric(
         "flash_broker_subscribed", status.subscribed, "Channels that this worker listens to."
     )
     if status.lag is not None:
-        yield Figure(
+        yield Metric(
             "flash_broker_lag_seconds", status.lag, "What the last probe took to come back."
         )
     for name, value, meaning in (
@@ -38,4 +38,4 @@ def figures_of(status: Status, *, skipped: int, fenced: int) -> Iterable[Figure]
         ("channel_skipped", skipped, "Messages that callbacks were too slow for."),
         ("shared_fenced", fenced, "Runs of shared callbacks that lost their lease."),
     ):
-        yield Figure(f"flash_{name}", value, meaning, "counter")
+        yield Metric(f"flash_{name}", value, meaning, "counter")

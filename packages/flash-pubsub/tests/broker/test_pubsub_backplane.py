@@ -278,7 +278,7 @@ async def test_several_workers_without_a_broker_between_them_are_refused(monkeyp
 async def test_the_brokers_figures_stand_beside_the_links():
     async with World() as world, pages(world, 0):
         await world.pubsubs[0].publish("prices", 1)
-        figures = {each.name: each for each in world.pubsubs[0].live.figures.read()}
+        figures = {each.name: each for each in world.pubsubs[0].live.metrics.read()}
         assert figures["flash_broker_ready"].value == 1
         assert figures["flash_broker_published"].value >= 1
         assert figures["flash_broker_published"].kind == "counter"

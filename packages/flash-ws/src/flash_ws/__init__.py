@@ -8,7 +8,7 @@ from flash_ws.callbacks.event_callbacks import StreamedProps, stream_props
 from flash_ws.clients.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
 from flash_ws.clients.client import Client
 from flash_ws.clients.groups import ConnectionGroup
-from flash_ws.clients.recipients import EVERYBODY, Audience, PageAudience
+from flash_ws.clients.recipients import EVERYBODY, PageRecipients, Recipients
 from flash_ws.endpoints.event_stream import StreamRequest
 from flash_ws.endpoints.registration import Endpoints
 from flash_ws.endpoints.sse import ServerSentEvent
@@ -23,14 +23,13 @@ from flash_ws.link.link import LinkLimits
 from flash_ws.link.link_status import LinkStatus
 from flash_ws.live import Live
 from flash_ws.operating.readiness import Readiness
-from flash_ws.operating.statistics import EndpointStatistics, Figure, Figures, LiveStatistics
+from flash_ws.operating.statistics import CustomMetrics, EndpointStatistics, LiveStatistics, Metric
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import LinkClosed, ProtocolError
 from flash_ws.protocol.limits import RateLimit
 
 __all__ = [
     "EVERYBODY",
-    "Audience",
     "Backplane",
     "Client",
     "ClientInfo",
@@ -40,11 +39,10 @@ __all__ = [
     "ConnectionGroup",
     "ConnectionLimits",
     "ConnectionStatistics",
+    "CustomMetrics",
     "Disconnect",
     "EndpointStatistics",
     "Endpoints",
-    "Figure",
-    "Figures",
     "Heartbeat",
     "LinkClosed",
     "LinkLimits",
@@ -53,13 +51,15 @@ __all__ = [
     "LiveError",
     "LiveStatistics",
     "MemoryBackplane",
+    "Metric",
     "NoCaller",
     "NotServing",
     "OpeningRequest",
-    "PageAudience",
+    "PageRecipients",
     "ProtocolError",
     "RateLimit",
     "Readiness",
+    "Recipients",
     "Refused",
     "ServerSentEvent",
     "StreamRequest",
@@ -71,7 +71,16 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-__getattr__ = _renamed_exports(__name__, {"Visit": "OpeningRequest"})
+__getattr__ = _renamed_exports(
+    __name__,
+    {
+        "Audience": "Recipients",
+        "Figure": "Metric",
+        "Figures": "CustomMetrics",
+        "PageAudience": "PageRecipients",
+        "Visit": "OpeningRequest",
+    },
+)
 
 # Dash looks here for the scripts of the package's components.
 _js_dist = [{"relative_package_path": "flash_ws.js", "namespace": "flash_ws"}]

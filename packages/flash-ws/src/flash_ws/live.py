@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,29 +10,45 @@ from flash import ConfigurationError, ctx
 from flash.access.admission import Admission, Authorize
 from flash.access.origin import OriginPolicy
 from flash_ws.callbacks.deferred import Registry
-from flash_ws.callbacks.event_callbacks import Mode, Streams, make_callback, register_on_page
-from flash_ws.callbacks.page_events import Events
-from flash_ws.clients import recipients as audience
-from flash_ws.clients.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
+from flash_ws.callbacks.event_callbacks import (
+    EventCallbackRunner,
+    Mode,
+    make_callback,
+    register_on_page,
+)
+from flash_ws.callbacks.page_events import PageEvents
+from flash_ws.clients import recipients
+from flash_ws.clients.backplane import (
+    Backplane,
+    ClientInfo,
+    Disconnect,
+    MemoryBackplane,
+    broadcast,
+)
 from flash_ws.clients.context import current_client
 from flash_ws.clients.hub import FrameHandler, Hub
-from flash_ws.clients.recipients import EVERYBODY, Audience, HasChannel, PageAudience
+from flash_ws.clients.recipients import EVERYBODY, HasChannel, PageRecipients, Recipients
 from flash_ws.endpoints.registration import Endpoints
 from flash_ws.errors import NoCaller, NotServing
-from flash_ws.link.accepting import Reception
+from flash_ws.link.accepting import LinkAcceptor
 from flash_ws.link.link import LinkLimits
 from flash_ws.operating.inspection import Inspection
 from flash_ws.operating.metrics import (
     PORT,
     Exposition,
-    Metrics,
+    MetricsAccess,
     MetricsEndpoint,
     MetricsPort,
     bearer,
-    off,
+    metrics_disabled,
 )
 from flash_ws.operating.readiness import Probes, Readiness
-from flash_ws.operating.statistics import Figures, LiveStatistics, LoopLag, supervised_figures
+from flash_ws.operating.statistics import (
+    CustomMetrics,
+    LiveStatistics,
+    LoopLag,
+    supervised_task_metrics,
+)
 from flash_ws.protocol.frames import ComponentId, Updates, event_message, props_message
 
 if TYPE_CHECKING:
@@ -41,10 +58,10 @@ if TYPE_CHECKING:
 
     from flash import Flash
     from flash.http.gateway import ASGIApp
-    from flash_ws.clients.backplane import Order
+    from flash_ws.clients.backplane import Command
     from flash_ws.clients.client import Client
     from flash_ws.clients.groups import ConnectionGroup
-    from flash_ws.operating.statistics import Figure
+    from flash_ws.operating.statistics import Metric
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -87,7 +104,7 @@ class Live:
         limits: LinkLimits | None = None,
         max_message_bytes: int = 64 * 1024,
         max_clients: int = 20_000,
-        metrics: Metrics = False,
+        metrics: MetricsAccess = False,
         inspect: Authorize | None = None,
     ) -> None:
         self._backplane = backplane or MemoryBackplane()
@@ -108,23 +125,23 @@ class Live:
         self._max_message_bytes = max_message_bytes
         self._max_clients = max_clients
         self._app: Flash | None = None
-        self._reception: Reception | None = None
+        self._acceptor: LinkAcceptor | None = None
         self._hub: Hub | None = None
-        self._events = Events()
-        self._calls = Streams()
+        self._page_events = PageEvents()
+        self._event_callbacks = EventCallbackRunner()
         self._connect_handlers: list[Callable[[Client], Any]] = []
         self._disconnect_handlers: list[Callable[[Client], Any]] = []
         # What add-on packages bring: channels that every page follows, kinds of frames.
-        self._common: list[str] = []
+        self._common_channels: list[str] = []
         self._frame_handlers: dict[str, FrameHandler] = {}
         self._forget_handlers: list[Callable[[Client], Any]] = []
         # What add-ons and the app add to the figures and to what has to be well.
-        self.figures = Figures()
-        self.figures.add(supervised_figures)
+        self.metrics = CustomMetrics()
+        self.metrics.add(supervised_task_metrics)
         self.readiness = Readiness()
-        self._lag: LoopLag | None = None
-        self._exposition = None if metrics is False else Exposition(self._read_figures)
-        self._metrics = metrics
+        self._loop_lag: LoopLag | None = None
+        self._exposition = None if metrics is False else Exposition(self._read_metrics)
+        self._metrics_access = metrics
         self._metrics_port: MetricsPort | None = None
         self._inspect = inspect
         if self._exposition is not None and isinstance(metrics, int):
@@ -142,21 +159,21 @@ class Live:
         admission = Admission(
             app, self._origins, self._authorize, recheck_interval=self._recheck_interval
         )
-        reception = self._reception = Reception(
+        acceptor = self._acceptor = LinkAcceptor(
             app,
             admission,
             lambda: self.hub,
             max_message_bytes=self._max_message_bytes,
             max_links=self._max_clients,
         )
-        app.add_asgi_route("_flash/link", reception.websocket)
-        app.add_asgi_route("_flash/link/events", reception.events)
-        app.add_asgi_route("_flash/link/frames", reception.frames)
+        app.add_asgi_route("_flash/link", acceptor.websocket)
+        app.add_asgi_route("_flash/link/events", acceptor.events)
+        app.add_asgi_route("_flash/link/frames", acceptor.frames)
         probes = Probes(self.readiness, lambda: self._hub is not None)
         app.add_asgi_route("_flash/health", probes.health)
         app.add_asgi_route("_flash/ready", probes.ready)
         app.add_asgi_route("_flash/metrics", self._metrics_route(app))
-        app.add_asgi_route("_flash/inspect", self._inspection(app))
+        app.add_asgi_route("_flash/inspect", self._inspection_page(app))
         # The script is on the pages of every app of a process that imports flash_ws; this one's
         # pages are to connect.
         app.page_extras["flash_link"] = {"max_message": self._max_message_bytes}
@@ -177,7 +194,7 @@ class Live:
         """Set properties of components on pages: ``push(id, props)`` or ``push([(id, props), …])``.
 
         Serialised once. Returns when the message is on its way, in order with every other to the
-        same audience. A page that is away gets it when it comes back; one loaded later does not.
+        same recipients. A page that is away gets it when it comes back; one loaded later does not.
         """
         updates: Any = [(component, props)] if props is not None else component
         await self.hub.publish(to.channel, props_message(updates))
@@ -204,13 +221,13 @@ class Live:
 
     everybody = EVERYBODY
 
-    def group(self, name: str) -> Audience:
+    def group(self, name: str) -> Recipients:
         """Return the audience of the pages that joined ``name``, on any worker.
 
         For ``to=`` of `push` and `send_event`. Pages join with ``client.join(name)``; for the
         WebSockets of endpoints see `connections`.
         """
-        return audience.group(name)
+        return recipients.group(name)
 
     def connections(self, group: str) -> ConnectionGroup:
         """Return the endpoints' WebSockets of this worker that joined ``group``.
@@ -221,10 +238,10 @@ class Live:
         return self.endpoints.connections(group)
 
     @property
-    def client(self) -> Client | PageAudience:
+    def client(self) -> Client | PageRecipients:
         """The page that the running handler, event callback or callback was called by.
 
-        In an ordinary callback it is a `PageAudience` if the page is connected to another worker.
+        In an ordinary callback it is a `PageRecipients` if the page is connected to another worker.
         Raises `NoCaller` where no page is calling.
         """
         client = current_client.get()
@@ -233,8 +250,8 @@ class Live:
         token = ctx.args.get("endId") if ctx.args else None
         if not token:
             raise NoCaller
-        page_id = self.hub.name_of(token)
-        return self.hub.clients.get(page_id) or audience.page(page_id)
+        page_id = self.hub.id_of(token)
+        return self.hub.clients.get(page_id) or recipients.page(page_id)
 
     # -- hearing from pages ----------------------------------------------------------------------
 
@@ -282,7 +299,7 @@ class Live:
                 on_error=on_error,
                 mode=mode,
             )
-            self._calls.add(callback)
+            self._event_callbacks.add(callback)
             register_on_page(self.app, callback)
             return function
 
@@ -290,7 +307,7 @@ class Live:
 
     def on_event(self, name: str) -> Callable[[H], H]:
         """Call the function with the data of each ``flash.send(name, data)``, in order per page."""
-        return self._events.on(name)
+        return self._page_events.on(name)
 
     # -- who is there ----------------------------------------------------------------------------
 
@@ -306,51 +323,58 @@ class Live:
         """
         if (user is None) == (client is None):
             raise ConfigurationError("disconnect() takes either user= or client=")
-        await self._backplane.order(Disconnect(client=client, user=user))
+        await broadcast(self._backplane, Disconnect(client=client, user=user))
 
     def statistics(self) -> LiveStatistics:
         """Return what this worker does at this moment, and has done since it started."""
-        hub, tally = self.hub, self.hub.tally
+        hub, counters = self.hub, self.hub.counters
         clients = list(hub.clients.values())
         links = [client.link.outbox.statistics() for client in clients if client.link]
         return LiveStatistics(
             connected=len(links),
             away=len(clients) - len(links),
-            opened=tally.opened,
-            refused=self._reception.refused if self._reception is not None else 0,
-            closed=dict(tally.closed),
-            recovered=tally.recovered,
-            lost=tally.lost,
+            opened=counters.opened,
+            refused=self._acceptor.refused if self._acceptor is not None else 0,
+            closed=dict(counters.closed),
+            recovered=counters.recovered,
+            lost=counters.lost,
             frames_waiting=sum(each.frames_waiting for each in links),
             bytes_waiting=sum(each.bytes_waiting for each in links),
-            frames_sent=tally.sent + sum(each.sent for each in links),
-            frames_replayed=tally.replayed,
-            frames_conflated=tally.conflated + sum(each.conflated for each in links),
-            frames_dropped=tally.dropped,
-            calls=self._calls.running,
-            lag=self._lag.seconds if self._lag is not None else 0.0,
+            frames_sent=counters.sent + sum(each.sent for each in links),
+            frames_replayed=counters.replayed,
+            frames_conflated=counters.conflated + sum(each.conflated for each in links),
+            frames_dropped=counters.dropped,
+            calls=self._event_callbacks.running,
+            lag=self._loop_lag.seconds if self._loop_lag is not None else 0.0,
             endpoints=self.endpoints.statistics(),
-            figures=self.figures.read(),
+            metrics=self.metrics.read(),
         )
 
-    def _read_figures(self) -> Iterable[Figure]:
-        return self.statistics().as_figures() if self._hub is not None else ()
+    @property
+    def figures(self) -> CustomMetrics:
+        """The old name of `metrics`."""
+        text = "Live.figures is now Live.metrics; the old name goes with the next release"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return self.metrics
+
+    def _read_metrics(self) -> Iterable[Metric]:
+        return self.statistics().as_metrics() if self._hub is not None else ()
 
     def _metrics_route(self, app: Flash) -> ASGIApp:
-        guard, exposition = self._metrics, self._exposition
+        guard, exposition = self._metrics_access, self._exposition
         if exposition is None or isinstance(guard, int):
-            return off
+            return metrics_disabled
         guard = bearer(guard) if isinstance(guard, str) else guard
         return MetricsEndpoint(exposition, Admission(app, self._origins, guard))
 
-    def _inspection(self, app: Flash) -> ASGIApp:
+    def _inspection_page(self, app: Flash) -> ASGIApp:
         guard = self._inspect
         return Inspection(
             None if guard is None else Admission(app, self._origins, guard),
             lambda: app.is_developing,
             self.readiness,
             lambda: self.hub.clients.values(),
-            self._read_figures,
+            self._read_metrics,
         )
 
     # -- for add-on packages, before the app is served -------------------------------------------
@@ -366,7 +390,7 @@ class Live:
 
     def follow_everywhere(self, channel: str) -> None:
         """Have every page follow ``channel``."""
-        self._common.append(channel)
+        self._common_channels.append(channel)
 
     def on_frame(self, kind: str, handler: FrameHandler) -> None:
         """Give the frames of a kind that pages send to ``handler(client, frame)``."""
@@ -401,18 +425,22 @@ class Live:
             max_clients=self._max_clients,
         )
         self.readiness.pool = self.app.internal_pool
-        hub.on_order.append(self._obey)
+        hub.on_command.append(self._on_command)
         hub.on_connect = self._connect_handlers
-        hub.on_forget = [self._events.forget, self._calls.forget, *self._forget_handlers]
+        hub.on_forget = [
+            self._page_events.forget,
+            self._event_callbacks.forget,
+            *self._forget_handlers,
+        ]
         hub.on_disconnect = self._disconnect_handlers
-        hub.common.extend(self._common)
+        hub.common.extend(self._common_channels)
         hub.handlers.update(self._frame_handlers)
-        hub.handlers["event"] = self._events.receive
-        hub.on_drain.append(self._events.rest)
-        self._events.start(self.app.pool)
-        self._calls.start(self.app, hub)
+        hub.handlers["event"] = self._page_events.receive
+        hub.on_drain.append(self._page_events.drain)
+        self._page_events.start(self.app.pool)
+        self._event_callbacks.start(self.app, hub)
         await hub.start()
-        self._lag = LoopLag()
+        self._loop_lag = LoopLag()
         if self._exposition is not None:
             self._exposition.pool = self.app.internal_pool
         if self._metrics_port is not None:
@@ -421,12 +449,12 @@ class Live:
     async def _stop(self) -> None:
         if self._metrics_port is not None:
             await self._metrics_port.stop()
-        if self._lag is not None:
-            self._lag.stop()
+        if self._loop_lag is not None:
+            self._loop_lag.stop()
         if self._hub is not None:
             await self._hub.close()
             self._hub = None
 
-    def _obey(self, order: Order) -> None:
-        if isinstance(order, Disconnect) and order.user is not None:
-            self.endpoints.disconnect(order.user)
+    def _on_command(self, command: Command) -> None:
+        if isinstance(command, Disconnect) and command.user is not None:
+            self.endpoints.disconnect(command.user)

@@ -2,17 +2,17 @@ import asyncio
 
 import pytest
 
-from flash_ws.link.flushing import Departures
+from flash_ws.link.flushing import FlushScheduler
 
 
-class Stop:
-    """Remembers each call of the courier, and the loop's turn it came in."""
+class RecordingWriter:
+    """Remembers each call of the flusher, and the loop's turn it came in."""
 
     def __init__(self, turns):
         self.calls = []
         self._turns = turns
 
-    async def drain(self, task):
+    async def write_waiting(self, task):
         self.calls.append((task, self._turns()))
 
 
@@ -33,72 +33,72 @@ async def turns():
 
 
 async def test_all_that_wait_are_called_at_in_one_task(turns, until):
-    departures = Departures(0.001)
-    stops = [Stop(turns) for _ in range(10)]
-    for stop in stops:
-        departures.add(stop)
-    await until(lambda: stops[-1].calls)
-    assert len({stop.calls[0] for stop in stops}) == 1
+    scheduler = FlushScheduler(0.001)
+    writers = [RecordingWriter(turns) for _ in range(10)]
+    for writer in writers:
+        scheduler.schedule(writer)
+    await until(lambda: writers[-1].calls)
+    assert len({writer.calls[0] for writer in writers}) == 1
 
 
 async def test_who_waits_already_is_called_at_once_only(turns, until):
-    departures = Departures(0.001)
-    stop, last = Stop(turns), Stop(turns)
+    scheduler = FlushScheduler(0.001)
+    writer, last = RecordingWriter(turns), RecordingWriter(turns)
     for _ in range(3):
-        departures.add(stop)
-    departures.add(last)
+        scheduler.schedule(writer)
+    scheduler.schedule(last)
     await until(lambda: last.calls)
-    assert len(stop.calls) == 1
+    assert len(writer.calls) == 1
 
 
 async def test_who_comes_after_a_departure_gets_another(turns, until):
-    departures = Departures(0.001)
-    stop = Stop(turns)
+    scheduler = FlushScheduler(0.001)
+    writer = RecordingWriter(turns)
     for number in range(1, 4):
-        departures.add(stop)
-        await until(lambda number=number: len(stop.calls) == number)
+        scheduler.schedule(writer)
+        await until(lambda number=number: len(writer.calls) == number)
 
 
 async def test_who_comes_after_a_rest_waits_for_nobody(turns, until):
-    departures, clock = Departures(0.05), Departures(0.1)
-    stop, rested = Stop(turns), Stop(turns)
-    clock.add(rested)
+    scheduler, clock = FlushScheduler(0.05), FlushScheduler(0.1)
+    writer, rested = RecordingWriter(turns), RecordingWriter(turns)
+    clock.schedule(rested)
     await until(lambda: rested.calls)
-    departures.add(stop)
+    scheduler.schedule(writer)
     added_in = turns()
-    await until(lambda: stop.calls)
-    assert stop.calls[0][1] - added_in < 10
+    await until(lambda: writer.calls)
+    assert writer.calls[0][1] - added_in < 10
 
 
 async def test_who_is_in_a_hurry_waits_for_no_timer(turns, until):
-    departures = Departures(3600)
-    patient, hurried = Stop(turns), Stop(turns)
-    departures.add(patient)
-    departures.add(hurried)
-    departures.hurry(hurried)
+    scheduler = FlushScheduler(3600)
+    patient, hurried = RecordingWriter(turns), RecordingWriter(turns)
+    scheduler.schedule(patient)
+    scheduler.schedule(hurried)
+    scheduler.flush_now(hurried)
     await until(lambda: hurried.calls)
     assert not patient.calls
-    departures.close()
+    scheduler.close()
 
 
 async def test_who_is_removed_is_not_called_at(turns, until):
-    departures = Departures(0.001)
-    gone, other = Stop(turns), Stop(turns)
-    departures.add(gone)
-    departures.add(other)
-    departures.remove(gone)
-    departures.remove(gone)
+    scheduler = FlushScheduler(0.001)
+    gone, other = RecordingWriter(turns), RecordingWriter(turns)
+    scheduler.schedule(gone)
+    scheduler.schedule(other)
+    scheduler.cancel(gone)
+    scheduler.cancel(gone)
     await until(lambda: other.calls)
     assert not gone.calls
 
 
 async def test_closing_forgets_who_waits(turns, until):
-    departures = Departures(0.001)
-    stop = Stop(turns)
-    departures.add(stop)
-    departures.close()
-    other = Departures(0.002)
-    witness = Stop(turns)
-    other.add(witness)
+    scheduler = FlushScheduler(0.001)
+    writer = RecordingWriter(turns)
+    scheduler.schedule(writer)
+    scheduler.close()
+    other = FlushScheduler(0.002)
+    witness = RecordingWriter(turns)
+    other.schedule(witness)
     await until(lambda: witness.calls)
-    assert not stop.calls
+    assert not writer.calls

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from flash_ws import CloseCode, LinkLimits
-from flash_ws.link.flushing import Departures
+from flash_ws.link.flushing import FlushScheduler
 from flash_ws.link.link import Link
-from flash_ws.protocol.frames import event_message, own_frame, props_message
+from flash_ws.protocol.frames import connection_frame, event_message, props_message
 
 
 class Wire:
@@ -47,10 +47,10 @@ def event(number):
 
 
 @asynccontextmanager
-async def running(departures=None, handle=None, **limits):
-    departures = departures or Departures(0.001)
+async def running(scheduler=None, handle=None, **limits):
+    scheduler = scheduler or FlushScheduler(0.001)
     wire = Wire()
-    link = Link(wire, LinkLimits(**limits), departures)
+    link = Link(wire, LinkLimits(**limits), scheduler)
     task = asyncio.ensure_future(link.run(handle))
     try:
         yield link, wire, task
@@ -69,11 +69,11 @@ async def test_what_comes_together_leaves_in_one_message(until):
 
 
 async def test_what_comes_before_the_link_runs_is_sent_when_it_does(until):
-    departures = Departures(0.001)
+    scheduler = FlushScheduler(0.001)
     wire = Wire()
-    link = Link(wire, LinkLimits(), departures)
-    link.deliver(own_frame("bye", after=1))
-    async with running(departures) as (other, others, _):
+    link = Link(wire, LinkLimits(), scheduler)
+    link.deliver(connection_frame("bye", after=1))
+    async with running(scheduler) as (other, others, _):
         other.deliver(event(1))
         await until(lambda: others.messages)
     assert not wire.messages
@@ -85,10 +85,10 @@ async def test_what_comes_before_the_link_runs_is_sent_when_it_does(until):
 
 
 async def test_what_comes_while_the_page_is_slow_follows_once_and_in_order(until):
-    departures = Departures(0.001)
+    scheduler = FlushScheduler(0.001)
     async with (
-        running(departures) as (link, wire, _),
-        running(departures) as (quick, taken, _),
+        running(scheduler) as (link, wire, _),
+        running(scheduler) as (quick, taken, _),
     ):
         wire.taking.clear()
         for number in range(1, 50):
@@ -101,7 +101,7 @@ async def test_what_comes_while_the_page_is_slow_follows_once_and_in_order(until
 
 
 async def test_a_full_batch_leaves_before_its_time(until):
-    async with running(Departures(3600), max_batch_bytes=500) as (link, wire, _):
+    async with running(FlushScheduler(3600), max_batch_bytes=500) as (link, wire, _):
         for number in range(1, 21):
             link.deliver(event(number))
         await until(lambda: wire.frames[-1:] == [20])
@@ -116,7 +116,7 @@ async def test_room_comes_back_when_the_page_has_taken_enough(until):
             number += 1
             link.deliver(event(number))
             await asyncio.sleep(0)
-        waiting = asyncio.ensure_future(link.room())
+        waiting = asyncio.ensure_future(link.wait_for_room())
         await asyncio.sleep(0)
         assert not waiting.done()
         wire.taking.set()

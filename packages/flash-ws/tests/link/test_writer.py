@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from flash_ws.link.writer import Courier, Writer, as_event, size_of
+from flash_ws.link.writer import Flusher, Writer, as_event, size_of
 
 
 class Wire:
     """Takes what is sent, one message at a time while ``open`` is set."""
 
-    def __init__(self, courier, *, max_bytes=100):
+    def __init__(self, flusher, *, max_bytes=100):
         self.got = []
         self.open = asyncio.Event()
         self.open.set()
@@ -18,7 +18,7 @@ class Wire:
         self.failures = []
         self.tasks = set()
         self.writer = Writer(
-            self.take, max_bytes=max_bytes, courier=courier, failed=self.failures.append
+            self.take, max_bytes=max_bytes, flusher=flusher, on_failure=self.failures.append
         )
 
     async def take(self, event):
@@ -35,12 +35,12 @@ class Wire:
 
 
 @pytest.fixture
-def courier():
-    return Courier()
+def flusher():
+    return Flusher()
 
 
-async def test_one_task_writes_to_many_while_nobody_makes_it_wait(courier):
-    wires = [Wire(courier) for _ in range(100)]
+async def test_one_task_writes_to_many_while_nobody_makes_it_wait(flusher):
+    wires = [Wire(flusher) for _ in range(100)]
     for wire in wires:
         assert wire.offer("x")
     await asyncio.gather(*(wire.writer.flush() for wire in wires))
@@ -48,8 +48,8 @@ async def test_one_task_writes_to_many_while_nobody_makes_it_wait(courier):
     assert len(set.union(*(wire.tasks for wire in wires))) == 1
 
 
-async def test_those_that_wait_hold_nobody_up_and_go_on_where_they_were(courier):
-    wires = [Wire(courier) for _ in range(3 * Courier.ROUND)]
+async def test_those_that_wait_hold_nobody_up_and_go_on_where_they_were(flusher):
+    wires = [Wire(flusher) for _ in range(3 * Flusher.MAX_WRITERS)]
     stuck, free = wires[::7], [wire for number, wire in enumerate(wires) if number % 7]
     for wire in stuck:
         wire.open.clear()
@@ -65,8 +65,8 @@ async def test_those_that_wait_hold_nobody_up_and_go_on_where_they_were(courier)
     assert all(wire.got == ["a", "b", "c"] for wire in stuck)
 
 
-async def test_a_socket_that_cannot_be_written_to_is_reported_and_the_next_is_served(courier):
-    first, second = Wire(courier), Wire(courier)
+async def test_a_socket_that_cannot_be_written_to_is_reported_and_the_next_is_served(flusher):
+    first, second = Wire(flusher), Wire(flusher)
     first.broken = True
     first.offer("x")
     second.offer("y")
@@ -75,8 +75,8 @@ async def test_a_socket_that_cannot_be_written_to_is_reported_and_the_next_is_se
     assert second.got == ["y"]
 
 
-async def test_what_waits_is_bounded_and_free_again_once_it_is_written(courier):
-    wire = Wire(courier, max_bytes=10)
+async def test_what_waits_is_bounded_and_free_again_once_it_is_written(flusher):
+    wire = Wire(flusher, max_bytes=10)
     wire.open.clear()
     assert wire.offer("12345")
     await asyncio.sleep(0)
@@ -90,8 +90,8 @@ async def test_what_waits_is_bounded_and_free_again_once_it_is_written(courier):
     await wire.writer.flush()
 
 
-async def test_stopping_ends_the_write_under_way_and_those_that_wait_but_nobody_elses(courier):
-    wire, other = Wire(courier), Wire(courier)
+async def test_stopping_ends_the_write_under_way_and_those_that_wait_but_nobody_elses(flusher):
+    wire, other = Wire(flusher), Wire(flusher)
     wire.open.clear()
     wire.offer("kept")
     await asyncio.sleep(0)
@@ -106,8 +106,8 @@ async def test_stopping_ends_the_write_under_way_and_those_that_wait_but_nobody_
     assert wire.got == []
 
 
-async def test_a_sender_whose_own_write_fails_learns_it(courier):
-    wire = Wire(courier)
+async def test_a_sender_whose_own_write_fails_learns_it(flusher):
+    wire = Wire(flusher)
     wire.open.clear()
     wire.offer("first")
     await asyncio.sleep(0)

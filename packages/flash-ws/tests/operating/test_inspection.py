@@ -7,8 +7,8 @@ from page import connected, serving
 
 from flash import Flash, html
 from flash_ws import Live
-from flash_ws.operating.inspection import MAX_PAGES, PageRow, Scene, render
-from flash_ws.operating.statistics import Figure
+from flash_ws.operating.inspection import MAX_PAGES, PageRow, WorkerSnapshot, render
+from flash_ws.operating.statistics import Metric
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def test_who_may_sees_readiness_pages_and_figures(app):
         inspect=lambda visit: visit.headers.get("X-User") == "root",
     )
     live.readiness.add("stock", lambda: "the <stock> is gone")
-    live.figures.add(lambda: [Figure("cakes", 1_234_567, "Cakes & more", labels={"kind": "a<b"})])
+    live.metrics.add(lambda: [Metric("cakes", 1_234_567, "Cakes & more", labels={"kind": "a<b"})])
     async with serving(app):
         page = await connected(app, headers=[(b"x-user", b"<script>")])
         (client,) = live.hub.clients.values()
@@ -132,7 +132,7 @@ async def test_it_takes_nothing(app):
 
 def test_the_slowest_pages_are_listed_and_the_rest_counted():
     pages = tuple(PageRow(f"p{n}", None, "/", True, (), n, n, 0, 0) for n in range(MAX_PAGES + 7))
-    text = render(Scene(1, {}, pages, ()))
+    text = render(WorkerSnapshot(1, {}, pages, ()))
     names = [row[0] for row in rows(text)]
     assert names[1] == f"p{MAX_PAGES + 6}"
     assert names[-1] == "and 7 more"

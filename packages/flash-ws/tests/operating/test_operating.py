@@ -13,7 +13,7 @@ from flash import ConfigurationError, Flash, Input, html
 from flash.redis.backoff import Backoff
 from flash.supervision import SupervisedTask
 from flash.testing import AppClient
-from flash_ws import CloseCode, Figure, LinkLimits, Live, stream_props
+from flash_ws import CloseCode, LinkLimits, Live, Metric, stream_props
 from flash_ws.operating.statistics import LoopLag
 
 TOKEN = "a-token-that-is-long"
@@ -115,15 +115,15 @@ async def test_refused_links_are_counted(app):
 
 async def test_add_ons_bring_figures_of_their_own_and_a_failing_one_hides_no_other(app, caplog):
     live = Live(app, metrics=TOKEN)
-    reconnects = Figure("redis_reconnects", 3, "Redis reconnects", "counter", {"host": "a"})
+    reconnects = Metric("redis_reconnects", 3, "Redis reconnects", "counter", {"host": "a"})
 
     def broken():
         raise RuntimeError("no figures today")
 
-    live.figures.add(broken)
-    live.figures.add(lambda: [reconnects])
+    live.metrics.add(broken)
+    live.metrics.add(lambda: [reconnects])
     async with AppClient(app) as client:
-        assert live.statistics().figures == (reconnects,)
+        assert live.statistics().metrics == (reconnects,)
         values = parsed((await client.get("/_flash/metrics", headers=BEARER)).text)
         assert values["redis_reconnects_total", ("host", "a")] == 3
     assert "no figures today" in caplog.text
@@ -340,7 +340,7 @@ async def test_a_task_that_keeps_ending_is_seen_and_its_error_s_text_is_not(app)
         task.start()
         await again.wait()
         answer = await client.get("/_flash/ready")
-        figures = live.statistics().figures
+        figures = live.statistics().metrics
         await task.stop()
     assert answer.status == 503
     assert answer.json()["checks"]["tasks"] == "1 ended lately; the log says which and why"

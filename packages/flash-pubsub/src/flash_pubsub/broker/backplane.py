@@ -15,7 +15,7 @@ from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.broker.seam import Member, Retention
 from flash_pubsub.errors import BrokerError, BrokerUnavailable, UnsupportedEnvelope
 from flash_ws import ClientInfo, Disconnect
-from flash_ws.clients.backplane import Moved, Stranger
+from flash_ws.clients.backplane import Moved, OwnedByAnotherUser
 from flash_ws.protocol.channel import CatchUp
 from flash_ws.protocol.frames import Frame, Message, reset_frame, snapshot_frame
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from flash_pubsub.broker.listeners import Listeners
     from flash_pubsub.broker.seam import Broker, Publication
-    from flash_ws.clients.backplane import Deliver, Obey
+    from flash_ws.clients.backplane import Deliver, OnCommand
     from flash_ws.protocol.position import Position
 
 logger = logging.getLogger(__name__)
@@ -33,12 +33,12 @@ T = TypeVar("T")
 
 # Before the name of a channel of pages, in the broker: no channel of users begins so.
 PREFIX = "live:"
-ORDERS = f"{PREFIX}orders"
+COMMANDS = f"{PREFIX}orders"
 CLIENTS = f"{PREFIX}clients"
 
 # What envelopes of these channels carry.
 FRAME = "frame"
-ORDER = "order"
+COMMAND = "order"
 OWNER = "home"
 
 # The values of a page's channel that say which worker has it and what it has joined.
@@ -91,7 +91,7 @@ class BrokerBackplane:
         # Awaited when it ends, while the broker is still there.
         self.on_close: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._deliver: Deliver = _discard
-        self._obey: Obey = _discard
+        self._on_command: OnCommand = _discard
         # Channels that have begun anew and whose state is being fetched: what came since.
         self._publications_during_reset: dict[str, list[Publication]] = {}
         # Those of them that have begun anew once more meanwhile.
@@ -111,9 +111,9 @@ class BrokerBackplane:
         """Whether there is anything behind it that outlives this process."""
         return not isinstance(self._broker, MemoryBroker)
 
-    async def start(self, deliver: Deliver, obey: Obey) -> None:
+    async def start(self, deliver: Deliver, on_command: OnCommand) -> None:
         """Begin; returns when this worker hears what others publish."""
-        self._deliver, self._obey = deliver, obey
+        self._deliver, self._on_command = deliver, on_command
         await self._listeners.start()
         try:
             async with asyncio.timeout(self._start_timeout):
@@ -122,7 +122,7 @@ class BrokerBackplane:
             await self._listeners.close()
             reason = self._broker.status.reason or "no answer"
             raise BrokerUnavailable("starting", reason) from error
-        await self._listeners.listen(ORDERS, self)
+        await self._listeners.listen(COMMANDS, self)
         for each in self.on_start:
             await each()
 
@@ -214,8 +214,8 @@ class BrokerBackplane:
         if name in self._publications_during_reset:
             self._publications_during_reset[name].append(publication)
             return
-        if name == ORDERS:
-            self._obey_order(publication)
+        if name == COMMANDS:
+            self._handle_command(publication)
             return
         frame = _frame(name.removeprefix(PREFIX), publication)
         if frame is not None:
@@ -228,7 +228,7 @@ class BrokerBackplane:
         del position
         if channel in self._publications_during_reset:
             self._reset_again.add(channel)
-        elif channel != ORDERS:
+        elif channel != COMMANDS:
             self._publications_during_reset[channel] = []
             self.spawn(self._reload_state(channel))
 
@@ -324,7 +324,9 @@ class BrokerBackplane:
         )
         self._owned_since[client_id] = position.number
 
-    async def resume(self, client_id: str, user: str | None) -> frozenset[str] | Stranger | None:
+    async def resume(
+        self, client_id: str, user: str | None
+    ) -> frozenset[str] | OwnedByAnotherUser | None:
         """Take over a page from the worker that had it; that one reads of it in its channel."""
         snapshot = await self._broker.snapshot(f"{PREFIX}page:{client_id}")
         owner = snapshot.values.get(_OWNER)
@@ -332,7 +334,7 @@ class BrokerBackplane:
             return None
         _, channels, known_user = msgpack.unpackb(owner)
         if known_user != user:
-            return Stranger()
+            return OwnedByAnotherUser()
         self._users[client_id] = user
         joined = frozenset(cast("list[str]", channels))
         await self._write_owner(client_id, joined)
@@ -355,23 +357,23 @@ class BrokerBackplane:
             self._groups.pop(client_id, None)
             self._users.pop(client_id, None)
             self.spawn(self._broker.leave(CLIENTS, f"{client_id}@{self.worker}"))
-            self._obey(Moved(client_id))
+            self._on_command(Moved(client_id))
 
-    # -- orders ----------------------------------------------------------------------------------
+    # -- commands --------------------------------------------------------------------------------
 
-    async def order(self, order: Disconnect) -> None:
-        """Have every worker obey."""
-        extras = {"client": order.client, "user": order.user}
-        await self._broker.publish(ORDERS, Envelope(ORDER, b"", extras=extras).pack())
+    async def broadcast_command(self, command: Disconnect) -> None:
+        """Have every worker handle ``command``."""
+        extras = {"client": command.client, "user": command.user}
+        await self._broker.publish(COMMANDS, Envelope(COMMAND, b"", extras=extras).pack())
 
-    def _obey_order(self, publication: Publication) -> None:
+    def _handle_command(self, publication: Publication) -> None:
         try:
             envelope = Envelope.unpack(publication.payload)
         except UnsupportedEnvelope as error:
-            logger.warning("channel %r: %s", ORDERS, error)
+            logger.warning("channel %r: %s", COMMANDS, error)
             return
         client, user = envelope.extras.get("client"), envelope.extras.get("user")
-        self._obey(Disconnect(client=client, user=user))
+        self._on_command(Disconnect(client=client, user=user))
 
     # -- tasks -----------------------------------------------------------------------------------
 

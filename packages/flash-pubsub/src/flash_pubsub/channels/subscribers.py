@@ -10,7 +10,7 @@ from flash_pubsub.channels.delivery import EVERY_WORKER, ONE_WORKER, page_channe
 from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
 from flash_ws import CloseCode, ProtocolError
-from flash_ws.protocol.frames import own_frame, parse_positions
+from flash_ws.protocol.frames import connection_frame, parse_positions
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Subscribers:
         if not is_allowed:
             await self._stop_following(client, channel)
         status = "subscribed" if is_allowed else "denied"
-        client.deliver(own_frame("subscription", channel=channel, status=status))
+        client.deliver(connection_frame("subscription", channel=channel, status=status))
         if is_allowed:
             self._backplane.spawn(
                 self._report_catch_up(client, channel, joins, returns=positions is not None)
@@ -116,7 +116,7 @@ class Subscribers:
         followed = client.extra_channels.union(self._live.hub.common)
         if returns and f"{EVERY_WORKER}:{channel}" in followed:
             client.deliver(
-                own_frame(
+                connection_frame(
                     "subscription", channel=channel, status="subscribed", recovered=all(caught_up)
                 )
             )

@@ -18,7 +18,7 @@ from flash_pubsub.shared.declaration import Batch, Change, key_of
 from flash_pubsub.shared.patch import apply_patch
 from flash_pubsub.shared.state import CHANNEL
 from flash_ws.clients.context import current_client
-from flash_ws.protocol.frames import INCREMENTAL, own_frame
+from flash_ws.protocol.frames import INCREMENTAL, connection_frame
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -99,14 +99,14 @@ class SharedRuns:
         if callback is None:
             # The page may be older than this deployment; it is not to wait for an answer.
             logger.info("no shared callback %.40r", name)
-            client.deliver(own_frame("shared", cb=name[:40], k=frame.get("k")))
+            client.deliver(connection_frame("shared", cb=name[:40], k=frame.get("k")))
             return
         change = Change.read(frame, callback)
         if not change.number:
             if not callback.runs_first or self._state.has_run(callback.name):
                 return
         elif self._state.has_seen(callback.name, client.id, change.number):
-            client.deliver(own_frame("shared", cb=callback.name, k=change.number))
+            client.deliver(connection_frame("shared", cb=callback.name, k=change.number))
             return
         self._waiting.setdefault(callback.name, Batch()).add(client, change)
         self._start(callback)
@@ -142,7 +142,7 @@ class SharedRuns:
 
     def _answer(self, callback: SharedCallback, batch: Batch) -> None:
         for client, number in batch.origins.values():
-            client.deliver(own_frame("shared", cb=callback.name, k=number))
+            client.deliver(connection_frame("shared", cb=callback.name, k=number))
 
     # -- one callback ----------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class SharedRuns:
         for page, (client, number) in list(batch.origins.items()):
             if self._state.has_seen(callback.name, page, number):
                 del batch.origins[page]
-                client.deliver(own_frame("shared", cb=callback.name, k=number))
+                client.deliver(connection_frame("shared", cb=callback.name, k=number))
 
     async def _run(self, callback: SharedCallback, batch: Batch, lease: Lease) -> None:
         inputs = {
@@ -243,7 +243,7 @@ class SharedRuns:
             reason = f"{type(error).__name__}: {error}" if self._app.is_developing else "it failed"
             for client, number in batch.origins.values():
                 told = {"cb": callback.name, "label": callback.label, "failed": reason}
-                client.deliver(own_frame("shared", k=number, **told))
+                client.deliver(connection_frame("shared", k=number, **told))
 
     def _note_published(
         self, callback: SharedCallback, batch: Batch, position: Position, epoch: str

@@ -82,7 +82,7 @@ class _Calls:
     running: dict[int, tuple[EventCallback, asyncio.Task[None]]] = field(default_factory=dict)
 
 
-class Streams:
+class EventCallbackRunner:
     """The event callbacks of one app, and their calls."""
 
     def __init__(self) -> None:
@@ -214,7 +214,7 @@ class Streams:
             async for item in generator:
                 await self._send_item(client, item, context)
                 # A slow page slows its own generator; one that is away stops it until it is back.
-                await client.room()
+                await client.wait_for_room()
         finally:
             close = getattr(generator, "aclose", None)
             if close is not None:

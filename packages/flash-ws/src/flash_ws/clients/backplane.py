@@ -1,12 +1,14 @@
-"""What stands behind push, events and the list of clients: in this process, or across workers."""
+"""The `Backplane` Protocol, which carries messages between workers, and one for one process."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from flash.moved import renamed_exports
 from flash_ws.protocol.channel import CatchUp, Channel
 from flash_ws.protocol.frames import Frame, Message
 from flash_ws.protocol.position import Position
@@ -14,10 +16,10 @@ from flash_ws.protocol.position import Position
 
 @dataclass(frozen=True, slots=True)
 class ClientInfo:
-    """Who is connected, as every worker can see it."""
+    """One connected client, as every worker sees it."""
 
     id: str
-    # What ``authorize`` returned to identify the user by; None for anybody.
+    # The user that ``authorize`` named; None if it named nobody.
     user: str | None
     # The location's path on the page.
     path: str
@@ -27,179 +29,202 @@ class ClientInfo:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """An order to every worker: close the links of these clients."""
+    """A command to every worker: close the links of one client, or of all clients of a user."""
 
     client: str | None = None
     user: str | None = None
 
     def concerns(self, info: ClientInfo) -> bool:
-        """Tell whether ``info`` is one of them."""
+        """Return whether the command concerns the client ``info``."""
         return info.id == self.client or (self.user is not None and info.user == self.user)
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """An order to every worker but one: forget a page that is connected to that one by now."""
+    """A command to the workers that a page has left: remove it, since another worker has it now."""
 
     client: str
 
     def concerns(self, info: ClientInfo) -> bool:
-        """Tell whether ``info`` is that page."""
+        """Return whether the command concerns the client ``info``."""
         return info.id == self.client
 
 
-class Stranger:
-    """Stands for a page that another user has had."""
+class OwnedByAnotherUser:
+    """The result of `Backplane.resume` for a page that belonged to another user."""
 
 
-Order = Disconnect | Moved
+Command = Disconnect | Moved
 
 Deliver = Callable[[Frame], None]
-Obey = Callable[[Order], Any]
+OnCommand = Callable[[Command], Any]
 
 
 class Backplane(Protocol):
-    """Carries messages from whoever pushes to every worker that has a page following the channel.
+    """Carries published messages to every worker that has a page following the channel.
 
-    All methods are called on the app's event loop. ``deliver`` and ``obey``, given to `start`, are
-    called there too and return at once. Within a channel frames are delivered in the order of their
-    numbers, without gaps; `catch_up` returns exactly what precedes the frames delivered after it,
-    so a page that follows first and catches up then misses nothing and can drop what it has.
-    Whatever needs what is behind it raises ``ConnectionError`` while that is away.
+    All methods are called on the app's event loop. `start` is given ``deliver`` and
+    ``on_command``; both are called on that loop and return at once.
+
+    Within a channel, frames are delivered in the order of their numbers, without gaps. `catch_up`
+    returns exactly the frames that precede those delivered after it. So a page that follows a
+    channel first and then catches up misses nothing, and drops by number what it has already.
+
+    A method that needs the store behind the backplane raises ``ConnectionError`` while the store is
+    unavailable.
     """
 
     @property
     def spans_workers(self) -> bool:
-        """Whether pages of a worker that stops may go on with another."""
+        """Whether the pages of a worker that stops can continue on another worker."""
         ...
 
-    async def start(self, deliver: Deliver, obey: Obey) -> None:
-        """Begin; called once, before anything else."""
+    async def start(self, deliver: Deliver, on_command: OnCommand) -> None:
+        """Start; called once, before any other method."""
         ...
 
     async def close(self) -> None:
-        """End; what is published afterwards raises."""
+        """Stop; `publish` raises afterwards."""
         ...
 
     async def publish(self, channel: str, message: Message) -> Position:
-        """Number a message and deliver it; raises if that did not happen."""
+        """Number a message and deliver it; raises if it was not delivered."""
         ...
 
     async def follow(self, channel: str) -> None:
-        """Deliver this channel's frames to this worker from now on; idempotent."""
+        """Deliver the channel's frames to this worker from now on; idempotent."""
         ...
 
     async def unfollow(self, channel: str) -> None:
-        """No page of this worker follows the channel any more; idempotent."""
+        """Stop delivering the channel's frames to this worker; idempotent."""
         ...
 
     async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
-        """Return what a page at ``position`` missed; None is a page that has never followed it."""
+        """Return what a page at ``position`` missed; None for one that never followed it."""
         ...
 
     async def enter(self, client: ClientInfo) -> None:
-        """Note that a client is connected to this worker."""
+        """Add a client that is connected to this worker."""
         ...
 
     async def remember(self, client_id: str, channels: frozenset[str]) -> None:
-        """Note what a client of this worker has joined, for a worker that it may come back on."""
+        """Store what a client of this worker has joined, for `resume` on another worker."""
         ...
 
-    async def resume(self, client_id: str, user: str | None) -> frozenset[str] | Stranger | None:
-        """Take over a page that another worker has had, and have that one forget it.
+    async def resume(
+        self, client_id: str, user: str | None
+    ) -> frozenset[str] | OwnedByAnotherUser | None:
+        """Take a page over from the worker that had it; that worker gets `Moved`.
 
-        Returns what the page has joined; None for a page that no other worker remembers, and a
-        `Stranger` for one that was another user's.
+        Returns the channels that the page has joined, None if no other worker knows the page, and
+        `OwnedByAnotherUser` if the page belonged to a user other than ``user``.
         """
         ...
 
     async def leave(self, client_id: str) -> None:
-        """Note that it is gone; idempotent."""
+        """Remove a client that is gone; idempotent."""
         ...
 
     async def clients(self) -> list[ClientInfo]:
-        """Return who is connected, to any worker."""
+        """Return the clients that are connected to any worker."""
         ...
 
-    async def order(self, order: Disconnect) -> None:
-        """Have every worker obey."""
+    async def broadcast_command(self, command: Disconnect) -> None:
+        """Call ``on_command(command)`` on every worker."""
         ...
 
 
 class MemoryBackplane:
     """The backplane of one process.
 
-    A channel lives while a page follows it; the one for everybody lives always.
+    A channel exists while a page follows it; the channel for everybody exists always.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._channels: dict[str, Channel] = {}
         self._clients: dict[str, ClientInfo] = {}
-        self._deliver: Deliver = _nowhere
-        self._obey: Obey = _nowhere
+        self._deliver: Deliver = _ignore
+        self._on_command: OnCommand = _ignore
 
     @property
     def spans_workers(self) -> bool:
-        """False: there is one."""
+        """False: there is one worker."""
         return False
 
-    async def start(self, deliver: Deliver, obey: Obey) -> None:
-        """Begin."""
-        self._deliver, self._obey = deliver, obey
+    async def start(self, deliver: Deliver, on_command: OnCommand) -> None:
+        """Store the functions to call."""
+        self._deliver, self._on_command = deliver, on_command
 
     async def close(self) -> None:
-        """Forget everything."""
+        """Remove all channels and clients."""
         self._channels.clear()
         self._clients.clear()
 
     async def publish(self, channel: str, message: Message) -> Position:
-        """Number a message and deliver it; one for a channel nobody follows goes nowhere."""
-        kept = self._channels.get(channel)
-        if kept is None:
+        """Number a message and deliver it; a message to a channel without followers is dropped."""
+        found = self._channels.get(channel)
+        if found is None:
             return Position("", 0)
-        self._deliver(kept.append(message, self._clock()))
-        return kept.position
+        self._deliver(found.append(message, self._clock()))
+        return found.position
 
     async def follow(self, channel: str) -> None:
-        """Keep the channel from now on."""
+        """Create the channel if it does not exist."""
         if channel not in self._channels:
             self._channels[channel] = Channel(channel)
 
     async def unfollow(self, channel: str) -> None:
-        """Forget the channel."""
+        """Remove the channel."""
         self._channels.pop(channel, None)
 
     async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
         """Return what a page at ``position`` missed."""
-        kept = self._channels[channel]
+        found = self._channels[channel]
         if position is None:
-            return CatchUp(kept.position, (), recovered=True)
-        return kept.catch_up(position, self._clock())
+            return CatchUp(found.position, (), recovered=True)
+        return found.catch_up(position, self._clock())
 
     async def enter(self, client: ClientInfo) -> None:
-        """Note that a client is connected."""
+        """Add a client that is connected."""
         self._clients[client.id] = client
 
     async def remember(self, client_id: str, channels: frozenset[str]) -> None:
         """Do nothing: there is no other worker."""
 
-    async def resume(self, client_id: str, user: str | None) -> frozenset[str] | Stranger | None:
+    async def resume(
+        self, client_id: str, user: str | None
+    ) -> frozenset[str] | OwnedByAnotherUser | None:
         """Return None: there is no other worker."""
         return None
 
     async def leave(self, client_id: str) -> None:
-        """Note that it is gone."""
+        """Remove a client that is gone."""
         self._clients.pop(client_id, None)
 
     async def clients(self) -> list[ClientInfo]:
-        """Return who is connected."""
+        """Return the clients that are connected."""
         return list(self._clients.values())
 
-    async def order(self, order: Disconnect) -> None:
-        """Obey."""
-        self._obey(order)
+    async def broadcast_command(self, command: Disconnect) -> None:
+        """Handle ``command`` in this process, the only one."""
+        self._on_command(command)
 
 
-def _nowhere(_: Any) -> None:
-    """Be what is called before `start`."""
+def _ignore(_: Any) -> None:
+    """Do nothing; called instead of the real functions before `start`."""
+
+
+async def broadcast(backplane: Backplane, command: Disconnect) -> None:
+    """Call `Backplane.broadcast_command`, or `order` on a backplane written for that old name."""
+    send = getattr(backplane, "broadcast_command", None)
+    if send is None:
+        text = "Backplane.order is now broadcast_command; the old name goes with the next release"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        send = backplane.order  # pyright: ignore[reportAttributeAccessIssue]
+    await send(command)
+
+
+__getattr__ = renamed_exports(
+    __name__, {"Obey": "OnCommand", "Order": "Command", "Stranger": "OwnedByAnotherUser"}
+)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import quart
 
-from flash_ws.clients import recipients as audience
+from flash_ws.clients import recipients
 from flash_ws.protocol.codes import CloseCode
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ class Client:
         # None while the page is away.
         self.link: Link | None = None
         # Done when the page is back; made when somebody waits for that.
-        self._back: asyncio.Future[None] | None = None
+        self._reconnected: asyncio.Future[None] | None = None
         # Names of the groups joined.
         self.groups: set[str] = set()
         # Channels of add-on packages that this page follows.
         self.extra_channels: set[str] = set()
         # Whether the backplane has been told of it.
-        self.is_known = False
+        self.is_registered = False
         # For the application's own use.
         self.data: dict[str, Any] = {}
 
@@ -87,7 +87,7 @@ class Client:
     @property
     def channel(self) -> str:
         """The channel that only this page follows."""
-        return audience.page(self.id).channel
+        return recipients.page(self.id).channel
 
     @property
     def is_connected(self) -> bool:
@@ -100,12 +100,12 @@ class Client:
         A message published to the group after this call reaches the page in any case.
         """
         self.groups.add(group)
-        return self._hub.join(self, audience.group(group).channel)
+        return self._hub.join(self, recipients.group(group).channel)
 
     def leave(self, group: str) -> None:
         """Leave a group; leaving one that was not joined does nothing."""
         self.groups.discard(group)
-        self._hub.unfollow(self, audience.group(group).channel)
+        self._hub.unfollow(self, recipients.group(group).channel)
 
     def follow(self, channel: str, position: Position | None = None) -> asyncio.Task[bool]:
         """Follow a channel of an add-on package, as `join` does a group's.
@@ -116,10 +116,10 @@ class Client:
         self.extra_channels.add(channel)
         return self._hub.join(self, channel, position)
 
-    def rejoin(self, channels: frozenset[str]) -> None:
+    def restore_channels(self, channels: frozenset[str]) -> None:
         """Take up what a page has joined on another worker; before it is caught up with."""
         for channel in channels:
-            group = audience.group_of(channel)
+            group = recipients.group_of(channel)
             if group is None:
                 self.extra_channels.add(channel)
             else:
@@ -135,7 +135,7 @@ class Client:
     def joined(self) -> frozenset[str]:
         """The channels of its groups and those of add-ons."""
         return frozenset(
-            {audience.group(name).channel for name in self.groups} | self.extra_channels
+            {recipients.group(name).channel for name in self.groups} | self.extra_channels
         )
 
     def deliver(self, frame: Frame) -> None:
@@ -147,9 +147,9 @@ class Client:
         """Take a new connection; an older one is closed."""
         self.close(CloseCode.REPLACED)
         self.link = link
-        back, self._back = self._back, None
-        if back is not None:
-            back.set_result(None)
+        reconnected, self._reconnected = self._reconnected, None
+        if reconnected is not None:
+            reconnected.set_result(None)
 
     def detach(self, link: Link) -> bool:
         """Note that a connection has ended; False if the page has another by now."""
@@ -158,13 +158,13 @@ class Client:
         self.link = None
         return True
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until the page is there and takes its messages."""
         while self.link is None:
-            if self._back is None:
-                self._back = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._back)
-        await self.link.room()
+            if self._reconnected is None:
+                self._reconnected = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._reconnected)
+        await self.link.wait_for_room()
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Close the connection, if there is one."""

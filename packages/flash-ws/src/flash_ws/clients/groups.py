@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flash_ws.link.writer import Courier, Event, as_event, size_of
+from flash_ws.link.writer import Event, Flusher, as_event, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ class Groups:
     def __init__(self) -> None:
         self._members: dict[str, dict[Member, None]] = {}
         # Carries what is sent to members.
-        self.courier = Courier()
+        self.flusher = Flusher()
         # The loop that the members live on; None before there was one.
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -12,16 +12,23 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flash_ws.clients import recipients as audience
-from flash_ws.clients.backplane import ClientInfo, Moved, Order, Stranger
+from flash_ws.clients import recipients
+from flash_ws.clients.backplane import ClientInfo, Command, Moved, OwnedByAnotherUser
 from flash_ws.clients.client import Client
 from flash_ws.clients.context import current_client
-from flash_ws.link.flushing import Departures
+from flash_ws.link.flushing import FlushScheduler
 from flash_ws.link.link import Link, LinkLimits
-from flash_ws.operating.statistics import Tally
+from flash_ws.operating.statistics import LinkCounters
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import ProtocolError
-from flash_ws.protocol.frames import VERSION, Frame, Hello, own_frame, parse_hello, parse_message
+from flash_ws.protocol.frames import (
+    VERSION,
+    Frame,
+    Hello,
+    connection_frame,
+    parse_hello,
+    parse_message,
+)
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
@@ -38,10 +45,10 @@ logger = logging.getLogger(__name__)
 HELLO_TIMEOUT = 10.0
 
 # Characters that an identity must have, to be nobody's guess.
-MIN_TOKEN = 32
+MIN_TOKEN_LENGTH = 32
 
 # Pages told to go at a time when the server stops, and seconds between two such batches.
-DRAIN_BATCH = 100
+DRAIN_BATCH_SIZE = 100
 DRAIN_PAUSE = 0.05
 
 FrameHandler = Callable[[Client, dict[str, Any]], Awaitable[None]]
@@ -73,9 +80,9 @@ class Hub:
         # Kinds of frames from pages, and who takes them.
         self.handlers: dict[str, FrameHandler] = {}
         # Channels that every page follows, the one for everybody first.
-        self.common = [audience.EVERYBODY.channel]
-        # Also called with every order.
-        self.on_order: list[Callable[[Order], object]] = []
+        self.common = [recipients.EVERYBODY.channel]
+        # Also called with every command.
+        self.on_command: list[Callable[[Command], object]] = []
         self.on_connect: list[ClientHandler] = []
         # Called when this worker has no more to do with a page, before `on_disconnect` if it is
         # gone, and also when it goes on with another worker.
@@ -85,23 +92,23 @@ class Hub:
         # By channel, what is done once the backplane knows of it; messages wait for that.
         self._following: dict[str, asyncio.Future[None]] = {}
         # Stands there for every task that has ended well: a page stays longer than its tasks.
-        self._followed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._followed.set_result(None)
+        self._completed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._completed.set_result(None)
         # By client id, what lets go of a page that does not come back.
         self._expiries: dict[str, asyncio.TimerHandle] = {}
         # What the links have done that have ended.
-        self.tally = Tally()
+        self.counters = LinkCounters()
         # Kept until done, since the loop itself holds tasks weakly.
         self._tasks: set[asyncio.Task[Any]] = set()
         # Called before the pages are sent away; each returns soon.
         self.on_drain: list[Callable[[], Awaitable[None]]] = []
         self._draining: asyncio.Task[None] | None = None
         # When messages leave for the pages of this worker.
-        self._departures = Departures(limits.max_batch_delay)
+        self._flush_scheduler = FlushScheduler(limits.max_batch_delay)
 
     async def start(self) -> None:
         """Begin to deliver; call before serving."""
-        await self._backplane.start(self.deliver, self.obey)
+        await self._backplane.start(self.deliver, self.handle_command)
         for channel in self.common:
             await self._backplane.follow(channel)
 
@@ -112,13 +119,13 @@ class Hub:
         """
         for client in list(self.clients.values()):
             client.close(CloseCode.DRAINING)
-            await self._let_go(client, moved=self._backplane.spans_workers)
+            await self._remove_client(client, moved=self._backplane.spans_workers)
         if self._draining is not None:
             self._draining.cancel()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._departures.close()
+        self._flush_scheduler.close()
         await self._backplane.close()
 
     # -- messages --------------------------------------------------------------------------------
@@ -138,18 +145,18 @@ class Hub:
             if link is not None:
                 link.deliver(frame)
 
-    def obey(self, order: Order) -> None:
-        """Close the links that an order concerns."""
-        for obey in self.on_order:
-            obey(order)
-        if isinstance(order, Moved):
-            moved = self.clients.get(order.client)
+    def handle_command(self, command: Command) -> None:
+        """Close the links that a command concerns."""
+        for handler in self.on_command:
+            handler(command)
+        if isinstance(command, Moved):
+            moved = self.clients.get(command.client)
             if moved is not None:
                 moved.close(CloseCode.REPLACED)
-                self._spawn(self._let_go(moved, moved=True))
+                self._spawn(self._remove_client(moved, moved=True))
             return
         for client in list(self.clients.values()):
-            if order.concerns(client.info):
+            if command.concerns(client.info):
                 client.close(CloseCode.KICKED)
 
     def join(
@@ -162,11 +169,11 @@ class Hub:
         """
         link = client.link
         held = None if link is None else link.hold(channel)
-        self._remember(client)
+        self._store_channels(client)
         following = self.follow(client, channel)
         return self._spawn(self._join(following, link, channel, held, position))
 
-    def _remember(self, client: Client) -> None:
+    def _store_channels(self, client: Client) -> None:
         if client.id not in self.clients:
             return
         self._spawn(self._backplane.remember(client.id, client.joined))
@@ -186,17 +193,17 @@ class Hub:
         if link is None or not link.is_held(channel, held):
             # Caught up with when the page is back, or not wanted any more.
             return False
-        caught = await self._backplane.catch_up(channel, position)
+        catch_up = await self._backplane.catch_up(channel, position)
         if not link.is_held(channel, held):
             return False
-        number = caught.position.number
-        if position is None or not caught.recovered:
+        number = catch_up.position.number
+        if position is None or not catch_up.recovered:
             # What was published since the call is held, and comes after the position told.
-            first = None if caught.frames else link.first_held(channel)
+            first = None if catch_up.frames else link.first_held(channel)
             number = number if first is None else first - 1
-            link.deliver(own_frame("at", at={channel: (caught.position.epoch, number)}))
-        link.release(channel, first=caught.frames, after=number)
-        return caught.recovered
+            link.deliver(connection_frame("at", at={channel: (catch_up.position.epoch, number)}))
+        link.release(channel, first=catch_up.frames, after=number)
+        return catch_up.recovered
 
     def follow(self, client: Client, channel: str) -> asyncio.Future[None]:
         """Note that a client follows a channel; the future is done when the backplane knows."""
@@ -205,14 +212,14 @@ class Hub:
         following = self._following.get(channel)
         if following is None:
             following = self._following[channel] = self._spawn(self._backplane.follow(channel))
-            following.add_done_callback(lambda task: self._note_followed(channel, task))
+            following.add_done_callback(lambda task: self._on_followed(channel, task))
         return following
 
-    def _note_followed(self, channel: str, task: asyncio.Future[None]) -> None:
+    def _on_followed(self, channel: str, task: asyncio.Future[None]) -> None:
         if self._following.get(channel) is not task:
             return
         if not task.cancelled() and task.exception() is None:
-            self._following[channel] = self._followed
+            self._following[channel] = self._completed
         else:
             # Tried again for the next page that wants it.
             del self._following[channel]
@@ -220,10 +227,10 @@ class Hub:
     def unfollow(self, client: Client, channel: str) -> None:
         """Stop a client from following a channel; nothing happens if it does not."""
         if client.link is not None:
-            client.link.forget(channel)
+            client.link.discard_held(channel)
         followers = self._followers.get(channel, set())
         followers.discard(client)
-        self._remember(client)
+        self._store_channels(client)
         if not followers and self._followers.pop(channel, None) is not None:
             self._following.pop(channel, None)
             if channel not in self.common:
@@ -233,65 +240,65 @@ class Hub:
 
     async def serve(self, transport: Transport, handshake: Handshake, user: str | None) -> None:
         """Serve one connection to its end."""
-        hello = await _greet(transport)
+        hello = await _receive_hello(transport)
         if hello is None:
             return
         try:
             hello, joined = await self._resume(hello, user)
         except ConnectionError as error:
-            await self._send_away(transport, error)
+            await self._close_unavailable(transport, error)
             return
         client = self._client_for(hello, handshake, user)
         if client is None:
             await transport.close(CloseCode.FULL, CloseCode.FULL.meaning)
             return
-        link = Link(transport, self._limits, self._departures)
-        has_moved = joined is not None and not client.is_known
+        link = Link(transport, self._limits, self._flush_scheduler)
+        has_moved = joined is not None and not client.is_registered
         if joined is not None and has_moved:
-            client.rejoin(joined)
-        is_new = not client.is_known and not has_moved
+            client.restore_channels(joined)
+        is_new = not client.is_registered and not has_moved
         self._attach(client, link)
         try:
             if not await self._catch_up(client, link, hello, is_new=is_new, has_moved=has_moved):
                 return
             # The page may stay for days: what it opened with is not kept as long.
             del hello, joined
-            if not client.is_known:
+            if not client.is_registered:
                 await self._backplane.enter(client.info)
-                client.is_known = True
+                client.is_registered = True
                 if is_new:
-                    await self._tell(client, self.on_connect)
+                    await self._call_handlers(client, self.on_connect)
         except ConnectionError as error:
-            await self._send_away(transport, error)
+            await self._close_unavailable(transport, error)
             return
         else:
             await link.run(lambda frame: self._handle(client, frame))
         finally:
-            self.tally.ended(link)
+            self.counters.ended(link)
             if client.detach(link):
-                self._expect_back(client)
+                self._start_expiry(client)
 
-    async def _send_away(self, transport: Transport, error: ConnectionError) -> None:
+    async def _close_unavailable(self, transport: Transport, error: ConnectionError) -> None:
         """Let a page come back later, when what the backplane needs may be there again."""
         logger.warning("a page is sent away, to come back: %s", error)
         await transport.close(CloseCode.FULL, CloseCode.FULL.meaning)
 
     def _client_for(self, hello: Hello, handshake: Handshake, user: str | None) -> Client | None:
         token = hello.token
-        if token is None or len(token) < MIN_TOKEN:
+        if token is None or len(token) < MIN_TOKEN_LENGTH:
             token = self._app.new_page_identity()
-        page_id = self.name_of(token)
+        page_id = self.id_of(token)
         if page_id in self.clients and not hello.positions:
             # A page that begins anew under a known identity is a copy: a duplicated tab, or one
             # that the browser made again from its cache.
             token = self._app.new_page_identity()
-            page_id = self.name_of(token)
+            page_id = self.id_of(token)
         client = self.clients.get(page_id)
         if client is not None and client.user != user:
             # Somebody else by now, on the same page: what was meant for the user before is not
             # for this one.
             token = self._app.new_page_identity()
-            page_id, client = self.name_of(token), None
+            page_id, client = self.id_of(token), None
         if client is None:
             if len(self.clients) >= self._max_clients:
                 return None
@@ -300,7 +307,7 @@ class Hub:
         client.handshake = handshake
         return client
 
-    def name_of(self, token: str) -> str:
+    def id_of(self, token: str) -> str:
         """Return the id of the page whose identity ``token`` is."""
         page_id = self._app.page_of(token)
         if page_id is not None:
@@ -315,13 +322,13 @@ class Hub:
         A page that was another user's is a new one; it is told nothing of what that one missed.
         """
         token = hello.token
-        if token is None or len(token) < MIN_TOKEN or not hello.positions:
+        if token is None or len(token) < MIN_TOKEN_LENGTH or not hello.positions:
             return hello, None
-        page_id = self.name_of(token)
+        page_id = self.id_of(token)
         if page_id in self.clients:
             return hello, None
         joined = await self._backplane.resume(page_id, user)
-        if isinstance(joined, Stranger):
+        if isinstance(joined, OwnedByAnotherUser):
             return replace(hello, token=None, positions={}), None
         return hello, joined
 
@@ -345,23 +352,23 @@ class Hub:
 
         False if the page has left meanwhile; what it missed stays in the channels' histories.
         """
-        caught: dict[str, CatchUp] = {}
+        catch_ups: dict[str, CatchUp] = {}
         at: dict[str, tuple[str, int]] = {}
         for channel in self._channels(client):
             await self.follow(client, channel)
             known = hello.positions.get(channel)
-            caught[channel] = await self._backplane.catch_up(
+            catch_ups[channel] = await self._backplane.catch_up(
                 channel, Position(*known) if known else None
             )
-            here = caught[channel].position
+            current = catch_ups[channel].position
             at[channel] = (
-                known if known and caught[channel].recovered else (here.epoch, here.number)
+                known if known and catch_ups[channel].recovered else (current.epoch, current.number)
             )
         # A page that this server does not remember had groups and calls that are gone, too.
         recovered = None
         if hello.positions:
-            recovered = not is_new and all(each.recovered for each in caught.values())
-        welcome = own_frame(
+            recovered = not is_new and all(each.recovered for each in catch_ups.values())
+        welcome = connection_frame(
             "welcome",
             v=VERSION,
             page=client.token,
@@ -373,13 +380,13 @@ class Hub:
             # Its event callbacks ran on the worker that it comes from, and have ended there.
             **({"moved": True} if has_moved else {}),
         )
-        missed = [frame for each in caught.values() for frame in each.frames]
+        missed = [frame for each in catch_ups.values() for frame in each.frames]
         try:
             await link.send_first([welcome, *missed])
         except OSError:
             return False
-        self.tally.resumed(recovered, len(missed))
-        for channel, catch_up in caught.items():
+        self.counters.resumed(recovered, len(missed))
+        for channel, catch_up in catch_ups.items():
             link.release(channel, after=catch_up.position.number)
         return True
 
@@ -391,7 +398,7 @@ class Hub:
             )
         await handler(client, frame)
 
-    def _expect_back(self, client: Client) -> None:
+    def _start_expiry(self, client: Client) -> None:
         loop = asyncio.get_running_loop()
         self._expiries[client.id] = loop.call_later(
             self._resume_window, lambda: self._spawn(self._expire(client))
@@ -400,9 +407,9 @@ class Hub:
     async def _expire(self, client: Client) -> None:
         # It may have come back in the same moment.
         if client.link is None:
-            await self._let_go(client)
+            await self._remove_client(client)
 
-    async def _let_go(self, client: Client, *, moved: bool = False) -> None:
+    async def _remove_client(self, client: Client, *, moved: bool = False) -> None:
         """Forget a page: it is gone for good, or with another worker."""
         expiry = self._expiries.pop(client.id, None)
         if expiry is not None:
@@ -411,12 +418,12 @@ class Hub:
             return
         for channel in self._channels(client):
             self.unfollow(client, channel)
-        await self._tell(client, self.on_forget)
+        await self._call_handlers(client, self.on_forget)
         if not moved:
             await self._backplane.leave(client.id)
-            await self._tell(client, self.on_disconnect)
+            await self._call_handlers(client, self.on_disconnect)
 
-    async def _tell(self, client: Client, handlers: list[ClientHandler]) -> None:
+    async def _call_handlers(self, client: Client, handlers: list[ClientHandler]) -> None:
         token = current_client.set(client)
         try:
             async with AsyncExitStack() as stack:
@@ -438,7 +445,7 @@ class Hub:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def watch(self, draining: asyncio.Event | None) -> None:
+    def watch_draining(self, draining: asyncio.Event | None) -> None:
         """Send the pages away, in batches, once the server says that it is about to stop."""
         if draining is not None and self._draining is None:
             self._draining = self._spawn(self._drain(draining))
@@ -448,15 +455,17 @@ class Hub:
         for before in self.on_drain:
             await before()
         clients = [client for client in self.clients.values() if client.is_connected]
-        batches = [clients[i : i + DRAIN_BATCH] for i in range(0, len(clients), DRAIN_BATCH)]
+        batches = [
+            clients[i : i + DRAIN_BATCH_SIZE] for i in range(0, len(clients), DRAIN_BATCH_SIZE)
+        ]
         # Spread over the time that the others need to take so many pages.
         spread = 200.0 + 5.0 * len(clients)
         for batch in batches:
             for client in batch:
-                client.deliver(own_frame("bye", after=round(random.uniform(0, spread))))
+                client.deliver(connection_frame("bye", after=round(random.uniform(0, spread))))
                 if client.link is not None:
                     # Some servers close every WebSocket themselves within a moment.
-                    client.link.hurry()
+                    client.link.flush_now()
             await asyncio.sleep(0)
         for batch in batches:
             await asyncio.sleep(DRAIN_PAUSE)
@@ -470,7 +479,7 @@ class Hub:
         return task
 
 
-async def _greet(transport: Transport) -> Hello | None:
+async def _receive_hello(transport: Transport) -> Hello | None:
     """Return a page's first frame; None if it has left, or was told to."""
     try:
         async with asyncio.timeout(HELLO_TIMEOUT):

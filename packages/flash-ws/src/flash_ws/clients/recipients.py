@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from flash.moved import renamed_exports
+
 
 class HasChannel(Protocol):
-    """Anything that messages can be addressed to: an `Audience`, a connected client."""
+    """Anything that messages can be addressed to: `Recipients` or a connected client."""
 
     @property
     def channel(self) -> str:
@@ -16,26 +18,26 @@ class HasChannel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Audience:
+class Recipients:
     """Everybody, a group, or one page: whoever follows the channel."""
 
     channel: str
 
 
 @dataclass(frozen=True, slots=True)
-class PageAudience(Audience):
+class PageRecipients(Recipients):
     """One page, wherever it is connected."""
 
     # The page's public name, as `Client.id`.
     id: str
 
 
-EVERYBODY = Audience("all")
+EVERYBODY = Recipients("all")
 
 
-def group(name: str) -> Audience:
-    """Return the audience of the pages that joined ``name``."""
-    return Audience(f"group:{name}")
+def group(name: str) -> Recipients:
+    """Return the recipients: the pages that joined ``name``."""
+    return Recipients(f"group:{name}")
 
 
 def group_of(channel: str) -> str | None:
@@ -44,6 +46,11 @@ def group_of(channel: str) -> str | None:
     return name if kind == "group" else None
 
 
-def page(client_id: str) -> PageAudience:
-    """Return the audience of one page."""
-    return PageAudience(f"page:{client_id}", client_id)
+def page(client_id: str) -> PageRecipients:
+    """Return the recipients: one page."""
+    return PageRecipients(f"page:{client_id}", client_id)
+
+
+__getattr__ = renamed_exports(
+    __name__, {"Audience": "Recipients", "PageAudience": "PageRecipients"}
+)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flash.access.origin import OriginPolicy
     from flash.http.gateway import Receive, Scope, Send
     from flash_ws.clients.groups import Groups
-    from flash_ws.endpoints.open_connections import Guests
+    from flash_ws.endpoints.open_connections import OpenConnections
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ class WebSocketEndpoint:
         self,
         handler: Callable[[Connection], Awaitable[None]],
         admission: Admission,
-        guests: Guests,
+        open_connections: OpenConnections,
         groups: Groups,
         limits: ConnectionLimits,
         subprotocols: tuple[str, ...],
     ) -> None:
         self._handler = handler
         self._admission = admission
-        self._guests = guests
+        self._open_connections = open_connections
         self._groups = groups
         self._limits = limits
         self._subprotocols = subprotocols
@@ -61,27 +61,27 @@ class WebSocketEndpoint:
                 )
             if (await receive())["type"] != "websocket.connect":
                 return
-            connection = await self._admitted(scope, receive, send)
+            connection = await self._admit(scope, receive, send)
         except Refused as refused:
-            self._guests.refused += 1
+            self._open_connections.refused += 1
             await refuse(scope, receive, send, refused)
             return
-        self._guests.enter(connection, scope)
+        self._open_connections.add(connection, scope)
         recheck = self._admission.recheck(
-            scope, connection, lambda: connection.dismiss(CloseCode.EXPIRED)
+            scope, connection, lambda: connection.abort(CloseCode.EXPIRED)
         )
         try:
             await send({"type": "websocket.accept", "subprotocol": connection.subprotocol})
-            ending = await connection.serve(self._handler)
-            self._guests.closed[ending.code] += 1
+            closed = await connection.serve(self._handler)
+            self._open_connections.closed[closed.code] += 1
         finally:
             if recheck is not None:
                 recheck.stop()
-            self._guests.leave(connection)
+            self._open_connections.remove(connection)
 
-    async def _admitted(self, scope: Scope, receive: Receive, send: Send) -> Connection:
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> Connection:
         self._admission.check_origin(scope)
-        self._guests.check_room(scope)
+        self._open_connections.check_room(scope)
         await self._admission.check_guards(scope)
         connection = Connection(
             scope,
@@ -89,12 +89,12 @@ class WebSocketEndpoint:
             send,
             limits=self._limits,
             groups=self._groups,
-            subprotocol=self._agreed(scope["subprotocols"]),
+            subprotocol=self._choose_subprotocol(scope["subprotocols"]),
         )
         await self._admission.authorize(scope, connection)
         return connection
 
-    def _agreed(self, offered: Iterable[str]) -> str | None:
+    def _choose_subprotocol(self, offered: Iterable[str]) -> str | None:
         """Return the subprotocol to speak: of the browser's, the one this endpoint likes best."""
         theirs = set(offered)
         if not theirs or not self._subprotocols:
@@ -115,14 +115,14 @@ class StreamEndpoint:
         self,
         generate: Callable[[StreamRequest], Any],
         admission: Admission,
-        guests: Guests,
+        open_connections: OpenConnections,
         origins: OriginPolicy,
         settings: StreamSettings,
         methods: tuple[str, ...],
     ) -> None:
         self._generate = generate
         self._admission = admission
-        self._guests = guests
+        self._open_connections = open_connections
         self._origins = origins
         self._settings = settings
         self._methods = tuple(method.upper() for method in methods)
@@ -132,7 +132,7 @@ class StreamEndpoint:
         try:
             await self._serve(scope, receive, send)
         except Refused as refused:
-            self._guests.refused += 1
+            self._open_connections.refused += 1
             await refuse(scope, receive, send, refused)
         except Disconnected:
             pass
@@ -150,29 +150,29 @@ class StreamEndpoint:
                 (b"access-control-allow-methods", allowed),
                 (b"access-control-allow-headers", b"content-type, last-event-id"),
             ]
-            await _answer(send, HTTPStatus.NO_CONTENT, [*sharing, *preflight])
+            await _send_empty(send, HTTPStatus.NO_CONTENT, [*sharing, *preflight])
             return
         if scope["method"] not in self._methods:
             raise Refused(
                 HTTPStatus.METHOD_NOT_ALLOWED, "another method is needed", (b"allow", allowed)
             )
-        self._guests.check_room(scope)
+        self._open_connections.check_room(scope)
         await self._admission.check_guards(scope)
         request = await self._request(scope, receive)
         await self._admission.authorize(scope, request, request.body)
         if self._settings.end is not None and request.last_event_id == self._settings.end:
             # An EventSource that has had everything and came back: this stops it.
-            await _answer(send, HTTPStatus.NO_CONTENT, sharing)
+            await _send_empty(send, HTTPStatus.NO_CONTENT, sharing)
             return
         stream = EventStream(request, self._settings, receive, send, headers=sharing)
-        self._guests.enter(stream, scope)
-        recheck = self._admission.recheck(scope, request, lambda: stream.dismiss(CloseCode.EXPIRED))
+        self._open_connections.add(stream, scope)
+        recheck = self._admission.recheck(scope, request, lambda: stream.abort(CloseCode.EXPIRED))
         try:
             error = await stream.serve(self._generate)
         finally:
             if recheck is not None:
                 recheck.stop()
-            self._guests.leave(stream)
+            self._open_connections.remove(stream)
         if error is not None:
             raise _as_refusal(error, scope) from error
 
@@ -196,6 +196,6 @@ def _as_refusal(error: Exception, scope: Scope) -> Refused:
     return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "the stream failed")
 
 
-async def _answer(send: Send, status: HTTPStatus, headers: list[tuple[bytes, bytes]]) -> None:
+async def _send_empty(send: Send, status: HTTPStatus, headers: list[tuple[bytes, bytes]]) -> None:
     await send({"type": "http.response.start", "status": int(status), "headers": headers})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

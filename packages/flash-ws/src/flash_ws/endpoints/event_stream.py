@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 
 # Seconds that a generator may take to its first event before the answer's headers are sent. What it
 # raises within them is answered with an HTTP status.
-_FIRST_WORD = 0.5
+_FIRST_EVENT_TIMEOUT = 0.5
 
 # Seconds that a cancelled generator may take to end.
-_CLEANUP_PATIENCE = 2.0
+_CLEANUP_TIMEOUT = 2.0
 
 # Milliseconds after which browsers come back to a server that restarts, spread out.
 _RETRY_AFTER_RESTART = (500, 3000)
@@ -102,7 +102,7 @@ class StreamRequest(OpeningRequest):
             raise BadRequest(f"the body is not JSON: {error}") from error
 
 
-class _Gone(Exception):
+class _ClientDisconnected(Exception):
     """The browser is gone: whatever the server raised when it was written to."""
 
 
@@ -129,7 +129,7 @@ class EventStream:
         self._writing = asyncio.Lock()
         # The loop's time when the last write began, and whether it still goes on.
         self._wrote_at = self._loop.time()
-        self._pump: asyncio.Task[None] | None = None
+        self._generating: asyncio.Task[None] | None = None
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
         # Events sent so far.
@@ -141,7 +141,7 @@ class EventStream:
             self._stopping = True
             self._timer = self._loop.call_later(self._settings.linger, self._stop)
 
-    def dismiss(self, code: CloseCode) -> None:
+    def abort(self, code: CloseCode) -> None:
         """End at once because the application does not want it any more."""
         logger.info("ended a stream of %s: %s", self._request.path, code.meaning)
         self._stopping = True
@@ -160,48 +160,52 @@ class EventStream:
 
         Returns what the generator raised before the answer began: it is for the caller to answer.
         """
-        pump = self._pump = self._loop.create_task(
+        generating = self._generating = self._loop.create_task(
             self._run(generate), context=self._request.context()
         )
-        departure = self._loop.create_task(self._departure())
+        disconnected = self._loop.create_task(self._wait_for_disconnect())
         try:
-            if await self._until_over(pump, departure):
+            if await self._wait_for_end(generating, disconnected):
                 return None
-            error = None if pump.cancelled() else pump.exception()
-            if isinstance(error, _Gone):
+            error = None if generating.cancelled() else generating.exception()
+            if isinstance(error, _ClientDisconnected):
                 raise error
             if error is not None and not self._started:
                 return cast("Exception", error)
-            await self._finish(pump.cancelled(), error)
-        except (_Gone, TimeoutError) as error:
+            await self._finish(generating.cancelled(), error)
+        except (_ClientDisconnected, TimeoutError) as error:
             logger.debug("an event stream cannot be written to: %r", error)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            for task in (pump, departure):
+            for task in (generating, disconnected):
                 task.cancel()
-            _, running = await asyncio.wait({pump, departure}, timeout=_CLEANUP_PATIENCE)
+            _, running = await asyncio.wait({generating, disconnected}, timeout=_CLEANUP_TIMEOUT)
             for task in running:
                 logger.warning("%r goes on although it was cancelled", task.get_coro())
         return None
 
     def _stop(self) -> None:
-        if self._pump is not None:
-            self._pump.cancel()
+        if self._generating is not None:
+            self._generating.cancel()
 
-    async def _departure(self) -> None:
+    async def _wait_for_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _until_over(self, pump: asyncio.Task[None], departure: asyncio.Task[None]) -> bool:
+    async def _wait_for_end(
+        self, generating: asyncio.Task[None], disconnected: asyncio.Task[None]
+    ) -> bool:
         """Wait for the generator's end; true if the browser went, or takes nothing, before it."""
         settings = self._settings
         while True:
-            wait = settings.keep_alive if self._started else _FIRST_WORD
-            await asyncio.wait({pump, departure}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-            if departure.done():
+            wait = settings.keep_alive if self._started else _FIRST_EVENT_TIMEOUT
+            await asyncio.wait(
+                {generating, disconnected}, timeout=wait, return_when=asyncio.FIRST_COMPLETED
+            )
+            if disconnected.done():
                 return True
-            if pump.done():
+            if generating.done():
                 return False
             quiet = self._loop.time() - self._wrote_at
             if self._writing.locked():
@@ -247,7 +251,7 @@ class EventStream:
         try:
             await self._send(message)
         except Exception as error:
-            raise _Gone from error
+            raise _ClientDisconnected from error
 
     async def _finish(self, stopped: bool, error: BaseException | None) -> None:
         """Send the last event, as the component understands it, and end the answer.
@@ -255,7 +259,7 @@ class EventStream:
         After an error that is an event of type ``error``: the SSE component closes and its ``done``
         stays false. When the server stops there is none, and an ``EventSource`` comes back.
         """
-        async with asyncio.timeout(_CLEANUP_PATIENCE):
+        async with asyncio.timeout(_CLEANUP_TIMEOUT):
             if error is not None:
                 reason = _reason(error)
                 if reason is None:

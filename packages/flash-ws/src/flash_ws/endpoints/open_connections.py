@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from flash.access.opening_request import draining_event
 from flash.access.refusal import Refused
-from flash_ws.endpoints.websocket import RESTART, Connection
+from flash_ws.endpoints.websocket import SERVICE_RESTART, Connection
 from flash_ws.operating.statistics import EndpointStatistics
 from flash_ws.protocol.codes import CloseCode
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flash.http.gateway import Scope
 
 
-class Guest(Protocol):
+class OpenConnection(Protocol):
     """A connection or a stream while it lasts."""
 
     @property
@@ -29,17 +29,17 @@ class Guest(Protocol):
         """End soon, since the server stops; returns at once."""
         ...
 
-    def dismiss(self, code: CloseCode) -> None:
+    def abort(self, code: CloseCode) -> None:
         """End now; returns at once."""
         ...
 
 
-class Guests:
+class OpenConnections:
     """What is open at this moment, of all endpoints of an app."""
 
     def __init__(self, max_connections: int) -> None:
         self._max_connections = max_connections
-        self._open: set[Guest] = set()
+        self._open: set[OpenConnection] = set()
         self._watcher: asyncio.Task[None] | None = None
         self._opened = 0
         self._connections = 0
@@ -61,36 +61,36 @@ class Guests:
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "the server is about to restart",
                 (b"retry-after", b"1"),
-                close_code=RESTART,
+                close_code=SERVICE_RESTART,
             )
 
-    def enter(self, guest: Guest, scope: Scope) -> None:
-        """Count ``guest`` in, and tell it when the server is to stop."""
-        self._open.add(guest)
+    def add(self, connection: OpenConnection, scope: Scope) -> None:
+        """Count ``connection`` in, and tell it when the server is to stop."""
+        self._open.add(connection)
         self._opened += 1
-        self._connections += isinstance(guest, Connection)
+        self._connections += isinstance(connection, Connection)
         draining = draining_event(scope)
         if self._watcher is None and draining is not None:
             self._watcher = asyncio.create_task(self._watch(draining))
 
-    def leave(self, guest: Guest) -> None:
-        """Count ``guest`` out."""
-        self._open.discard(guest)
-        self._connections -= isinstance(guest, Connection)
+    def remove(self, connection: OpenConnection) -> None:
+        """Count ``connection`` out."""
+        self._open.discard(connection)
+        self._connections -= isinstance(connection, Connection)
         if not self._open and self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
 
     async def _watch(self, draining: asyncio.Event) -> None:
         await draining.wait()
-        for guest in tuple(self._open):
-            guest.drain()
+        for connection in tuple(self._open):
+            connection.drain()
 
-    def dismiss(self, user: str) -> None:
+    def disconnect(self, user: str) -> None:
         """Send a user's guests away."""
-        for guest in tuple(self._open):
-            if guest.user == user:
-                guest.dismiss(CloseCode.KICKED)
+        for connection in tuple(self._open):
+            if connection.user == user:
+                connection.abort(CloseCode.KICKED)
 
     def statistics(self, groups: int) -> EndpointStatistics:
         """Return the figures."""

@@ -13,7 +13,7 @@ from flash.errors import ConfigurationError
 from flash_ws.clients.groups import ConnectionGroup, Groups
 from flash_ws.endpoints.applications import StreamEndpoint, WebSocketEndpoint
 from flash_ws.endpoints.event_stream import StreamSettings
-from flash_ws.endpoints.open_connections import Guests
+from flash_ws.endpoints.open_connections import OpenConnections
 from flash_ws.endpoints.sse import DONE
 from flash_ws.endpoints.websocket import Connection, ConnectionLimits, Heartbeat
 
@@ -66,7 +66,7 @@ class Endpoints:
             heartbeat=heartbeat,
         )
         self._groups = Groups()
-        self._guests = Guests(max_connections)
+        self._open_connections = OpenConnections(max_connections)
         self._app: Flash | None = None
         self._routes: dict[str, Callable[[Flash], ASGIApp]] = {}
         if app is not None:
@@ -90,11 +90,11 @@ class Endpoints:
 
     def disconnect(self, user: str) -> None:
         """Close all that a user has open here: WebSockets with `CloseCode.KICKED`, and streams."""
-        self._guests.dismiss(user)
+        self._open_connections.disconnect(user)
 
     def statistics(self) -> EndpointStatistics:
         """Return what the endpoints do and have done."""
-        return self._guests.statistics(len(self._groups.names()))
+        return self._open_connections.statistics(len(self._groups.names()))
 
     def websocket(
         self,
@@ -138,7 +138,7 @@ class Endpoints:
             def make(app: Flash) -> ASGIApp:
                 admission = self._admission(app, authorize)
                 return WebSocketEndpoint(
-                    serve, admission, self._guests, self._groups, limits, names
+                    serve, admission, self._open_connections, self._groups, limits, names
                 )
 
             self._register(path, make)
@@ -178,12 +178,12 @@ class Endpoints:
 
         def register(generate: F) -> F:
             if not (_is_async_generator(generate) or is_async(generate)):
-                raise _plain(generate, "yield from an async def")
+                raise _not_async(generate, "yield from an async def")
 
             def make(app: Flash) -> ASGIApp:
                 admission = self._admission(app, authorize)
                 return StreamEndpoint(
-                    generate, admission, self._guests, self._origins, settings, names
+                    generate, admission, self._open_connections, self._origins, settings, names
                 )
 
             self._register(path, make)
@@ -221,7 +221,7 @@ def _connection_handler(handler: Callable[..., Any]) -> Callable[[Connection], A
         return send_all
     if is_async(handler):
         return handler
-    raise _plain(handler, "write it as async def")
+    raise _not_async(handler, "write it as async def")
 
 
 def _is_async_generator(function: Callable[..., Any]) -> bool:
@@ -230,7 +230,7 @@ def _is_async_generator(function: Callable[..., Any]) -> bool:
     )
 
 
-def _plain(function: Callable[..., Any], remedy: str) -> ConfigurationError:
+def _not_async(function: Callable[..., Any], remedy: str) -> ConfigurationError:
     name = getattr(function, "__qualname__", repr(function))
     return ConfigurationError(
         f"{name} is a plain function, and one would hold a thread for as long as a browser stays: "

@@ -38,7 +38,7 @@ _STANDARD_CODES = frozenset(
 )
 
 NORMAL = 1000
-RESTART = 1012
+SERVICE_RESTART = 1012
 ABNORMAL = 1006
 
 
@@ -90,20 +90,20 @@ class ConnectionStatistics:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class CloseInfo:
     """Why a connection ends."""
 
     code: int
     reason: str = ""
     # Whether the browser has gone, so that nobody is left to be told.
-    gone: bool = False
+    is_browser_gone: bool = False
     # Whether what waits in either direction still counts.
-    orderly: bool = True
+    is_orderly: bool = True
 
     @classmethod
-    def violation(cls, code: CloseCode) -> Ending:
+    def violation(cls, code: CloseCode) -> CloseInfo:
         """The browser has broken a limit, or may not stay: what waits is dropped."""
-        return cls(code.number, code.meaning, orderly=False)
+        return cls(code.number, code.meaning, is_orderly=False)
 
 
 class Connection(OpeningRequest):
@@ -142,16 +142,19 @@ class Connection(OpeningRequest):
             now=now,
         )
         self._writer = Writer(
-            send, max_bytes=limits.max_outbox_bytes, courier=groups.courier, failed=self._lost
+            send,
+            max_bytes=limits.max_outbox_bytes,
+            flusher=groups.flusher,
+            on_failure=self._on_write_failure,
         )
         self._received = 0
-        self._heard_at = now
+        self._received_at = now
         # Who waits for the next message, and the reader that waits for room.
-        self._wanted: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
+        self._receiver: asyncio.Future[None] | None = None
+        self._inbox_room: asyncio.Future[None] | None = None
         # The loop's time when the handler last took a message, or when it last could.
-        self._taken_at = now
-        self._ending: Ending | None = None
+        self._handler_took_at = now
+        self._close_info: CloseInfo | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._closed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -164,12 +167,12 @@ class Connection(OpeningRequest):
     @property
     def is_closed(self) -> bool:
         """Whether the connection has ended or is about to."""
-        return self._ending is not None
+        return self._close_info is not None
 
     @property
     def close_code(self) -> int | None:
         """The code it was closed with, by either side; None while it is open."""
-        return None if self._ending is None else self._ending.code
+        return None if self._close_info is None else self._close_info.code
 
     def __aiter__(self) -> Connection:
         return self
@@ -186,20 +189,20 @@ class Connection(OpeningRequest):
         What came before the browser left is still given.
         """
         while not len(self._inbox):
-            if self._ending is not None:
-                raise self._error(self._ending)
-            if self._wanted is not None:
+            if self._close_info is not None:
+                raise self._error(self._close_info)
+            if self._receiver is not None:
                 raise RuntimeError("another task is receiving from this connection already")
-            self._wanted = self._loop.create_future()
+            self._receiver = self._loop.create_future()
             try:
-                await self._wanted
+                await self._receiver
             finally:
-                self._wanted = None
+                self._receiver = None
         message = self._inbox.take()
-        if self._room is not None:
-            self._taken_at = self._loop.time()
-            if not self._inbox.is_full and not self._room.done():
-                self._room.set_result(None)
+        if self._inbox_room is not None:
+            self._handler_took_at = self._loop.time()
+            if not self._inbox.is_full and not self._inbox_room.done():
+                self._inbox_room.set_result(None)
         return message
 
     async def send(self, message: Any) -> None:
@@ -221,7 +224,7 @@ class Connection(OpeningRequest):
         """
         if code not in _STANDARD_CODES and not 3000 <= code <= 4999:
             raise ValueError(f"close code {code} cannot be sent: use 1000, or 4000 to 4999")
-        self._end(Ending(code, reason))
+        self._begin_close(CloseInfo(code, reason))
         await self._closed.wait()
 
     def join(self, group: ConnectionGroup | str) -> None:
@@ -230,7 +233,7 @@ class Connection(OpeningRequest):
         Raises ``ValueError`` above `MAX_GROUPS` groups.
         """
         name = group if isinstance(group, str) else group.name
-        if self._ending is not None or name in self._joined:
+        if self._close_info is not None or name in self._joined:
             return
         if len(self._joined) >= MAX_GROUPS:
             raise ValueError(f"a connection can be in {MAX_GROUPS} groups; leave one first")
@@ -257,76 +260,76 @@ class Connection(OpeningRequest):
 
     def offer(self, event: Event, size: int) -> bool:
         """Send without waiting; without room, close with `CloseCode.TOO_SLOW` instead."""
-        if self._ending is not None:
+        if self._close_info is not None:
             return False
         if self._writer.offer(event, size):
             return True
-        self._end(Ending.violation(CloseCode.TOO_SLOW))
+        self._begin_close(CloseInfo.violation(CloseCode.TOO_SLOW))
         return False
 
     def drain(self) -> None:
         """Close because the server stops."""
-        self._end(Ending(RESTART, "the server is about to restart"))
+        self._begin_close(CloseInfo(SERVICE_RESTART, "the server is about to restart"))
 
-    def dismiss(self, code: CloseCode) -> None:
+    def abort(self, code: CloseCode) -> None:
         """Close because the application does not want it any more: what waits is dropped."""
-        self._end(Ending.violation(code))
+        self._begin_close(CloseInfo.violation(code))
 
-    async def serve(self, handler: Callable[[Connection], Awaitable[None]]) -> Ending:
+    async def serve(self, handler: Callable[[Connection], Awaitable[None]]) -> CloseInfo:
         """Run the handler, from `accept` to the end of everything; returns why it ended."""
-        handling = self._loop.create_task(self._handle(handler), context=self.context())
-        handling.add_done_callback(self._handled)
+        handling = self._loop.create_task(self._run_handler(handler), context=self.context())
+        handling.add_done_callback(self._on_handler_done)
         reading = self._loop.create_task(self._read_ahead())
-        self._timer = self._loop.call_later(self._patience(), self._look)
+        self._timer = self._loop.call_later(self._next_check_delay(), self._check_timeouts)
         try:
             await self._ended
-            ending = self._ending or Ending(ABNORMAL)
-            if not ending.gone:
-                await self._say_goodbye(ending, reading)
-            await self._release(ending)
+            close_info = self._close_info or CloseInfo(ABNORMAL)
+            if not close_info.is_browser_gone:
+                await self._close_handshake(close_info, reading)
+            await self._release(close_info)
             await asyncio.wait({handling}, timeout=self._limits.linger)
         finally:
             self._timer.cancel()
-            self._end(Ending(ABNORMAL, "cut by the server", gone=True))
+            self._begin_close(CloseInfo(ABNORMAL, "cut by the server", is_browser_gone=True))
             for name in tuple(self._joined):
                 self.leave(name)
-            await self._release(self._ending or Ending(ABNORMAL))
-            await _cancelled(handling, reading)
-        return ending
+            await self._release(self._close_info or CloseInfo(ABNORMAL))
+            await _cancel_and_wait(handling, reading)
+        return close_info
 
     # -- within ----------------------------------------------------------------------------------
 
-    def _end(self, ending: Ending) -> None:
+    def _begin_close(self, close_info: CloseInfo) -> None:
         """Begin to end; the first reason stands."""
-        if self._ending is not None:
+        if self._close_info is not None:
             return
-        self._ending = ending
-        if not ending.orderly:
+        self._close_info = close_info
+        if not close_info.is_orderly:
             self._inbox.clear()
-        for waiting in (self._ended, self._wanted, self._room):
+        for waiting in (self._ended, self._receiver, self._inbox_room):
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
 
-    def _error(self, ending: Ending) -> ConnectionClosed:
-        return ConnectionClosed(ending.code, ending.reason)
+    def _error(self, close_info: CloseInfo) -> ConnectionClosed:
+        return ConnectionClosed(close_info.code, close_info.reason)
 
-    def _lost(self, error: Exception) -> None:
+    def _on_write_failure(self, error: Exception) -> None:
         logger.debug("a WebSocket cannot be written to: %r", error)
-        self._end(Ending(ABNORMAL, "the browser is gone", gone=True))
+        self._begin_close(CloseInfo(ABNORMAL, "the browser is gone", is_browser_gone=True))
 
     async def _transmit(self, event: Event) -> None:
-        if self._ending is not None:
-            raise self._error(self._ending)
+        if self._close_info is not None:
+            raise self._error(self._close_info)
         try:
             await self._writer.send(event)
         except (ConnectionClosed, UnicodeError):
             raise
         except Exception as error:
             # Each server has its own error for a socket that is gone.
-            self._lost(error)
-            raise self._error(self._ending or Ending(ABNORMAL)) from error
+            self._on_write_failure(error)
+            raise self._error(self._close_info or CloseInfo(ABNORMAL)) from error
 
-    async def _handle(self, handler: Callable[[Connection], Awaitable[None]]) -> None:
+    async def _run_handler(self, handler: Callable[[Connection], Awaitable[None]]) -> None:
         try:
             await handler(self)
         except ConnectionClosed:
@@ -334,12 +337,14 @@ class Connection(OpeningRequest):
         except Exception as error:
             if not (isinstance(error, ExceptionGroup) and error.split(ConnectionClosed)[1] is None):
                 logger.exception("the handler of %s failed", self._scope["path"])
-                self._end(Ending(INTERNAL_ERROR, "the handler failed"))
+                self._begin_close(CloseInfo(INTERNAL_ERROR, "the handler failed"))
 
-    def _handled(self, handling: asyncio.Task[None]) -> None:
+    def _on_handler_done(self, handling: asyncio.Task[None]) -> None:
         cancelled = handling.cancelled()
-        self._end(
-            Ending(INTERNAL_ERROR, "the handler was cancelled") if cancelled else Ending(NORMAL)
+        self._begin_close(
+            CloseInfo(INTERNAL_ERROR, "the handler was cancelled")
+            if cancelled
+            else CloseInfo(NORMAL)
         )
 
     async def _read_ahead(self) -> None:
@@ -348,45 +353,49 @@ class Connection(OpeningRequest):
             while True:
                 message = await self._receive()
                 if message["type"] == "websocket.disconnect":
-                    self._end(
-                        Ending(message.get("code") or 1005, message.get("reason") or "", gone=True)
+                    self._begin_close(
+                        CloseInfo(
+                            message.get("code") or 1005,
+                            message.get("reason") or "",
+                            is_browser_gone=True,
+                        )
                     )
                     return
-                if self._ending is None:
-                    await self._take_in(message)
+                if self._close_info is None:
+                    await self._receive_message(message)
         except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
-            self._lost(error)
+            self._on_write_failure(error)
 
-    async def _take_in(self, message: dict[str, Any]) -> None:
-        now = self._heard_at = self._loop.time()
+    async def _receive_message(self, message: dict[str, Any]) -> None:
+        now = self._received_at = self._loop.time()
         text = message.get("text")
         violation = self._inbox.put(message["bytes"] if text is None else text, now)
         if violation is not None:
-            self._end(Ending.violation(violation))
+            self._begin_close(CloseInfo.violation(violation))
             return
         self._received += 1
-        if self._wanted is not None and not self._wanted.done():
-            self._wanted.set_result(None)
+        if self._receiver is not None and not self._receiver.done():
+            self._receiver.set_result(None)
         if self._inbox.is_full:
-            self._taken_at = now
-            self._room = self._loop.create_future()
+            self._handler_took_at = now
+            self._inbox_room = self._loop.create_future()
             try:
-                await self._room
+                await self._inbox_room
             finally:
-                self._room = None
+                self._inbox_room = None
 
-    def _look(self) -> None:
+    def _check_timeouts(self) -> None:
         """See whether somebody takes too long; called every now and then."""
         limits, writer, now = self._limits, self._writer, self._loop.time()
         writing_since = writer.writing_since
-        quiet_since = max(self._heard_at, writer.wrote_at)
+        quiet_since = max(self._received_at, writer.wrote_at)
         heartbeat = limits.heartbeat
         if writing_since is not None and now - writing_since >= limits.stall_timeout:
-            self._end(Ending.violation(CloseCode.TOO_SLOW))
-        elif self._room is not None and now - self._taken_at >= limits.stall_timeout:
-            self._end(Ending.violation(CloseCode.TOO_FAST))
+            self._begin_close(CloseInfo.violation(CloseCode.TOO_SLOW))
+        elif self._inbox_room is not None and now - self._handler_took_at >= limits.stall_timeout:
+            self._begin_close(CloseInfo.violation(CloseCode.TOO_FAST))
         elif limits.idle_timeout is not None and now - quiet_since >= limits.idle_timeout:
-            self._end(Ending(CloseCode.SILENT.number, "nothing was said for too long"))
+            self._begin_close(CloseInfo(CloseCode.SILENT.number, "nothing was said for too long"))
         else:
             if (
                 heartbeat is not None
@@ -395,47 +404,49 @@ class Connection(OpeningRequest):
             ):
                 event = as_event(heartbeat.message)
                 self.offer(event, size_of(event))
-            self._timer = self._loop.call_later(self._patience(), self._look)
+            self._timer = self._loop.call_later(self._next_check_delay(), self._check_timeouts)
 
-    def _patience(self) -> float:
+    def _next_check_delay(self) -> float:
         """Return in how many seconds to look again."""
         limits, now = self._limits, self._loop.time()
         waits = [limits.stall_timeout / 2]
         if limits.idle_timeout is not None:
-            waits.append(max(self._heard_at, self._writer.wrote_at) + limits.idle_timeout - now)
+            waits.append(max(self._received_at, self._writer.wrote_at) + limits.idle_timeout - now)
         if limits.heartbeat is not None:
             waits.append(self._writer.wrote_at + limits.heartbeat.every - now)
         return max(min(waits), 0.01)
 
-    async def _say_goodbye(self, ending: Ending, reading: asyncio.Task[None]) -> None:
+    async def _close_handshake(self, close_info: CloseInfo, reading: asyncio.Task[None]) -> None:
         """Send what was sent before, then the close frame, and wait for the browser's answer.
 
         Reading goes on meanwhile: a socket closed with bytes unread would be reset, and the browser
         would never see the code. Except for the moment of the close frame: granian sends none while
         a receive is pending.
         """
-        reason = truncate_reason(ending.reason)
+        reason = truncate_reason(close_info.reason)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                if ending.orderly:
+                if close_info.is_orderly:
                     await self._writer.flush()
                 else:
-                    await self._writer.stop(self._error(ending))
+                    await self._writer.stop(self._error(close_info))
                 reading.cancel()
                 await asyncio.wait({reading})
-                await self._send({"type": "websocket.close", "code": ending.code, "reason": reason})
+                await self._send(
+                    {"type": "websocket.close", "code": close_info.code, "reason": reason}
+                )
                 await self._read_ahead()
         except TimeoutError:
-            logger.debug("a browser did not answer close code %d", ending.code)
+            logger.debug("a browser did not answer close code %d", close_info.code)
         except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
             logger.debug("a WebSocket was gone before its close frame: %r", error)
 
-    async def _release(self, ending: Ending) -> None:
-        await self._writer.stop(self._error(ending))
+    async def _release(self, close_info: CloseInfo) -> None:
+        await self._writer.stop(self._error(close_info))
         self._closed.set()
 
 
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+async def _cancel_and_wait(*tasks: asyncio.Task[None]) -> None:
     """Cancel tasks and wait for them; one that does not care is left behind, and logged."""
     for task in tasks:
         task.cancel()

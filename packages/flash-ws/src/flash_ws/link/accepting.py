@@ -32,7 +32,7 @@ BODY_TIMEOUT = 60.0
 class LinkHost(Protocol):
     """What serves a link once it is let in: the hub."""
 
-    def watch(self, draining: asyncio.Event | None) -> None:
+    def watch_draining(self, draining: asyncio.Event | None) -> None:
         """Close links in stages once ``draining`` is set."""
         ...
 
@@ -41,7 +41,7 @@ class LinkHost(Protocol):
         ...
 
 
-class Reception:
+class LinkAcceptor:
     """Lets pages in and hands them to the hub.
 
     - ``hub``: returns the hub; raises `NotServing`.
@@ -77,7 +77,7 @@ class Reception:
                 raise Refused(HTTPStatus.UPGRADE_REQUIRED, "this path speaks WebSocket", upgrade)
             if (await receive())["type"] != "websocket.connect":
                 return
-            request = await self._admitted(scope)
+            request = await self._admit(scope)
         except Refused as refused:
             self.refused += 1
             await refuse(scope, receive, send, refused)
@@ -90,7 +90,7 @@ class Reception:
         """Serve a link's way to the page over server-sent events."""
         try:
             await _expect_http(scope, receive, "GET")
-            request = await self._admitted(scope)
+            request = await self._admit(scope)
             hello = parse_qs(scope["query_string"].decode("latin-1")).get("hello", [""])[0]
             if len(hello) > self._max_message_bytes:
                 raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "the hello is too long")
@@ -138,7 +138,7 @@ class Reception:
         if not accepted:
             raise Refused(HTTPStatus.TOO_MANY_REQUESTS, CloseCode.TOO_FAST.meaning)
 
-    async def _admitted(self, scope: Scope) -> OpeningRequest:
+    async def _admit(self, scope: Scope) -> OpeningRequest:
         """Return who comes; raises `Refused`."""
         self._admission.check_origin(scope)
         draining = draining_event(scope)
@@ -165,7 +165,7 @@ class Reception:
         request: OpeningRequest,
     ) -> None:
         hub = self._hub()
-        hub.watch(draining_event(scope))
+        hub.watch_draining(draining_event(scope))
         serving = asyncio.current_task()
         assert serving is not None
         expired: list[asyncio.Task[None]] = []

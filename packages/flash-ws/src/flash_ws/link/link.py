@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import LinkClosed, ProtocolError
-from flash_ws.protocol.frames import Frame, own_frame, parse_message
+from flash_ws.protocol.frames import Frame, connection_frame, parse_message
 from flash_ws.protocol.limits import RateLimit, TokenBucket
 from flash_ws.protocol.outbox import Outbox
 
 if TYPE_CHECKING:
-    from flash_ws.link.flushing import Departures
+    from flash_ws.link.flushing import FlushScheduler
 
 logger = logging.getLogger(__name__)
 
-_BEAT = own_frame("beat")
+_BEAT = connection_frame("beat")
 
 # Seconds that a page has to take the reason why its link is closed.
-_LINGER = 5.0
+_CLOSE_TIMEOUT = 5.0
 
 
 class Transport(Protocol):
@@ -66,37 +66,39 @@ Handle = Callable[[dict[str, Any]], Awaitable[None]]
 
 class Link:
     """A page's connection while it lasts. Reads in the task that runs it, and writes in no task of
-    its own: ``departures`` says when.
+    its own: ``flush_scheduler`` says when.
     """
 
     # One per page: without slots a dictionary each.
     __slots__ = (
         "_closing",
-        "_departures",
-        "_drainer",
-        "_has_asked",
-        "_heard_at",
+        "_flush_scheduler",
+        "_flush_task",
         "_held",
         "_held_bytes",
-        "_is_called",
+        "_is_beat_requested",
+        "_is_flush_pending",
         "_is_listening",
         "_is_open",
         "_limits",
+        "_listening_since",
         "_loop",
         "_reading",
         "_room",
-        "_silence",
+        "_silence_timer",
         "_transport",
         "id",
         "outbox",
     )
 
-    def __init__(self, transport: Transport, limits: LinkLimits, departures: Departures) -> None:
+    def __init__(
+        self, transport: Transport, limits: LinkLimits, flush_scheduler: FlushScheduler
+    ) -> None:
         # Names this connection to the page; a secret, since whoever shows it may send frames here.
         self.id = transport.id
         self._transport = transport
         self._limits = limits
-        self._departures = departures
+        self._flush_scheduler = flush_scheduler
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(
             max_bytes=limits.max_outbox_bytes, max_batch_bytes=limits.max_batch_bytes
@@ -106,10 +108,10 @@ class Link:
         self._held_bytes = 0
         # Whether what comes may be written: neither before `run` nor after it.
         self._is_open = False
-        # Whether the courier is here, or on its way at once.
-        self._is_called = False
-        # The courier's task while it is here.
-        self._drainer: asyncio.Task[None] | None = None
+        # Whether the flusher is here, or on its way at once.
+        self._is_flush_pending = False
+        # The flusher's task while it is here.
+        self._flush_task: asyncio.Task[None] | None = None
         # Done when there is room again; made when somebody waits for that.
         self._room: asyncio.Future[None] | None = None
         # Why the link is to be closed from this side, once it is.
@@ -117,17 +119,17 @@ class Link:
         # Ends the reading, while that lasts.
         self._reading: asyncio.Timeout | None = None
         # Runs while the link does, to notice a page that says nothing.
-        self._silence: asyncio.TimerHandle | None = None
+        self._silence_timer: asyncio.TimerHandle | None = None
         # The loop's time when listening for a message began.
-        self._heard_at = 0.0
+        self._listening_since = 0.0
         self._is_listening = False
         # Whether the page has been asked to say something, and has not.
-        self._has_asked = False
+        self._is_beat_requested = False
 
     # -- from the server -------------------------------------------------------------------------
 
     def hold(self, channel: str) -> list[Frame]:
-        """Keep the channel's frames back, in the list returned, until `release` or `forget`."""
+        """Collect the channel's frames in the list returned, until `release` or `discard_held`."""
         return self._held.setdefault(channel, [])
 
     def is_held(self, channel: str, held: list[Frame] | None) -> bool:
@@ -149,12 +151,12 @@ class Link:
             self.deliver(frame)
         for frame in held:
             self._held_bytes -= frame.size
-            if frame.begins:
+            if frame.starts_epoch:
                 after = 0
-            if frame.number > after or frame.begins:
+            if frame.number > after or frame.starts_epoch:
                 self.deliver(frame)
 
-    def forget(self, channel: str) -> None:
+    def discard_held(self, channel: str) -> None:
         """Throw away what was held back, for a page that does not want it any more."""
         self._held_bytes -= sum(frame.size for frame in self._held.pop(channel, ()))
 
@@ -171,32 +173,32 @@ class Link:
             return
         if not self.outbox.add(frame):
             self.close(CloseCode.TOO_SLOW)
-        elif self._is_open and not self._is_called:
-            self._announce()
+        elif self._is_open and not self._is_flush_pending:
+            self._schedule_flush()
 
-    def _announce(self) -> None:
+    def _schedule_flush(self) -> None:
         """Have what waits written, soon."""
         if self.outbox.is_batch:
-            self._is_called = True
-            self._departures.hurry(self)
+            self._is_flush_pending = True
+            self._flush_scheduler.flush_now(self)
         else:
-            self._departures.add(self)
+            self._flush_scheduler.schedule(self)
 
-    def hurry(self) -> None:
+    def flush_now(self) -> None:
         """Have what waits written now rather than with the next departure."""
-        if self._is_open and not self._is_called and len(self.outbox):
-            self._is_called = True
-            self._departures.hurry(self)
+        if self._is_open and not self._is_flush_pending and len(self.outbox):
+            self._is_flush_pending = True
+            self._flush_scheduler.flush_now(self)
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until the outbox is less than half full, or the link is closed."""
         while self.outbox.is_half_full and self._closing is None:
             if self._room is None:
                 self._room = self._loop.create_future()
             await asyncio.shield(self._room)
 
-    def _make_room(self) -> None:
-        """Let go on who waited for room."""
+    def _wake_waiting_for_room(self) -> None:
+        """Resume the tasks in `wait_for_room`."""
         room, self._room = self._room, None
         if room is not None:
             room.set_result(None)
@@ -205,7 +207,7 @@ class Link:
         """Close from this side; the first reason stands."""
         if self._closing is None:
             self._closing = (code, reason or code.meaning)
-            self._make_room()
+            self._wake_waiting_for_room()
             self._stop_reading()
 
     @property
@@ -241,8 +243,8 @@ class Link:
         """
         self._is_open = True
         if len(self.outbox):
-            self._announce()
-        self._watch_silence(self._limits.heartbeat)
+            self._schedule_flush()
+        self._check_silence_in(self._limits.heartbeat)
         try:
             # Closed before it ran: the timeout is over at once.
             async with asyncio.timeout(None if self._closing is None else 0) as self._reading:
@@ -252,45 +254,45 @@ class Link:
                 raise
         finally:
             self._reading = None
-            if self._silence is not None:
-                self._silence.cancel()
+            if self._silence_timer is not None:
+                self._silence_timer.cancel()
             await self._stop_writing()
             if self._closing is not None:
                 code, reason = self._closing
                 # The page may be gone in the same moment, or take nothing, not even this.
                 with contextlib.suppress(OSError, RuntimeError, TimeoutError):
-                    async with asyncio.timeout(_LINGER):
+                    async with asyncio.timeout(_CLOSE_TIMEOUT):
                         await self._transport.close(code, reason)
 
-    async def drain(self, task: asyncio.Task[None]) -> None:
-        """Write what waits; for the courier, whose ``task`` this is."""
-        if self._drainer is not None or not self._is_open:
+    async def write_waiting(self, task: asyncio.Task[None]) -> None:
+        """Write what waits; for the flusher, whose ``task`` this is."""
+        if self._flush_task is not None or not self._is_open:
             return
-        self._is_called = True
-        self._drainer = task
+        self._is_flush_pending = True
+        self._flush_task = task
         try:
             while (message := self.outbox.take()) is not None:
                 await self._transport.send(message)
                 if self._room is not None and not self.outbox.is_half_full:
-                    self._make_room()
+                    self._wake_waiting_for_room()
         except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
             # What the page missed is in the channels' histories.
             logger.debug("a page cannot be written to: %r", error)
             self._stop_reading()
         finally:
-            self._drainer = None
-            self._is_called = False
+            self._flush_task = None
+            self._is_flush_pending = False
 
     async def _stop_writing(self) -> None:
         self._is_open = False
-        self._departures.remove(self)
-        self._make_room()
-        drainer = self._drainer
-        if drainer is not None:
+        self._flush_scheduler.cancel(self)
+        self._wake_waiting_for_room()
+        flush_task = self._flush_task
+        if flush_task is not None:
             # A page that does not take what it is sent.
-            self._departures.courier.detach(drainer)
-            drainer.cancel()
-            await asyncio.wait({drainer})
+            self._flush_scheduler.flusher.detach(flush_task)
+            flush_task.cancel()
+            await asyncio.wait({flush_task})
 
     def _stop_reading(self) -> None:
         if self._reading is not None and not self._reading.expired():
@@ -300,10 +302,10 @@ class Link:
         bucket = TokenBucket(self._limits.rate, self._loop.time())
         try:
             while True:
-                self._heard_at = self._loop.time()
+                self._listening_since = self._loop.time()
                 self._is_listening = True
                 message = await self._transport.receive()
-                self._is_listening = self._has_asked = False
+                self._is_listening = self._is_beat_requested = False
                 if message is None:
                     return
                 if not bucket.take(self._loop.time()):
@@ -320,21 +322,21 @@ class Link:
             logger.info("link closed: %s", closed)
             self.close(closed.code, closed.reason)
 
-    def _watch_silence(self, seconds: float) -> None:
-        self._silence = self._loop.call_later(seconds, self._mind_silence)
+    def _check_silence_in(self, seconds: float) -> None:
+        self._silence_timer = self._loop.call_later(seconds, self._check_silence)
 
-    def _mind_silence(self) -> None:
+    def _check_silence(self) -> None:
         """Ask a page that has said nothing for a heartbeat, and give it up after another.
 
         A browser slows the timers of hidden pages, but answers what it hears.
         """
-        patience = self._limits.heartbeat
-        silent = self._loop.time() - self._heard_at if self._is_listening else 0.0
-        if silent < patience:
-            self._watch_silence(patience - silent)
-        elif not self._has_asked:
-            self._has_asked = True
+        heartbeat = self._limits.heartbeat
+        silent = self._loop.time() - self._listening_since if self._is_listening else 0.0
+        if silent < heartbeat:
+            self._check_silence_in(heartbeat - silent)
+        elif not self._is_beat_requested:
+            self._is_beat_requested = True
             self.deliver(_BEAT)
-            self._watch_silence(patience)
+            self._check_silence_in(heartbeat)
         else:
             self.close(CloseCode.SILENT)

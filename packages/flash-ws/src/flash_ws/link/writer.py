@@ -39,7 +39,7 @@ def size_of(event: Event) -> int:
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _QueuedMessage:
     event: Event
     # Bytes that count against the limit: none for a message whose sender waits for it.
     size: int
@@ -47,15 +47,15 @@ class _Waiting:
     sender: asyncio.Future[None] | None
 
 
-class Stop(Protocol):
-    """Where a `Courier` calls."""
+class Flushable(Protocol):
+    """Where a `Flusher` calls."""
 
-    async def drain(self, task: asyncio.Task[None]) -> None:
-        """Write what waits, in the courier's ``task``; raises only when that is cancelled."""
+    async def write_waiting(self, task: asyncio.Task[None]) -> None:
+        """Write what waits, in the flusher's ``task``; raises only when that is cancelled."""
         ...
 
 
-class Courier:
+class Flusher:
     """Writes what waits in many writers, in one task for as long as none of them makes it wait.
 
     A task for each message of each connection would cost as much again as the writing. When a write
@@ -63,46 +63,46 @@ class Courier:
     """
 
     # Writers visited before other work of the loop gets its turn.
-    ROUND = 256
+    MAX_WRITERS = 256
 
     def __init__(self) -> None:
-        self._route: deque[Stop] = deque()
+        self._queue: deque[Flushable] = deque()
         # The task on its way; not one that waits for a single writer.
         self._task: asyncio.Task[None] | None = None
 
-    def visit(self, writer: Stop) -> None:
+    def flush(self, writer: Flushable) -> None:
         """Write what waits in ``writer``, soon."""
-        self._route.append(writer)
+        self._queue.append(writer)
         if self._task is None:
-            self._set_out()
+            self._start_task()
 
-    def visit_all(self, writers: Iterable[Stop]) -> None:
+    def flush_all(self, writers: Iterable[Flushable]) -> None:
         """Write what waits in each of ``writers``, soon."""
-        self._route.extend(writers)
-        if self._task is None and self._route:
-            self._set_out()
+        self._queue.extend(writers)
+        if self._task is None and self._queue:
+            self._start_task()
 
     def detach(self, task: asyncio.Task[None]) -> None:
         """Let the others go on without ``task``, which waits for a writer."""
         if self._task is task:
             self._task = None
-            if self._route:
-                self._set_out()
+            if self._queue:
+                self._start_task()
 
-    def _set_out(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._deliver())
+    def _start_task(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
 
-    async def _deliver(self) -> None:
+    async def _run(self) -> None:
         task = self._task
         if task is None:
             return
         # It runs after this task's first step: if that has not come to its end by then, it waits.
         asyncio.get_running_loop().call_soon(self.detach, task)
         try:
-            for _ in range(self.ROUND):
-                if self._task is not task or not self._route:
+            for _ in range(self.MAX_WRITERS):
+                if self._task is not task or not self._queue:
                     break
-                await self._route.popleft().drain(task)
+                await self._queue.popleft().write_waiting(task)
         finally:
             self.detach(task)
 
@@ -112,7 +112,7 @@ class Writer:
 
     `send` waits until the server has taken the message, and the server waits for the browser.
     `offer` never waits: what cannot be written at once is kept, up to ``max_bytes``, and written by
-    ``courier``. ``failed`` is called when the socket cannot be written to.
+    ``flusher``. ``on_failure`` is called when the socket cannot be written to.
     """
 
     def __init__(
@@ -120,21 +120,21 @@ class Writer:
         send: Send,
         *,
         max_bytes: int,
-        courier: Courier,
-        failed: Callable[[Exception], None],
+        flusher: Flusher,
+        on_failure: Callable[[Exception], None],
     ) -> None:
         self._send = send
         self._max_bytes = max_bytes
-        self._courier = courier
-        self._failed = failed
+        self._flusher = flusher
+        self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_QueuedMessage] = deque()
         self._bytes = 0
-        # Whether somebody is writing, or about to: the courier, or a sender by itself.
+        # Whether somebody is writing, or about to: the flusher, or a sender by itself.
         self._is_busy = False
-        # The courier's task while it is here.
-        self._drainer: asyncio.Task[None] | None = None
-        self._rested: asyncio.Future[None] | None = None
+        # The flusher's task while it is here.
+        self._flush_task: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
         # Messages written so far.
         self.sent = 0
         # The loop's time when the write under way began; None between writes.
@@ -156,7 +156,7 @@ class Writer:
         """Write a message after those before it; raises what the server raises."""
         if self._is_busy:
             sender: asyncio.Future[None] = self._loop.create_future()
-            self._waiting.append(_Waiting(event, 0, sender))
+            self._waiting.append(_QueuedMessage(event, 0, sender))
             await sender
             return
         self._is_busy = True
@@ -164,24 +164,24 @@ class Writer:
             await self._write(event)
         finally:
             if self._waiting:
-                self._courier.visit(self)
+                self._flusher.flush(self)
             else:
-                self._rest()
+                self._become_idle()
 
     def offer(self, event: Event, size: int) -> bool:
         """Write a message when those before it are written; False if there is no room for it."""
         if self._bytes + size > self._max_bytes:
             return False
         self._bytes += size
-        self._waiting.append(_Waiting(event, size, None))
+        self._waiting.append(_QueuedMessage(event, size, None))
         if not self._is_busy:
             self._is_busy = True
-            self._courier.visit(self)
+            self._flusher.flush(self)
         return True
 
-    async def drain(self, task: asyncio.Task[None]) -> None:
-        """Write what waits; for the courier, whose ``task`` this is."""
-        self._drainer = task
+    async def write_waiting(self, task: asyncio.Task[None]) -> None:
+        """Write what waits; for the flusher, whose ``task`` this is."""
+        self._flush_task = task
         try:
             while self._waiting:
                 each = self._waiting.popleft()
@@ -191,17 +191,17 @@ class Writer:
                 else:
                     await self._write_for(each.sender, each.event)
         except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
-            self._failed(error)
+            self._on_failure(error)
         finally:
-            self._drainer = None
-            self._rest()
+            self._flush_task = None
+            self._become_idle()
 
     async def flush(self) -> None:
         """Wait until nothing waits to be written."""
         while self._is_busy:
-            if self._rested is None:
-                self._rested = self._loop.create_future()
-            await asyncio.shield(self._rested)
+            if self._idle is None:
+                self._idle = self._loop.create_future()
+            await asyncio.shield(self._idle)
 
     async def stop(self, error: Exception) -> None:
         """Forget what waits and end the writing; senders that wait get ``error``."""
@@ -209,11 +209,11 @@ class Writer:
         for each in waiting:
             if each.sender is not None and not each.sender.done():
                 each.sender.set_exception(error)
-        drainer = self._drainer
-        if drainer is not None:
-            self._courier.detach(drainer)
-            drainer.cancel()
-            await asyncio.wait({drainer})
+        flush_task = self._flush_task
+        if flush_task is not None:
+            self._flusher.detach(flush_task)
+            flush_task.cancel()
+            await asyncio.wait({flush_task})
 
     async def _write(self, event: Event) -> None:
         self.writing_since = self._loop.time()
@@ -239,8 +239,8 @@ class Writer:
             if not sender.done():
                 sender.set_result(None)
 
-    def _rest(self) -> None:
+    def _become_idle(self) -> None:
         self._is_busy = False
-        if self._rested is not None:
-            self._rested.set_result(None)
-            self._rested = None
+        if self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None

@@ -1,4 +1,4 @@
-"""A page for whoever operates a worker: its readiness, its pages, its figures at this moment."""
+"""A page for whoever operates a worker: its readiness, its pages, its metrics at this moment."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from flash.http.gateway import Receive, Scope, Send
     from flash_ws.operating.readiness import Readiness
-    from flash_ws.operating.statistics import Figure
+    from flash_ws.operating.statistics import Metric
     from flash_ws.protocol.outbox import Outbox
 
 # Pages that are listed: those with the most bytes waiting.
 MAX_PAGES = 200
 
 # Seconds between two looks of a browser that is left open.
-REFRESH = 2
+REFRESH_INTERVAL = 2
 
 LOCAL = ("127.0.0.1", "::1")
 LOCAL_NAMES = ("127.0.0.1", "[::1]", "localhost")
@@ -105,21 +105,21 @@ class PageRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class WorkerSnapshot:
     """One worker at one moment."""
 
     worker: int
     # What each readiness check says, ``"ok"`` or why not.
     checks: Mapping[str, str]
     pages: tuple[PageRow, ...]
-    figures: tuple[Figure, ...]
+    metrics: tuple[Metric, ...]
 
 
 class Inspection:
     """Serves the page to whom ``admission`` lets in, after the app's own guards.
 
     Without an admission it is there for a developer: on this machine, while ``is_developing()``.
-    ``clients`` and ``figures`` are asked on the loop and return at once.
+    ``clients`` and ``metrics`` are asked on the loop and return at once.
     """
 
     def __init__(
@@ -128,13 +128,13 @@ class Inspection:
         is_developing: Callable[[], bool],
         readiness: Readiness,
         clients: Callable[[], Iterable[Page]],
-        figures: Callable[[], Iterable[Figure]],
+        metrics: Callable[[], Iterable[Metric]],
     ) -> None:
         self._admission = admission
         self._is_developing = is_developing
         self._readiness = readiness
         self._clients = clients
-        self._figures = figures
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -149,14 +149,14 @@ class Inspection:
         except Refused as refused:
             await refuse(scope, receive, send, refused)
             return
-        scene = Scene(
+        snapshot = WorkerSnapshot(
             os.getpid(),
             await self._readiness.report(),
             tuple(PageRow.of(client) for client in self._clients()),
-            tuple(self._figures()),
+            tuple(self._metrics()),
         )
         # In a thread: all that an application and its browsers have sent is written.
-        body = (await asyncio.to_thread(render, scene)).encode()
+        body = (await asyncio.to_thread(render, snapshot)).encode()
         headers = [
             (b"content-type", b"text/html; charset=utf-8"),
             (b"content-length", str(len(body)).encode()),
@@ -189,11 +189,11 @@ def _is_local(scope: Scope) -> bool:
     return (scope.get("client") or ("",))[0] in LOCAL and name.lower() in LOCAL_NAMES
 
 
-def render(scene: Scene) -> str:
+def render(snapshot: WorkerSnapshot) -> str:
     """Return the page; reads its template when first called."""
-    slowest = sorted(scene.pages, key=lambda each: each.bytes_waiting, reverse=True)
+    slowest = sorted(snapshot.pages, key=lambda each: each.bytes_waiting, reverse=True)
     pages, more = slowest[:MAX_PAGES], len(slowest[MAX_PAGES:])
-    return _template().render(scene=scene, pages=pages, more=more, refresh=REFRESH)
+    return _template().render(snapshot=snapshot, pages=pages, more=more, refresh=REFRESH_INTERVAL)
 
 
 @cache

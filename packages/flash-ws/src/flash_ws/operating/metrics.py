@@ -1,4 +1,4 @@
-"""Figures as Prometheus reads them: below the app's prefix for who may, or on a port of their own.
+"""Metrics as Prometheus reads them: below the app's prefix for who may, or on a port of their own.
 
 Each worker answers for itself, with its process id as the label ``worker``.
 """
@@ -21,16 +21,16 @@ from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Refused
 
 if TYPE_CHECKING:
-    from prometheus_client.core import Metric
+    from prometheus_client.core import Metric as PrometheusMetric
 
     from flash.callbacks.execution import WorkerPool
     from flash.http.gateway import Receive, Scope, Send
-    from flash_ws.operating.statistics import Figure
+    from flash_ws.operating.statistics import Metric
 
 logger = logging.getLogger(__name__)
 
 # Off; on `PORT`; on that port; for who shows the token; for whom the function lets in.
-Metrics = bool | int | str | Authorize
+MetricsAccess = bool | int | str | Authorize
 
 # Where ``metrics=True`` listens, on this machine alone. Other workers take the ports after it.
 PORT = 9464
@@ -39,22 +39,22 @@ MAX_WORKERS = 64
 HOST = "127.0.0.1"
 
 # Characters that a token must have, to be nobody's guess.
-MIN_TOKEN = 16
+MIN_TOKEN_LENGTH = 16
 
 # Seconds and bytes for a request to a port.
-PATIENCE = 5.0
-MAX_HEAD = 8192
+REQUEST_TIMEOUT = 5.0
+MAX_HEAD_BYTES = 8192
 
-Read = Callable[[], Iterable["Figure"]]
+ReadMetrics = Callable[[], Iterable["Metric"]]
 
 
 class Exposition:
-    """Writes figures in the text format of Prometheus, with those of the app's own registry.
+    """Writes metrics in the text format of Prometheus, with those of the app's own registry.
 
     Raises `ConfigurationError` where prometheus_client is not installed.
     """
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: ReadMetrics) -> None:
         if importlib.util.find_spec("prometheus_client") is None:
             raise ConfigurationError(
                 "Live(metrics=…) needs prometheus_client: pip install flash-ws[metrics]"
@@ -67,45 +67,45 @@ class Exposition:
         self.pool: WorkerPool | None = None
 
     async def text(self) -> bytes:
-        """Return the text; written in a thread, as the process' own figures come from files."""
+        """Return the text; written in a thread, as the process' own metrics come from files."""
         assert self.pool is not None
         return await self.pool.run(self._write, tuple(self._read()))
 
-    def _write(self, figures: tuple[Figure, ...]) -> bytes:
+    def _write(self, metrics: tuple[Metric, ...]) -> bytes:
         from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collector(figures))
+        registry.register(_Collector(metrics))
         return generate_latest(registry) + generate_latest(REGISTRY)
 
 
 class _Collector:
-    """Figures as prometheus_client wants them, one family for each name."""
+    """Metrics as prometheus_client wants them, one family for each name."""
 
-    def __init__(self, figures: tuple[Figure, ...]) -> None:
-        self._figures = figures
+    def __init__(self, metrics: tuple[Metric, ...]) -> None:
+        self._metrics = metrics
         self._worker = str(os.getpid())
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> Iterable[PrometheusMetric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         families: dict[str, Any] = {}
-        for figure in self._figures:
-            family = families.get(figure.name)
+        for metric in self._metrics:
+            family = families.get(metric.name)
             if family is None:
-                make = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
-                labels = ["worker", *figure.labels]
-                family = families[figure.name] = make(figure.name, figure.meaning, labels=labels)
-            family.add_metric([self._worker, *figure.labels.values()], figure.value)
+                make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+                labels = ["worker", *metric.labels]
+                family = families[metric.name] = make(metric.name, metric.meaning, labels=labels)
+            family.add_metric([self._worker, *metric.labels.values()], metric.value)
         return families.values()
 
 
 def bearer(token: str) -> Authorize:
     """Return a guard that lets in who shows ``Authorization: Bearer <token>``."""
-    if len(token) < MIN_TOKEN:
+    if len(token) < MIN_TOKEN_LENGTH:
         raise ConfigurationError(
-            f"metrics={token!r} is a token of {len(token)} characters; make it {MIN_TOKEN} or more,"
-            " such as secrets.token_urlsafe()"
+            f"metrics={token!r} is a token of {len(token)} characters; make it "
+            f"{MIN_TOKEN_LENGTH} or more, such as secrets.token_urlsafe()"
         )
     expected = f"Bearer {token}".encode()
 
@@ -117,7 +117,7 @@ def bearer(token: str) -> Authorize:
 
 
 class MetricsEndpoint:
-    """The figures below the app's prefix, for whom ``guard`` lets in.
+    """The metrics below the app's prefix, for whom ``guard`` lets in.
 
     The app's ``before_request`` functions are not asked: a scraper logs in nowhere.
     """
@@ -150,16 +150,16 @@ class MetricsEndpoint:
         await send({"type": "http.response.body", "body": text})
 
 
-async def off(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer where nobody asked for figures: Dash would send a page."""
+async def metrics_disabled(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer where nobody asked for metrics: Dash would send a page."""
     if scope["type"] != "http":
         await receive()  # websocket.connect
-    reason = "no figures here: see Live(metrics=…)"
+    reason = "no metrics here: see Live(metrics=…)"
     await refuse(scope, receive, send, Refused(HTTPStatus.NOT_FOUND, reason))
 
 
 class MetricsPort:
-    """The figures on a port of this machine: the first free one of `MAX_WORKERS` from ``port``.
+    """The metrics on a port of this machine: the first free one of `MAX_WORKERS` from ``port``.
 
     So each of several workers has one. 0 is any port.
     """
@@ -178,14 +178,14 @@ class MetricsPort:
         for port in range(self._wanted, min(self._wanted + MAX_WORKERS, 65536)):
             try:
                 self._server = await asyncio.start_server(
-                    self._serve, HOST, port, limit=MAX_HEAD, reuse_address=True
+                    self._serve, HOST, port, limit=MAX_HEAD_BYTES, reuse_address=True
                 )
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
             else:
                 self.port = self._server.sockets[0].getsockname()[1]
-                logger.info("figures of worker %d: http://%s:%d", os.getpid(), HOST, self.port)
+                logger.info("metrics of worker %d: http://%s:%d", os.getpid(), HOST, self.port)
                 return
         raise OSError(
             errno.EADDRINUSE, f"no port from {self._wanted} on is free for Live(metrics=…)"
@@ -200,9 +200,9 @@ class MetricsPort:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 head = await reader.readuntil(b"\r\n\r\n")
-                status, kind, body = await self._answer(head.decode("latin-1"))
+                status, kind, body = await self._respond(head.decode("latin-1"))
                 writer.write(
                     f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n"
                     f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
@@ -210,11 +210,11 @@ class MetricsPort:
                 )
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            logger.debug("a request for figures was cut off")
+            logger.debug("a request for metrics was cut off")
         finally:
             writer.close()
 
-    async def _answer(self, head: str) -> tuple[HTTPStatus, str, bytes]:
+    async def _respond(self, head: str) -> tuple[HTTPStatus, str, bytes]:
         request, *fields = head.split("\r\n")
         method, _, rest = request.partition(" ")
         path = rest.partition(" ")[0].partition("?")[0]
@@ -222,7 +222,7 @@ class MetricsPort:
             # A page of another site, whose host's name leads to this machine.
             return HTTPStatus.FORBIDDEN, "text/plain", b"ask by the address 127.0.0.1\n"
         if path not in ("/", "/metrics", "/_flash/metrics"):
-            return HTTPStatus.NOT_FOUND, "text/plain", b"figures are at /metrics\n"
+            return HTTPStatus.NOT_FOUND, "text/plain", b"metrics are at /metrics\n"
         if method != "GET":
             return HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"this path takes GET\n"
         return HTTPStatus.OK, self._exposition.content_type, await self._exposition.text()

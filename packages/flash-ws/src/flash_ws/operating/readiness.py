@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 Check = Callable[[], Any]
 
 # Seconds that a check may take, and for which an answer is good: anybody may ask.
-PATIENCE = 5.0
+CHECK_TIMEOUT = 5.0
 MAX_AGE = 1.0
 
 # The answer of a check that has nothing to object.
@@ -40,8 +40,8 @@ class Readiness:
         self.pool: WorkerPool | None = None
         self._checks: dict[str, Check] = {}
         self._latest: dict[str, str] | None = None
-        self._asked_at = 0.0
-        self._asking: asyncio.Task[dict[str, str]] | None = None
+        self._latest_at = 0.0
+        self._running: asyncio.Task[dict[str, str]] | None = None
 
     def add(self, name: str, check: Check) -> None:
         """Ask ``check()``, async or plain: None or True is fine, False or one line of text is not.
@@ -49,43 +49,43 @@ class Readiness:
         One that raises is logged and shown as failed. Whoever can reach the app can read the text.
         Raises `ConfigurationError` for a name that is taken.
         """
-        if name in self._checks or name in (_SERVING, _TASKS):
+        if name in self._checks or name in (_SERVING_CHECK, _TASKS_CHECK):
             raise ConfigurationError(f"there is a readiness check {name!r} already; name it anew")
         self._checks[name] = check
 
     async def report(self) -> Mapping[str, str]:
         """Return what each check says, ``"ok"`` or why not; asked once a second at most."""
         loop = asyncio.get_running_loop()
-        if self._latest is not None and loop.time() - self._asked_at < MAX_AGE:
+        if self._latest is not None and loop.time() - self._latest_at < MAX_AGE:
             return self._latest
-        if self._asking is None:
-            self._asking = loop.create_task(self._ask_all())
-            self._asking.add_done_callback(self._asked)
-        return await asyncio.shield(self._asking)
+        if self._running is None:
+            self._running = loop.create_task(self._run_checks())
+            self._running.add_done_callback(self._on_report)
+        return await asyncio.shield(self._running)
 
-    def _asked(self, task: asyncio.Task[dict[str, str]]) -> None:
-        self._asking = None
+    def _on_report(self, task: asyncio.Task[dict[str, str]]) -> None:
+        self._running = None
         if not task.cancelled() and task.exception() is None:
             self._latest = task.result()
-            self._asked_at = asyncio.get_running_loop().time()
+            self._latest_at = asyncio.get_running_loop().time()
 
-    async def _ask_all(self) -> dict[str, str]:
+    async def _run_checks(self) -> dict[str, str]:
         answers = await asyncio.gather(
-            *(self._ask(name, check) for name, check in self._checks.items())
+            *(self._run_check(name, check) for name, check in self._checks.items())
         )
         report = dict(zip(self._checks, answers, strict=True))
         # Without names and reasons: they quote an application, and anybody may ask.
         if ended := sum(task.failure is not None for task in supervised()):
-            report[_TASKS] = f"{ended} ended lately; the log says which and why"
+            report[_TASKS_CHECK] = f"{ended} ended lately; the log says which and why"
         return report
 
-    async def _ask(self, name: str, check: Check) -> str:
+    async def _run_check(self, name: str, check: Check) -> str:
         assert self.pool is not None
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(CHECK_TIMEOUT):
                 verdict = await self.pool.call(check)
         except TimeoutError:
-            return f"no answer within {PATIENCE:g} s"
+            return f"no answer within {CHECK_TIMEOUT:g} s"
         except Exception:  # an application's function
             logger.exception("the readiness check %r failed", name)
             return "failed"
@@ -94,9 +94,9 @@ class Readiness:
         return verdict if isinstance(verdict, str) and verdict else "not ready"
 
 
-_SERVING = "serving"
+_SERVING_CHECK = "serving"
 # Listed only while a supervised task fails.
-_TASKS = "tasks"
+_TASKS_CHECK = "tasks"
 
 
 class Probes:
@@ -116,8 +116,8 @@ class Probes:
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 200 if every check passes and the worker is to stay, else 503."""
-        checks = {_SERVING: self._serving(scope)}
-        if checks[_SERVING] == OK:
+        checks = {_SERVING_CHECK: self._serving(scope)}
+        if checks[_SERVING_CHECK] == OK:
             checks.update(await self._readiness.report())
         is_ready = all(each == OK for each in checks.values())
         status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE

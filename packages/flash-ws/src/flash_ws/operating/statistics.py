@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from flash.moved import renamed_exports
 from flash.supervision import supervised
 
 if TYPE_CHECKING:
@@ -19,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Metric:
     """One value at one moment, under the name by which Prometheus knows it.
 
-    A counter only grows while the process lives; its ``name`` is without ``_total``. Figures of one
+    A counter only grows while the process lives; its ``name`` is without ``_total``. Metrics of one
     name have the same ``labels`` and differ in what these say.
     """
 
@@ -34,28 +36,28 @@ class Figure:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-Collect = Callable[[], Iterable[Figure]]
+Collect = Callable[[], Iterable[Metric]]
 
 
-class Figures:
-    """What add-on packages and apps count beside the link's own figures: ``live.figures``."""
+class CustomMetrics:
+    """What add-on packages and apps count beside the link's own metrics: ``live.metrics``."""
 
     def __init__(self) -> None:
         self._collectors: list[Collect] = []
 
     def add(self, collect: Collect) -> None:
-        """Ask ``collect`` whenever figures are read: on the loop, so it returns at once."""
+        """Ask ``collect`` whenever metrics are read: on the loop, so it returns at once."""
         self._collectors.append(collect)
 
-    def read(self) -> tuple[Figure, ...]:
-        """Return the figures of all who were added; one who fails is logged and left out."""
-        figures: list[Figure] = []
+    def read(self) -> tuple[Metric, ...]:
+        """Return the metrics of all who were added; one who fails is logged and left out."""
+        metrics: list[Metric] = []
         for collect in self._collectors:
             try:
-                figures.extend(collect())
-            except Exception:  # an application's function: the others' figures are still read
-                logger.exception("%r failed; its figures are left out", collect)
-        return tuple(figures)
+                metrics.extend(collect())
+            except Exception:  # an application's function: the others' metrics are still read
+                logger.exception("%r failed; its metrics are left out", collect)
+        return tuple(metrics)
 
 
 class EndedLink(Protocol):
@@ -74,18 +76,18 @@ class EndedLink(Protocol):
         ...
 
 
-def supervised_figures() -> Iterable[Figure]:
+def supervised_task_metrics() -> Iterable[Metric]:
     """Yield how often each supervised task of this worker has ended and was started again."""
     for task in supervised():
         if task.failures:
             meaning = "Times that a task ended and was started again"
-            yield Figure(
+            yield Metric(
                 "flash_task_failures", task.failures, meaning, "counter", {"task": task.name}
             )
 
 
 @dataclass(slots=True)
-class Tally:
+class LinkCounters:
     """What the links of one worker have done since the start; of those that have ended."""
 
     opened: int = 0
@@ -131,20 +133,25 @@ class EndpointStatistics:
     # Groups that have members.
     groups: int
 
-    def as_figures(self) -> Iterable[Figure]:
-        """Return them as figures."""
+    def as_metrics(self) -> Iterable[Metric]:
+        """Return them as metrics."""
         for name, value, meaning in (
             ("connections", self.connections, "WebSockets open"),
             ("streams", self.streams, "Event streams open"),
             ("groups", self.groups, "Groups of WebSockets that have members"),
         ):
-            yield Figure(f"flash_endpoint_{name}", value, meaning)
-        yield Figure("flash_endpoint_opened", self.opened, "Opened so far", "counter")
-        yield Figure("flash_endpoint_refused", self.refused, "Refused so far", "counter")
+            yield Metric(f"flash_endpoint_{name}", value, meaning)
+        yield Metric("flash_endpoint_opened", self.opened, "Opened so far", "counter")
+        yield Metric("flash_endpoint_refused", self.refused, "Refused so far", "counter")
         for code, count in sorted(self.closed.items()):
-            yield Figure(
+            yield Metric(
                 "flash_endpoint_closed", count, "Ended so far", "counter", {"code": str(code)}
             )
+
+    def as_figures(self) -> Iterable[Metric]:
+        """Return the same as `as_metrics`, of which this is the old name."""
+        _warn_renamed("EndpointStatistics.as_figures", "as_metrics")
+        return self.as_metrics()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +184,13 @@ class LiveStatistics:
     # Seconds by which the event loop was late, at most, in the last moments: what delays everybody.
     lag: float
     endpoints: EndpointStatistics
-    # What add-on packages and the app count: `Figures`.
-    figures: tuple[Figure, ...]
+    # What add-on packages and the app count: `CustomMetrics`.
+    metrics: tuple[Metric, ...]
 
-    def as_figures(self) -> Iterable[Figure]:
-        """Return all of it as figures."""
-        yield Figure("flash_live_pages", self.connected, _PAGES, labels={"state": "connected"})
-        yield Figure("flash_live_pages", self.away, _PAGES, labels={"state": "away"})
+    def as_metrics(self) -> Iterable[Metric]:
+        """Return all of it as metrics."""
+        yield Metric("flash_live_pages", self.connected, _PAGES, labels={"state": "connected"})
+        yield Metric("flash_live_pages", self.away, _PAGES, labels={"state": "away"})
         for name, value, meaning in (
             ("links_opened", self.opened, "Links that were opened"),
             ("links_refused", self.refused, "Links that were refused"),
@@ -192,13 +199,13 @@ class LiveStatistics:
             ("frames_conflated", self.frames_conflated, "Frames replaced by later ones"),
             ("frames_dropped", self.frames_dropped, "Frames left when a connection ended"),
         ):
-            yield Figure(f"flash_live_{name}", value, meaning, "counter")
+            yield Metric(f"flash_live_{name}", value, meaning, "counter")
         for code, count in sorted(self.closed.items()):
-            yield Figure(
+            yield Metric(
                 "flash_live_links_closed", count, "Links that ended", "counter", {"code": code}
             )
         for recovered, count in (("true", self.recovered), ("false", self.lost)):
-            yield Figure(
+            yield Metric(
                 "flash_live_resumed",
                 count,
                 "Pages that came back, with all they had missed or not",
@@ -211,9 +218,26 @@ class LiveStatistics:
             ("event_callbacks", self.calls, "Event callbacks running"),
             ("lag_seconds", self.lag, "Seconds by which the event loop was late"),
         ):
-            yield Figure(f"flash_live_{name}", value, meaning)
-        yield from self.endpoints.as_figures()
-        yield from self.figures
+            yield Metric(f"flash_live_{name}", value, meaning)
+        yield from self.endpoints.as_metrics()
+        yield from self.metrics
+
+    @property
+    def figures(self) -> tuple[Metric, ...]:
+        """The old name of `metrics`."""
+        _warn_renamed("LiveStatistics.figures", "metrics")
+        return self.metrics
+
+    def as_figures(self) -> Iterable[Metric]:
+        """Return the same as `as_metrics`, of which this is the old name."""
+        _warn_renamed("LiveStatistics.as_figures", "as_metrics")
+        return self.as_metrics()
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    # Level 3: whoever used the old name.
+    text = f"{old} is now {new}; the old name goes with the next release"
+    warnings.warn(text, DeprecationWarning, stacklevel=3)
 
 
 _PAGES = "Pages of this worker"
@@ -226,7 +250,7 @@ class LoopLag:
     """
 
     # Seconds between two measurements.
-    EVERY = 0.5
+    INTERVAL = 0.5
     WINDOW = 20
 
     def __init__(self) -> None:
@@ -246,10 +270,13 @@ class LoopLag:
         self._timer.cancel()
 
     def _set(self) -> asyncio.TimerHandle:
-        self._due = self._loop.time() + self.EVERY
+        self._due = self._loop.time() + self.INTERVAL
         return self._loop.call_at(self._due, self._measure)
 
     def _measure(self) -> None:
         self._measured[self._next] = max(0.0, self._loop.time() - self._due)
         self._next = (self._next + 1) % self.WINDOW
         self._timer = self._set()
+
+
+__getattr__ = renamed_exports(__name__, {"Figure": "Metric", "Figures": "CustomMetrics"})

@@ -48,7 +48,7 @@ class Frame:
     # (component id, property) of every change, if any of them builds on a value.
     touches: frozenset[Hashable] = frozenset()
     # Whether the channel's numbers begin anew with it.
-    begins: bool = False
+    starts_epoch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def reset_frame(channel: str, position: Position, updates: str) -> Frame:
         f'{{"t":"snapshot","c":{_json(channel)},"e":{_json(position.epoch)},"n":{position.number},'
         f'"recovered":false,"u":{updates}}}'
     )
-    return Frame(text, len(text.encode()), channel, position.number, begins=True)
+    return Frame(text, len(text.encode()), channel, position.number, starts_epoch=True)
 
 
 def event_message(name: str, data: Any) -> Message:
@@ -121,7 +121,7 @@ def call_message(call_id: int, state: str, **more: Any) -> Message:
     return Message(f'"t":"call","id":{call_id},"state":{_json(state)}{members}')
 
 
-def own_frame(kind: str, **members: Any) -> Frame:
+def connection_frame(kind: str, **members: Any) -> Frame:
     """Return a frame of one connection's own: ``welcome``, ``beat``, ``bye``."""
     text = dumps({"t": kind, **members}).decode()
     return Frame(text, len(text.encode()))

@@ -45,9 +45,9 @@ class Outbox:
         "_latest",
         "_max_batch_bytes",
         "_max_bytes",
-        "_only",
         "_replaced",
         "_sent",
+        "_single",
         "_waiting",
     )
 
@@ -55,7 +55,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._max_batch_bytes = max_batch_bytes
         # The frame waiting, while there is one alone: so it mostly is, and needs none of the rest.
-        self._only: Frame | None = None
+        self._single: Frame | None = None
         # Several, by number, which is also the order of arrival.
         self._waiting: dict[int, Frame] = {}
         self._arrived = 0
@@ -68,32 +68,32 @@ class Outbox:
         self._conflated = 0
 
     def __len__(self) -> int:
-        return len(self._waiting) if self._only is None else 1
+        return len(self._waiting) if self._single is None else 1
 
     def add(self, frame: Frame) -> bool:
         """Add a frame; False if there is no room for it, even after conflation."""
-        if self._only is None and not self._waiting:
+        if self._single is None and not self._waiting:
             if frame.size > self._max_bytes:
                 return False
-            self._only = frame
+            self._single = frame
             self._bytes = frame.size
             return True
-        if self._only is not None:
-            only, self._only = self._only, None
-            self._note(only)
+        if self._single is not None:
+            single, self._single = self._single, None
+            self._append(single)
         latest = self._latest
         if latest:
             for key in frame.sets:
                 number = latest.pop(key, None)
                 if number is not None:
-                    self._replace(number)
+                    self._count_replaced(number)
         if self._bytes + frame.size > self._max_bytes:
             return False
-        self._note(frame)
+        self._append(frame)
         self._bytes += frame.size
         return True
 
-    def _note(self, frame: Frame) -> None:
+    def _append(self, frame: Frame) -> None:
         """Put a frame behind the others."""
         for key in frame.touches:
             self._latest.pop(key, None)
@@ -103,7 +103,7 @@ class Outbox:
         for key in frame.sets:
             self._latest[key] = number
 
-    def _replace(self, number: int) -> None:
+    def _count_replaced(self, number: int) -> None:
         """Note that one more property of a frame is set anew; the last leaves the frame out."""
         frame = self._waiting[number]
         replaced = self._replaced.pop(number, 0) + 1
@@ -116,9 +116,9 @@ class Outbox:
 
     def take(self) -> str | None:
         """Return the next message, a JSON list of frames of about ``max_batch_bytes``, or None."""
-        if self._only is not None:
-            text = self._only.text
-            self._only = None
+        if self._single is not None:
+            text = self._single.text
+            self._single = None
             self._bytes = 0
             self._sent += 1
             return f"[{text}]"
