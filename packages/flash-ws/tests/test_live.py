@@ -375,7 +375,7 @@ async def test_a_burst_of_events_waits_for_a_slow_handler_and_none_is_lost(app):
 
 
 async def test_a_page_whose_events_wait_for_too_long_is_disconnected(app, monkeypatch):
-    monkeypatch.setattr("flash_ws.callbacks.page_events.PATIENCE", 0.02)
+    monkeypatch.setattr("flash_ws.callbacks.page_events.QUEUE_TIMEOUT", 0.02)
     live = Live(app)
 
     @live.on_event("stuck")
@@ -504,7 +504,7 @@ async def test_a_page_gone_for_good_is_told_to_the_app(app):
 async def test_a_page_that_does_not_even_take_its_dismissal_holds_nothing_for_long(
     app, monkeypatch
 ):
-    monkeypatch.setattr("flash_ws.link.link._LINGER", 0.02)
+    monkeypatch.setattr("flash_ws.link.link._CLOSE_TIMEOUT", 0.02)
     live = Live(app)
     async with serving(app):
         page = await connected(app)
@@ -560,7 +560,7 @@ def call(number, name, *values, callback=None):
 
 
 def only_name(live):
-    (name,) = live._calls._callbacks
+    (name,) = live._event_callbacks._callbacks
     return name
 
 
@@ -626,7 +626,7 @@ async def test_twenty_endless_streams_and_the_page_still_answers(app):
         page.send({"t": "beat", "rtt": None})
         assert (await page.frame())["t"] == "beat"
         await page.leave()
-    assert not live._calls._calls
+    assert not live._event_callbacks._calls
 
 
 async def test_an_error_goes_to_on_error_and_resets(app):

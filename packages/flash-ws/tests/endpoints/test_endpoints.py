@@ -538,7 +538,7 @@ async def test_an_event_source_that_comes_back_after_the_end_is_told_that_there_
 
 
 async def test_a_silent_stream_begins_at_once_and_is_kept_alive(endpoints, client, monkeypatch):
-    monkeypatch.setattr("flash_ws.endpoints.event_stream._FIRST_WORD", 0.01)
+    monkeypatch.setattr("flash_ws.endpoints.event_stream._FIRST_EVENT_TIMEOUT", 0.01)
 
     @endpoints.sse("/silent", keep_alive=0.01)
     async def silent(request):

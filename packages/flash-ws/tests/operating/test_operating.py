@@ -50,7 +50,7 @@ async def test_the_figures_tell_what_the_links_do_and_have_done(app, until):
 
     async with serving(app):
         page, other = await connected(app), await connected(app)
-        (name,) = live._calls._callbacks
+        (name,) = live._event_callbacks._callbacks
         body = {
             "callback": name,
             "inputs": [{"id": "go", "property": "n_clicks", "value": 1}],
@@ -130,7 +130,7 @@ async def test_add_ons_bring_figures_of_their_own_and_a_failing_one_hides_no_oth
 
 
 async def test_a_loop_that_is_held_up_shows_in_the_lag(monkeypatch):
-    monkeypatch.setattr(LoopLag, "EVERY", 0.001)
+    monkeypatch.setattr(LoopLag, "INTERVAL", 0.001)
     lag = LoopLag()
     try:
         loop = asyncio.get_running_loop()
@@ -220,7 +220,7 @@ async def test_figures_have_a_port_of_their_own_for_each_worker(unused_tcp_port)
 
 
 async def test_b8_a_port_answers_this_machine_alone_and_nothing_but_figures(app, monkeypatch):
-    monkeypatch.setattr("flash_ws.operating.metrics.PATIENCE", 0.2)
+    monkeypatch.setattr("flash_ws.operating.metrics.REQUEST_TIMEOUT", 0.2)
     live = Live(app, metrics=0)
     live._metrics_port._wanted = 0
     async with serving(app):
@@ -302,7 +302,7 @@ async def test_a_worker_says_that_it_lives_and_is_ready(app):
 async def test_a_check_that_does_not_pass_turns_the_worker_red(
     app, check, reason, monkeypatch, caplog
 ):
-    monkeypatch.setattr("flash_ws.operating.readiness.PATIENCE", 0.05)
+    monkeypatch.setattr("flash_ws.operating.readiness.CHECK_TIMEOUT", 0.05)
     live = Live(app)
     live.readiness.add("broker", check)
     async with AppClient(app) as client:
