@@ -6,7 +6,7 @@ export PYTHON
 # Browsers and servers make tests wait: three at a time keep two cores busy.
 WORKERS = 3
 
-.PHONY: demo demo-cluster test check bench test-matrix soak setup system version
+.PHONY: demo demo-cluster test check bench mutants test-matrix soak setup system version
 .NOTPARALLEL:
 
 demo: setup  ## the live dashboard, at the address it prints
@@ -27,6 +27,11 @@ check: setup  ## lint, format, types, structure
 
 bench: setup  ## Flash and its peers in the same run
 	.venv/bin/python benchmarks/run.py
+
+# ROOM=flash_ws/protocol tries one room; SAMPLE=all tries every mutant, SAMPLE=30 so many of a module.
+SAMPLE = 15
+mutants: setup  ## how many small mistakes, planted in a copy of the source, the tests notice
+	nice -n 10 .venv/bin/python scripts/mutants.py $(ROOM:%=--room %) --sample $(SAMPLE)
 
 test-matrix: setup system  ## flash-core on the lowest and the newest releases it allows
 	sh scripts/matrix.sh $(PYTEST_ARGS)

@@ -135,3 +135,75 @@ def test_a_named_origin_may_read_answers_with_cookies_and_any_page_only_without(
     assert OriginPolicy("*").cors_headers(request(("origin", "https://evil.test"))) == [
         (b"access-control-allow-origin", b"*")
     ]
+
+
+def test_the_usual_port_is_that_of_the_scheme_and_other_schemes_have_none():
+    secure = OriginPolicy(["https://shop.test:443", "app+x://localhost"])
+    assert allows(secure, ("origin", "https://shop.test"))
+    assert allows(secure, ("origin", "HTTPS://SHOP.test."))
+    assert not allows(secure, ("origin", "https://shop.test:80"))
+    assert allows(secure, ("origin", "app+x://localhost"))
+    assert not allows(secure, ("origin", "app+x://localhost:80"))
+
+
+def test_several_names_are_read_apart_domains_among_them():
+    several = OriginPolicy(["https://*.a.test", "https://b.test", "http://*.c.test:8050"])
+    assert allows(several, ("origin", "https://x.a.test"))
+    assert allows(several, ("origin", "https://b.test"))
+    assert allows(several, ("origin", "http://x.c.test:8050"))
+    assert not allows(several, ("origin", "https://x.b.test"))
+    assert not allows(several, ("origin", "http://x.a.test"))
+    assert not allows(several, ("origin", "https://evil.test"))
+
+
+def test_any_page_may_connect_where_the_star_is_one_of_several_names():
+    policy = OriginPolicy(["https://shop.test", "*"])
+    assert allows(policy, ("origin", "https://evil.test"))
+    assert dict(policy.cors_headers(request(("origin", "https://shop.test"))))[
+        b"access-control-allow-credentials"
+    ]
+    assert policy.cors_headers(request()) == []
+
+
+def test_each_refusal_says_which_of_the_rules_was_broken():
+    def said(*headers, **where):
+        return OriginPolicy().refusal_reason(request(*headers, **where))
+
+    assert said(("sec-fetch-site", "cross-site")) == "the request comes from a page of another site"
+    assert "origin 'null' is not allowed" in said(("origin", "null"))
+    two = said(("origin", "http://a.test"), ("origin", "http://b.test"))
+    assert "'http://a.test, http://b.test'" in two
+    behind_a_proxy = said(("origin", "https://app.test"))
+    assert "https://app.test" in behind_a_proxy
+    assert "over http:" in behind_a_proxy
+    assert "name it in trusted_proxies=, or the origin in allowed_origins=" in behind_a_proxy
+    # No proxy turns http into https, nor one host into another.
+    for origin, scheme in [("http://app.test", "wss"), ("https://shop.test", "ws")]:
+        assert "neither this server nor in allowed_origins=" in said(
+            ("origin", origin), scheme=scheme
+        )
+    assert "neither this server" in said(("origin", "https://app.test"), host=None)
+
+
+def test_headers_are_taken_without_the_space_around_them():
+    assert allows(OriginPolicy(), ("origin", " http://app.test "))
+
+
+def test_a_request_that_names_no_scheme_came_by_http():
+    scope = request(("origin", "http://app.test"))
+    del scope["scheme"]
+    assert OriginPolicy().refusal_reason(scope) is None
+
+
+def test_an_answer_is_shared_with_one_origin_only():
+    named = OriginPolicy(["https://shop.test", "https://*.shop.test"])
+    shop = ("origin", "https://shop.test")
+    assert named.cors_headers(request(shop, shop)) == []
+    assert named.cors_headers(request(("origin", "null"))) == []
+    below = ("origin", "https://a.shop.test")
+    assert (b"access-control-allow-origin", b"https://a.shop.test") in named.cors_headers(
+        request(below)
+    )
+    # The app's own pages need no leave, named or not.
+    own = OriginPolicy(["http://app.test"])
+    assert own.cors_headers(request(("origin", "http://app.test"))) == []

@@ -94,10 +94,8 @@ class Admission:
         response = await Handshake(self._app, scope).refusal()
         if response is None:
             return
-        if response.status_code < HTTPStatus.BAD_REQUEST:
-            raise Refused(HTTPStatus.UNAUTHORIZED, f"{_NOT_ALLOWED}: log in first")
         body = await response.get_data(as_text=True)
-        raise Refused(response.status_code, _first_line(body) or _NOT_ALLOWED)
+        raise _refusal(response.status_code, _first_line(body) or _NOT_ALLOWED)
 
     async def authorize(self, scope: Scope, opening: OpeningRequest, body: bytes = b"") -> None:
         """Call ``authorize``; give ``opening`` its context and the name of its user.
@@ -148,7 +146,11 @@ class Admission:
                     f"authorize returned {result!r}: return True, False or the name of the user"
                 )
         except HTTPException as error:
-            raise _refusal_from(error) from error
+            if error.response is not None:
+                # `abort` with a whole response, such as a redirect, has no code of its own.
+                raise _refusal(error.response.status_code, _NOT_ALLOWED) from error
+            status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+            raise _refusal(status, _first_line(error.description or error.name)) from error
         except Overloaded as error:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the server is busy") from error
         except Exception as error:
@@ -223,11 +225,11 @@ class Recheck:
             self._on_withdrawn()
 
 
-def _refusal_from(error: HTTPException) -> Refused:
-    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+def _refusal(status: int, reason: str) -> Refused:
+    """Return the refusal for a status; a redirect is taken for one to a login page."""
     if status < HTTPStatus.BAD_REQUEST:
         return Refused(HTTPStatus.UNAUTHORIZED, f"{_NOT_ALLOWED}: log in first")
-    return Refused(status, _first_line(error.description or error.name))
+    return Refused(status, reason)
 
 
 def _first_line(text: str) -> str:

@@ -64,6 +64,9 @@ class Handshake:
                     result = await server.handle_user_exception(error)
                 except Exception as unhandled:  # noqa: BLE001  and logs
                     result = await server.handle_exception(unhandled)
+            if isinstance(result, HTTPException) and result.response is not None:
+                # `abort` with a whole response, such as a redirect.
+                result = result.response
             if isinstance(result, HTTPException):
                 # `abort` without a handler: a page of HTML is no use to a connection.
                 return quart.Response(result.description or "", result.code or 500)
