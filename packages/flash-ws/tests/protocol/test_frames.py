@@ -10,8 +10,8 @@ from flash_ws.protocol.frames import (
     Frame,
     Hello,
     call_message,
+    connection_frame,
     event_message,
-    own_frame,
     parse_hello,
     parse_message,
     parse_positions,
@@ -39,7 +39,7 @@ def test_a_numbered_frame_carries_its_channel_and_its_number():
         "data": {"price": 1},
     }
     assert (frame.channel, frame.number) == ("page:é", 7)
-    assert not frame.begins
+    assert not frame.starts_epoch
 
 
 def test_a_frame_is_as_large_as_its_text_in_utf_8():
@@ -47,7 +47,7 @@ def test_a_frame_is_as_large_as_its_text_in_utf_8():
         event_message("é", "ß€").numbered("ü", 1),
         snapshot_frame("ü", 1, '[["ä",{"children":"€"}]]'),
         reset_frame("ü", Position("é", 1), '[["ä",{"children":"€"}]]'),
-        own_frame("bye", reason="€"),
+        connection_frame("bye", reason="€"),
     ]
     for frame in frames:
         assert frame.size == len(frame.text.encode()) > len(frame.text)
@@ -113,7 +113,7 @@ def test_a_snapshot_says_where_it_stands():
         "n": 5,
         "u": [["a", {"children": 1}]],
     }
-    assert (frame.channel, frame.number, frame.begins) == ("all", 5, False)
+    assert (frame.channel, frame.number, frame.starts_epoch) == ("all", 5, False)
 
 
 def test_a_reset_begins_an_epoch_and_says_that_something_is_lost():
@@ -126,7 +126,7 @@ def test_a_reset_begins_an_epoch_and_says_that_something_is_lost():
         "recovered": False,
         "u": [["a", {"children": 1}]],
     }
-    assert (frame.channel, frame.number, frame.begins) == ("all", 5, True)
+    assert (frame.channel, frame.number, frame.starts_epoch) == ("all", 5, True)
 
 
 def test_a_call_is_answered_with_its_state_and_whatever_belongs_to_it():
@@ -143,10 +143,10 @@ def test_a_call_is_answered_with_its_state_and_whatever_belongs_to_it():
 
 
 def test_a_frame_of_one_connection_has_neither_channel_nor_number():
-    frame = own_frame("welcome", heartbeat=25)
+    frame = connection_frame("welcome", heartbeat=25)
     assert json.loads(frame.text) == {"t": "welcome", "heartbeat": 25}
     assert (frame.channel, frame.number) == (None, 0)
-    assert (frame.sets, frame.touches, frame.begins) == (frozenset(), frozenset(), False)
+    assert (frame.sets, frame.touches, frame.starts_epoch) == (frozenset(), frozenset(), False)
 
 
 def test_frames_of_the_same_text_are_equal():
@@ -288,5 +288,5 @@ def test_without_a_reason_of_its_own_an_error_says_what_its_code_means():
 
 def test_a_frame_is_not_changed_once_it_is_made():
     with pytest.raises(AttributeError):
-        own_frame("beat").text = "other"
+        connection_frame("beat").text = "other"
     assert Frame("x", 1) == Frame("x", 1, None, 0)
