@@ -399,7 +399,7 @@ async def test_without_redis_a_start_is_an_error_within_seconds(tmp_path):
         app.server.secret_key = "not from Redis"
         async with FlashClient(app) as client, asyncio.timeout(SECONDS):
             result = await client.call("out.children", {"go.n_clicks": 1})
-        assert result.updates == {"out.children": "ConnectionError"}
+        assert result.updates == {"out.children": "RedisUnavailable"}
 
 
 @pytest.mark.parametrize(

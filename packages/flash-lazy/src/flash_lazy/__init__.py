@@ -1,7 +1,9 @@
 """Panels that load when they are seen, for Flash."""
 
+import warnings
+
 from flash_lazy.cache.redis import RedisCache
-from flash_lazy.cache.redis_connection import LineStatistics
+from flash_lazy.cache.redis_connection import CacheStatistics
 from flash_lazy.cache.seam import Entry, Invalidation, Key, LazyCache, MemoryCache
 from flash_lazy.components.component import LazyLoad, LazyPanel, Skeleton
 from flash_lazy.components.thumbnail import Picture, Renderer
@@ -13,13 +15,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",
+    "CacheStatistics",
     "Entry",
     "Invalidation",
     "Key",
     "LazyCache",
     "LazyLoad",
     "LazyPanel",
-    "LineStatistics",
     "Loader",
     "LoaderTimeout",
     "LoadersBusy",
@@ -33,6 +35,18 @@ __all__ = [
     "configure",
     "lazy",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Return `CacheStatistics` under its old name, with a warning."""
+    if name != "LineStatistics":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    text = (
+        "flash_lazy.LineStatistics is now CacheStatistics; the old name goes with the next release"
+    )
+    warnings.warn(text, DeprecationWarning, stacklevel=2)
+    return CacheStatistics
+
 
 # What Dash puts into every page of an app that imports this package.
 _js_dist = [{"relative_package_path": "flash_lazy.js", "namespace": "flash_lazy"}]

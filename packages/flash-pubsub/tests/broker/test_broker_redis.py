@@ -8,7 +8,7 @@ import pytest
 import redis
 from broker_worlds import RedisServer, RedisWorld, free_port, until
 
-from flash.redis.connection import Dialer, Line
+from flash.redis.connection import Connection, Connector
 from flash_pubsub.broker.address import parse_url
 from flash_pubsub.broker.redis import RedisBroker
 from flash_pubsub.broker.seam import Member, Retention
@@ -180,14 +180,14 @@ async def test_tls_is_spoken_and_the_certificate_checked(tls_server):
 async def test_a_connection_that_broke_is_never_opened_again_by_a_command(redis_server):
     address = parse_url(redis_server.url)
     (node,) = address.nodes
-    connection = await Dialer(address).dial(node)
-    line = Line(connection)
-    assert await line.call(["ECHO", "here"]) == b"here"
+    raw = await Connector(address).connect(node)
+    connection = Connection(raw)
+    assert await connection.call(["ECHO", "here"]) == b"here"
     # What redis-py does when a command cannot be written, before the reader hears of it.
-    await connection.disconnect(nowait=True)
-    assert not line.dead
+    await raw.disconnect(nowait=True)
+    assert not connection.dead
     with pytest.raises(redis.ConnectionError, match="the connection is closed"):
-        await line.call(["ECHO", "anew"])
-    assert not connection.is_connected
-    await line.closed()
-    assert line.dead
+        await connection.call(["ECHO", "anew"])
+    assert not raw.is_connected
+    await connection.closed()
+    assert connection.dead

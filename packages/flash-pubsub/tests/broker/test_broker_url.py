@@ -11,7 +11,7 @@ from flash_pubsub import MemoryBroker, PubSub, RedisBroker
 from flash_pubsub.broker.address import parse_url
 from flash_pubsub.broker.open import open_broker
 from flash_pubsub.broker.redis.keys import Keys
-from flash_pubsub.broker.redis.sequence import Entry, Sequence, Stand, Verdict
+from flash_pubsub.broker.redis.sequence import ChannelHead, Entry, Sequence, Verdict
 from flash_pubsub.errors import InvalidBrokerURL, UnsupportedEnvelope
 from flash_pubsub.publisher import Publisher
 from flash_ws.protocol.position import Position
@@ -55,12 +55,12 @@ def test_clusters_and_sentinels_have_many_hosts():
     [
         ("http://example.org", "unknown scheme 'http'"),
         ("localhost:6379", "unknown scheme"),
-        ("redis://example.org/zero", "no number of a database"),
-        ("redis://u:topsecret@example.org:port", "no host and port"),
+        ("redis://example.org/zero", "not the number of a database"),
+        ("redis://u:topsecret@example.org:port", "not a host and a port"),
         ("redis+sentinel://u:topsecret@a:1", "names no service"),
         ("redis+cluster://a:1/2", "database 0 only"),
         ("redis://u:topsecret@a?prefx=x", "unknown option 'prefx'; known are connect_timeout"),
-        ("redis://a?timeout=soon", "no number of seconds"),
+        ("redis://a?timeout=soon", "not a number of seconds"),
         ("redis://a?timeout=0", "not above 0"),
     ],
 )
@@ -104,7 +104,7 @@ def entry(number, epoch="E", payload=b"x"):
 def sequence():
     """Followed from number 5 of epoch E."""
     sequence = Sequence("c")
-    sequence.begin(Stand(Position("E", 5), b"5"))
+    sequence.begin(ChannelHead(Position("E", 5), b"5"))
     assert sequence.settle() == []
     return sequence
 
@@ -142,7 +142,7 @@ def test_a_gap_within_what_waited_is_asked_for_again(sequence):
 def test_another_epoch_is_asked_about_once(sequence):
     assert sequence.take(entry(1, "F")) is Verdict.ASK
     sequence.take(entry(2, "F"))
-    sequence.begin(Stand(Position("F", 2), b"2"))
+    sequence.begin(ChannelHead(Position("F", 2), b"2"))
     assert sequence.settle() == []
     sequence.fill([])
     assert sequence.settle() == []
@@ -152,7 +152,7 @@ def test_another_epoch_is_asked_about_once(sequence):
 
 def test_a_notice_of_a_new_epoch_is_asked_about(sequence):
     assert sequence.take(entry(0, "F", payload=None)) is Verdict.ASK
-    sequence.begin(Stand(Position("F", 0), b""))
+    sequence.begin(ChannelHead(Position("F", 0), b""))
     sequence.settle()
     assert sequence.take(entry(0, "F", payload=None)) is Verdict.DROP
     assert sequence.take(entry(1, "F")) is Verdict.DELIVER

@@ -1,21 +1,22 @@
-"""Background jobs in the server's own process, with everything they say in Redis.
+"""Background jobs that run in the server's own process and keep their state in Redis.
 
-One hash per job holds its state, the progress and the properties not yet collected, and how it
-ended; any worker answers polls from it. A worker keeps one key alive while it has jobs: when the
-key is gone, so are they. A cancellation is a state in the hash, and an entry in a list that the
-worker at work waits on. Keys, under the prefix:
+One hash per job holds its state, the progress and the properties that no poll has collected, and
+its result or error; any worker answers polls from it. A worker renews one key while it has jobs;
+when the key has expired, the jobs are gone too. A cancellation is a state in the hash and an entry
+in a list that the worker waits on. Keys, after the prefix:
 
-    job:<worker>-<random>   hash: state, progress, set:<component>\\n<property>, how it ended
+    job:<worker>-<random>   hash: state, progress, set:<component>\\n<property>, result or error
     worker:<worker>         exists while the worker that runs jobs is alive
-    cancel:<worker>         list of jobs that the worker is to end
+    cancel:<worker>         list of jobs that the worker must cancel
     cache:<fingerprint>     the result of an earlier equal job
-    secret                  what handles are signed with
+    secret                  the key that handles are signed with
+
+On a cluster the prefix is a hash tag, so that all keys of one manager share a slot.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import logging
 from contextlib import suppress
 from functools import partial
@@ -27,32 +28,30 @@ from flash.background.facade import DashFacade, cache_parts
 from flash.background.job import JobHandles, JobSpec, Report, State, UpdateBuffer
 from flash.background.tasks import JobTasks
 from flash.errors import ConfigurationError
+from flash.redis import require_redis
+from flash.redis.address import Kind, parse_url
+from flash.redis.scripts import Script
 from flash.seams import dash as dash_seam
 from flash.serialize import dumps
+from flash.supervision import SupervisedTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from flash.callbacks.execution import WorkerPool
+    from flash.redis.address import Address
+    from flash.redis.client import RedisClient
 
 logger = logging.getLogger(__name__)
 
-# Per command; Redis answers within milliseconds or not at all.
-_SOCKET_SECONDS = 5.0
-# Four retries, 0.2 to 1.6 s apart: a restart of Redis passes unnoticed.
-_RETRIES = 4
-_RETRY_SECONDS = 0.2
-# A job's property in its hash: this, the component's id, a line break, the property.
+# The beginning of a property in the hash of a job; the component's id, a line break and the
+# property's name follow.
 _SET = b"set:"
-# Between two attempts to end a task.
-_CANCEL_SECONDS = 0.05
-# As many commands are under way at once; one more waits.
-_CONNECTIONS = 32
-# How long it is remembered that a result was collected.
+# Milliseconds for which a job is known to have been collected.
 _COLLECTED_MS = 60_000
 
-# KEYS job, worker, cache; ARGV life of the job in ms, of the worker in ms, "1" to use the cache.
-_START = """
+# KEYS job, worker, cache; ARGV ms to keep the job, ms to keep the worker, "1" to use the cache.
+_START = Script("""
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
 local cached = ARGV[3] == '1' and redis.call('GET', KEYS[3])
 if cached then
@@ -63,11 +62,11 @@ else
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return cached and 1 or 0
-"""
+""")
 
-# KEYS job, worker; ARGV "1" to take what was said, ms to remember that a result was collected.
-# Gives the hash as a list, and whether the worker is there.
-_POLL = """
+# KEYS job, worker; ARGV "1" to collect, ms to remember that the result was collected.
+# Returns the hash as a list, and whether the worker is alive.
+_POLL = Script("""
 local fields = redis.call('HGETALL', KEYS[1])
 local alive = redis.call('EXISTS', KEYS[2])
 if ARGV[1] == '1' and #fields > 0 then
@@ -87,29 +86,29 @@ if ARGV[1] == '1' and #fields > 0 then
     for _, name in ipairs(said) do redis.call('HDEL', KEYS[1], name) end
 end
 return {fields, alive}
-"""
+""")
 
-# KEYS job, cancel list; ARGV job, life of the list in ms.
-_CANCEL = """
+# KEYS job, cancel list; ARGV job, ms to keep the list.
+_CANCEL = Script("""
 if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'cancelled')
 redis.call('RPUSH', KEYS[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 1
-"""
+""")
 
-# KEYS job; ARGV life in ms, then names and values. Nothing where the job has ended.
-_WRITE = """
+# KEYS job; ARGV ms to keep it, then names and values. Does nothing if the job has ended.
+_WRITE = Script("""
 local state = redis.call('HGET', KEYS[1], 'state')
 if state and state ~= 'running' then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'running')
 for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
-"""
+""")
 
-# KEYS job, cache; ARGV life in ms, "1" to keep the result for equal calls, names and values.
-_FINISH = """
+# KEYS job, cache; ARGV ms to keep them, "1" to keep the result for equal calls, names and values.
+_FINISH = Script("""
 local state = redis.call('HGET', KEYS[1], 'state')
 if state and state ~= 'running' then return 0 end
 for i = 3, #ARGV, 2 do
@@ -120,27 +119,30 @@ for i = 3, #ARGV, 2 do
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
-"""
+""")
 
 
 class RedisManager(DashFacade):
-    """Runs background callbacks as tasks of the worker that started them, shared through Redis.
+    """Runs background callbacks as tasks of the worker that started them, with state in Redis.
 
-    Any worker answers a page's polls and cancels its jobs. A job whose worker died ends, within
-    ``worker_timeout`` seconds, with an error that says so. ``cache_by``: functions, plain or async,
-    whose results are part of the cache key; equal calls then share a result, in all workers.
-    ``expire``: seconds after which a result that nobody came for is dropped, and a cached one that
-    nobody used. A result above ``max_result_bytes`` of JSON is an error of the callback.
-    ``max_jobs`` run at once in a worker and ``max_waiting`` wait; one more is refused with 503.
+    ``url`` is an address that `flash.redis.address.parse_url` reads: one server, Sentinel or
+    Cluster. Any worker answers a page's polls and cancels its jobs. The jobs of a worker that dies
+    end within ``worker_timeout`` seconds with an error that says so. ``cache_by``: functions, plain
+    or async, whose results are part of the cache key; equal calls then share a result, in all
+    workers. ``expire``: seconds after which a result that no poll collected is dropped, and a
+    cached one that no call used. A result above ``max_result_bytes`` of JSON is an error of the
+    callback. ``max_jobs`` run at once in a worker and ``max_waiting`` wait; one more is refused
+    with 503. ``prefix`` is the beginning of every key, by default ``<prefix of the address>``
+    followed by ``:background:``.
 
-    Everything in Redis is JSON. Use a Redis that evicts nothing (``maxmemory-policy noeviction``).
+    All values in Redis are JSON. Use a Redis that evicts nothing (``maxmemory-policy noeviction``).
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Address,
         *,
-        prefix: str = "flash:background:",
+        prefix: str | None = None,
         cache_by: Sequence[Callable[[], Any]] | Callable[[], Any] | None = None,
         expire: float = 3600,
         max_result_bytes: int = 16_000_000,
@@ -148,50 +150,35 @@ class RedisManager(DashFacade):
         max_waiting: int = 1000,
         worker_timeout: float = 15,
     ) -> None:
-        try:
-            # An extra, and imported here rather than on the loop.
-            import redis
-            from redis.asyncio import BlockingConnectionPool
-            from redis.asyncio import Redis as LoopRedis
-            from redis.asyncio.retry import Retry as LoopRetry
-            from redis.backoff import ExponentialBackoff
-            from redis.retry import Retry
-        except ImportError as error:
-            raise ImportError(
-                'RedisManager needs redis: pip install "flash-core[redis]"'
-            ) from error
+        require_redis("RedisManager", "flash-core[redis]")
+        # Imported here rather than on the loop, since redis-py is an optional dependency.
+        from redis import RedisError
+
+        from flash.redis.client import RedisClient
+
         if expire <= 0 or worker_timeout <= 0:
             raise ConfigurationError("expire=… and worker_timeout=… are seconds above 0")
         super().__init__(cache_by)
+        address = parse_url(url) if isinstance(url, str) else url
+        if address.kind is Kind.MEMORY:
+            raise ConfigurationError(
+                "RedisManager needs the address of a Redis; memory:// is AsyncManager"
+            )
         self.expire = expire
-        self.prefix = prefix
+        self.prefix = f"{address.prefix}:background:" if prefix is None else prefix
+        # Every key begins with this.
+        tagged = address.kind is Kind.CLUSTER and "{" not in self.prefix
+        self._root = f"{{{self.prefix}}}" if tagged else self.prefix
         self.max_result_bytes = max_result_bytes
         self.worker_timeout = worker_timeout
-        self._redis_errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
+        self._redis_errors: tuple[type[Exception], ...] = (RedisError, OSError)
         self._tasks = JobTasks(max_jobs=max_jobs, max_waiting=max_waiting)
-        options: Any = {
-            "socket_timeout": _SOCKET_SECONDS,
-            "socket_connect_timeout": _SOCKET_SECONDS,
-        }
-        if importlib.util.find_spec("redis.driver_info"):
-            # redis 8 reads its own version from disk for every connection, unless told not to.
-            options["driver_info"] = None
-        backoff = ExponentialBackoff(cap=2, base=_RETRY_SECONDS)
-        connections = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=_SOCKET_SECONDS,
-            retry=LoopRetry(backoff, _RETRIES),
-            **options,
-        )
-        # For the loop, and for threads, which share it. Both connect when first used, and again
-        # after `close`. Untyped: half of redis-py's annotations are for both at once.
-        self._client: Any = LoopRedis.from_pool(connections)
-        self._blocking: Any = redis.Redis.from_url(url, retry=Retry(backoff, _RETRIES), **options)
-        # Whether what cannot be written now is given up.
+        self._client = RedisClient(address, values=True)
+        # While the manager closes, a write that fails is not tried again.
         self._closing = False
-        # Beats while this worker has jobs.
-        self._heart: asyncio.Task[None] | None = None
+        # Set while this worker has jobs.
+        self._has_jobs = asyncio.Event()
+        self._heartbeat = SupervisedTask("the heartbeat of background jobs in Redis", self._beat)
 
     @property
     def running(self) -> list[str]:
@@ -201,47 +188,45 @@ class RedisManager(DashFacade):
     # -- JobManager --------------------------------------------------------------------------------
 
     async def start(self, spec: JobSpec, pool: WorkerPool) -> JobHandles:
-        """Begin ``spec`` as a task of this worker, or find its cached result."""
+        """Start ``spec`` as a task of this worker, or find its cached result."""
         self._tasks.check_capacity()
         job = self._tasks.new_id()
         cache = None
         if self.cache_by is not None:
             cache = self._key("cache", spec.fingerprint(await cache_parts(self.cache_by, pool)))
-        keys = (self._key("job", job), self._key("worker", self._tasks.process), cache or "")
+        name = self._key("job", job)
+        # The script uses no cache where there is none; the key only has to be in the same slot.
+        keys = (name, self._key("worker", self._tasks.process), cache or name)
         ends = (_ms(self.expire), _ms(self.worker_timeout), "1" if cache else "0")
-        if await self._client.eval(_START, 3, *keys, *ends):
+        if await self._client.run(_START, keys, *ends):
             return JobHandles(job, job)
-        # Again, for others may have begun meanwhile.
+        # Again, since other jobs may have started meanwhile.
         self._tasks.check_capacity()
-        bell = _Bell()
-        buffer = UpdateBuffer(bell.ring)
-        scribe = asyncio.create_task(self._write_down(job, buffer, bell))
-        self._tasks.start(job, spec, buffer, partial(self._end, job, spec, cache, bell, scribe))
-        if self._heart is None or self._heart.done():
-            self._heart = asyncio.create_task(self._beat())
+        news = _Signal()
+        buffer = UpdateBuffer(news.set)
+        writer = asyncio.create_task(self._write_updates(job, buffer, news))
+        self._tasks.start(job, spec, buffer, partial(self._end, job, spec, cache, news, writer))
+        self._has_jobs.set()
+        self._heartbeat.start()
         return JobHandles(job, job)
 
     async def poll(self, handles: JobHandles) -> Report:
-        """Tell how a job goes, whichever worker runs it."""
-        return self._read(*await self._client.eval(*self._asking(handles.key, take=True)))
+        """Return how a job goes, whichever worker runs it."""
+        return self._read(*await self._ask(self._client, handles.key, take=True))
 
     async def cancel(self, job: str) -> None:
-        """End a job, whichever worker runs it."""
-        await self._client.eval(*self._cancelling(job))
+        """Cancel a job, whichever worker runs it."""
+        await self._cancel(self._client, job)
         self._tasks.cancel(job)
 
     async def close(self) -> None:
-        """Cancel this worker's jobs, tell their pages through Redis, and hang up."""
+        """Cancel this worker's jobs, report that through Redis, and stop using the connections."""
         self._closing = True
         await self._tasks.close()
-        if self._heart is not None:
-            while not self._heart.done():
-                # Again and again, for redis-py swallows a cancellation while it connects.
-                self._heart.cancel()
-                await asyncio.wait({self._heart}, timeout=_CANCEL_SECONDS)
-            self._heart = None
-        await self._client.aclose()
-        await asyncio.to_thread(self._blocking.close)
+        await self._heartbeat.stop()
+        # A new one, since the next jobs may run on another loop.
+        self._has_jobs = asyncio.Event()
+        await self._client.close()
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -250,48 +235,67 @@ class RedisManager(DashFacade):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    # -- what Dash calls, from threads -------------------------------------------------------------
+    # -- called by Dash, from threads --------------------------------------------------------------
 
     def terminate_job(self, job: str | None) -> None:
-        """End a job, whichever worker runs it; from a thread, which it blocks."""
+        """Cancel a job, whichever worker runs it; blocks the calling thread."""
         if job is not None:
-            self._blocking.eval(*self._cancelling(job))
+            self._client.call_from_thread(lambda client: self._cancel(client, job))
 
     def peek(self, key: str) -> Report:
-        """Tell how a job goes without taking anything; from a thread, which it blocks."""
-        return self._read(*self._blocking.eval(*self._asking(key, take=False)))
+        """Return how a job goes without collecting anything; blocks the calling thread."""
+        ask = partial(self._ask, job=key, take=False)
+        return self._read(*self._client.call_from_thread(ask))
 
     def take(self, key: str) -> Report:
-        """Tell how a job goes as `poll` does; from a thread, which it blocks."""
-        return self._read(*self._blocking.eval(*self._asking(key, take=True)))
+        """Return how a job goes, as `poll` does; blocks the calling thread."""
+        ask = partial(self._ask, job=key, take=True)
+        return self._read(*self._client.call_from_thread(ask))
 
     def get_or_create_signing_secret(self, generate: Callable[[], bytes]) -> bytes:
-        """Return the key that all workers sign handles with; blocks on Redis."""
-        name = f"{self.prefix}secret"
-        self._blocking.set(name, generate(), nx=True)
-        return self._blocking.get(name)
+        """Return the key that all workers sign handles with; blocks the calling thread."""
+        key, new = f"{self._root}secret", generate()
+
+        async def agree(client: RedisClient) -> bytes:
+            slot = client.slot_of(key)
+            await client.call(["SET", key, new, "NX"], slot=slot)
+            return await client.call(["GET", key], slot=slot)
+
+        return self._client.call_from_thread(agree)
 
     # -- the worker's side -------------------------------------------------------------------------
 
     async def _beat(self) -> None:
-        """Keep this worker's key and its jobs' alive, and end the jobs that others cancelled."""
+        """Renew this worker's key and its jobs, and cancel the jobs that other workers cancelled.
+
+        Supervised: it waits while there are no jobs, and never ends by itself.
+        """
         pause = self.worker_timeout / 3
-        worker = self._key("worker", self._tasks.process)
-        cancelled = self._key("cancel", self._tasks.process)
-        while len(self._tasks):
+        client = self._client
+        while True:
+            if not len(self._tasks):
+                self._has_jobs.clear()
+            await self._has_jobs.wait()
+            worker = self._key("worker", self._tasks.process)
+            cancelled = self._key("cancel", self._tasks.process)
+            slot = client.slot_of(worker)
             jobs = self._tasks.ids()
+            alive = ["SET", worker, "1", "PX", _ms(self.worker_timeout)]
             try:
-                pipe = self._client.pipeline(transaction=False)
-                pipe.set(worker, "1", px=_ms(self.worker_timeout))
-                for job in jobs:
-                    # Brings the hash back as well, should Redis have lost it.
-                    pipe.eval(_WRITE, 1, self._key("job", job), _ms(self.expire))
-                for job, runs in zip(jobs, (await pipe.execute())[1:], strict=True):
-                    if not runs:
-                        # Its entry in the list was lost on the way.
+                _, *written = await asyncio.gather(
+                    client.call(alive, slot=slot),
+                    # Restores the hash too, if Redis has lost it.
+                    *(
+                        client.run(_WRITE, [self._key("job", job)], _ms(self.expire))
+                        for job in jobs
+                    ),
+                )
+                for job, is_running in zip(jobs, written, strict=True):
+                    if not is_running:
+                        # Cancelled, and its entry in the list was lost.
                         self._tasks.cancel(job)
-                entry = await self._client.blpop(
-                    [cancelled], timeout=min(pause, _SOCKET_SECONDS / 2)
+                entry = await client.call(
+                    ["BLPOP", cancelled, f"{pause:.3f}"], slot=slot, blocks=pause
                 )
                 if entry is not None:
                     self._tasks.cancel(entry[1].decode())
@@ -299,13 +303,13 @@ class RedisManager(DashFacade):
                 logger.warning("background jobs run on without Redis: %s", error)
                 await asyncio.sleep(pause)
 
-    async def _write_down(self, job: str, buffer: UpdateBuffer, bell: _Bell) -> None:
-        """Carry what a job says to Redis; what it says meanwhile goes with the next write."""
+    async def _write_updates(self, job: str, buffer: UpdateBuffer, news: _Signal) -> None:
+        """Write the updates of a job to Redis; later ones go with the next write."""
         last = False
         while not last:
-            await bell.wait()
-            # Asked before the buffer is read: a job that has ended says nothing after.
-            last = bell.silenced
+            await news.wait()
+            # Read before the buffer: a job that has ended adds no updates.
+            last = news.ended
             progress, updates = buffer.take()
             fields: list[Any] = []
             if progress is not None:
@@ -314,26 +318,26 @@ class RedisManager(DashFacade):
                 for name, value in props.items():
                     fields += [_SET + f"{component}\n{name}".encode(), dumps(value)]
             if fields:
-                await self._insist(job, _WRITE, [self._key("job", job)], _ms(self.expire), *fields)
+                await self._write(job, _WRITE, [self._key("job", job)], _ms(self.expire), *fields)
 
     async def _end(
         self,
         job: str,
         spec: JobSpec,
         cache: str | None,
-        bell: _Bell,
-        scribe: asyncio.Task[None],
+        news: _Signal,
+        writer: asyncio.Task[None],
         report: Report,
     ) -> None:
-        """Put how a job ended into Redis, after everything that it said."""
-        bell.silence()
-        await asyncio.wait({scribe})
-        error = scribe.exception()
+        """Write the end of a job to Redis, after all entries of its buffer."""
+        news.end()
+        await asyncio.wait({writer})
+        error = writer.exception()
         if error is not None and report.state is State.DONE:
-            # Something that it set cannot be written as JSON.
+            # A value that it set cannot be written as JSON.
             report = Report.failed(error)
         if report.state is State.CANCELLED:
-            # Whoever cancelled it has said so there.
+            # The call that cancelled it has written that.
             return
         fields: list[Any] = []
         if report.state is State.DONE:
@@ -350,20 +354,21 @@ class RedisManager(DashFacade):
                 report = Report.failed(error)
         if report.state is State.FAILED:
             fields = ["message", report.message, "trace", report.trace]
-        keys = [self._key("job", job), cache or ""]
+        name = self._key("job", job)
         options = (_ms(self.expire), "1" if cache and report.state is State.DONE else "0")
-        await self._insist(job, _FINISH, keys, *options, "state", report.state.value, *fields)
+        state = ("state", report.state.value)
+        await self._write(job, _FINISH, [name, cache or name], *options, *state, *fields)
 
-    async def _insist(self, job: str, script: str, keys: list[str], *values: Any) -> None:
-        """Run a script; while Redis is away, try again until what it is to write has no taker."""
+    async def _write(self, job: str, script: Script, keys: list[str], *values: Any) -> None:
+        """Run a script; while Redis does not answer, try again for ``expire`` seconds."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self.expire
         while True:
             try:
-                await self._client.eval(script, len(keys), *keys, *values)
+                await self._client.run(script, keys, *values)
             except self._redis_errors as error:
                 if self._closing or loop.time() > end:
-                    logger.error("lost what background job %s had to say: %s", job, error)
+                    logger.error("the state of background job %s is lost: %s", job, error)
                     return
                 logger.warning("background job %s waits for Redis: %s", job, error)
                 await asyncio.sleep(self.worker_timeout / 3)
@@ -373,18 +378,18 @@ class RedisManager(DashFacade):
     # -- Redis -------------------------------------------------------------------------------------
 
     def _key(self, kind: str, name: str) -> str:
-        return f"{self.prefix}{kind}:{name}"
+        return f"{self._root}{kind}:{name}"
 
-    def _asking(self, job: str, *, take: bool) -> tuple[Any, ...]:
-        worker = self._key("worker", job.partition("-")[0])
-        return _POLL, 2, self._key("job", job), worker, "1" if take else "0", _COLLECTED_MS
+    async def _ask(self, client: RedisClient, job: str, *, take: bool) -> tuple[list[bytes], int]:
+        keys = (self._key("job", job), self._key("worker", job.partition("-")[0]))
+        return await client.run(_POLL, keys, "1" if take else "0", _COLLECTED_MS)
 
-    def _cancelling(self, job: str) -> tuple[Any, ...]:
-        entries = self._key("cancel", job.partition("-")[0])
-        return _CANCEL, 2, self._key("job", job), entries, job, _ms(self.expire)
+    async def _cancel(self, client: RedisClient, job: str) -> None:
+        keys = (self._key("job", job), self._key("cancel", job.partition("-")[0]))
+        await client.run(_CANCEL, keys, job, _ms(self.expire))
 
     def _read(self, flat: list[bytes], alive: int) -> Report:
-        """Read a report out of what the poll script gave."""
+        """Return the report that the poll script's answer stands for."""
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         if not fields:
             return Report.lost(
@@ -414,40 +419,43 @@ class RedisManager(DashFacade):
                 return Report.lost("its result has been collected")
 
 
-class _Bell:
-    """Rung, from any thread, when a job has said something; rings before the answer are one."""
+class _Signal:
+    """Wakes the writer of a job's buffer; `set` may be called from any thread.
+
+    Several calls before the writer has woken count as one.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
-        self._rung = False
-        # Whether the job has ended and will say nothing more.
-        self.silenced = False
+        self._is_set = False
+        # Whether the job has ended and adds no updates.
+        self.ended = False
 
-    def ring(self) -> None:
-        if not self._rung:
-            self._rung = True
-            # Suppressed: the loop may be closed by the time an abandoned function speaks.
+    def set(self) -> None:
+        if not self._is_set:
+            self._is_set = True
+            # Suppressed: the loop may have closed before an abandoned function calls this.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._event.set)
 
-    def silence(self) -> None:
-        self.silenced = True
+    def end(self) -> None:
+        self.ended = True
         self._event.set()
 
     async def wait(self) -> None:
         await self._event.wait()
         self._event.clear()
-        # Before the buffer is read: what comes after rings again.
-        self._rung = False
+        # Cleared before the buffer is read: a later entry sets it again.
+        self._is_set = False
 
 
 def _written(spec: JobSpec, result: Any) -> bytes:
-    """Write a result as JSON; raises what Dash raises for one that has no JSON form."""
+    """Return a result as JSON; raises what Dash raises for a value that has no JSON form."""
     try:
         return dumps(result)
     except TypeError:
-        # Says which value, where, in Dash's words.
+        # Raises Dash's error, which names the value and its place.
         dash_seam.validate.fail_callback_output(result, spec.plan.output_grouping)
         raise
 

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt."""
+"""The waits between two attempts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 class Backoff:
     """Waits that double from ``first`` to ``cap`` seconds, each shortened at random.
 
-    So that many who lost the same server do not come back to it at the same moment.
+    The randomness keeps many clients that lost one server from returning at the same moment.
     """
 
     def __init__(self, first: float = 0.05, cap: float = 1.0) -> None:
@@ -17,7 +17,7 @@ class Backoff:
         self._next = first
 
     def reset(self) -> None:
-        """Begin with short waits again: an attempt has succeeded."""
+        """Start with short waits again, after an attempt that succeeded."""
         self._next = self._first
 
     def wait(self) -> float:

@@ -1,4 +1,4 @@
-"""Which server has which keys: one, whichever a sentinel names, or the nodes of a cluster."""
+"""The servers of one address, and the hash slots that each of them has."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from redis.exceptions import RedisError
 from flash.redis.address import Address, Kind, Node
 
 if TYPE_CHECKING:
-    from flash.redis.connection import Dialer
+    from flash.redis.connection import Connector
 
 _SLOTS = 16384
-# Seconds between two times of asking who has what.
+# Seconds between two discoveries.
 _ASK_INTERVAL = 0.1
 
 
 class Topology(Protocol):
-    """Knows which server to ask.
+    """Names the server of each hash slot.
 
-    Discovering raises ``RedisError`` or ``OSError`` when nobody answers. What was discovered is
-    believed until `forget` or `learn`.
+    Discovery raises ``RedisError`` or ``OSError`` when no server answers. Its result is used until
+    `forget` or `learn`.
     """
 
-    # Whether pub/sub is sharded: a message reaches only who asked the owner of its slot.
+    # Whether pub/sub is sharded: only subscribers on the owner of a channel's slot get a message.
     sharded: bool
 
     async def owner(self, slot: int) -> Node:
@@ -40,11 +40,11 @@ class Topology(Protocol):
         ...
 
     def forget(self) -> None:
-        """What was discovered has turned out wrong."""
+        """Discover again before the next answer, since the last discovery is out of date."""
         ...
 
     def learn(self, slot: int, node: Node) -> None:
-        """A server said that another one has a slot."""
+        """Note that ``node`` has ``slot``, as another server said."""
         ...
 
 
@@ -65,17 +65,17 @@ class Single:
         return [self._node]
 
     def forget(self) -> None:
-        """Nothing was discovered."""
+        """Do nothing: nothing was discovered."""
 
     def learn(self, slot: int, node: Node) -> None:
-        """One server has all slots."""
+        """Do nothing: the one server has all slots."""
 
 
 class _Discovered:
-    """What is discovered by asking one server after the other, by one caller for all."""
+    """A topology that is discovered by asking the known servers one after the other."""
 
     def __init__(self, address: Address) -> None:
-        # Whoever answered last is asked first.
+        # The server that answered last is asked first.
         self.known = list(address.nodes)
         # Seconds for asking one of them.
         self._ask_timeout = address.connect_timeout
@@ -84,7 +84,7 @@ class _Discovered:
         self._asked_at = -math.inf
 
     async def refresh(self) -> None:
-        """Ask if what is known may be wrong; many who find so at once ask once."""
+        """Discover if the last discovery is out of date; concurrent callers discover once."""
         async with self._lock:
             now = asyncio.get_running_loop().time()
             if self._stale and now - self._asked_at > _ASK_INTERVAL:
@@ -93,12 +93,12 @@ class _Discovered:
                 self._asked_at = asyncio.get_running_loop().time()
 
     def forget(self) -> None:
-        """Ask again, the next time but for those that come at once."""
+        """Discover again at the next call, unless the last discovery was a moment ago."""
         self._stale = True
 
     async def ask(self) -> None:
-        """Ask until one has answered; raises what the last one raised."""
-        failure: Exception = RedisConnectionError("there is nobody to ask")
+        """Ask servers until one answers; raises what the last one raised."""
+        failure: Exception = RedisConnectionError("no server is known")
         for node in list(self.known):
             try:
                 async with asyncio.timeout(self._ask_timeout):
@@ -112,7 +112,7 @@ class _Discovered:
         raise failure
 
     async def ask_one(self, node: Node) -> None:
-        """Ask one server and note what it says."""
+        """Ask one server and store its answer."""
         raise NotImplementedError
 
 
@@ -121,10 +121,10 @@ class Sentinels(_Discovered):
 
     sharded = False
 
-    def __init__(self, address: Address, dialer: Dialer) -> None:
+    def __init__(self, address: Address, connector: Connector) -> None:
         super().__init__(address)
         self._service = address.service or ""
-        self._dialer = dialer
+        self._connector = connector
         self._master: Node | None = None
 
     async def owner(self, slot: int) -> Node:
@@ -139,30 +139,32 @@ class Sentinels(_Discovered):
         return [await self.owner(0)]
 
     def learn(self, slot: int, node: Node) -> None:
-        """A master has all slots."""
+        """Do nothing: the master has all slots."""
 
     async def ask_one(self, node: Node) -> None:
         """Ask one sentinel."""
-        connection = await self._dialer.dial_sentinel(node)
+        connection = await self._connector.connect_sentinel(node)
         try:
             await connection.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
             reply = await connection.read_response()
         finally:
             await connection.disconnect(nowait=True)
         if not reply:
-            raise RedisConnectionError(f"sentinel {node} knows no service {self._service!r}")
+            raise RedisConnectionError(
+                f"sentinel {node} does not know the service {self._service!r}"
+            )
         self._master = Node(reply[0].decode(), int(reply[1]))
 
 
 class Cluster(_Discovered):
-    """The nodes of a cluster, each with its slots."""
+    """The nodes of a cluster and their slots."""
 
     sharded = True
 
-    def __init__(self, address: Address, dialer: Dialer) -> None:
+    def __init__(self, address: Address, connector: Connector) -> None:
         super().__init__(address)
         self._seeds = address.nodes
-        self._dialer = dialer
+        self._connector = connector
         # One per slot; None where nobody has it.
         self._owners: list[Node | None] = [None] * _SLOTS
 
@@ -186,7 +188,7 @@ class Cluster(_Discovered):
 
     async def ask_one(self, node: Node) -> None:
         """Ask one node."""
-        connection = await self._dialer.dial(node)
+        connection = await self._connector.connect(node)
         try:
             await connection.send_command("CLUSTER", "SLOTS")
             reply: Any = await connection.read_response()
@@ -194,25 +196,25 @@ class Cluster(_Discovered):
             await connection.disconnect(nowait=True)
         owners: list[Node | None] = [None] * _SLOTS
         for first, last, (host, port, *_), *_ in reply:
-            # A node that does not know its own address leaves it out.
+            # A node that does not know its own address sends none.
             name = host.decode() if host else node.host
             owner = Node(node.host if name in {"", "?"} else name, int(port))
             owners[int(first) : int(last) + 1] = [owner] * (int(last) + 1 - int(first))
         if not any(owners):
-            raise RedisConnectionError(f"{node} knows nobody with slots")
+            raise RedisConnectionError(f"{node} knows no node with slots")
         self._owners = owners
         others = list({owner for owner in owners if owner} | set(self._seeds))
         random.shuffle(others)
         self.known = [node, *(other for other in others if other != node)]
 
 
-def topology_of(address: Address, dialer: Dialer) -> Topology:
-    """Return the topology that an address stands for."""
+def topology_of(address: Address, connector: Connector) -> Topology:
+    """Return the topology of an address."""
     match address.kind:
         case Kind.CLUSTER:
-            return Cluster(address, dialer)
+            return Cluster(address, connector)
         case Kind.SENTINEL:
-            return Sentinels(address, dialer)
+            return Sentinels(address, connector)
         case _:
             with suppress(IndexError):
                 return Single(address.nodes[0])

@@ -1,4 +1,4 @@
-"""`RedisCache`: kept panels, and loads under way, shared by all workers of an app."""
+"""`RedisCache`: cached panels, and loads in progress, shared by all workers of an app."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ from typing import TYPE_CHECKING, Any
 
 from flash import ConfigurationError
 from flash.callbacks.execution import SharedCalls
+from flash.redis.address import Kind, parse_url
 from flash_lazy.cache import redis_scripts as scripts
-from flash_lazy.cache.redis_connection import LineDown, LineStatistics, RedisLine
+from flash_lazy.cache.redis_connection import CacheConnection, CacheStatistics, CacheUnavailable
 from flash_lazy.cache.seam import Entry, Hear, Invalidation, Key, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from flash.redis.address import Address
+
 logger = logging.getLogger("flash_lazy")
 
-# Seconds. A run that took longer than this and began before an invalidation might be kept.
+# Seconds. A run that takes longer and began before an invalidation might be kept.
 _LONGEST_RUN = 3600
-# Seconds between two looks at a load that another worker runs, should its news be lost.
+# Seconds between two checks of a load in another worker, in case its message is lost.
 _LOOK_EVERY = 1.0
-# Invalidations that wait for a Redis that is away; beyond it those of one loader become one.
+# Invalidations that wait for the end of an outage; beyond it those of one loader become one.
 _MAX_OWED = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class _Lease:
-    """The right to run a load, or a run in another worker that is waited for."""
+    """The right to run a load, or a run in another worker whose result is awaited."""
 
     key: Key
-    # Which invalidations the run knows of.
+    # The invalidations that preceded the run.
     epoch: str
     token: str
 
@@ -44,21 +47,24 @@ class _Lease:
 class RedisCache:
     """Keeps panels in a Redis that all workers share, and lets their equal loads run once.
 
-    Whoever runs a load holds a lease and renews it; the others wait for the result. A worker that
-    is killed meanwhile holds them up for ``lease_seconds`` at most. Beyond ``max_entries`` or
-    ``max_bytes`` of JSON, for each app, those that would end first go; a larger entry is not kept.
-    An answer that takes longer than ``timeout`` seconds counts as none: panels then load without
-    Redis, as with no cache at all, until it answers again; `statistics` counts that, and the log
-    says it once. What is invalidated meanwhile is told to Redis first when it comes back.
+    ``url`` is an address that `flash.redis.address.parse_url` reads: one server, Sentinel or
+    Cluster. ``prefix`` is the beginning of every key, by default ``<prefix of the address>``
+    followed by ``:lazy:``. A worker that runs a load holds a lease and renews it; the others wait
+    for the result. If that worker is killed, they wait for ``lease_seconds`` at most. Beyond
+    ``max_entries`` or ``max_bytes`` of JSON, for each app, the entries that expire first are
+    dropped; a larger entry is not kept. A call that takes longer than ``timeout`` seconds has
+    failed: panels then load without Redis, as without a cache, until it answers again.
+    `statistics` counts that, and the log says it once. What was invalidated meanwhile is sent to
+    Redis before it is used again.
 
-    Apps tell their entries apart by their ``secret_key``, which all workers need to have.
+    Apps are told apart by their ``secret_key``, which all workers must have.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Address,
         *,
-        prefix: str = "flash:lazy:",
+        prefix: str | None = None,
         max_entries: int = 10_000,
         max_bytes: int = 256 * 1024 * 1024,
         lease_seconds: float = 10,
@@ -66,54 +72,59 @@ class RedisCache:
     ) -> None:
         if lease_seconds <= 0 or timeout <= 0:
             raise ConfigurationError("lease_seconds=… and timeout=… are seconds above 0")
-        self.prefix = prefix
+        address = parse_url(url) if isinstance(url, str) else url
+        if address.kind is Kind.MEMORY:
+            raise ConfigurationError("RedisCache needs the address of a Redis, redis://…")
+        self.prefix = f"{address.prefix}:lazy:" if prefix is None else prefix
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.lease_seconds = lease_seconds
-        self._line = RedisLine(url, timeout=timeout, listen=self._listen, restored=self._catch_up)
+        self._connection = CacheConnection(
+            address, timeout=timeout, listen=self._listen, restored=self._catch_up
+        )
         self._hearers: dict[str, Hear] = {}
-        # Loads under way in this worker, its own and those it waits for.
+        # Loads in progress for callers of this worker, here or in another worker.
         self._flights = SharedCalls()
         self._epochs: defaultdict[tuple[str, str], int] = defaultdict(int)
-        # Rung when a run in another worker has ended, by its token.
-        self._bells: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
-        # Invalidations on their way to Redis; and those that wait for it to come back, with the
-        # seconds for which what they cover may be kept there.
+        # Set when a run in another worker has ended, by its token.
+        self._ends: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        # Invalidations on their way to Redis; and those that wait for the end of an outage, with
+        # the seconds for which the entries that they cover may be kept there.
         self._sending: dict[asyncio.Future[None], Invalidation] = {}
         self._owed: dict[Invalidation, float] = {}
-        # What outlives its caller: runs that others wait for, goodbyes.
+        # Tasks that outlive their caller: runs that other workers wait for, withdrawals.
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def statistics(self) -> LineStatistics:
-        """Return how it stands with Redis."""
-        return self._line.statistics()
+    def statistics(self) -> CacheStatistics:
+        """Return whether Redis answers, and how often it did not."""
+        return self._connection.statistics()
 
     # -- LazyCache ---------------------------------------------------------------------------------
 
     async def open(self, scope: str, hear: Hear) -> None:
         """Call ``hear`` with every invalidation that any worker makes."""
         self._hearers[scope] = hear
-        await self._line.open(tuple(f"{self._root(each)}news" for each in self._hearers))
+        await self._connection.open(tuple(f"{self._root(each)}news" for each in self._hearers))
 
     async def close(self, scope: str) -> None:
-        """Call it no more; with the last one, end the runs that nobody here waits for."""
+        """Stop calling ``hear`` of this scope; with the last one, end all runs."""
         self._hearers.pop(scope, None)
         if not self._hearers:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await self._line.close()
+            await self._connection.close()
 
     async def find(self, key: Key) -> Entry | None:
-        """Return what is kept in Redis; None where Redis does not answer."""
+        """Return the entry that Redis has; None if Redis does not answer."""
         await self._settle(key)
         try:
-            match await self._line.ask(scripts.FIND, *self._place(key)):
+            match await self._connection.run(scripts.FIND, *self._place(key)):
                 case [content, at]:
                     return Entry(content, float(at))
                 case _:
                     return None
-        except LineDown:
+        except CacheUnavailable:
             return None
 
     async def load(self, key: Key, run: Run, *, seconds: float = 0, newer_than: float = 0) -> Entry:
@@ -124,17 +135,17 @@ class RedisCache:
         return await self._flights.run((key, epoch), share)
 
     async def forget(self, invalidation: Invalidation, *, seconds: float = 0) -> None:
-        """Forget what it covers; returns when Redis has, or is known not to answer."""
+        """Drop the entries that it covers; returns when Redis has, or during an outage."""
         if invalidation.loader is None:
             self._hear(invalidation)
             return
         sent = asyncio.get_running_loop().create_future()
         self._sending[sent] = invalidation
         try:
-            await self._tell(invalidation, seconds, self._line.ask)
-        except LineDown:
+            await self._tell(invalidation, seconds, self._connection.run)
+        except CacheUnavailable:
             self._owe(invalidation, seconds)
-            # Its news do not come back either.
+            # Redis sends no message of it either.
             self._hear(invalidation)
         finally:
             del self._sending[sent]
@@ -148,7 +159,7 @@ class RedisCache:
         newer = repr(newer_than) if seconds else ""
         while True:
             try:
-                match await self._line.ask(
+                match await self._connection.run(
                     scripts.BEGIN, *self._place(key), token, lease_ms, newer
                 ):
                     case [b"kept", content, at]:
@@ -161,14 +172,14 @@ class RedisCache:
                         entry = await self._follow(lease)
                     case answer:
                         raise ConfigurationError(f"Redis answered {answer!r}")
-            except LineDown:
+            except CacheUnavailable:
                 return await run()
-            # The run that was waited for has failed, or its worker is gone: this one is next.
+            # The run of the other worker has failed, or that worker has died: try to run it here.
             if entry is not None:
                 return entry
 
     async def _lead(self, lease: _Lease, run: Run, seconds: float) -> Entry:
-        """Run the load; when all callers here have left, go on while other workers wait."""
+        """Run the load; after the last caller here has left, go on while other workers wait."""
         deserted = asyncio.Event()
         task = self._spawn(self._carry(lease, run, seconds, deserted))
         try:
@@ -202,12 +213,12 @@ class RedisCache:
             await self._end(lease, entry, seconds)
 
     async def _renew(self, lease: _Lease) -> bool:
-        """Keep the lease; tell whether other workers wait for its result."""
+        """Renew the lease; tell whether other workers wait for its result."""
         try:
-            waiting = await self._line.ask(
+            waiting = await self._connection.run(
                 scripts.RENEW, *self._held(lease), _ms(self.lease_seconds)
             )
-        except LineDown:
+        except CacheUnavailable:
             return False
         return waiting > 0
 
@@ -223,39 +234,41 @@ class RedisCache:
                 *(entry.content, repr(entry.loaded_at), int(seconds * 1000), size),
                 *(self.max_entries, self.max_bytes),
             ]
-        with suppress(LineDown):
-            await self._line.ask(scripts.END, *self._place(key), *arguments)
+        with suppress(CacheUnavailable):
+            await self._connection.run(scripts.END, *self._place(key), *arguments)
 
     async def _follow(self, lease: _Lease) -> Entry | None:
-        """Wait for a run in another worker; None if it has brought nothing."""
-        bell = asyncio.Event()
-        self._bells[lease.token].add(bell)
+        """Wait for a run in another worker; None if it has ended without a result."""
+        ended = asyncio.Event()
+        self._ends[lease.token].add(ended)
         try:
             while True:
-                match await self._line.ask(scripts.LOOK, *self._held(lease)):
+                match await self._connection.run(scripts.LOOK, *self._held(lease)):
                     case [b"kept", content, at]:
                         return Entry(content, float(at))
                     case [b"wait"]:
-                        await _rung(bell, min(_LOOK_EVERY, self.lease_seconds / 2))
-                        bell.clear()
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(min(_LOOK_EVERY, self.lease_seconds / 2)):
+                                await ended.wait()
+                        ended.clear()
                     case _:
                         return None
         except asyncio.CancelledError:
             self._spawn(self._leave(lease))
             raise
         finally:
-            self._bells[lease.token].discard(bell)
-            if not self._bells[lease.token]:
-                del self._bells[lease.token]
+            self._ends[lease.token].discard(ended)
+            if not self._ends[lease.token]:
+                del self._ends[lease.token]
 
     async def _leave(self, lease: _Lease) -> None:
-        with suppress(LineDown):
-            await self._line.ask(scripts.LEAVE, *self._held(lease))
+        with suppress(CacheUnavailable):
+            await self._connection.run(scripts.LEAVE, *self._held(lease))
 
     # -- invalidating ------------------------------------------------------------------------------
 
     async def _settle(self, key: Key) -> None:
-        """Wait for what was invalidated here and has not reached Redis yet."""
+        """Wait for the invalidations of this worker that have not reached Redis yet."""
         if self._sending:
             due = [sent for sent, each in self._sending.items() if each.covers(key)]
             if due:
@@ -265,11 +278,11 @@ class RedisCache:
         self,
         invalidation: Invalidation,
         seconds: float,
-        ask: Callable[..., Coroutine[Any, Any, Any]],
+        run: Callable[..., Coroutine[Any, Any, Any]],
     ) -> None:
-        """Tell Redis, and through it every worker, this one too."""
+        """Send an invalidation to Redis, and through it to every worker, this one too."""
         loader, call = invalidation.loader, invalidation.call
-        await ask(
+        await run(
             scripts.FORGET,
             self._root(invalidation.scope),
             *(loader, call or "", _ms(seconds + _LONGEST_RUN)),
@@ -278,15 +291,15 @@ class RedisCache:
 
     def _owe(self, invalidation: Invalidation, seconds: float) -> None:
         if len(self._owed) >= _MAX_OWED:
-            # Of loaders there are only as many as there is code.
+            # The number of loaders is bounded by the code of the app.
             invalidation = Invalidation(invalidation.scope, invalidation.loader)
         self._owed[invalidation] = max(seconds, self._owed.get(invalidation, 0))
 
     async def _catch_up(self) -> None:
-        """Tell Redis what it has missed before it is used again, and this worker that it has."""
+        """Send what was invalidated during an outage; this worker may have missed anything."""
         while self._owed:
             invalidation, seconds = next(iter(self._owed.items()))
-            await self._tell(invalidation, seconds, self._line.insist)
+            await self._tell(invalidation, seconds, self._connection.run_anyway)
             self._owed.pop(invalidation, None)
         for scope in list(self._hearers):
             self._hear(Invalidation(scope))
@@ -295,18 +308,18 @@ class RedisCache:
         try:
             news: object = json.loads(data)
         except ValueError:
-            logger.warning("a message on %s is no news of flash-lazy: %.60r", channel, data)
+            logger.warning("a message on %s is not one of flash-lazy: %.60r", channel, data)
             return
         match news:
             case ["end", str(token)]:
-                for bell in self._bells.get(token, ()):
-                    bell.set()
+                for ended in self._ends.get(token, ()):
+                    ended.set()
             case ["forget", str() | None as loader, str() | None as call]:
                 for scope in self._hearers:
                     if channel == f"{self._root(scope)}news":
                         self._hear(Invalidation(scope, loader, call))
             case _:
-                logger.debug("news of a newer version on %s: %.60r", channel, data)
+                logger.debug("a message of a newer version on %s: %.60r", channel, data)
 
     def _hear(self, invalidation: Invalidation) -> None:
         if invalidation.loader is not None:
@@ -334,14 +347,8 @@ class RedisCache:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            # Its callers raise it; with none left there is nobody to tell.
+            # Seen here, since no caller may be left to raise it.
             task.exception()
-
-
-async def _rung(bell: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await bell.wait()
 
 
 def _ms(seconds: float) -> int:

@@ -1,149 +1,133 @@
-"""The line to Redis: scripts under a time-out, news, and knowing when it is cut."""
+"""The cache's access to Redis: scripts within a time limit, news, and whether Redis answers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import logging
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from flash.redis import require_redis
 from flash.supervision import SupervisedTask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from flash.redis.address import Address
+    from flash.redis.connection import Argument
+    from flash.redis.scripts import Script
+
 logger = logging.getLogger("flash_lazy")
 
-_CONNECTIONS = 32
-# Seconds between two looks at a line on which nothing comes, and after a failure.
-_LOOK_EVERY = 1.0
-# Looks without any answer after which the connection that news come over is given up.
-_SILENT_LOOKS = 3
+# Attempts at a script: a connection that Redis has closed meanwhile is opened again.
+_ATTEMPTS = 2
+# Seconds between two pings, and after a failure.
+_PING_EVERY = 1.0
+# Pings without an answer after which the subscription is given up.
+_SILENT_PINGS = 3
 
 
-class LineDown(Exception):
-    """Redis could not be asked, or did not answer in time; counted and logged already."""
+class CacheUnavailable(Exception):
+    """Redis was not asked, or did not answer in time; counted and logged already."""
 
 
 @dataclass(frozen=True, slots=True)
-class LineStatistics:
-    """A moment of a `RedisLine`."""
+class CacheStatistics:
+    """A snapshot of how a `RedisCache` gets on with Redis."""
 
-    # Whether Redis is asked; while it is not, nothing waits for it.
+    # Whether Redis is asked; if not, no load waits for it.
     connected: bool
-    # Scripts that failed or took too long, and times that the line was cut, since the start.
+    # Scripts that failed or took too long, and outages of Redis, since the start.
     failures: int
     outages: int
 
 
-class RedisLine:
-    """Asks Redis within ``timeout`` seconds, and hears what it has to tell.
+class CacheConnection:
+    """Runs scripts within ``timeout`` seconds, and receives the messages of channels.
 
-    A line that was cut is not asked again before Redis has answered the task that looks after it,
-    once a second: a Redis that is down costs one load its time-out, and the others nothing.
-    ``listen(channel, data)`` is called with each message; ``restored`` is awaited before a line
-    that was cut is used again, since messages were lost.
+    A circuit breaker: after a failure no script is sent until Redis has answered a supervised task,
+    which pings it once a second. So an outage costs one load the time limit and the others nothing.
+    ``listen(channel, data)`` is called with each message. ``restored`` is awaited before scripts
+    are sent again after an outage, since messages were lost.
     """
 
     def __init__(
         self,
-        url: str,
+        address: Address,
         *,
         timeout: float,
         listen: Callable[[str, bytes], None],
         restored: Callable[[], Awaitable[None]],
     ) -> None:
-        try:
-            # An extra, and imported here rather than on the loop.
-            import redis
-            from redis.asyncio import BlockingConnectionPool, Redis
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
-        except ImportError as error:
-            raise ImportError(
-                'a cache in Redis needs redis: pip install "flash-lazy[redis]"'
-            ) from error
-        self._errors: tuple[type[Exception], ...] = (redis.RedisError, OSError, TimeoutError)
-        # Redis has answered, but does not do it: it has no memory left, or gives no permission.
-        self._refusals: type[Exception] = redis.ResponseError
+        require_redis("a cache in Redis", "flash-lazy[redis]")
+        # Imported here rather than on the loop, since redis-py is an optional dependency.
+        from redis import RedisError
+        from redis.exceptions import ResponseError
+
+        from flash.redis.client import RedisClient
+
+        self._errors: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
+        # Redis answered, but refuses: it has no memory left, or gives no permission.
+        self._refusals: type[Exception] = ResponseError
         self._last_refusal = ""
         self._timeout = timeout
         self._listen = listen
         self._restored = restored
-        options: dict[str, Any] = {}
-        if importlib.util.find_spec("redis.driver_info"):
-            # redis 8 reads its own version from disk for every connection, unless told not to.
-            options["driver_info"] = None
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            # One more: a connection that Redis has closed meanwhile is opened anew.
-            retry=Retry(NoBackoff(), 1),
-            **options,
-        )
-        # Connects when first used, and again after `close`. Untyped: half of redis-py's
-        # annotations are for both kinds of client at once.
-        self._client: Any = Redis.from_pool(pool)
-        self._statistics = LineStatistics(connected=True, failures=0, outages=0)
+        self._client = RedisClient(address, timeout=timeout, max_attempts=_ATTEMPTS, values=True)
+        self._statistics = CacheStatistics(connected=True, failures=0, outages=0)
         self._channels: tuple[str, ...] = ()
-        self._keeper: SupervisedTask | None = None
+        self._subscription: SupervisedTask | None = None
 
-    def statistics(self) -> LineStatistics:
-        """Return what the line does at this moment."""
+    def statistics(self) -> CacheStatistics:
+        """Return the counters of this moment."""
         return self._statistics
 
     async def open(self, channels: tuple[str, ...]) -> None:
-        """Hear these channels from now on, in place of those before."""
-        await self._dismiss()
+        """Receive the messages of these channels from now on, in place of earlier ones."""
+        await self._unsubscribe()
         self._channels = channels
-        heard = asyncio.Event()
-        self._keeper = SupervisedTask("flash-lazy's news from Redis", partial(self._keep, heard))
-        self._keeper.start()
-        # What is published from now on is heard, unless Redis is down.
+        subscribed = asyncio.Event()
+        self._subscription = SupervisedTask(
+            "flash-lazy's news from Redis", partial(self._subscribe, subscribed)
+        )
+        self._subscription.start()
+        # Wait, so that messages published from now on arrive, unless Redis is down.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timeout):
-                await heard.wait()
+                await subscribed.wait()
 
     async def close(self) -> None:
-        """Hang up; `open` begins anew."""
-        await self._dismiss()
-        await self._client.aclose()
+        """Stop using Redis; `open` begins anew."""
+        await self._unsubscribe()
+        await self._client.close()
 
-    async def ask(self, script: str, root: str, *arguments: Any) -> Any:
-        """Run a script; raises `LineDown`, at once where the line is known to be cut."""
+    async def run(self, script: Script, root: str, *arguments: Argument) -> Any:
+        """Run a script; raises `CacheUnavailable`, during an outage at once."""
         if not self._statistics.connected:
-            raise LineDown
-        return await self._ask(script, root, *arguments)
+            raise CacheUnavailable
+        return await self.run_anyway(script, root, *arguments)
 
-    async def insist(self, script: str, root: str, *arguments: Any) -> Any:
-        """Do the same on a line that is being restored."""
-        return await self._ask(script, root, *arguments)
-
-    async def _ask(self, script: str, root: str, *arguments: Any) -> Any:
+    async def run_anyway(self, script: Script, root: str, *arguments: Argument) -> Any:
+        """Run a script during an outage too; raises `CacheUnavailable`."""
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._client.eval(script, 1, root, *arguments)
+            return await self._client.run(script, [root], *arguments)
         except self._errors as error:
             self._statistics = replace(self._statistics, failures=self._statistics.failures + 1)
             if isinstance(error, self._refusals):
-                self._refused(str(error))
+                self._note_refusal(str(error))
             else:
-                self._cut(error)
-            raise LineDown from error
+                self._note_outage(error)
+            raise CacheUnavailable from error
 
-    def _refused(self, reason: str) -> None:
-        # Said once for as long as it stays the same.
+    def _note_refusal(self, reason: str) -> None:
+        # Logged once for each reason in a row.
         if reason != self._last_refusal:
             self._last_refusal = reason
             logger.warning("Redis refuses to be a cache; panels load without it: %s", reason)
 
-    def _cut(self, error: Exception) -> None:
+    def _note_outage(self, error: Exception) -> None:
         known = self._statistics
         if known.connected:
             self._statistics = replace(known, connected=False, outages=known.outages + 1)
@@ -154,53 +138,68 @@ class RedisLine:
                 error,
             )
 
-    # -- the task that looks after the line --------------------------------------------------------
+    # -- the supervised task -----------------------------------------------------------------------
 
-    async def _keep(self, heard: asyncio.Event) -> None:
+    async def _subscribe(self, subscribed: asyncio.Event) -> None:
         while True:
             try:
-                await self._hear(heard)
+                await self._receive(subscribed)
             except self._errors as error:
-                self._cut(error)
-            await asyncio.sleep(_LOOK_EVERY)
+                self._note_outage(error)
+            await asyncio.sleep(_PING_EVERY)
 
-    async def _hear(self, heard: asyncio.Event) -> None:
-        """Hear news over a connection of its own, until it fails."""
-        async with self._client.pubsub() as news:
-            async with asyncio.timeout(self._timeout):
-                await news.subscribe(*self._channels)
+    async def _receive(self, subscribed: asyncio.Event) -> None:
+        """Receive messages over a connection of its own, until that fails."""
+        from flash.redis.connection import send
+
+        async with asyncio.timeout(self._timeout):
+            # On a cluster every node passes on what is published on any of them.
+            pool = self._client.pool
+            node = await pool.topology.owner(self._client.slot_of(self._channels[0]))
+            connection = await pool.connector.connect(node)
+        reading: asyncio.Future[Any] | None = None
+        try:
+            await send(connection, connection.pack_command("SUBSCRIBE", *self._channels))
             silent = 0
-            while silent < _SILENT_LOOKS:
-                message = await news.get_message(timeout=_LOOK_EVERY)
-                if message is None:
-                    silent += 1
-                    async with asyncio.timeout(self._timeout):
-                        await news.ping()
+            while silent < _SILENT_PINGS:
+                reading = reading or asyncio.ensure_future(connection.read_response())
+                await asyncio.wait({reading}, timeout=_PING_EVERY)
+                if reading.done():
+                    silent, reply, reading = 0, reading.result(), None
+                    self._receive_one(reply, subscribed)
                 else:
-                    silent = 0
-                match message:
-                    case {"type": "subscribe", "channel": channel}:
-                        if heard.is_set() and channel == self._channels[0].encode():
-                            # redis-py has connected anew by itself: news were lost.
-                            self._cut(ConnectionError("the connection was lost"))
-                        heard.set()
-                    case {"type": "message", "channel": channel, "data": data}:
-                        self._listen(channel.decode(), data)
-                    case _:
-                        pass
-                if not self._statistics.connected:
+                    silent += 1
+                    await send(connection, connection.pack_command("PING"))
+                if not self._statistics.connected and subscribed.is_set():
                     await self._restore()
-        raise TimeoutError("Redis is silent")
+        finally:
+            if reading is not None:
+                reading.cancel()
+                await asyncio.wait({reading})
+            await connection.disconnect(nowait=True)
+        raise TimeoutError("Redis does not answer pings")
+
+    def _receive_one(self, reply: Any, subscribed: asyncio.Event) -> None:
+        match reply:
+            case [b"subscribe", channel, _]:
+                if subscribed.is_set() and channel == self._channels[0].encode():
+                    # A second subscription: messages between the two are lost.
+                    self._note_outage(ConnectionError("the subscription had ended"))
+                subscribed.set()
+            case [b"message", channel, data]:
+                self._listen(channel.decode(), data)
+            case _:
+                pass
 
     async def _restore(self) -> None:
-        async with asyncio.timeout(self._timeout):
-            await self._client.ping()
-        with contextlib.suppress(LineDown):
+        slot = self._client.slot_of(self._channels[0])
+        await self._client.call(["PING"], slot=slot)
+        with contextlib.suppress(CacheUnavailable):
             await self._restored()
             self._statistics = replace(self._statistics, connected=True)
             logger.info("the cache in Redis is used again")
 
-    async def _dismiss(self) -> None:
-        if self._keeper is not None:
-            await self._keeper.stop()
-            self._keeper = None
+    async def _unsubscribe(self) -> None:
+        if self._subscription is not None:
+            await self._subscription.stop()
+            self._subscription = None

@@ -1,20 +1,22 @@
-"""What is in Redis, and each step that changes it: one script, and so one moment, for each.
+"""The keys of the cache in Redis, and the scripts that change them, each in one step.
 
-For every scope, below a root that ends in a colon and holds a hash tag:
+For every scope, after a root that ends in a colon and holds a hash tag:
 
-- ``entry:<key>``: a hash of a kept panel's content, time, and epoch when its load began.
-- ``gen:<loader>``, ``gen:<loader>:<call>``: when it was last invalidated, by the clock of Redis.
-  Both together are the epoch of a call; a kept panel of another epoch is forgotten. They outlive
-  all that was kept, and are never counted up, so that none can come again.
-- ``lease:<key>:<epoch>``: who runs the load now, and how many workers wait for it.
-- ``result:<token>``: what a run that others waited for has brought, for a moment.
-- ``ends``, ``sizes``: when each entry ends, and its bytes, with the sum under the empty name.
-- ``news``: the channel.
+- ``entry:<key>``: a hash of a panel's content, its time, and the epoch when its load began.
+- ``gen:<loader>``, ``gen:<loader>:<call>``: the time of the last invalidation, by the clock of
+  Redis. Both together are the epoch of a call; an entry of another epoch counts as none. They
+  outlive all entries. They are times and no counters, so that no epoch comes twice.
+- ``lease:<key>:<epoch>``: the worker that runs the load, and the number of workers that wait.
+- ``result:<token>``: the result of a run that other workers waited for, for a short time.
+- ``ends``, ``sizes``: when each entry expires, and its bytes, with the sum under the empty name.
+- ``news``: the pub/sub channel.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from flash.redis.scripts import Script
 
 _EPOCH: Final = """
 local root, name, loader, call = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
@@ -22,8 +24,8 @@ local gen = root .. 'gen:' .. loader
 local epoch = (redis.call('GET', gen) or '') .. '-' .. (redis.call('GET', gen .. ':' .. call) or '')
 """
 
-# name, loader, call → content and time, or nothing.
-FIND: Final = (
+# ARGV name, loader, call. Returns content and time, or nothing.
+FIND: Final = Script(
     _EPOCH
     + """
 local entry = redis.call('HMGET', root .. 'entry:' .. name, 'epoch', 'at', 'content')
@@ -32,9 +34,10 @@ return {}
 """
 )
 
-# name, loader, call, a new token, the lease's ms, how new a kept entry must be ('' for never).
-# → 'kept', content, time; 'run', token, epoch; or 'wait', the holder's token, epoch.
-BEGIN: Final = (
+# ARGV name, loader, call, a new token, ms of the lease, the time after which an entry is new enough
+# ('' for none). Returns 'kept', content, time; 'run', token, epoch; or 'wait', the holder's token,
+# epoch. A second attempt with the same token gets the same lease.
+BEGIN: Final = Script(
     _EPOCH
     + """
 local token, ms, newer = ARGV[4], ARGV[5], ARGV[6]
@@ -46,45 +49,45 @@ if newer ~= '' then
 end
 local lease = root .. 'lease:' .. name .. ':' .. epoch
 local holder = redis.call('HGET', lease, 'token')
-if holder then
+if holder and holder ~= token then
     redis.call('HINCRBY', lease, 'waiting', 1)
     return {'wait', holder, epoch}
 end
-redis.call('HSET', lease, 'token', token, 'waiting', 0)
+if not holder then redis.call('HSET', lease, 'token', token, 'waiting', 0) end
 redis.call('PEXPIRE', lease, ms)
 return {'run', token, epoch}
 """
 )
 
-# name, epoch, token → 'kept', content, time; 'wait'; or 'gone'.
-LOOK: Final = """
+# ARGV name, epoch, token. Returns 'kept', content, time; 'wait'; or 'gone'.
+LOOK: Final = Script("""
 local result = redis.call('HMGET', KEYS[1] .. 'result:' .. ARGV[3], 'content', 'at')
 if result[1] then return {'kept', result[1], result[2]} end
 local lease = KEYS[1] .. 'lease:' .. ARGV[1] .. ':' .. ARGV[2]
 if redis.call('HGET', lease, 'token') == ARGV[3] then return {'wait'} end
 return {'gone'}
-"""
+""")
 
-# name, epoch, token: one that waited does so no more.
-LEAVE: Final = """
+# ARGV name, epoch, token. One worker stops waiting.
+LEAVE: Final = Script("""
 local lease = KEYS[1] .. 'lease:' .. ARGV[1] .. ':' .. ARGV[2]
 if redis.call('HGET', lease, 'token') == ARGV[3] then
     redis.call('HINCRBY', lease, 'waiting', -1)
 end
-"""
+""")
 
-# name, epoch, token, ms → how many wait; -1 when the lease is another's by now.
-RENEW: Final = """
+# ARGV name, epoch, token, ms. Returns how many workers wait; -1 if another run has the lease.
+RENEW: Final = Script("""
 local lease = KEYS[1] .. 'lease:' .. ARGV[1] .. ':' .. ARGV[2]
 if redis.call('HGET', lease, 'token') ~= ARGV[3] then return -1 end
 redis.call('PEXPIRE', lease, ARGV[4])
 return tonumber(redis.call('HGET', lease, 'waiting'))
-"""
+""")
 
-# name, loader, call, the run's epoch, token, the news for those who wait, ms for which they find
-# the result; and, where there is one: content, time, ms to keep it (0: not at all), its bytes,
-# max_entries, max_bytes.
-END: Final = (
+# ARGV name, loader, call, the run's epoch, token, the message for the workers that wait, ms for
+# which they find the result; and, if there is a result: content, time, ms to keep it (0: not at
+# all), its bytes, max_entries, max_bytes.
+END: Final = Script(
     _EPOCH
     + """
 local began, token, news, handover = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
@@ -139,11 +142,11 @@ end
 """
 )
 
-# loader, call ('' for all), ms that it is remembered, the news.
-FORGET: Final = """
+# ARGV loader, call ('' for all), ms to keep the time, the message.
+FORGET: Final = Script("""
 local gen = KEYS[1] .. 'gen:' .. ARGV[1]
 if ARGV[2] ~= '' then gen = gen .. ':' .. ARGV[2] end
 local clock = redis.call('TIME')
 redis.call('SET', gen, clock[1] .. '.' .. clock[2], 'PX', ARGV[3])
 redis.call('PUBLISH', KEYS[1] .. 'news', ARGV[4])
-"""
+""")

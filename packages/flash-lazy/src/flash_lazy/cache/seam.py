@@ -1,4 +1,4 @@
-"""What has been loaded, kept for a while and loaded once for all: the seam, and it in memory."""
+"""The cache of loaded panels: its Protocol, and its implementation in memory."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from flash.callbacks.execution import SharedCalls
 class Entry:
     """One loaded panel."""
 
-    # What the page gets, as JSON.
+    # The JSON that the page gets.
     content: bytes
-    # The loader's own clock, `time.time`, for it may be read by another process.
+    # By `time.time` of the process that loaded it, since another process may read it.
     loaded_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a panel was loaded for; equal keys have equal content. Its parts are digests."""
+    """The key of a panel; equal keys have equal content. Its parts are digests."""
 
-    # The app: none sees what another one keeps.
+    # The app: apps do not see each other's entries.
     scope: str
     loader: str
     # The arguments.
     call: str
-    # The visitor, and what else a result depends on.
+    # The visitor, and everything else that a result depends on.
     variant: str
 
     def __str__(self) -> str:
@@ -38,9 +38,9 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Invalidation:
-    """What was loaded by one loader, for one call or for all, is no longer true.
+    """The results of one loader, for one call or for all, are out of date.
 
-    Without a loader: news were lost, and anything may be.
+    Without a loader: messages were lost, and every result may be out of date.
     """
 
     scope: str
@@ -48,7 +48,7 @@ class Invalidation:
     call: str | None = None
 
     def covers(self, key: Key) -> bool:
-        """Tell whether what is kept under ``key`` is meant."""
+        """Tell whether the entry under ``key`` is out of date."""
         return (
             self.scope == key.scope
             and self.loader in (None, key.loader)
@@ -61,50 +61,51 @@ Hear = Callable[[Invalidation], None]
 
 
 class LazyCache(Protocol):
-    """Where loaded panels are kept, and where equal loads meet.
+    """Keeps loaded panels, and runs equal loads once.
 
-    Called on one event loop, which it must not block; may be shared by apps and by processes.
-    Losing an entry is allowed at any time; returning one that was forgotten is not. It raises what
-    ``run`` raises and nothing else: one that has lost its store runs and keeps nothing.
+    Called on one event loop, which it must not block; apps and processes may share it. It may lose
+    an entry at any time, and must not return one that was invalidated. It raises what ``run``
+    raises and nothing else: a cache that has lost its store runs the load and keeps nothing.
     """
 
     async def open(self, scope: str, hear: Hear) -> None:
-        """Call ``hear`` with every invalidation in ``scope`` from now on, whoever makes it.
+        """Call ``hear`` with every invalidation in ``scope`` from now on, by any worker.
 
         ``hear`` is called on the loop and returns at once.
         """
         ...
 
     async def close(self, scope: str) -> None:
-        """Call it no more; idempotent."""
+        """Stop calling ``hear``; idempotent."""
         ...
 
     async def find(self, key: Key) -> Entry | None:
-        """Return what is kept under ``key``, however old."""
+        """Return the entry under ``key``, however old."""
         ...
 
     async def load(self, key: Key, run: Run, *, seconds: float = 0, newer_than: float = 0) -> Entry:
-        """Run ``run``, once for all that ask for ``key`` meanwhile, and keep it for ``seconds``.
+        """Run ``run`` once for all concurrent calls of ``key``; keep its entry for ``seconds``.
 
-        With ``seconds``, an entry loaded after ``newer_than`` is returned where one was kept
-        meanwhile. One caller leaving disturbs no other; when the last one leaves, ``run`` is
+        With ``seconds``, an entry loaded after ``newer_than`` is returned in place of a run. A
+        caller that is cancelled does not affect the others; with the last one ``run`` is
         cancelled. A run that began before an invalidation is neither kept nor joined after it.
         """
         ...
 
     async def forget(self, invalidation: Invalidation, *, seconds: float = 0) -> None:
-        """Forget what it covers, at the latest when it is asked for, and let everybody hear.
+        """Drop the entries that it covers, and call every ``hear``; idempotent.
 
-        ``seconds``: for how long entries of the loader are kept. Idempotent.
+        They may be dropped as late as at the next `find`. ``seconds``: how long entries of the
+        loader are kept.
         """
         ...
 
 
 class MemoryCache:
-    """Keeps panels in this process, the most recently used ones.
+    """Keeps the most recently used panels, in this process.
 
-    Beyond ``max_entries`` or ``max_bytes`` of JSON the least recently used go; an entry larger
-    than ``max_bytes`` is not kept. Old entries are not looked for: they go when they are the least
+    Beyond ``max_entries`` or ``max_bytes`` of JSON the least recently used are dropped; an entry
+    larger than ``max_bytes`` is not kept. Expired entries are dropped only when they are the least
     recently used.
     """
 
@@ -115,7 +116,7 @@ class MemoryCache:
         self.size = 0
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._flights = SharedCalls()
-        # Counts the invalidations of each scope's loaders, of which there are as many as code says.
+        # The number of invalidations, by scope and loader; bounded by the loaders of the app.
         self._epochs: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._hearers: dict[str, Hear] = {}
 
@@ -127,17 +128,17 @@ class MemoryCache:
         self._hearers[scope] = hear
 
     async def close(self, scope: str) -> None:
-        """Call it no more."""
+        """Stop calling ``hear``."""
         self._hearers.pop(scope, None)
 
     async def find(self, key: Key) -> Entry | None:
-        """Return what is kept under ``key``, however old."""
+        """Return the entry under ``key``, however old."""
         if key in self._entries:
             self._entries.move_to_end(key)
         return self._entries.get(key)
 
     async def load(self, key: Key, run: Run, *, seconds: float = 0, newer_than: float = 0) -> Entry:
-        """Run ``run`` once for all; ``seconds`` above 0 keeps the entry, until the reader minds."""
+        """Run ``run`` once for all; ``seconds`` above 0 keeps the entry."""
         kept = self._entries.get(key)
         if seconds and kept is not None and kept.loaded_at > newer_than:
             return kept
@@ -152,7 +153,7 @@ class MemoryCache:
         return await self._flights.run((key, epoch), fly)
 
     async def forget(self, invalidation: Invalidation, *, seconds: float = 0) -> None:
-        """Forget every entry that it covers."""
+        """Drop every entry that it covers."""
         del seconds
         if invalidation.loader is not None:
             self._epochs[invalidation.scope, invalidation.loader] += 1

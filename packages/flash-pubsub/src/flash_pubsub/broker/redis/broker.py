@@ -1,4 +1,4 @@
-"""The broker of any number of workers: a `flash_pubsub.broker.seam.Broker` over Redis."""
+"""The broker of several workers: a `flash_pubsub.broker.seam.Broker` over Redis."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class RedisBroker:
 
     ``timeout`` is in seconds for one call with all its attempts, 5 unless the address says
     otherwise; ``connect_timeout`` for opening a connection and for a single attempt, 1.5. Every
-    ``probe_interval`` seconds, 1, it publishes to itself; when that does not come back within as
+    ``probe_interval`` seconds, 1, it publishes a probe to itself; if that does not arrive within as
     long again, the connection is replaced.
 
     Redis replicates after it has answered, so a failover may lose what was acknowledged just
-    before; every worker that had heard of it is then told by a reset. With ``min_replicas``, 0, a
-    publication is done only when so many replicas have it, and costs a round trip to them.
+    before; every worker that had received it is then told by a reset. With ``min_replicas``, 0, a
+    publication is complete only when so many replicas have it, which costs a round trip to them.
 
-    It needs Redis 6.2, or 7 for a cluster. Its keys begin with ``prefix``, ``flash``, and all
-    expire. A worker has one connection for hearing and one for everything else; on a cluster, one
-    each for every node with a channel that it uses.
+    It needs Redis 6.2, or 7 for a cluster. All keys begin with ``prefix``, ``flash``, and expire.
+    A worker has one connection for subscriptions, on a cluster one per node; its commands share
+    the connections of `flash.redis.client.ConnectionPool`.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class RedisBroker:
         self._maintenance: Maintenance | None = None
         self._maintaining: SupervisedTask | None = None
         self._closed = False
-        # Set when `ready` need not wait any more: all is heard, or nothing will be.
+        # Set when `ready` need not wait: all messages arrive, or the broker is closed.
         self._ready = asyncio.Event()
         self._leases: set[Lease] = set()
 
     @property
     def status(self) -> Status:
-        """How it stands."""
+        """The state and the counters of this moment."""
         counters = asdict(self._counters)
         counters["published"] += self._store.published
         counters["retries"] += self._store.retries
@@ -98,12 +98,12 @@ class RedisBroker:
         return Status(state, reason, subscribed=len(self._listener.channels), **counters)
 
     @property
-    def lazy_cache(self) -> str | None:
-        """The address of a Redis that others may keep things in, too; None where it is several."""
-        return self.address.client_url
+    def lazy_cache(self) -> str:
+        """The address of the Redis, for a cache of flash-lazy."""
+        return self.address.url
 
     async def start(self, deliver: Deliver, reset: Reset) -> None:
-        """Begin; Redis need not be there yet."""
+        """Start; Redis may start later."""
         if self._closed:
             self._reopen()
         elif self._listener is not None:
@@ -114,7 +114,7 @@ class RedisBroker:
             probe_interval=self.address.probe_interval,
             deliver=deliver,
             reset=reset,
-            on_change=self._look,
+            on_change=self._update_ready,
         )
         self._maintenance = Maintenance(
             self._store, self._listener, interval=self.address.probe_interval
@@ -126,7 +126,7 @@ class RedisBroker:
         self._maintaining.start()
 
     def _reopen(self) -> None:
-        """Be as new, but for what was counted."""
+        """Return to the state of a new broker, except for the counters."""
         self._counters.published += self._store.published
         self._counters.retries += self._store.retries
         self._store = Store(self.address, max_payload_bytes=self._max_payload_bytes)
@@ -135,7 +135,7 @@ class RedisBroker:
         self._closed = False
 
     async def close(self) -> None:
-        """End; members and leases are given back if Redis is there to be told."""
+        """Stop; members leave and leases are released if Redis answers."""
         if self._closed:
             return
         self._closed = True
@@ -156,7 +156,7 @@ class RedisBroker:
         await self._store.close()
 
     async def ready(self) -> None:
-        """Wait until what others publish arrives."""
+        """Wait until the publications of other workers arrive."""
         self._check()
         await self._ready.wait()
         self._check()
@@ -172,7 +172,7 @@ class RedisBroker:
         after: Position | None = None,
         retention: Retention = DEFAULT_RETENTION,
     ) -> Position:
-        """Number a message, remember it and tell everybody, in one step."""
+        """Number a message, keep it and send it to all workers, in one step."""
         self._check()
         return await self._store.publish(
             channel,
@@ -185,22 +185,22 @@ class RedisBroker:
         )
 
     async def subscribe(self, channel: str) -> Position:
-        """Deliver this channel's publications from now on."""
+        """Deliver the publications of a channel from now on."""
         return await self._check().follow(channel)
 
     async def unsubscribe(self, channel: str) -> None:
-        """Deliver no more of it."""
+        """Stop delivering a channel."""
         if self._listener is not None:
             with suppress(InvalidChannel):
                 self._listener.unfollow(channel)
 
     async def since(self, channel: str, position: Position) -> list[Publication] | None:
-        """Return everything after ``position``, or None if that cannot be known."""
+        """Return all publications after ``position``; None if some may be missing."""
         self._check()
         return await self._store.since(channel, position)
 
     async def snapshot(self, channel: str) -> Snapshot:
-        """Return the state as of one position."""
+        """Return the state at one position."""
         self._check()
         return await self._store.snapshot(channel)
 
@@ -210,7 +210,7 @@ class RedisBroker:
         return await self._store.value(channel, name)
 
     async def position(self, channel: str) -> Position:
-        """Return the position of somebody who has seen everything."""
+        """Return the position of the last publication."""
         self._check()
         return (await self._store.touch(channel)).position
 
@@ -220,26 +220,26 @@ class RedisBroker:
         return await self._store.channels()
 
     async def enter(self, channel: str, member: Member, ttl: float = 30.0) -> None:
-        """Make somebody present until they leave."""
+        """Make a member present until it leaves."""
         self._check()
         await self._store.enter(channel, member, ttl)
         if self._maintenance is not None:
             self._maintenance.note(channel, member, ttl)
 
     async def leave(self, channel: str, member_id: str) -> None:
-        """Make somebody absent."""
+        """Remove a member."""
         self._check()
         if self._maintenance is not None:
             self._maintenance.forget(channel, member_id)
         await self._store.leave(channel, [member_id])
 
     async def members(self, channel: str) -> list[Member]:
-        """Return who is present."""
+        """Return the members."""
         self._check()
         return await self._store.members(channel)
 
     async def lease(self, name: str, ttl: float, *, channel: str | None = None) -> Lease | None:
-        """Take the lease of this name, unless somebody has it."""
+        """Take the lease of this name; None if another holder has it."""
         self._check()
         lease = await self._store.lease(name, ttl, channel)
         if lease is not None:
@@ -247,7 +247,7 @@ class RedisBroker:
         return lease
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
-        """Prolong a lease."""
+        """Renew a lease; false if it has ended."""
         self._check()
         renewed = await self._store.renew(lease, ttl)
         if not renewed:
@@ -255,13 +255,13 @@ class RedisBroker:
         return renewed
 
     async def release(self, lease: Lease) -> None:
-        """Give a lease back."""
+        """Release a lease."""
         self._check()
         self._leases.discard(lease)
         await self._store.release(lease)
 
-    def _look(self) -> None:
-        """Note whether everything is heard."""
+    def _update_ready(self) -> None:
+        """Set or clear `ready`."""
         if self._listener is not None and not self._listener.reason:
             self._ready.set()
         elif not self._closed:

@@ -1,6 +1,6 @@
-"""One pub/sub connection to one server: what a worker hears.
+"""One pub/sub connection to one server, over which a worker receives messages.
 
-A feed lives as long as its connection. `flash_pubsub.broker.redis.listener` makes the next one.
+A feed lives as long as its connection; `flash_pubsub.broker.redis.listener` makes the next one.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ from redis.exceptions import MovedError, RedisError, ResponseError
 
 from flash.redis.address import Node
 from flash.redis.connection import send
-from flash_pubsub.broker.redis.store import Store, reason_of
+from flash.redis.errors import reason_of
 from flash_pubsub.errors import BrokerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from redis.asyncio.connection import Connection
+    from redis.asyncio.connection import AbstractConnection
 
-# Names in one command; names that wait to be sent are batched to this.
+    from flash_pubsub.broker.redis.store import Store
+
+# Channels in one command, and in one write.
 _NAMES_AT_ONCE = 500
-# Messages handled before others on the loop have their turn.
+# Messages handled before other tasks of the loop get a turn.
 _MESSAGES_AT_ONCE = 64
-# Seconds for which messages of the probe that are late may still be on their way through the loop.
+# Seconds for which a late probe may still be on its way through a busy loop.
 _GRACE = 0.1
-# Seconds between two attempts at hearing oneself for the first time.
+# Seconds between two probes until the first one has arrived.
 _SAY_AGAIN = 0.02
 
 _MESSAGES = frozenset({b"message", b"smessage"})
@@ -38,20 +40,20 @@ _UNSUBSCRIBED = frozenset({b"unsubscribe", b"sunsubscribe"})
 
 
 class FeedLost(Exception):
-    """The connection of a feed has ended; the text says why, in one line."""
+    """The connection of a feed has ended; the text is the reason, in one line."""
 
 
 class Feed:
-    """Listens on one connection, and makes sure that it does hear.
+    """Receives messages on one connection, and probes that they arrive.
 
-    ``hear`` is called with every message, ``confirm`` with the name of every pub/sub channel that
-    is heard from now on, ``evict`` with the name of one that this server does not have any more.
-    All of them return at once and do not raise.
+    ``hear`` is called with every message, ``confirm`` with every pub/sub channel that is subscribed
+    to from now on, ``evict`` with one that this server does not have any more. They return at once
+    and do not raise.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        connection: AbstractConnection,
         store: Store,
         probe: bytes,
         *,
@@ -62,51 +64,51 @@ class Feed:
     ) -> None:
         self._connection = connection
         self._store = store
-        # The pub/sub channel on which the feed hears itself.
+        # The pub/sub channel of the probes.
         self._probe = probe
         self._probe_interval = probe_interval
         self._hear = hear
         self._confirm = confirm
         self._evict = evict
-        sharded = store.topology.sharded
-        self._subscribe = b"SSUBSCRIBE" if sharded else b"SUBSCRIBE"
-        self._unsubscribe = b"SUNSUBSCRIBE" if sharded else b"UNSUBSCRIBE"
-        # Sharded names of one command must share a slot: there, one name a command.
+        sharded = store.sharded
+        self._subscribe_command = b"SSUBSCRIBE" if sharded else b"SUBSCRIBE"
+        self._unsubscribe_command = b"SUNSUBSCRIBE" if sharded else b"UNSUBSCRIBE"
+        # On a cluster the channels of one command must share a slot: there, one per command.
         self._batch = 1 if sharded else _NAMES_AT_ONCE
-        # Changes not sent yet: subscribe or unsubscribe, latest last.
+        # Changes that are not sent yet: command and channel, latest last.
         self._unsent: deque[tuple[bytes, bytes]] = deque()
         self._wake = asyncio.Event()
-        # Commands sent and not answered, in order: an answer with an error names no channel.
+        # Commands that are sent and not answered, in order: an error names no channel.
         self._unanswered: deque[tuple[bytes, bytes]] = deque()
-        # How many of them are about each name.
+        # The number of them, by channel.
         self._pending: dict[bytes, int] = {}
         self._heard_at = 0.0
         self._echo: asyncio.Future[None] | None = None
         self._said = b""
-        # Why it could not be published; empty if it could.
+        # Why the probe could not be published; empty if it could.
         self._unsaid = ""
-        # Seconds that the last probe took; None before the first.
+        # Seconds that the last probe took; None before the first has arrived.
         self.lag: float | None = None
         self._echo_at = 0.0
-        # Everything published before this, by the loop's clock, has been heard.
+        # Everything that was published before this, by the loop's clock, has arrived.
         self.heard_up_to = 0.0
         self._proven: Callable[[], None] | None = None
 
-    def want(self, wires: Iterable[bytes]) -> None:
-        """Listen to these, too."""
-        self._change(self._subscribe, wires)
+    def subscribe(self, topics: Iterable[bytes]) -> None:
+        """Subscribe to more channels."""
+        self._change(self._subscribe_command, topics)
 
-    def spare(self, wires: Iterable[bytes]) -> None:
-        """Listen to these no more."""
-        self._change(self._unsubscribe, wires)
+    def unsubscribe(self, topics: Iterable[bytes]) -> None:
+        """Unsubscribe from channels."""
+        self._change(self._unsubscribe_command, topics)
 
     async def run(self, proven: Callable[[], None]) -> None:
-        """Listen until something goes wrong; raises `FeedLost`, always.
+        """Receive messages until something fails; always raises `FeedLost`.
 
-        ``proven`` is called once the feed has heard itself, and so hears all it was told to before.
+        ``proven`` is called once the first probe has arrived: earlier subscriptions then work too.
         """
         self._proven = proven
-        self.want([self._probe])
+        self.subscribe([self._probe])
         tasks = [
             asyncio.create_task(self._read(), name="flash-pubsub feed"),
             asyncio.create_task(self._write(), name="flash-pubsub subscriptions"),
@@ -124,10 +126,10 @@ class Feed:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._connection.disconnect(nowait=True)
 
-    def _change(self, command: bytes, wires: Iterable[bytes]) -> None:
-        for wire in wires:
-            self._unsent.append((command, wire))
-            self._pending[wire] = self._pending.get(wire, 0) + 1
+    def _change(self, command: bytes, topics: Iterable[bytes]) -> None:
+        for topic in topics:
+            self._unsent.append((command, topic))
+            self._pending[topic] = self._pending.get(topic, 0) + 1
         self._wake.set()
 
     async def _write(self) -> None:
@@ -156,20 +158,20 @@ class Feed:
             try:
                 reply: Any = await read()
             except MovedError as error:
-                _, wire = self._unanswered.popleft()
+                _, topic = self._unanswered.popleft()
                 self._store.topology.learn(error.slot_id, Node(error.host, int(error.port)))
-                self._answered(wire)
-                self._evict_one(wire)
+                self._answered(topic)
+                self._evict_one(topic)
                 continue
             except ResponseError as error:
                 raise RedisConnectionError(f"subscribing failed: {error}") from error
             self._heard_at = now()
             if reply[0] in _MESSAGES:
-                wire = reply[1]
-                if wire == self._probe:
+                topic = reply[1]
+                if topic == self._probe:
                     self._hear_probe(reply[2])
                 else:
-                    hear(wire, reply[2])
+                    hear(topic, reply[2])
                 turn += 1
                 if turn == _MESSAGES_AT_ONCE:
                     turn = 0
@@ -177,36 +179,36 @@ class Feed:
             else:
                 self._answer(reply[0], reply[1])
 
-    def _answer(self, kind: bytes, wire: bytes) -> None:
-        """Take note of what the server says about a subscription."""
-        if self._unanswered and self._unanswered[0][1] == wire:
+    def _answer(self, kind: bytes, topic: bytes) -> None:
+        """Handle an answer to a subscription, or its end."""
+        if self._unanswered and self._unanswered[0][1] == topic:
             command, _ = self._unanswered[0]
-            asked = _SUBSCRIBED if command == self._subscribe else _UNSUBSCRIBED
+            asked = _SUBSCRIBED if command == self._subscribe_command else _UNSUBSCRIBED
             if kind in asked:
                 self._unanswered.popleft()
-                if self._answered(wire) and kind in _SUBSCRIBED and wire != self._probe:
-                    self._confirm(wire)
+                if self._answered(topic) and kind in _SUBSCRIBED and topic != self._probe:
+                    self._confirm(topic)
                 return
         if kind in _UNSUBSCRIBED:
-            # Unasked: the slot has gone to another server.
-            self._evict_one(wire)
+            # Not asked for: the slot has moved to another server.
+            self._evict_one(topic)
 
-    def _answered(self, wire: bytes) -> bool:
-        """Count an answer; returns whether it is the last one about this name."""
-        left = self._pending.get(wire, 1) - 1
+    def _answered(self, topic: bytes) -> bool:
+        """Count an answer; returns whether it is the last one about this channel."""
+        left = self._pending.get(topic, 1) - 1
         if left:
-            self._pending[wire] = left
+            self._pending[topic] = left
         else:
-            self._pending.pop(wire, None)
+            self._pending.pop(topic, None)
         return not left
 
-    def _evict_one(self, wire: bytes) -> None:
-        if wire == self._probe:
+    def _evict_one(self, topic: bytes) -> None:
+        if topic == self._probe:
             raise RedisConnectionError("the slot of the probe has moved")
-        self._evict(wire)
+        self._evict(topic)
 
     async def _prove(self) -> None:
-        """Publish to oneself, again and again, the way others do; silence ends the feed."""
+        """Publish probes, as publications are; a probe that does not arrive ends the feed."""
         loop = asyncio.get_running_loop()
         while True:
             sent_at = loop.time()
@@ -216,7 +218,7 @@ class Feed:
             try:
                 await asyncio.wait([self._echo], timeout=self._probe_interval)
                 if not self._echo.done():
-                    # It may be this loop that was busy, or messages before it in the queue.
+                    # The loop may have been busy, or messages may be queued before it.
                     await asyncio.sleep(_GRACE)
             finally:
                 saying.cancel()
@@ -228,12 +230,12 @@ class Feed:
                     self._proven()
                     self._proven = None
             elif self._heard_at < sent_at:
-                silence = f"nothing came back within {loop.time() - sent_at:.1f} s"
+                silence = f"no probe arrived within {loop.time() - sent_at:.1f} s"
                 raise RedisConnectionError(self._unsaid or silence)
             await asyncio.sleep(max(0.0, sent_at + self._probe_interval - loop.time()))
 
     async def _say(self) -> None:
-        """Publish the probe; until it is heard, if it may not be subscribed to yet."""
+        """Publish the probe, again and again until the first one arrives."""
         self._unsaid = ""
         while True:
             try:

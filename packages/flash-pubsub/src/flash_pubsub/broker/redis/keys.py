@@ -1,4 +1,4 @@
-"""What things are called in Redis."""
+"""The names of keys and pub/sub channels in Redis."""
 
 from __future__ import annotations
 
@@ -8,66 +8,66 @@ from dataclasses import dataclass
 
 from redis.crc import key_slot
 
-# A key of idempotency that is longer than this is replaced by its digest.
+# A longer idempotency key is replaced by its digest.
 _MAX_KEY = 128
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelKeys:
-    """The names of one channel; all of them in one hash slot."""
+    """The keys of one channel, all in one hash slot."""
 
     slot: int
     meta: bytes
     history: bytes
     state: bytes
     # The pub/sub channel.
-    wire: bytes
-    # Until when members live, where the channel tells of presence.
+    topic: bytes
+    # When members expire, if the channel is one of presence.
     deadlines: bytes
 
     @property
     def all(self) -> tuple[bytes, bytes, bytes, bytes]:
-        """What the script wants to know of every channel."""
-        return self.meta, self.history, self.state, self.wire
+        """The keys that every operation on a channel is given."""
+        return self.meta, self.history, self.state, self.topic
 
     def idempotency(self, key: str) -> bytes:
-        """Return where the position published under ``key`` is remembered."""
+        """Return the key that holds the position published under ``key``."""
         encoded = key.encode()
         if len(encoded) > _MAX_KEY:
             encoded = hashlib.sha256(encoded).hexdigest().encode()
-        return b"%b:k:%b" % (self.wire, encoded)
+        return b"%b:k:%b" % (self.topic, encoded)
 
     def lease(self, name: str) -> bytes:
-        """Return where a lease on this channel is kept."""
-        return b"%b:l:%b" % (self.wire, name.encode())
+        """Return the key of a lease on this channel."""
+        return b"%b:l:%b" % (self.topic, name.encode())
 
 
 class Keys:
-    """Makes names that begin with a prefix of the deployment's own."""
+    """Makes the names of a deployment, which begin with its prefix."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = _escape(prefix)
 
     def channel(self, name: str) -> ChannelKeys:
-        """Return the names of a channel."""
+        """Return the keys of a channel."""
         tag = b"{%b:c:%b}" % (self._prefix, _escape(name))
         return ChannelKeys(key_slot(tag), tag + b":m", tag + b":h", tag + b":s", tag, tag + b":d")
 
     def lease(self, name: str) -> bytes:
-        """Return where a lease on no channel is kept."""
+        """Return the key of a lease that belongs to no channel."""
         return b"{%b:l:%b}" % (self._prefix, _escape(name))
 
     def probe(self, worker: str, number: int) -> bytes:
-        """Return a pub/sub channel of a worker's own."""
+        """Return a pub/sub channel that one worker alone uses."""
         return b"{%b:p:%b:%d}" % (self._prefix, worker.encode(), number)
 
     @property
     def pattern(self) -> bytes:
-        """What ``SCAN`` finds channels by."""
+        """The pattern by which ``SCAN`` finds channels."""
         return b"{%b:c:*}:m" % re.sub(rb"([*?\[\]^\\])", rb"\\\1", self._prefix)
 
     def channel_name(self, meta: bytes) -> str:
-        """Return the channel that a key found by `pattern` belongs to."""
+        """Return the name of the channel whose key `pattern` found."""
         return _unescape(meta[len(self._prefix) + 4 : -3])
 
 
@@ -77,7 +77,7 @@ def slot_of(key: bytes) -> int:
 
 
 def _escape(name: str) -> bytes:
-    """Keep braces out, for they say which part of a key decides on its slot."""
+    """Replace braces, since they mark the part of a key that its slot depends on."""
     return name.encode().replace(b"%", b"%25").replace(b"{", b"%7B").replace(b"}", b"%7D")
 
 

@@ -1,4 +1,4 @@
-"""Everything that a worker listens to: over however many connections, whatever happens to them."""
+"""The subscriptions of a worker: one feed per server, each replaced when it fails."""
 
 from __future__ import annotations
 
@@ -11,63 +11,64 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from flash.redis.backoff import Backoff
+from flash.redis.errors import reason_of
 from flash_pubsub.broker.redis.feed import Feed, FeedLost
 from flash_pubsub.broker.redis.keys import slot_of
 from flash_pubsub.broker.redis.sequence import Entry, Sequence, Verdict
-from flash_pubsub.broker.redis.store import Store, reason_of
 from flash_pubsub.errors import BrokerClosed, BrokerError, BrokerUnavailable, UnsupportedEnvelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from flash.redis.address import Node
+    from flash_pubsub.broker.redis.store import Store
     from flash_pubsub.broker.seam import Counters, Deliver, Publication, Reset
     from flash_ws.protocol.position import Position
 
 _logger = logging.getLogger(__name__)
 
-# Channels about which the store is asked at the same time.
+# Concurrent questions to the store.
 _QUESTIONS_AT_ONCE = 32
-# Unreadable messages of a channel are logged once in so many.
+# One unreadable message out of so many is logged.
 _LOG_EVERY = 1_000
 
 
 @dataclass(eq=False, slots=True)
 class _Following:
-    """A channel that this worker follows."""
+    """A channel that this worker subscribes to."""
 
     sequence: Sequence
-    wire: bytes
+    topic: bytes
     slot: int
-    # The server whose feed hears it; None while that is being found out.
+    # The server whose feed receives it; None until that is known.
     node: Node | None = None
-    # Whether that feed's server has confirmed it, and how often any has.
+    # Whether that server has confirmed the subscription, and how often any has.
     confirmed: bool = False
     confirmations: int = 0
     # Set once delivery has begun.
     begun: asyncio.Future[Position] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    # Asks the store, while the sequence waits for it.
+    # The task that asks the store while the sequence waits for it.
     asker: asyncio.Task[None] | None = None
-    # A number that the store had reached, and when it said so, by the loop's clock.
+    # The number that the store had reached at the last audit, and when, by the loop's clock.
     ahead: tuple[int, float] = (0, 0.0)
 
 
 @dataclass(eq=False, slots=True)
 class _Supervised:
-    """The feed of one server, and whoever makes the next one."""
+    """The feed of one server, and the task that replaces it when it fails."""
 
     task: asyncio.Task[None]
     feed: Feed | None = None
     ready: bool = False
     reason: str = "not connected yet"
-    # Whether a feed has ended since one was ready.
+    # Whether a feed has failed since one was ready.
     lost: bool = False
 
 
 class Listener:
-    """Follows channels and delivers their messages, as the `Broker` Protocol promises."""
+    """Subscribes to channels and delivers their messages, as the `Broker` Protocol promises."""
 
     def __init__(
         self,
@@ -91,13 +92,13 @@ class Listener:
         self._supervised: dict[Node, _Supervised] = {}
         self._questions = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
-        # Servers given up, whose channels another has by now or is about to have.
+        # Servers without slots, whose channels are moving to others.
         self._abandoned = 0
         self._seek_reason = "not connected yet"
 
     @property
     def reason(self) -> str:
-        """Why not everything is heard; empty if it is."""
+        """Why some messages may not arrive; empty if all do."""
         if not self._supervised:
             return self._seek_reason
         for node, supervised in self._supervised.items():
@@ -114,15 +115,15 @@ class Listener:
 
     @property
     def channels(self) -> list[str]:
-        """What is followed."""
+        """The channels that this worker subscribes to."""
         return [following.sequence.channel for following in self._followings.values()]
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start."""
         self._spawn(self._seek())
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Stop, and end calls that wait with `BrokerClosed`."""
         followings = list(self._followings.values())
         self._followings.clear()
         for following in followings:
@@ -136,45 +137,48 @@ class Listener:
         self._supervised.clear()
 
     async def follow(self, channel: str) -> Position:
-        """Deliver a channel from now on; returns the position after which everything is."""
+        """Deliver a channel from now on; returns the position after which nothing is missing."""
         names = self._store.names(channel)
-        following = self._followings.get(names.wire)
+        following = self._followings.get(names.topic)
         if following is None:
-            following = _Following(Sequence(channel), names.wire, names.slot)
-            self._followings[names.wire] = following
+            following = _Following(Sequence(channel), names.topic, names.slot)
+            self._followings[names.topic] = following
             self._spawn(self._place(following))
         begun = following.begun
         if not begun.done():
             await asyncio.wait([begun], timeout=self._store.timeout)
         if not begun.done():
             self._drop(following)
-            raise BrokerUnavailable(f"subscribe {channel!r}", self.reason or "it is too slow")
+            raise BrokerUnavailable(
+                f"subscribe {channel!r}",
+                self.reason or f"not confirmed within {self._store.timeout:g} s",
+            )
         if begun.cancelled():
-            # Unsubscribed meanwhile, and that is what counts.
+            # Unsubscribed meanwhile.
             return (await self._store.touch(channel)).position
         return begun.result() and following.sequence.position
 
     def unfollow(self, channel: str) -> None:
-        """Deliver a channel no more."""
-        following = self._followings.get(self._store.names(channel).wire)
+        """Stop delivering a channel."""
+        following = self._followings.get(self._store.names(channel).topic)
         if following is not None:
             self._drop(following)
 
     async def audit(self, channel: str) -> None:
-        """Compare a channel with the store, which may have lost it without a word."""
-        following = self._followings.get(self._store.names(channel).wire)
+        """Compare a channel with the store, which may have lost it without an error."""
+        following = self._followings.get(self._store.names(channel).topic)
         if following is None or following.sequence.asking:
             return
         sequence = following.sequence
         asked_at, asked_id = sequence.position, sequence.id
-        stand = await self._store.touch(channel)
+        head = await self._store.touch(channel)
         if sequence.asking:
             return
-        same_epoch = stand.position.epoch == asked_at.epoch == sequence.epoch
-        number = stand.position.number
-        went_back = number < asked_at.number or (number == asked_at.number and stand.id != asked_id)
+        same_epoch = head.position.epoch == asked_at.epoch == sequence.epoch
+        number = head.position.number
+        went_back = number < asked_at.number or (number == asked_at.number and head.id != asked_id)
         if same_epoch and not went_back:
-            # What is ahead is on its way, unless the feed has heard of later things since.
+            # Publications ahead are on their way, unless the feed has received later ones since.
             (before, at), now = following.ahead, asyncio.get_running_loop().time()
             following.ahead = number, now
             if before <= sequence.number or self._heard_up_to(following) <= at:
@@ -183,10 +187,10 @@ class Listener:
             sequence.suspect()
             self._ask(following)
 
-    # What is followed, and where it is heard.
+    # Channels and the servers that have them.
 
     async def _seek(self) -> None:
-        """Find a first server to listen to."""
+        """Find a first server to subscribe on."""
         backoff = Backoff()
         logged = False
         while True:
@@ -198,44 +202,44 @@ class Listener:
                 self._on_change()
                 if not logged:
                     logged = True
-                    _logger.warning("nobody to listen to: %s", self._seek_reason)
+                    _logger.warning("no server to subscribe on: %s", self._seek_reason)
                 await asyncio.sleep(backoff.wait())
             else:
                 self._listen_to(node)
                 return
 
     async def _place(self, following: _Following) -> None:
-        """Have a channel heard by the feed of the server that has it."""
+        """Subscribe to a channel on the server that has it."""
         backoff = Backoff()
-        while self._followings.get(following.wire) is following:
+        while self._followings.get(following.topic) is following:
             try:
                 async with asyncio.timeout(self._store.timeout):
                     node = await self._store.topology.owner(following.slot)
             except (RedisError, OSError):
                 await asyncio.sleep(backoff.wait())
                 continue
-            except Exception:  # whatever it is, the channel must not stay unheard for it
+            except Exception:  # whatever it is, the channel must be subscribed to
                 _logger.exception("finding the server of %r failed", following.sequence.channel)
                 await asyncio.sleep(backoff.wait())
                 continue
-            if self._followings.get(following.wire) is following:
+            if self._followings.get(following.topic) is following:
                 following.node = node
                 following.confirmed = False
                 supervised = self._listen_to(node)
                 if supervised.feed:
-                    supervised.feed.want([following.wire])
+                    supervised.feed.subscribe([following.topic])
             return
 
     def _drop(self, following: _Following) -> None:
-        if self._followings.get(following.wire) is not following:
+        if self._followings.get(following.topic) is not following:
             return
-        del self._followings[following.wire]
+        del self._followings[following.topic]
         if following.asker:
             following.asker.cancel()
         following.begun.cancel()
         supervised = self._supervised.get(following.node) if following.node else None
         if supervised and supervised.feed:
-            supervised.feed.spare([following.wire])
+            supervised.feed.unsubscribe([following.topic])
 
     def _listen_to(self, node: Node) -> _Supervised:
         supervised = self._supervised.get(node)
@@ -246,7 +250,7 @@ class Listener:
         return supervised
 
     async def _supervise(self, node: Node) -> None:
-        """Listen to one server for as long as it has anything to say, one feed after the other."""
+        """Receive from one server while it has slots, with one feed after the other."""
         backoff = Backoff()
         while True:
             supervised = self._supervised[node]
@@ -255,15 +259,17 @@ class Listener:
                 reason = "it ended"
             except (FeedLost, RedisError, OSError, BrokerError) as error:
                 reason = reason_of(error)
-            except Exception as error:  # whatever it is, a worker must not stay deaf for it
-                _logger.exception("listening to %s failed", node)
+            except Exception as error:  # whatever it is, the worker must receive messages
+                _logger.exception("receiving from %s failed", node)
                 reason = reason_of(error)
             supervised.feed = None
             supervised.ready = False
             supervised.reason = reason
             if not supervised.lost:
                 supervised.lost = True
-                _logger.warning("hearing nothing from %s until it is back: %s", node, reason)
+                _logger.warning(
+                    "no messages arrive from %s until it answers again: %s", node, reason
+                )
             for following in self._heard_from(node):
                 following.confirmed = False
                 following.sequence.suspect()
@@ -276,10 +282,10 @@ class Listener:
                 return
 
     async def _listen(self, node: Node, supervised: _Supervised, backoff: Backoff) -> None:
-        """Connect, subscribe to everything of this server's, and listen until that fails."""
+        """Connect, subscribe to all channels of this server, and receive until that fails."""
         probe = await self._probe_on(node)
         feed = Feed(
-            await self._store.dialer.dial(node),
+            await self._store.connect(node),
             self._store,
             probe,
             probe_interval=self._probe_interval,
@@ -288,7 +294,7 @@ class Listener:
             evict=self._evict,
         )
         supervised.feed = feed
-        feed.want(following.wire for following in self._heard_from(node))
+        feed.subscribe(following.topic for following in self._heard_from(node))
 
         def prove() -> None:
             backoff.reset()
@@ -298,13 +304,13 @@ class Listener:
                     self._abandoned -= 1
                 supervised.lost = False
                 self._counters.reconnects += 1
-                _logger.warning("hearing %s again", node)
+                _logger.warning("messages arrive from %s again", node)
             self._on_change()
 
         await feed.run(prove)
 
     async def _moved_away(self, node: Node) -> bool:
-        """Find out where the channels of a lost server are; returns whether it has none left."""
+        """Move the channels of a lost server; returns whether it has no slots left."""
         try:
             async with asyncio.timeout(self._store.timeout):
                 owners = await self._store.topology.owners()
@@ -321,7 +327,7 @@ class Listener:
         return True
 
     async def _probe_on(self, node: Node) -> bytes:
-        """Return a pub/sub channel of this worker's own that this server has."""
+        """Return a pub/sub channel of this worker alone that this server has."""
         async with asyncio.timeout(self._store.timeout):
             for number in range(10_000):
                 name = self._probe_name(number)
@@ -339,27 +345,27 @@ class Listener:
         supervised = self._supervised.get(following.node) if following.node else None
         return supervised.feed.heard_up_to if supervised and supervised.feed else 0.0
 
-    # What is heard.
+    # Messages and confirmations.
 
-    def _confirm(self, wire: bytes) -> None:
-        following = self._followings.get(wire)
+    def _confirm(self, topic: bytes) -> None:
+        following = self._followings.get(topic)
         if following is not None:
             following.confirmed = True
             following.confirmations += 1
             following.sequence.suspect()
             self._ask(following)
 
-    def _evict(self, wire: bytes) -> None:
+    def _evict(self, topic: bytes) -> None:
         """The server does not have this channel any more."""
-        following = self._followings.get(wire)
+        following = self._followings.get(topic)
         if following is not None:
             following.node, following.confirmed = None, False
             following.sequence.suspect()
             self._store.topology.forget()
             self._spawn(self._place(following))
 
-    def _hear(self, wire: bytes, data: bytes) -> None:
-        following = self._followings.get(wire)
+    def _hear(self, topic: bytes, data: bytes) -> None:
+        following = self._followings.get(topic)
         if following is None:
             return
         sequence = following.sequence
@@ -367,7 +373,7 @@ class Listener:
             entry = Entry.read(data)
         except UnsupportedEnvelope as error:
             self._unreadable(sequence.channel, error)
-            # The store is asked what it is, and says that it cannot be known.
+            # The store is asked, and answers that publications may be missing.
             sequence.suspect()
             self._ask(following)
             return
@@ -392,7 +398,7 @@ class Listener:
                 return
             except BrokerError:
                 await asyncio.sleep(backoff.wait())
-            except Exception:  # whatever it is, the channel must not stay unheard for it
+            except Exception:  # whatever it is, the channel must be delivered
                 _logger.exception("resuming %r failed", following.sequence.channel)
                 await asyncio.sleep(backoff.wait())
 
@@ -403,21 +409,21 @@ class Listener:
             if not following.begun.done():
                 following.begun.set_result(sequence.position)
         else:
-            catch = await self._store.resume(
+            recovery = await self._store.resume(
                 sequence.channel, sequence.epoch, sequence.number, sequence.id
             )
-            if catch.entries is None:
-                sequence.begin(catch.stand)
-                self._reset(sequence.channel, catch.stand.position)
+            if recovery.entries is None:
+                sequence.begin(recovery.head)
+                self._reset(sequence.channel, recovery.head.position)
             else:
-                missed = sequence.fill(catch.entries)
+                missed = sequence.fill(recovery.entries)
                 if missed:
                     self._counters.gaps += 1
                     self._counters.refilled += len(missed)
                 for publication in missed:
                     self._deliver(publication)
         following.ahead = 0, 0.0
-        # An answer from before the last confirmation says nothing of what came between the two.
+        # An answer from before the last confirmation does not cover the time between the two.
         if following.confirmed and following.confirmations == confirmations:
             for publication in sequence.settle():
                 self._deliver(publication)
@@ -426,24 +432,24 @@ class Listener:
         self._counters.delivered += 1
         try:
             self._deliver_to(publication)
-        except Exception:  # the worker's own fault, and its log's
+        except Exception:  # an error of the worker's own code, which the log shows
             _logger.exception("delivering a message of %r failed", publication.channel)
 
     def _reset(self, channel: str, position: Position) -> None:
         self._counters.resets += 1
         _logger.warning(
-            "channel %r begins anew at %d: what lay between is not known any more",
+            "channel %r begins a new epoch at %d: earlier publications may be lost",
             channel,
             position.number,
         )
         try:
             self._reset_to(channel, position)
-        except Exception:  # the worker's own fault, and its log's
+        except Exception:  # an error of the worker's own code, which the log shows
             _logger.exception("resetting %r failed", channel)
 
     def _unreadable(self, channel: str, error: UnsupportedEnvelope) -> None:
         if self._counters.unreadable % _LOG_EVERY == 0:
-            _logger.error("a message of %r was refused: %s", channel, error)
+            _logger.error("a message of %r is unreadable: %s", channel, error)
         self._counters.unreadable += 1
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:

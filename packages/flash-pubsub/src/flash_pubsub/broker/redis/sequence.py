@@ -1,6 +1,6 @@
-"""One channel as a worker follows it: what to deliver, what to drop, when to ask the store.
+"""The order of one channel in a worker: what to deliver, what to drop, when to ask the store.
 
-Pure: knows no loop and no connection.
+It uses no event loop and no connection.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from flash_pubsub.broker.seam import Publication
 from flash_pubsub.errors import UnsupportedEnvelope
 from flash_ws.protocol.position import Position
 
-# The version of entries; that of the payloads within is theirs.
+# The version of entries; payloads have one of their own.
 _VERSION = 1
 
-# What waits while the store is asked is bounded: beyond it, it is dropped and asked for again.
+# The bounds of the entries that wait for the store: beyond them they are dropped, and asked for
+# again.
 _MAX_WAITING = 2_000
 _MAX_WAITING_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
-    """Where a channel stands in the store."""
+class ChannelHead:
+    """The position and the id of a channel's last publication in the store."""
 
     position: Position
-    # Of the last publication; empty before the first.
+    # Empty before the first publication.
     id: bytes
 
     @classmethod
-    def read(cls, reply: Any) -> Stand:
-        """Read what the script says of a channel."""
+    def read(cls, reply: Any) -> ChannelHead:
+        """Read the script's answer."""
         epoch, number, id_ = reply
         return cls(Position(epoch.decode(), int(number)), id_)
 
 
 class Entry:
-    """One message as Redis carries it. Not a dataclass, for there are many."""
+    """One message as Redis carries it; not a dataclass, since there are many."""
 
     __slots__ = ("epoch", "id", "number", "payload")
 
@@ -48,7 +49,7 @@ class Entry:
         self.epoch = epoch
         self.number = number
         self.id = id_
-        # None for a notice that the numbering has begun anew.
+        # None in a notice that a new epoch has begun.
         self.payload = payload
 
     @classmethod
@@ -67,45 +68,45 @@ class Entry:
                     f"run one version of flash-pubsub everywhere"
                 )
             case _:
-                raise UnsupportedEnvelope("it is no entry of flash-pubsub")
+                raise UnsupportedEnvelope("it is not an entry of flash-pubsub")
 
 
 class Verdict(Enum):
-    """What is to be done about a message that came in."""
+    """What a worker does with a message that has arrived."""
 
     DELIVER = "deliver"
     DROP = "drop"
-    # Numbers are missing or new: ask the store.
+    # Numbers are missing, or the epoch is another: ask the store.
     ASK = "ask"
 
 
 class Sequence:
-    """How far a worker has followed one channel.
+    """The position of a worker in one channel.
 
-    While the store is being asked (`asking`), what comes in waits. The answer goes to `begin` or
-    `fill`, then `settle` ends the asking, unless the store has to be asked once more.
+    While the store is being asked (`asking`), entries that arrive wait. The answer goes to `begin`
+    or `fill`; `settle` then ends the asking, unless the store has to be asked once more.
     """
 
     def __init__(self, channel: str) -> None:
         self.channel = channel
-        # None until the store has said where the channel stands.
+        # None until the store has answered.
         self.epoch: str | None = None
         self.number = 0
-        # Of the last publication delivered.
+        # The id of the last publication that was delivered.
         self.id = b""
         self.asking = True
         self._waiting: deque[Entry] = deque()
         self._waiting_bytes = 0
-        # Whether something came in that could not wait: too much, or of another epoch.
+        # Whether an entry arrived that could not wait: too many wait, or its epoch is another.
         self._ask_again = False
 
     @property
     def position(self) -> Position:
-        """How far delivery has come."""
+        """The position of the last publication that was delivered."""
         return Position(self.epoch or "", self.number)
 
     def take(self, entry: Entry) -> Verdict:
-        """Judge a message that came in; one to deliver counts as delivered."""
+        """Decide about an entry that has arrived; one to deliver counts as delivered."""
         if self.asking:
             self._wait(entry)
             return Verdict.DROP
@@ -121,15 +122,15 @@ class Sequence:
         return Verdict.ASK
 
     def suspect(self) -> None:
-        """Something may be missing: from now on what comes in waits for the store's answer."""
+        """Let entries wait for the store's answer from now on, since some may be missing."""
         self.asking = True
 
-    def begin(self, stand: Stand) -> None:
-        """Follow from where the channel stands."""
-        self.epoch, self.number, self.id = stand.position.epoch, stand.position.number, stand.id
+    def begin(self, head: ChannelHead) -> None:
+        """Start after the head of the channel."""
+        self.epoch, self.number, self.id = head.position.epoch, head.position.number, head.id
 
     def fill(self, missed: list[Entry]) -> list[Publication]:
-        """Return what of this is to be delivered now; it counts as delivered."""
+        """Return the publications of ``missed`` to deliver now; they count as delivered."""
         publications: list[Publication] = []
         for entry in missed:
             if entry.number == self.number + 1 and entry.payload is not None:
@@ -138,7 +139,7 @@ class Sequence:
         return publications
 
     def settle(self) -> list[Publication]:
-        """Return what has waited and is to be delivered now, and end the asking if that is all."""
+        """Return what waited and is to be delivered now; ends the asking if nothing is missing."""
         waiting = list(self._waiting)
         self._waiting.clear()
         self._waiting_bytes = 0
@@ -149,7 +150,7 @@ class Sequence:
         return [self.publication(entry) for entry in waiting if self.take(entry) is Verdict.DELIVER]
 
     def publication(self, entry: Entry) -> Publication:
-        """Return an entry as it is delivered."""
+        """Return the publication of an entry."""
         return Publication(
             self.channel, Position(entry.epoch, entry.number), cast("bytes", entry.payload)
         )

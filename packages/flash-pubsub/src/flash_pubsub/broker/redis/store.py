@@ -1,12 +1,11 @@
-"""What a broker keeps in Redis: each operation one script, repeated until it is done or too late.
+"""The data of a broker in Redis: each operation is one call of one script.
 
-Knows nothing of listening; `flash_pubsub.publisher` needs no more than this.
+It does not subscribe to anything; `flash_pubsub.publisher` needs only this module.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 from dataclasses import dataclass
@@ -15,28 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import msgpack
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    MovedError,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
-from flash.redis.address import Address, Node
-from flash.redis.backoff import Backoff
-from flash.redis.connection import Argument, Dialer, Line
-from flash.redis.topology import topology_of
+from flash.redis.address import Address, Kind, Node
+from flash.redis.client import RedisClient
+from flash.redis.errors import RedisClosed, RedisRefused, RedisUnavailable, reason_of
+from flash.redis.scripts import Script
 from flash_pubsub.broker.redis.keys import ChannelKeys, Keys, slot_of
-from flash_pubsub.broker.redis.sequence import Entry, Stand
+from flash_pubsub.broker.redis.sequence import ChannelHead, Entry
 from flash_pubsub.broker.seam import (
     DEFAULT_RETENTION,
     NO_CHANGES,
@@ -62,40 +47,39 @@ from flash_ws.protocol.position import Position
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from redis.asyncio.connection import AbstractConnection
+
+    from flash.redis.connection import Argument
+    from flash.redis.topology import Topology
+
 _logger = logging.getLogger(__name__)
 
-_SCRIPT = Path(__file__).with_name("script.lua").read_bytes()
-_DIGEST = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
+_SCRIPT = Script(Path(__file__).with_name("script.lua").read_bytes())
 
-# What presence remembers: nobody who is present is forgotten, however many changes there were.
+# The retention of presence: no member who is present is dropped, however many changes there were.
 _PRESENCE = Retention(max_values=100_000, max_snapshot_bytes=64 << 20)
 
-# Ids in one step of presence, so that no step is long.
+# Ids in one call about presence, so that no call blocks Redis for long.
 _IDS_AT_ONCE = 500
 
-# How many channels' names are kept ready.
+# Channels whose key names are cached.
 _KNOWN_CHANNELS = 4096
 
-# The key of an attempt that was given none is remembered for this many times the time limit: no
-# attempt, however late Redis comes to it, is then taken for a new one.
+# The idempotency key of a publication without one is kept for this many times the time limit: an
+# attempt that Redis executes late is then recognised as the same publication.
 _OWN_KEY_AGE = 3
-
-# Answers that another attempt may change.
-_PASSING = (ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
-# Answers of a server that lets nobody in; redis-py counts some of these as connection errors.
-_BARRED = (AuthenticationError, AuthorizationError)
 
 
 @dataclass(frozen=True, slots=True)
-class Catch:
-    """Where a channel stands, and what somebody missed; ``entries`` is None if that is unknown."""
+class Recovery:
+    """The head of a channel and the entries that a worker missed; None if they are unknown."""
 
-    stand: Stand
+    head: ChannelHead
     entries: list[Entry] | None
 
 
 class Store:
-    """The Redis side of a broker, for one event loop.
+    """Reads and writes the data of a broker, for one event loop.
 
     Raises as `flash_pubsub.broker.seam.Broker` does.
     """
@@ -104,27 +88,35 @@ class Store:
         self.keys = Keys(address.prefix)
         # Seconds for one call, with all its attempts.
         self.timeout = address.timeout
-        self.dialer = Dialer(address)
-        self.topology = topology_of(address, self.dialer)
+        # Whether a message reaches only subscribers on the server of its channel.
+        self.sharded = address.kind is Kind.CLUSTER
         self.published = 0
-        self.retries = 0
-        self._attempt_timeout = address.connect_timeout
+        self._client = RedisClient(address, attempt_timeout=address.connect_timeout)
         self._min_replicas = address.min_replicas
         self._max_payload_bytes = max_payload_bytes
-        self._tell = b"SPUBLISH" if self.topology.sharded else b"PUBLISH"
-        # By server, and whether for those who wait for replicas.
-        self._lines: dict[tuple[Node, bool], asyncio.Task[Line]] = {}
+        self._publish_command = b"SPUBLISH" if self.sharded else b"PUBLISH"
         self._closed = False
         self._names = lru_cache(_KNOWN_CHANNELS)(self._checked_names)
         self._bounds = lru_cache(64)(_pack_bounds)
 
+    @property
+    def topology(self) -> Topology:
+        """The servers of this Redis."""
+        return self._client.pool.topology
+
+    @property
+    def retries(self) -> int:
+        """Attempts that have failed."""
+        return self._client.retries
+
+    async def connect(self, node: Node) -> AbstractConnection:
+        """Open a connection of its own, for subscriptions; raises what redis-py raises."""
+        return await self._client.pool.connector.connect(node)
+
     async def close(self) -> None:
-        """Close all connections; whoever waits for an answer gets an error."""
+        """Stop using the connections; calls in progress fail."""
         self._closed = True
-        lines, self._lines = list(self._lines.values()), {}
-        for opening in lines:
-            opening.cancel()
-        await asyncio.gather(*(self._end(opening) for opening in lines))
+        await self._client.close()
 
     def names(self, channel: str) -> ChannelKeys:
         """Return a channel's keys; raises `InvalidChannel`."""
@@ -147,7 +139,7 @@ class Store:
         names = self._names(channel)
         id_ = secrets.token_bytes(9)
         if key is None:
-            keys = [*names.all, names.wire + b":k:" + id_]
+            keys = [*names.all, names.topic + b":k:" + id_]
             key_age = int(self.timeout * _OWN_KEY_AGE * 1000)
         else:
             keys = [*names.all, names.idempotency("u:" + key)]
@@ -184,12 +176,12 @@ class Store:
         epoch, _, number = reply.partition(b" ")
         return Position(epoch.decode(), int(number))
 
-    async def touch(self, channel: str) -> Stand:
-        """Return where a channel stands, and keep it from being forgotten."""
-        return Stand.read(await self._on_channel("touch", channel))
+    async def touch(self, channel: str) -> ChannelHead:
+        """Return the head of a channel, and postpone its expiry."""
+        return ChannelHead.read(await self._on_channel("touch", channel))
 
     async def since(self, channel: str, position: Position) -> list[Publication] | None:
-        """Return everything after a position; None if that cannot be known."""
+        """Return all publications after a position; None if some may be missing."""
         reply = await self._on_channel("since", channel, position.epoch, position.number)
         entries = _entries(reply[1])
         if entries is None:
@@ -199,31 +191,31 @@ class Store:
             for entry in entries
         ]
 
-    async def resume(self, channel: str, epoch: str, number: int, id_: bytes) -> Catch:
-        """Return what a worker missed that has delivered this publication last.
+    async def resume(self, channel: str, epoch: str, number: int, id_: bytes) -> Recovery:
+        """Return what a worker missed since the publication that it delivered last.
 
-        Should the store never have had that one, everybody is told that the numbering begins anew.
+        If the store never had that one, the channel begins a new epoch, and every worker is told.
         """
-        stand, entries = await self._on_channel("resume", channel, epoch, number, id_)
-        return Catch(Stand.read(stand), _entries(entries))
+        head, entries = await self._on_channel("resume", channel, epoch, number, id_)
+        return Recovery(ChannelHead.read(head), _entries(entries))
 
     async def snapshot(self, channel: str) -> Snapshot:
-        """Return a channel's state as of one position."""
+        """Return a channel's state at one position."""
         return _snapshot(await self._on_channel("snapshot", channel))
 
     async def value(self, channel: str, name: str) -> bytes | None:
-        """Return one value of a channel's state, without beginning the channel."""
+        """Return one value of a channel's state, without creating the channel."""
         stored: bytes | None = await self._on_channel("value", channel, name)
         return None if stored is None else stored.partition(b":")[2]
 
     async def channels(self) -> list[str]:
-        """Return the names of all channels but those that tell of presence, sorted."""
+        """Return the names of all channels except those of presence, sorted."""
         found: set[str] = set()
         for node in await self._owners():
             cursor = 0
             while True:
                 command = ["SCAN", cursor, "MATCH", self.keys.pattern, "COUNT", 1000]
-                cursor, keys = await self._ask("listing channels", node, command)
+                cursor, keys = await self._call("list channels of", str(node), command, node=node)
                 found.update(self.keys.channel_name(key) for key in keys)
                 cursor = int(cursor)
                 if not cursor:
@@ -231,11 +223,11 @@ class Store:
         return sorted(name for name in found if not name.startswith(presence_of("")))
 
     async def enter(self, channel: str, member: Member, ttl: float) -> None:
-        """Make somebody present for so many seconds."""
+        """Make a member present for ``ttl`` seconds."""
         await self._on_presence("enter", channel, _ms(ttl), member.id, member.data)
 
     async def keep(self, channel: str, member_ids: Sequence[str], ttl: float) -> list[str]:
-        """Keep members alive, and let others expire; returns those who are not there any more."""
+        """Renew members, and remove expired ones; returns those of ``member_ids`` that are gone."""
         gone: list[str] = []
         for start in range(0, max(1, len(member_ids)), _IDS_AT_ONCE):
             ids = member_ids[start : start + _IDS_AT_ONCE]
@@ -255,7 +247,7 @@ class Store:
         return [Member(id_, data) for id_, data in sorted(values.items())]
 
     async def lease(self, name: str, ttl: float, channel: str | None) -> Lease | None:
-        """Take a lease, unless somebody has it."""
+        """Take a lease; None if another holder has it."""
         key = self._lease_key(name, channel)
         number = await self._run(
             "lease", name, slot_of(key), [key], [_ms(ttl), secrets.token_bytes(9)]
@@ -263,7 +255,7 @@ class Store:
         return None if number is None else Lease(name, channel, int(number))
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
-        """Prolong a lease, unless it has ended."""
+        """Renew a lease; false if it has ended."""
         key = self._lease_key(lease.name, lease.channel)
         return bool(
             await self._run("renew", lease.name, slot_of(key), [key], [_ms(ttl), lease.number])
@@ -274,9 +266,9 @@ class Store:
         key = self._lease_key(lease.name, lease.channel)
         await self._run("release", lease.name, slot_of(key), [key], [lease.number])
 
-    async def probe(self, wire: bytes, said: bytes) -> None:
-        """Say something on a pub/sub channel, the way publications go."""
-        await self._run("probe", "the worker itself", slot_of(wire), [wire], [said])
+    async def probe(self, topic: bytes, said: bytes) -> None:
+        """Publish ``said`` on a pub/sub channel, as a publication is."""
+        await self._run("probe", "the worker itself", slot_of(topic), [topic], [said])
 
     async def _on_channel(self, operation: str, channel: str, *arguments: Argument) -> Any:
         names = self._names(channel)
@@ -298,128 +290,46 @@ class Store:
         arguments: Sequence[Argument],
         replicas: int = 0,
     ) -> Any:
-        """Run one operation of the script, again and again until there is an answer.
+        """Run one operation of the script; with ``replicas``, until so many have executed it."""
+        # The same for all attempts, so that they have the same effect.
+        new_epoch = secrets.token_urlsafe(9)
+        fixed: list[Argument] = [operation, self._publish_command, new_epoch]
+        command = _SCRIPT.call(keys, [*fixed, *arguments])
+        return await self._call(
+            operation, subject, command, slot=slot, script=_SCRIPT, replicas=replicas
+        )
 
-        With ``replicas``, until so many of them have what it did.
-        """
-        # The same epoch for all attempts, and so the same answer.
-        fixed: list[Argument] = [operation, self._tell, secrets.token_urlsafe(9)]
-        command = ["EVALSHA", _DIGEST, len(keys), *keys, *fixed, *arguments]
-        return await self._repeat(f"{operation} {subject!r}", slot, command, replicas=replicas)
-
-    async def _ask(self, doing: str, node: Node, command: list[Any]) -> Any:
-        """Have one server do something."""
-        return await self._repeat(doing, None, command, node)
+    async def _call(
+        self,
+        operation: str,
+        subject: str,
+        command: list[Argument],
+        *,
+        slot: int = 0,
+        node: Node | None = None,
+        script: Script | None = None,
+        replicas: int = 0,
+    ) -> Any:
+        """Send one command; its errors become those of a broker."""
+        if self._closed:
+            raise BrokerClosed
+        try:
+            return await self._client.call(
+                command, slot=slot, node=node, script=script, replicas=replicas
+            )
+        except RedisUnavailable as error:
+            raise BrokerUnavailable(f"{operation} {subject!r}", str(error)) from error
+        except RedisRefused as error:
+            raise BrokerRefused(f"{operation} {subject!r}", str(error)) from error
+        except RedisClosed as error:
+            raise BrokerClosed from error
 
     async def _owners(self) -> list[Node]:
         try:
             async with asyncio.timeout(self.timeout):
                 return await self.topology.owners()
         except (RedisError, OSError) as error:
-            raise BrokerUnavailable("listing servers", reason_of(error)) from error
-
-    async def _repeat(
-        self,
-        doing: str,
-        slot: int | None,
-        command: list[Any],
-        node: Node | None = None,
-        *,
-        replicas: int = 0,
-    ) -> Any:
-        if self._closed:
-            raise BrokerClosed
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.timeout
-        backoff: Backoff | None = None
-        asked: Node | None = None
-        failure: Exception | None = None
-        while True:
-            line = None
-            try:
-                async with asyncio.timeout_at(min(deadline, loop.time() + self._attempt_timeout)):
-                    target = asked or node or await self.topology.owner(slot or 0)
-                    line = await self._line(target, patient=replicas > 0)
-                    reply = await line.call(command, asking=asked is not None)
-                    if replicas:
-                        await self._replicated(line, replicas)
-                    return reply
-            except NoScriptError:
-                command = ["EVAL", _SCRIPT, *command[2:]]
-                continue
-            except MovedError as error:
-                self.topology.learn(error.slot_id, Node(error.host, int(error.port)))
-                asked = None
-                failure = error
-            except AskError as error:
-                asked = Node(error.host, int(error.port))
-                failure = error
-                if loop.time() < deadline:
-                    continue
-            except _BARRED as error:
-                raise BrokerRefused(doing, reason_of(error)) from error
-            except (*_PASSING, BusyLoadingError) as error:
-                self.topology.forget()
-                asked, failure = None, error
-            except ResponseError as error:
-                raise BrokerRefused(doing, reason_of(error)) from error
-            except (RedisError, OSError) as error:
-                if self._closed:
-                    raise BrokerClosed from error
-                self.topology.forget()
-                # Whatever a server that does not answer in time was asked, it may still do.
-                if line is not None and not isinstance(error, RedisTimeoutError):
-                    line.close()
-                # That the last attempt was cut short says less than why those before it failed.
-                asked, failure = None, (failure if _is_late(error) and failure else error)
-            self.retries += 1
-            backoff = backoff or Backoff(first=0.02, cap=0.5)
-            wait = backoff.wait()
-            if loop.time() + wait >= deadline:
-                raise BrokerUnavailable(doing, reason_of(failure)) from failure
-            await asyncio.sleep(wait)
-
-    async def _replicated(self, line: Line, replicas: int) -> None:
-        """Wait until so many replicas have everything that was done; raises otherwise."""
-        longest = round(self._attempt_timeout * 500)
-        found = await line.call(["WAIT", replicas, longest])
-        if found < replicas:
-            raise RedisTimeoutError(f"{found} of min_replicas={replicas} replicas have it so far")
-
-    async def _line(self, node: Node, *, patient: bool) -> Line:
-        """Return a line to a server, opened once for all who want it.
-
-        Those who wait for replicas there hold up whoever comes after them: they have their own.
-        """
-        opening = self._lines.get((node, patient))
-        if opening is not None and opening.done():
-            if not opening.cancelled() and not opening.exception():
-                line = opening.result()
-                if not line.dead:
-                    return line
-            opening = None
-        if opening is None:
-            if self._closed:
-                raise BrokerClosed
-            opening = asyncio.create_task(self._open(node), name=f"flash-pubsub to {node}")
-            opening.add_done_callback(_look_at)
-            self._lines[node, patient] = opening
-        try:
-            # Others wait for it, too.
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            if self._closed and opening.cancelled():
-                raise BrokerClosed from None
-            raise
-
-    async def _open(self, node: Node) -> Line:
-        return Line(await self.dialer.dial(node))
-
-    async def _end(self, opening: asyncio.Task[Line]) -> None:
-        await asyncio.wait([opening])
-        if not opening.cancelled() and not opening.exception():
-            opening.result().close()
-            await opening.result().closed()
+            raise BrokerUnavailable("list servers", reason_of(error)) from error
 
     def _checked_names(self, channel: str) -> ChannelKeys:
         check_channel(channel)
@@ -430,23 +340,23 @@ class Store:
 
 
 def _entries(reply: Any) -> list[Entry] | None:
-    """Read entries; None if there are none, or one that cannot be read."""
+    """Read entries; None if the script returned none, or one is unreadable."""
     try:
         return None if reply is None else [Entry.read(data) for data in reply]
     except UnsupportedEnvelope as error:
-        _logger.warning("history is not used: %s", error)
+        _logger.warning("the history of a channel is not used: %s", error)
         return None
 
 
 def _snapshot(reply: Any) -> Snapshot:
-    stand, flat = reply
+    head, flat = reply
     found: list[tuple[tuple[int, int], str, bytes]] = []
     for name, stored in zip(flat[::2], flat[1::2], strict=True):
         order, _, value = stored.partition(b":")
         number, _, index = order.partition(b".")
         found.append(((int(number), int(index)), name.decode(), value))
     found.sort(key=lambda entry: entry[0])
-    return Snapshot(Stand.read(stand).position, {name: value for _, name, value in found})
+    return Snapshot(ChannelHead.read(head).position, {name: value for _, name, value in found})
 
 
 def _pack_bounds(retention: Retention) -> bytes:
@@ -462,27 +372,9 @@ def _pack_bounds(retention: Retention) -> bytes:
 
 
 def _guard(lease: Lease) -> str:
-    """Return what fencing numbers are remembered by: leases of other channels are others."""
+    """Return the name under which a channel keeps the highest fencing number of a lease."""
     return lease.name if lease.channel is None else f"{lease.channel}\n{lease.name}"
 
 
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
-
-
-def _is_late(error: Exception) -> bool:
-    return isinstance(error, TimeoutError) and not isinstance(error, RedisError)
-
-
-def _look_at(opening: asyncio.Task[Line]) -> None:
-    """See the error of a connection that nobody waits for any more."""
-    if not opening.cancelled():
-        opening.exception()
-
-
-def reason_of(error: BaseException) -> str:
-    """Say in one line what went wrong."""
-    text = " ".join(str(error).split())
-    if not text and isinstance(error, TimeoutError):
-        return "no answer in time"
-    return text or type(error).__name__
