@@ -38,6 +38,7 @@
     const pending = new Map();
     const inputKeys = new Set(); // of all callbacks
     const reported = new Map(); // key of an input → the value that Dash has told of last, or was set here
+    const made = new Map(); // key of an input → {value, at: when this page changed it, the same for all callbacks}
     const waiting = new Map(); // name → {change: what is to be sent, timer, sentAt}
     const unanswered = new Map(); // number → frame that was sent, or could not be
 
@@ -77,9 +78,17 @@
         return inputKeys.has(key) && reported.has(key) && !equal(value, reported.get(key));
     }
 
+    /** An input has the server's value now: if the hand sets its own again, that is another change. */
+    function replaced(key, value) {
+        reported.set(key, value);
+        if (made.has(key) && !equal(made.get(key).value, value)) {
+            made.set(key, { at: made.get(key).at });
+        }
+    }
+
     /** Set a property as everybody sees it, unless the page shows that already. */
     function show(id, property, value) {
-        reported.set(keyOf(id, property), value);
+        replaced(keyOf(id, property), value);
         if (link.isOnPage(id) && !equal(current(id, property), value)) {
             link.setProps([[id, { [property]: value }]]);
         }
@@ -107,7 +116,7 @@
                 // Older than what the hand has done since.
                 const here = current(id, property);
                 if (!pending.has(key) && !isMoving(key, here)) {
-                    reported.set(key, props[property]);
+                    replaced(key, props[property]);
                     if (!equal(here, props[property])) {
                         changes[property] = props[property];
                     }
@@ -168,9 +177,20 @@
             places.forEach(([key]) => {
                 pending.set(key, Object.assign(pending.get(key) || {}, { [name]: number }));
             });
-            enqueue(name, { k: number, v: values, s: states, changed: places.map((each) => each[1]) });
+            const at = {};
+            places.forEach(([key, place]) => (at[place] = madeAt(key, values[place])));
+            enqueue(name, { k: number, v: values, s: states, at });
         }
         return window.dash_clientside.no_update;
+    }
+
+    /** When a change was made, in milliseconds: Dash tells of it once for each callback of the input. */
+    function madeAt(key, value) {
+        const known = made.get(key) || { at: 0 };
+        if (!('value' in known) || !equal(known.value, value)) {
+            made.set(key, { value, at: Math.max(Date.now(), known.at + 1) });
+        }
+        return made.get(key).at;
     }
 
     /** Let a change wait a moment: of several the newest is sent, with all inputs that have changed. */
@@ -180,7 +200,7 @@
             waiting.set(name, (mine = { change: null, timer: 0, sentAt: -Infinity }));
         }
         if (mine.change) {
-            change.changed = Array.from(new Set(mine.change.changed.concat(change.changed)));
+            change.at = Object.assign(mine.change.at, change.at);
         }
         mine.change = change;
         if (!mine.timer) {
@@ -194,7 +214,9 @@
     }
 
     function send(name, mine) {
-        const frame = Object.assign({ t: 'share', cb: name }, mine.change);
+        const { k, v, s, at } = mine.change;
+        const changed = Object.keys(at).map(Number);
+        const frame = { t: 'share', cb: name, k, v, s, changed, at: changed.map((place) => at[place]) };
         mine.change = null;
         mine.timer = 0;
         mine.sentAt = performance.now();
@@ -206,15 +228,20 @@
         });
         unanswered.set(frame.k, frame);
         if (isOpen) {
-            link.post(frame);
+            post(frame);
         }
+    }
+
+    /** Post a frame with the page's time, from which the server learns how far the clocks differ. */
+    function post(frame) {
+        link.post(Object.assign({ now: Date.now() }, frame));
     }
 
     /** Offer a callback's first run; the server takes it from one page of all. */
     function offer(name, values, states) {
         const frame = { t: 'share', cb: name, k: 0, v: values, s: states, changed: [] };
         if (isOpen && isInformed) {
-            link.post(frame);
+            post(frame);
         } else {
             offers.push(frame);
         }
@@ -224,7 +251,7 @@
 
     function offerAll() {
         if (isOpen && isInformed) {
-            offers.splice(0).forEach((frame) => link.post(frame));
+            offers.splice(0).forEach(post);
         }
     }
 
@@ -403,7 +430,7 @@
         // What was sent on a connection that broke off may not have come; what has, is known there.
         const doubtful = Array.from(unanswered.keys());
         setTimeout(() => {
-            doubtful.forEach((k) => isOpen && unanswered.has(k) && link.post(unanswered.get(k)));
+            doubtful.forEach((k) => isOpen && unanswered.has(k) && post(unanswered.get(k)));
         }, REPEAT_AFTER);
         offerAll();
         channels.forEach((each, channel) => {

@@ -9,14 +9,24 @@ from pubsub_worlds import World, pages, until
 
 from flash import ALL, ConfigurationError, Flash, Input, Output, Patch, State, ctx, html, no_update
 from flash_pubsub import MemoryBroker, PubSub
+from flash_ws import CloseCode
 from flash_ws.clients.recipients import EVERYBODY
 
 
-def change(page, pubsub, number, value, *states, callback=0):
+def change(page, pubsub, number, value, *states, callback=0, made=None, sent=None):
     """What a page sends when its slider moves."""
     name = list(pubsub.app.page_extras["flash_pubsub"]["shared"])[callback]
     frame = {"t": "share", "cb": name, "k": number, "v": [value], "s": list(states)}
+    if made is not None:
+        frame |= {"at": [made], "now": sent or made}
     page.send({**frame, "changed": [0]})
+
+
+def answered(frame, page, number):
+    """Tell whether a frame answers this change of a page."""
+    if frame["t"] == "shared":
+        return frame["k"] >= number
+    return frame.get("o", {}).get(page.welcome["id"], 0) >= number
 
 
 async def shared(page):
@@ -25,6 +35,17 @@ async def shared(page):
         frame = await page.frame()
         if frame.get("c") == "shared" and (frame["t"] == "props" or frame["u"]):
             return frame
+
+
+async def shown_until_answered(page, number):
+    """Return what a page has been shown of each component when its change is answered."""
+    shown = {}
+    while True:
+        frame = await page.frame()
+        if frame.get("c") == "shared":
+            shown |= dict(frame["u"])
+        if answered(frame, page, number):
+            return shown
 
 
 def dimmer(runs=None, **options):
@@ -123,16 +144,14 @@ async def test_b15_two_hands_on_one_slider_end_on_the_same_value_in_one_order():
             for worker, page in enumerate(opened):
                 change(page, world.pubsubs[worker], number, [worker, number])
             await asyncio.sleep(0.002)
-        seen = []
-        for page in opened:
-            frames = [await shared(page)]
-            answers = {}
-            while len([1 for each in answers.values() if each == 40]) < 2:
-                answers.update(frames[-1]["o"])
-                if len([1 for each in answers.values() if each == 40]) < 2:
-                    frames.append(await shared(page))
-            seen.append(frames[-1])
-        assert seen[0] == seen[1]
+        shown = [await shown_until_answered(page, 40) for page in opened]
+        await world.pubsubs[0].shared["end", "title"].set("reached")
+        for page, values in zip(opened, shown, strict=True):
+            while values.get("end") is None:
+                values |= dict((await shared(page))["u"])
+        assert shown[0] == shown[1]
+        assert shown[0]["lamp"]["title"] == shown[0]["slider"]["value"]
+        assert shown[0]["slider"]["value"][1] == 40
         assert most == 1
 
 
@@ -391,3 +410,95 @@ async def test_the_content_of_a_page_of_pages_has_shared_values_too():
         await shared(page)
         content = html.Div([html.P(id="lamp"), html.P(id={"a": 1})])
         assert world.apps[0].filter_layout(content).children[0].title == "at 40"
+
+
+def lamp_and_meter(pubsub):
+    """Two callbacks that depend on one slider."""
+
+    @pubsub.shared_callback(
+        Output("lamp", "title"), Input("slider", "value"), prevent_initial_call=True
+    )
+    async def lamp(value):
+        return value
+
+    @pubsub.shared_callback(
+        Output("meter", "title"), Input("slider", "value"), prevent_initial_call=True
+    )
+    async def meter(value):
+        return value
+
+
+async def test_two_callbacks_of_one_input_end_with_the_change_that_was_made_last():
+    async with World(lamp_and_meter) as world, pages(world, 0, 1) as (one, other):
+        # One moved the slider to 33 before the other moved it to 34. The two callbacks hear of it
+        # in different orders.
+        change(one, world.pubsubs[0], 1, 33, callback=0, made=1000)
+        await shown_until_answered(one, 1)
+        change(other, world.pubsubs[1], 1, 34, callback=1, made=1000, sent=1000)
+        await shown_until_answered(other, 1)
+        change(one, world.pubsubs[0], 2, 33, callback=1, made=1000, sent=1100)
+        await shown_until_answered(one, 2)
+        change(other, world.pubsubs[1], 2, 34, callback=0, made=1000, sent=1100)
+        await shown_until_answered(other, 2)
+        async with pages(world, 1) as (late,):
+            values = dict((await shared(late))["u"])
+        assert values["lamp"]["title"] == 34
+        assert values["slider"]["value"] == 34
+        assert values["meter"]["title"] == 34
+
+
+async def test_a_stalled_worker_does_not_bring_back_an_older_change():
+    runs = []
+
+    def define(pubsub):
+        @pubsub.shared_callback(
+            Output("lamp", "title"), Input("slider", "value"), prevent_initial_call=True
+        )
+        async def lamp(value):
+            runs.append(value)
+            return value
+
+    async with World(define) as world, pages(world, 0, 1) as (stalled, other):
+        # What a worker that was stopped for a minute reads when it goes on.
+        change(stalled, world.pubsubs[0], 1, 40, made=900, sent=1000)
+        await shown_until_answered(stalled, 1)
+        change(other, world.pubsubs[1], 1, 42, made=9000, sent=9000)
+        await shown_until_answered(other, 1)
+        change(stalled, world.pubsubs[0], 2, 41, made=950, sent=1002)
+        shown = await shown_until_answered(stalled, 2)
+        assert shown["slider"]["value"] == 42
+        assert await world.pubsubs[0].shared["lamp", "title"] == 42
+        assert runs == [40, 42]
+
+
+async def test_the_hand_that_moves_after_it_saw_a_value_wins_whatever_its_clock_says():
+    async with World(dimmer()) as world, pages(world, 0, 1) as (one, other):
+        change(one, world.pubsubs[0], 1, 10, made=5_000_000)
+        await shown_until_answered(one, 1)
+        change(other, world.pubsubs[1], 1, 20, made=3)
+        await shown_until_answered(other, 1)
+        change(one, world.pubsubs[0], 2, 30, made=5_000_200)
+        shown = await shown_until_answered(one, 2)
+        assert shown["slider"]["value"] == 30
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"now": 5},
+        {"now": 5, "at": []},
+        {"now": 5, "at": [1, 2]},
+        {"now": 5, "at": 7},
+        {"now": 5, "at": [None]},
+        {"now": 5, "at": [True]},
+        {"now": 5, "at": [-1]},
+        {"now": "5", "at": [1]},
+        {"now": 5, "at": [2**60]},
+    ],
+)
+async def test_times_that_are_none_close_the_link(times):
+    async with World(dimmer()) as world:
+        page = await world.page(0)
+        (name,) = world.apps[0].page_extras["flash_pubsub"]["shared"]
+        page.send({"t": "share", "cb": name, "k": 1, "v": [1], "s": [], "changed": [0], **times})
+        assert await page.closed() == CloseCode.MALFORMED.number

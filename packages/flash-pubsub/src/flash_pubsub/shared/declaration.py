@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flash import ConfigurationError, Input, Output, State, stringify_id
 from flash_pubsub.channels.outputs import ComponentId, Outputs, check_no_wildcard
+from flash_pubsub.shared.change_times import NEVER
 from flash_ws import CloseCode, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from flash_pubsub.shared.change_times import MadeAt
     from flash_ws import Client
+
+# Milliseconds since 1970 that a page may name: what JavaScript has whole numbers for.
+_LATEST = 2**53
 
 # A component's id as Dash writes it in one string, and a property of it.
 Key = tuple[str, str]
@@ -114,6 +119,10 @@ class Change:
     states: Sequence[Any]
     # Which inputs changed, by their places.
     changed: frozenset[int]
+    # By place, when inputs were changed, in milliseconds by the page's clock; empty if unknown.
+    made: Mapping[int, int]
+    # When the frame was sent, by the same clock.
+    sent: int | None
 
     @classmethod
     def read(cls, frame: Mapping[str, Any], callback: SharedCallback) -> Change:
@@ -133,7 +142,28 @@ class Change:
             raise ProtocolError(CloseCode.MALFORMED, "'share' does not fit its callback")
         if not all(isinstance(each, int) and 0 <= each < len(callback.inputs) for each in places):
             raise ProtocolError(CloseCode.MALFORMED, "'changed' names no input")
-        return cls(number, cast("list[Any]", values), cast("list[Any]", states), frozenset(places))
+        times = _times(frame)
+        if times and len(times) != 1 + len(places):
+            raise ProtocolError(CloseCode.MALFORMED, "'at' needs a time for each of 'changed'")
+        return cls(
+            number,
+            cast("list[Any]", values),
+            cast("list[Any]", states),
+            frozenset(places),
+            dict(zip(places, times[1:], strict=False)),
+            times[0] if times else None,
+        )
+
+
+def _times(frame: Mapping[str, Any]) -> list[int]:
+    """Return a frame's ``now`` and then its ``at``, checked; nothing for one without ``now``."""
+    if "now" not in frame:
+        return []
+    at = frame.get("at", [])
+    times: list[Any] = [frame["now"], *cast("list[Any]", at)] if isinstance(at, list) else [at]
+    if not all(type(each) is int and 0 <= each <= _LATEST for each in times):
+        raise ProtocolError(CloseCode.MALFORMED, "'now' and 'at' are times in milliseconds")
+    return times
 
 
 @dataclass(slots=True)
@@ -145,6 +175,8 @@ class Batch:
 
     # By place, what inputs have changed to.
     changed: dict[int, Any] = field(default_factory=dict)
+    # By place, when they were changed.
+    made: dict[int, MadeAt] = field(default_factory=dict[int, "MadeAt"])
     # What the page that changed something last has for all of them.
     values: Sequence[Any] = ()
     states: Sequence[Any] = ()
@@ -153,19 +185,26 @@ class Batch:
     # By page: itself, and the number of its newest change in here.
     origins: dict[str, tuple[Client, int]] = field(default_factory=dict)
 
-    def add(self, client: Client, change: Change) -> None:
-        """Take a change in."""
-        for place in change.changed:
-            # At the end: what was changed last is set last.
-            self.changed.pop(place, None)
-            self.changed[place] = change.values[place]
+    def add(self, client: Client, change: Change, made: Mapping[int, MadeAt]) -> None:
+        """Add a change; ``made`` says by place when its inputs were changed."""
+        for place in sorted(change.changed, key=made.__getitem__):
+            self._set(place, change.values[place], made[place])
         self.values, self.states, self.client = change.values, change.states, client
         if change.number:
             self.origins[client.id] = client, change.number
 
     def put_back(self, earlier: Batch) -> None:
         """Take in changes that came before those that are here."""
-        self.changed = {**earlier.changed, **self.changed}
+        changed, made = self.changed, self.made
+        self.changed, self.made = dict(earlier.changed), dict(earlier.made)
+        for place, value in changed.items():
+            self._set(place, value, made[place])
         self.origins = {**earlier.origins, **self.origins}
         if self.client is None:
             self.values, self.states, self.client = earlier.values, earlier.states, earlier.client
+
+    def _set(self, place: int, value: Any, made: MadeAt) -> None:
+        if made >= self.made.get(place, NEVER):
+            # At the end: what was changed last is set last.
+            self.changed.pop(place, None)
+            self.changed[place], self.made[place] = value, made

@@ -1,7 +1,7 @@
 """The shared state as one worker knows it, and what of it a store has lost. No event loop in here.
 
 Names are those of the broker's snapshot: a component's id and a property with a tab between them,
-or a callback that has run.
+or a note: that a callback has run, or when an input was changed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from flash_pubsub.shared.declaration import Key
     from flash_ws.protocol.position import Position
 
-# What the names of callbacks that have run begin with.
+# Notes: what the name of a callback that has run, and of an input that was changed, begins with.
 RAN = "@ran:"
+MADE = "@made:"
 
 # Before and after what one publication has put back, in a snapshot, whose order is that of setting.
 _BEGIN = "@back:"
@@ -29,6 +30,11 @@ def name_of(key: Key) -> str:
     """Return what a property is called in the snapshot."""
     component_id, prop = key
     return f"{component_id}\t{prop}"
+
+
+def made_name(key: Key) -> str:
+    """Return what the time of an input's newest change is called in the snapshot."""
+    return MADE + "\n".join(key)
 
 
 def framed(position: Position, after: Position, changes: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -90,7 +96,7 @@ class Mirror:
         """Know what a snapshot has, and nothing else."""
         self.clear()
         for name, value in snapshot.values.items():
-            if "\t" in name or name.startswith(RAN):
+            if "\t" in name or name.startswith((RAN, MADE)):
                 self.set(name, value, snapshot.position.number)
 
     def lost(self, position: Position, snapshot: Snapshot) -> dict[str, Known]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from flash import Flash
     from flash_pubsub.broker.seam import Broker, Lease
+    from flash_pubsub.shared.change_times import MadeAt
     from flash_pubsub.shared.declaration import Key, SharedCallback
     from flash_pubsub.shared.state import SharedState
     from flash_ws import Client
@@ -78,6 +79,7 @@ class SharedRuns:
     def add(self, callback: SharedCallback) -> None:
         """Take a callback in."""
         self._callbacks[callback.name] = callback
+        self._state.inputs.update(callback.input_keys)
 
     async def close(self) -> None:
         """End what runs; pages send again what was not answered."""
@@ -103,13 +105,29 @@ class SharedRuns:
             return
         change = Change.read(frame, callback)
         if not change.number:
+            if change.sent is not None:
+                self._state.times.heard(client.id, change.sent)
             if not callback.runs_first or self._state.has_run(callback.name):
                 return
         elif self._state.has_seen(callback.name, client.id, change.number):
             client.deliver(connection_frame("shared", cb=callback.name, k=change.number))
             return
-        self._waiting.setdefault(callback.name, Batch()).add(client, change)
+        made = self._made_at(callback, client, change)
+        self._waiting.setdefault(callback.name, Batch()).add(client, change, made)
         self._start(callback)
+
+    def _made_at(
+        self, callback: SharedCallback, client: Client, change: Change
+    ) -> dict[int, MadeAt]:
+        """Return when the changed inputs were changed, by place."""
+        times = self._state.times
+        keys = callback.input_keys
+        if change.sent is None:
+            return {place: (times.now(), client.id) for place in change.changed}
+        return {
+            place: times.made_at(client.id, keys[place], made, change.sent)
+            for place, made in change.made.items()
+        }
 
     def _start(self, callback: SharedCallback) -> None:
         if callback.name not in self._tasks:
@@ -126,6 +144,14 @@ class SharedRuns:
                 for page, (_, number) in batch.origins.items()
             ):
                 del self._unheard[name]
+                self._repair(self._callbacks[name], batch)
+
+    def _repair(self, callback: SharedCallback, batch: Batch) -> None:
+        """Put right what a run of another callback has overtaken between its start and its end."""
+        keys = callback.input_keys
+        for place, made in batch.made.items():
+            if self._state.made_at(keys[place]) > made:
+                self._state.repair(keys[place])
 
     def _reset(self, position: Position) -> None:
         """See to changes whose answer will not come any more: something is lost.
@@ -195,6 +221,9 @@ class SharedRuns:
         while callback.name in self._waiting:
             batch = self._waiting.pop(callback.name)
             self._answer_what_is_known(callback, batch)
+            if self._is_superseded(callback, batch):
+                self._answer(callback, batch)
+                continue
             is_first = not self._state.has_run(callback.name)
             if not batch.origins and not (is_first and callback.runs_first):
                 continue
@@ -218,6 +247,22 @@ class SharedRuns:
                 del batch.origins[page]
                 client.deliver(connection_frame("shared", cb=callback.name, k=number))
 
+    def _is_superseded(self, callback: SharedCallback, batch: Batch) -> bool:
+        """Replace changes by newer ones of the same inputs that others have made.
+
+        True if nothing is left to do: the callback has run with all of them.
+        """
+        keys = callback.input_keys
+        for place, made in batch.made.items():
+            newest = self._state.made_at(keys[place])
+            if newest > made:
+                batch.changed[place] = self._state.value(keys[place])
+                batch.made[place] = newest
+        return bool(batch.made) and all(
+            self._state.has_used(callback.name, keys[place], made)
+            for place, made in batch.made.items()
+        )
+
     async def _run(self, callback: SharedCallback, batch: Batch, lease: Lease) -> None:
         inputs = {
             key: self._input(key, place, batch) for place, key in enumerate(callback.input_keys)
@@ -225,6 +270,9 @@ class SharedRuns:
         changed = {key: inputs[key] for key in self._in_order(callback, batch)}
         unknown = {key: each for key, each in inputs.items() if self._state.json(key) is None}
         origins = {page: number for page, (_, number) in batch.origins.items()}
+        keys = callback.input_keys
+        made = {keys[place]: at for place, at in batch.made.items()}
+        used = {key: made.get(key) or self._state.made_at(key) for key in keys}
         epoch = self._state.epoch
         try:
             values, additions = await self._call(callback, batch, list(inputs.values()))
@@ -233,6 +281,8 @@ class SharedRuns:
                 additions=additions,
                 origins=origins,
                 callback=callback.name,
+                made=made,
+                used=used,
                 fence=lease,
             )
             self._note_published(callback, batch, position, epoch)

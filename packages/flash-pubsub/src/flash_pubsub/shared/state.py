@@ -21,7 +21,8 @@ from flash_pubsub.errors import (
     PayloadTooLarge,
     UnsupportedEnvelope,
 )
-from flash_pubsub.shared.mirror import RAN, Known, Mirror, framed, name_of
+from flash_pubsub.shared.change_times import NEVER, ChangeTimes
+from flash_pubsub.shared.mirror import MADE, RAN, Known, Mirror, framed, made_name, name_of
 from flash_ws.protocol.channel import CatchUp
 from flash_ws.protocol.frames import Frame, reset_frame, snapshot_frame
 from flash_ws.protocol.position import Position
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.broker.listeners import Listeners
     from flash_pubsub.broker.seam import Lease, Publication, Snapshot
+    from flash_pubsub.shared.change_times import MadeAt
     from flash_pubsub.shared.declaration import Key
 
 logger = logging.getLogger(__name__)
@@ -75,6 +77,12 @@ class SharedState:
         self._lost_at = Position("", 0)
         # By callback and page, the number of the page's newest change that everybody has seen.
         self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
+        # When pages changed what.
+        self.times = ChangeTimes()
+        # Inputs of shared callbacks.
+        self.inputs: set[Key] = set()
+        # By callback, the times of the inputs that its newest result was made of.
+        self._used: dict[str, dict[Key, MadeAt]] = {}
         self._recent = Recent(Position("", 0))
         # What came while the state was being fetched, _MAX_WAITING at most; None when it is not.
         self._waiting: list[Publication] | None = []
@@ -99,6 +107,7 @@ class SharedState:
         self._mirror.clear()
         self._lost.clear()
         self._seen.clear()
+        self._used.clear()
         self._recent.begin(Position("", 0))
         await self._listeners.listen(CHANNEL, self)
         await self._learn()
@@ -116,6 +125,10 @@ class SharedState:
                 self._seen.clear()
             self._lost, self._lost_at = self._mirror.lost(here, snapshot), here
         self._mirror.begin(snapshot)
+        for name, value in snapshot.values.items():
+            if name.startswith(MADE):
+                self.times.observe(_made_at(orjson.loads(value)))
+        self._used.clear()
         for name, known in self._lost.items():
             self._mirror.set(name, known.value, snapshot.position.number)
         self._recent.begin(snapshot.position)
@@ -160,6 +173,18 @@ class SharedState:
         """Tell whether a callback has answered a page's change, for everybody to see."""
         return self._seen.get((callback, page), 0) >= number
 
+    def made_at(self, key: Key) -> MadeAt:
+        """Return when the newest change of an input was made."""
+        found = self._mirror.get(made_name(key))
+        return NEVER if found is None else _made_at(orjson.loads(found))
+
+    def has_used(self, callback: str, key: Key, made: MadeAt) -> bool:
+        """Tell whether a callback's newest result was made of this change, or of a newer one.
+
+        False also if this worker does not know.
+        """
+        return self._used.get(callback, {}).get(key, NEVER) >= made > NEVER
+
     async def up_to_date(self) -> None:
         """Wait until this worker knows all that was published before the call."""
         await self._caught_up()
@@ -180,12 +205,17 @@ class SharedState:
         additions: Iterable[tuple[Key, Any]] = (),
         origins: Mapping[str, int] | None = None,
         callback: str | None = None,
+        made: Mapping[Key, MadeAt] | None = None,
+        used: Mapping[Key, MadeAt] | None = None,
         fence: Lease | None = None,
+        after: Position | None = None,
     ) -> Position:
         """Set values for everybody, in one message; returns its position.
 
         ``additions`` are changes that build on a value (``extendData``): pages that are there get
-        them, the state does not. ``origins`` are the pages' changes that this answers.
+        them, the state does not. ``origins`` are the pages' changes that this answers. ``made``
+        says when changed inputs were changed, ``used`` of which changes a result was made. With
+        ``after`` it raises `Overtaken` if something was published after that position.
         """
         updates: list[tuple[str, str, bytes]] = []
         changes: dict[str, bytes | None] = {}
@@ -194,18 +224,46 @@ class SharedState:
             updates.append((*key, encoded))
             changes[name_of(key)] = encoded
         added = [(key[0], key[1], dumps(value)) for key, value in additions]
+        notes = {made_name(key): dumps(at) for key, at in (made or {}).items()}
         if callback is not None:
-            changes[RAN + callback] = b"1"
+            notes[RAN + callback] = b"1"
+        changes |= notes
         extras: dict[str, Any] = {"u": updates, "a": added, "o": dict(origins or {})}
+        extras["notes"] = notes
         if callback is not None:
             extras["cb"] = callback
+            extras["used"] = [[*key, *at] for key, at in (used or {}).items()]
         return await self._listeners.broker.publish(
             CHANNEL,
             Envelope(KIND, b"", extras=extras).pack(),
             changes=changes,
             fence=fence,
+            after=after,
             retention=_RETENTION,
         )
+
+    async def set(self, key: Key, value: Any) -> None:
+        """Set a value for everybody, newer than all changes that pages have made so far."""
+        made = {key: (self.times.now(), "")} if key in self.inputs else None
+        await self.publish({key: value}, made=made)
+
+    def repair(self, key: Key) -> None:
+        """Publish an input's newest value again: the store has an older one that came after it."""
+        self._backplane.spawn(self._repair(key))
+
+    async def _repair(self, key: Key) -> None:
+        while True:
+            at = self._recent.position
+            try:
+                await self._publish_newest(key, at)
+            except Overtaken:
+                logger.debug("somebody was faster; once more")
+                await self.up_to_date()
+            else:
+                return
+
+    async def _publish_newest(self, key: Key, after: Position) -> None:
+        await self.publish({key: self.value(key)}, made={key: self.made_at(key)}, after=after)
 
     async def _put_back(self) -> None:
         """Give the store what it has lost, but for what was set since.
@@ -226,7 +284,7 @@ class SharedState:
 
     async def _put_back_part(self) -> None:
         updates: list[tuple[str, str, bytes]] = []
-        ran: list[str] = []
+        notes: dict[str, bytes] = {}
         changes: dict[str, bytes] = {}
         size = 0
         for name, known in self._lost.items():
@@ -238,10 +296,10 @@ class SharedState:
             if tab:
                 updates.append((component_id, prop, known.value))
             else:
-                ran.append(name)
+                notes[name] = known.value
         at, here = self._lost_at, self._recent.position
-        back = {"epoch": at.epoch, "number": at.number, "ran": ran}
-        extras: dict[str, Any] = {"u": updates, "a": [], "o": {}, "back": back}
+        back = {"epoch": at.epoch, "number": at.number}
+        extras: dict[str, Any] = {"u": updates, "a": [], "o": {}, "notes": notes, "back": back}
         await self._listeners.broker.publish(
             CHANNEL,
             Envelope(KIND, b"", extras=extras).pack(),
@@ -281,18 +339,22 @@ class SharedState:
         envelope = Envelope.unpack(publication.payload)
         if envelope.kind != KIND:
             return None
-        extras = envelope.extras
+        extras = dict(envelope.extras)
         number = publication.position.number
         back: Mapping[str, Any] | None = extras.get("back")
+        extras["u"] = self._without_superseded(extras)
         for component_id, prop, value in extras["u"]:
             name = name_of((component_id, prop))
             self._mirror.set(name, value, number)
             if self._lost:
                 self._found(name, value, back)
-        ran = [RAN + extras["cb"]] if "cb" in extras else back["ran"] if back else []
-        for name in ran:
-            self._mirror.set(name, b"1", number)
+        for name, value in extras["notes"].items():
+            self._mirror.set(name, value, number)
             self._lost.pop(name, None)
+        if "cb" in extras:
+            self._used[extras["cb"]] = {
+                (component_id, prop): _made_at(at) for component_id, prop, *at in extras["used"]
+            }
         origins: dict[str, int] = extras["o"]
         for page, change in origins.items():
             self._seen.pop((extras["cb"], page), None)
@@ -300,6 +362,25 @@ class SharedState:
         while len(self._seen) > _MAX_ORIGINS:
             self._seen.popitem(last=False)
         return _frame(number, extras)
+
+    def _without_superseded(self, extras: dict[str, Any]) -> list[Any]:
+        """Return the updates but for inputs that a publication before this one changed later.
+
+        Two callbacks of one input may run at the same time, on two workers.
+        """
+        notes: dict[str, bytes] = extras["notes"]
+        kept: list[Any] = []
+        for update in extras["u"]:
+            key = (update[0], update[1])
+            note = notes.get(made_name(key))
+            if note is not None:
+                made = _made_at(orjson.loads(note))
+                self.times.observe(made)
+                if made < self.made_at(key):
+                    del notes[made_name(key)]
+                    continue
+            kept.append(update)
+        return kept
 
     def _found(self, name: str, value: bytes, back: Mapping[str, Any] | None) -> None:
         """Note that the store has a value again, unless it is one that somebody knew before this.
@@ -385,6 +466,11 @@ class SharedState:
 
     def _updates(self) -> str:
         return _text(self._mirror.properties())
+
+
+def _made_at(value: Any) -> MadeAt:
+    milliseconds, page = value
+    return milliseconds, page
 
 
 def _text(updates: Iterable[tuple[str, str, bytes]]) -> str:

@@ -34,7 +34,7 @@ class SharedValue:
 
     async def set(self, value: Any) -> None:
         """Set it on every page; like all that is pushed, it triggers no shared callback."""
-        await self._state.publish({self._key: value})
+        await self._state.set(self._key, value)
 
 
 class SharedValues:

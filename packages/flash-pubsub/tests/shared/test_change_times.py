@@ -1,0 +1,64 @@
+"""The times that changes of shared inputs are given."""
+
+from flash_pubsub.shared.change_times import ChangeTimes
+
+
+class Clocks:
+    """A worker's clocks, moved by hand; in seconds."""
+
+    def __init__(self, wall=1000.0):
+        self.since = 0.0
+        self.times = ChangeTimes(wall=lambda: wall, monotonic=lambda: self.since)
+
+
+def test_a_change_has_one_time_whichever_callback_reports_it_first():
+    clocks = Clocks()
+    first = clocks.times.made_at("page", "slider", 50, 60)
+    clocks.since = 0.4
+    assert clocks.times.made_at("page", "slider", 50, 300) == first
+    assert clocks.times.made_at("page", "slider", 51, 300) > first
+
+
+def test_a_message_that_was_held_up_keeps_the_time_at_which_it_was_sent():
+    clocks = Clocks()
+    clocks.times.heard("page", 0)
+    clocks.since = 30.0
+    assert clocks.times.made_at("page", "slider", 50, 60) == (1_000_050, "page")
+
+
+def test_a_page_whose_clock_is_hours_off_is_as_good_as_any():
+    clocks = Clocks()
+    one = clocks.times.made_at("one", "slider", 7_200_000, 7_200_000)
+    clocks.since = 0.1
+    other = clocks.times.made_at("other", "slider", 5, 5)
+    assert one < other == (1_000_100, "other")
+
+
+def test_a_page_whose_clock_is_set_back_is_heard_again():
+    clocks = Clocks()
+    clocks.times.heard("page", 3_600_000)
+    clocks.since = 1.0
+    assert clocks.times.made_at("page", "slider", 1000, 1000) == (1_001_000, "page")
+
+
+def test_nothing_is_made_in_the_future():
+    clocks = Clocks()
+    assert clocks.times.made_at("page", "slider", 9_000_000, 10) == (1_000_000, "page")
+
+
+def test_what_is_changed_after_a_time_was_read_is_later_though_the_clock_is_behind():
+    clocks = Clocks(wall=1000.0)
+    clocks.times.observe((1_005_000, "elsewhere"))
+    assert clocks.times.now() > 1_005_000
+    clocks.since = 0.2
+    assert clocks.times.made_at("page", "slider", 190, 200) > (1_005_000, "elsewhere")
+
+
+def test_pages_that_were_heard_of_longest_ago_are_forgotten():
+    clocks = Clocks()
+    for number in range(20_001):
+        clocks.times.made_at(f"page {number}", "slider", 50, 60)
+    clocks.since = 1.0
+    # A clock that is known already would give the same time again.
+    assert clocks.times.made_at("page 1", "slider", 50, 60)[0] == 1_000_000 - 10
+    assert clocks.times.made_at("page 0", "slider", 50, 60)[0] == 1_001_000 - 10
