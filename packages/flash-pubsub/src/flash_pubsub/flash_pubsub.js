@@ -9,7 +9,8 @@
  *   - the server's value of each property is remembered, so that a value which Dash reports because it
  *     was pushed is known for an echo, and components that are mounted later begin with it;
  *   - a property that this page has changed keeps the hand's value until the message that answers the
- *     change has come; from then on newer messages win.
+ *     change has come; from then on newer messages win;
+ *   - a change carries when it was made, by this page's clock: of two changes the later one counts.
  */
 (function () {
     'use strict';
