@@ -12,7 +12,8 @@ import flash_pubsub
 def older_dash(monkeypatch):
     """Dash as it was before it had shared storages."""
     monkeypatch.delattr(dash, "BaseSharedStorage", raising=False)
-    monkeypatch.delitem(sys.modules, "flash_pubsub.dash_storage.storage", raising=False)
+    for module in ("storage", "interface"):
+        monkeypatch.delitem(sys.modules, f"flash_pubsub.dash_storage.{module}", raising=False)
 
 
 @pytest.mark.usefixtures("older_dash")

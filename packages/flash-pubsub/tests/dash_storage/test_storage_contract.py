@@ -278,7 +278,7 @@ def test_a_topic_that_nobody_uses_begins_anew_after_its_lifetime(storage):
     storage.publish("topic", 1, ttl=5)
     storage.publish("for ever", 1, ttl=5)
     storage.publish("for ever", 2)
-    store = storage._life.broker.store
+    store = storage._broker_loop.broker.store
     store.clock = lambda: time.monotonic() + 60
     storage.publish("topic", 2, ttl=5)
     assert read(storage.subscribe("topic", replay_from=0), 1) == [(1, 2)]
@@ -421,12 +421,12 @@ async def test_what_fails_on_a_loop_is_logged_and_said_by_the_reader(caplog):
         await storage.aget("key")
     with pytest.raises(SharedStorageError):
         await aread(reader, 1)
-    assert "the shared storage could not do what it was asked for" in caplog.text
+    assert "a call to the shared storage failed that nobody waited for" in caplog.text
     await asyncio.to_thread(storage.close)
 
 
 async def test_calls_that_do_not_wait_are_refused_when_too_many_do(monkeypatch):
-    monkeypatch.setattr("flash_pubsub.dash_storage.storage._MAX_UNAWAITED", 3)
+    monkeypatch.setattr("flash_pubsub.dash_storage.background_loop._MAX_UNAWAITED", 3)
     storage = FlashSharedStorage("redis://127.0.0.1:1/0?timeout=0.3&connect_timeout=0.1")
     for number in range(3):
         storage.set("key", number)

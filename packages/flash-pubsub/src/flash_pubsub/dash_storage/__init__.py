@@ -1,5 +1,5 @@
-"""Dash's shared storage (Dash 4.5 and newer) over a broker.
+"""Dash's shared storage (Dash 4.5 and later), kept in a broker.
 
-In come the calls of Dash's storage interface; out come values and ordered messages.
-Called by Dash alone.
+In come calls of Dash's storage interface, from any thread; out come values and ordered messages.
+Only Dash and the functions of an app call it.
 """
