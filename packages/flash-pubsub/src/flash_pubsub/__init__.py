@@ -58,11 +58,11 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Return `FlashSharedStorage`, which only Dash 4.5 and later has a use for."""
+    """Return `FlashSharedStorage`, whose import needs Dash 4.5 or later."""
     if name != "FlashSharedStorage":
         raise AttributeError(f"module 'flash_pubsub' has no attribute {name!r}")
     return importlib.import_module("flash_pubsub.dash_storage.storage").FlashSharedStorage
 
 
-# Dash looks here for the scripts of the package's components.
+# Dash reads this list to find the scripts of the package's components.
 _js_dist = [{"relative_package_path": "flash_pubsub.js", "namespace": "flash_pubsub"}]

@@ -27,35 +27,35 @@ if TYPE_CHECKING:
     from flash_pubsub.broker.seam import Publication
     from flash_ws.protocol.position import Position
 
-# Messages that wait to be written by ``tail``; the oldest are dropped, with a line that says so.
+# Lines that ``tail`` has still to write; the oldest are dropped, and a line reports how many.
 _MAX_BUFFERED_LINES = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; leaves with status 1 and one line for what went wrong."""
+    """Run the command; exits with status 1 and one line of text after an error."""
     options = _parser().parse_args(arguments)
     try:
         asyncio.run(options.run(options))
     except PubSubError as error:
         sys.exit(f"flash-pubsub: {error}")
     except (KeyboardInterrupt, BrokenPipeError):
-        # Whoever read has seen enough; nothing is left to be written.
+        # Ctrl-C, or the reader of the pipe has ended; nothing more is written.
         sys.stderr.close()
         sys.exit(130)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="flash-pubsub", description="Publish to an app's channels, and look into them."
+        prog="flash-pubsub", description="Publish to an app's channels, and inspect them."
     )
     parser.add_argument("--url", help=f"the broker's address; by default {ENVIRONMENT}")
     commands = parser.add_subparsers(required=True, metavar="command")
     publish = commands.add_parser("publish", help="publish one message, and print its number")
     publish.add_argument("channel")
     publish.add_argument("data", metavar="JSON", help="the message, or - to read it from stdin")
-    publish.add_argument("--key", help="publish once only, however often this is repeated")
+    publish.add_argument("--key", help="publish once only, even if the command is repeated")
     publish.set_defaults(run=_publish)
-    tail = commands.add_parser("tail", help="print messages as they come, one JSON object a line")
+    tail = commands.add_parser("tail", help="print messages as they arrive, one JSON object a line")
     tail.add_argument("channel")
     tail.add_argument("-n", "--count", type=int, help="end after so many messages")
     tail.set_defaults(run=_tail)
@@ -72,7 +72,7 @@ async def _publish(options: argparse.Namespace) -> None:
     try:
         data = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        sys.exit(f"flash-pubsub: the message is not JSON ({error}); text needs quotes: '\"text\"'")
+        sys.exit(f"flash-pubsub: the message is not JSON ({error}); quote a text: '\"text\"'")
     async with AsyncPublisher(options.url) as publisher:
         position = await publisher.publish(options.channel, data, key=options.key)
     _print({"seq": position.number, "epoch": position.epoch})
@@ -120,7 +120,7 @@ async def _who(options: argparse.Namespace) -> None:
 
 
 class _TailBuffer:
-    """The lines that ``tail`` has still to write."""
+    """The lines that ``tail`` has still to write, `_MAX_BUFFERED_LINES` at most."""
 
     def __init__(self) -> None:
         self._lines: deque[dict[str, Any]] = deque()
@@ -128,7 +128,7 @@ class _TailBuffer:
         self._has_lines = asyncio.Event()
 
     def deliver(self, publication: Publication) -> None:
-        """Write a message, later."""
+        """Add the line of a message."""
         number = publication.position.number
         try:
             envelope = Envelope.unpack(publication.payload)
@@ -141,7 +141,7 @@ class _TailBuffer:
         self._add({"seq": number, "data": data, "id": envelope.id, "time": envelope.time})
 
     def reset(self, channel: str, position: Position) -> None:
-        """Say that the numbering has begun anew."""
+        """Add a line that reports lost messages or a new epoch."""
         self._add({"reset": True, "seq": position.number, "epoch": position.epoch})
 
     def _add(self, line: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ class _TailBuffer:
         self._has_lines.set()
 
     async def next_line(self, ended: asyncio.Event) -> dict[str, Any] | None:
-        """Wait for a line to write; None when there is to be no more."""
+        """Wait for the next line; returns None once ``ended`` is set."""
         waits = [asyncio.create_task(event.wait()) for event in (self._has_lines, ended)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -174,8 +174,8 @@ def _broker(options: argparse.Namespace) -> RedisBroker:
     address = parse_url(options.url)
     if address.kind is Kind.MEMORY:
         sys.exit(
-            f"flash-pubsub: memory:// is another process's own; set --url or {ENVIRONMENT} "
-            f"to the redis:// address that the app has"
+            f"flash-pubsub: memory:// is the memory of another process; set --url or {ENVIRONMENT} "
+            f"to the redis:// address of the app"
         )
     return RedisBroker(address)
 
@@ -185,7 +185,7 @@ def _print(line: dict[str, Any]) -> None:
 
 
 def _discard(*_: object) -> None:
-    """Deliver nowhere: nothing is subscribed."""
+    """Do nothing; receives deliveries where no channel is subscribed."""
 
 
 if __name__ == "__main__":

@@ -2,16 +2,16 @@
 
 PubSubError (flash.FlashError)
 ├── BrokerError                          the broker could not do what was asked
-│   ├── BrokerUnavailable (ConnectionError)  its store does not answer, or not in time
-│   ├── BrokerRefused                        its store answered with an error: memory, password
-│   ├── BrokerClosed (RuntimeError)          it was closed, or never started
-│   └── BrokerRunning (RuntimeError)         it was started already
-├── Fenced                               the lease that was to cover it has gone to somebody else
-├── Overtaken                            somebody has published since the position it builds on
-├── InvalidMessage (ValueError)          it does not fit its channel's schema
+│   ├── BrokerUnavailable (ConnectionError)  Redis did not answer in time
+│   ├── BrokerRefused                        Redis answered with an error: memory, permissions
+│   ├── BrokerClosed (RuntimeError)          the broker was closed, or never started
+│   └── BrokerRunning (RuntimeError)         the broker was started already
+├── Fenced                               another worker holds the lease by now
+├── Overtaken                            a newer message was published than the caller had seen
+├── InvalidMessage (ValueError)          a message does not fit its channel's schema
 ├── InvalidChannel (ValueError)          no channel can have this name
-├── PayloadTooLarge (ValueError)         more bytes than a message may have
-├── UnsupportedEnvelope (ValueError)     written by another version, or by something else
+├── PayloadTooLarge (ValueError)         a message has more bytes than allowed
+├── UnsupportedEnvelope (ValueError)     bytes of another version, or of another program
 └── InvalidBrokerURL (ValueError)        an address that names no broker
 """
 
@@ -31,31 +31,50 @@ class BrokerError(PubSubError):
 
 
 class BrokerUnavailable(BrokerError, ConnectionError):
-    """The broker's store does not answer, or not in time.
+    """Redis did not answer in time.
 
-    ``doing`` is what was asked for, ``reason`` what went wrong. A publication that failed like this
-    may have happened all the same; publishing again with the same ``key=`` is safe.
+    - ``doing``: what was asked for, ``reason``: what went wrong.
+    - ``address``: the broker's address without its password; None if it is not known.
+    - ``timeout``: the time limit in seconds; None if it is not known.
+
+    A publication that failed like this may have happened all the same. Publishing again with the
+    same ``key=`` is safe.
     """
 
-    def __init__(self, doing: str, reason: str) -> None:
+    def __init__(
+        self,
+        doing: str,
+        reason: str,
+        *,
+        address: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
         super().__init__(doing, reason)
         self.doing = doing
         self.reason = reason
+        self.address = address
+        self.timeout = timeout
 
     def __str__(self) -> str:
-        return f"{self.doing}: the broker's store does not answer ({self.reason})"
+        limit = "" if self.timeout is None else f" within {self.timeout:g} s"
+        return f"{self.doing}: {_redis_at(self.address)} did not answer{limit}: {self.reason}"
 
 
 class BrokerRefused(BrokerError):
-    """The broker's store answered with an error; nothing has happened."""
+    """Redis answered with an error; nothing has happened.
 
-    def __init__(self, doing: str, reason: str) -> None:
+    ``doing`` is what was asked for, ``reason`` the error. ``address`` is the broker's address
+    without its password, or None if it is not known.
+    """
+
+    def __init__(self, doing: str, reason: str, *, address: str | None = None) -> None:
         super().__init__(doing, reason)
         self.doing = doing
         self.reason = reason
+        self.address = address
 
     def __str__(self) -> str:
-        return f"{self.doing}: the broker's store refused it ({self.reason})"
+        return f"{self.doing}: {_redis_at(self.address)} refused it: {self.reason}"
 
 
 class BrokerClosed(BrokerError, RuntimeError):
@@ -69,11 +88,11 @@ class BrokerRunning(BrokerError, RuntimeError):
     """The broker was started already."""
 
     def __str__(self) -> str:
-        return "this broker is running: close() it before it is started again, or make another"
+        return "this broker is running already; close() it before start(), or make another broker"
 
 
 class Fenced(PubSubError):
-    """Somebody else holds the lease by now; nothing was published."""
+    """Another worker holds the lease by now; nothing was published."""
 
     def __init__(self, name: str, number: int) -> None:
         super().__init__(name, number)
@@ -82,13 +101,13 @@ class Fenced(PubSubError):
 
     def __str__(self) -> str:
         return (
-            f"lease {self.name!r} number {self.number} is no longer the newest: "
-            f"stop this work, its new holder goes on with it"
+            f"lease {self.name!r} number {self.number} is no longer the newest; "
+            f"stop this work, since the new holder of the lease continues it"
         )
 
 
 class Overtaken(PubSubError):
-    """Somebody has published since the position that this builds on; nothing was published."""
+    """A message was published after the position given as ``after``; nothing was published."""
 
     def __init__(self, channel: str, number: int) -> None:
         super().__init__(channel, number)
@@ -97,8 +116,8 @@ class Overtaken(PubSubError):
 
     def __str__(self) -> str:
         return (
-            f"channel {self.channel!r} does not stand at number {self.number} any more: "
-            f"look at what came since, then publish again"
+            f"channel {self.channel!r} is not at number {self.number} any more; "
+            f"read what was published since, then publish again"
         )
 
 
@@ -128,7 +147,7 @@ class InvalidMessage(PubSubError, ValueError):
 
 
 class PayloadTooLarge(PubSubError, ValueError):
-    """A message has more bytes than it may have; nothing was published."""
+    """A message has more bytes than ``max_payload_bytes``; nothing was published."""
 
     def __init__(self, channel: str, size: int, limit: int) -> None:
         super().__init__(channel, size, limit)
@@ -144,7 +163,7 @@ class PayloadTooLarge(PubSubError, ValueError):
 
 
 class UnsupportedEnvelope(PubSubError, ValueError):
-    """Bytes that another version of flash-pubsub wrote, or something else altogether."""
+    """Bytes that another version of flash-pubsub, or another program, has written."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -159,3 +178,7 @@ class InvalidBrokerURL(PubSubError, InvalidAddress):
 
     def __str__(self) -> str:
         return f"broker address {self.url!r}: {self.reason}"
+
+
+def _redis_at(address: str | None) -> str:
+    return "Redis" if address is None else f"Redis at {address}"

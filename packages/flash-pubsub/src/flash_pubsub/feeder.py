@@ -1,4 +1,4 @@
-"""Feeders: async generators that one worker of the deployment runs, publishing what they yield."""
+"""Feeders: async generators that one worker of the deployment runs and whose items it publishes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class PublishUnderLease(Protocol):
-    """`PubSub.publish`, with a lease that the publication depends on."""
+    """`PubSub.publish` for the holder of a lease."""
 
     async def __call__(self, channel: str, data: Any, *, fence: Lease) -> Position:
-        """Publish, unless the lease has gone."""
+        """Publish a message; raises `Fenced` once a newer holder of the lease has published."""
         ...
 
 
@@ -29,16 +29,16 @@ class Feeder:
     """One feeder."""
 
     function: Callable[[], AsyncGenerator[Any]]
-    # None where each item says itself where it goes.
+    # The channel of all items; None if each item names its channel.
     channel: str | None
 
     @property
     def name(self) -> str:
-        """Names it to other workers."""
+        """The feeder's name, the same on every worker."""
         return f"feeder:{self.function.__module__}.{self.function.__qualname__}"
 
     async def run(self, broker: Broker, publish: PublishUnderLease, lease_ttl: float) -> None:
-        """Publish what it yields whenever it is this worker's turn, for ever."""
+        """Publish what the generator yields while this worker holds the lease; never returns."""
 
         async def publish_items(lease: Lease) -> None:
             generator = self.function()
@@ -65,9 +65,12 @@ class Feeder:
 
 
 def make_feeder(function: Any, channel: str | None) -> Feeder:
-    """Check and return a feeder; raises `ConfigurationError`."""
+    """Return the feeder of a function.
+
+    Raises `ConfigurationError` if it is no async generator function.
+    """
     if not inspect.isasyncgenfunction(function):
         raise ConfigurationError(
-            f"the feeder {function!r} must be an async generator: async def with yield"
+            f"the feeder {function!r} is no async generator; write async def with yield"
         )
     return Feeder(function, channel)

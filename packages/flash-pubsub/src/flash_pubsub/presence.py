@@ -1,4 +1,4 @@
-"""Who is on which channel, on any worker, and telling the app of comings and goings."""
+"""Presence: which pages are on a channel, on all workers, and calling join and leave handlers."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Where every coming and going on any channel is written, for workers that have handlers.
+# The channel whose members are the members of all channels, for workers that have handlers.
 _ALL_CHANNELS = "live:presence"
 
-# Seconds for which the right to handle one coming or going is kept, so that no other worker does.
+# Seconds of the lease to handle one join or leave, so that no other worker handles it as well.
 _HANDLER_LEASE_SECONDS = 60.0
 
 Handler = Callable[..., Any]
 
 
 class Presence:
-    """The members of channels; belongs to one worker's loop.
+    """The members of all channels; used on one worker's event loop.
 
-    - ``ttl``: seconds after which the members of a worker that died are gone.
-    - ``grace``: seconds for which somebody who goes may come back, on any worker, unnoticed.
+    - ``ttl``: seconds after which the members of a worker that died are removed.
+    - ``grace``: seconds for which a page that left may come back, on any worker, without a call of
+      the leave and join handlers.
     """
 
     def __init__(
@@ -57,10 +58,10 @@ class Presence:
         self._grace = grace
         self.join_handlers: list[tuple[ChannelPattern, Handler]] = []
         self.leave_handlers: list[tuple[ChannelPattern, Handler]] = []
-        # By channel and client, through which workers they are there; none if they have just gone.
+        # By channel and client: the workers that have the client; empty during the grace period.
         self._workers_by_member: dict[tuple[str, str], set[str]] = {}
         self._leave_timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
-        # The members that this worker's pages are: by client, their channels.
+        # By client of this worker: the channels on which it is present.
         self._own_channels: dict[str, set[str]] = {}
 
     @property
@@ -68,7 +69,7 @@ class Presence:
         return bool(self.join_handlers or self.leave_handlers)
 
     async def start(self) -> None:
-        """Begin to notice who comes and goes, if anybody wants to know."""
+        """Load all members and listen for changes, if there are join or leave handlers."""
         if self._has_handlers:
             await self._listeners.listen(presence_of(_ALL_CHANNELS), self)
             for member in await self._broker.members(_ALL_CHANNELS):
@@ -76,7 +77,7 @@ class Presence:
                 self._workers_by_member.setdefault((channel, client_id), set()).add(worker)
 
     def close(self) -> None:
-        """Stop waiting for those who may come back, and forget everybody."""
+        """Cancel the grace periods and forget all members."""
         for timer in self._leave_timers.values():
             timer.cancel()
         self._leave_timers.clear()
@@ -86,7 +87,7 @@ class Presence:
     # -- this worker's pages ---------------------------------------------------------------------
 
     async def enter(self, client: Client, channel: str) -> None:
-        """Make a page a member; idempotent."""
+        """Add a page to the members of a channel; idempotent."""
         self._own_channels.setdefault(client.id, set()).add(channel)
         info = client.info
         data = cast("bytes", msgpack.packb([info.user, info.path, info.connected_at]))
@@ -97,7 +98,7 @@ class Presence:
             await self._broker.enter(_ALL_CHANNELS, member, self._ttl)
 
     async def leave(self, client_id: str, channel: str) -> None:
-        """Make a page a member no more; idempotent."""
+        """Remove a page from the members of a channel; idempotent."""
         channels = self._own_channels.get(client_id, set())
         if channel not in channels:
             return
@@ -110,25 +111,25 @@ class Presence:
             await self._broker.leave(_ALL_CHANNELS, _member_id(channel, client_id, worker))
 
     async def leave_all(self, client: Client) -> None:
-        """Make a page a member of nothing any more."""
+        """Remove a page from the members of all channels; errors of the broker are logged."""
         for channel in list(self._own_channels.get(client.id, ())):
             try:
                 await self.leave(client.id, channel)
             except BrokerError as error:
-                logger.warning("%s; the member expires", error)
+                logger.warning("%s; the member expires instead", error)
 
     async def who(self, channel: str) -> list[ClientInfo]:
-        """Return who is on a channel, each once, sorted by when they connected."""
+        """Return the pages on a channel, each once, sorted by the time at which they connected."""
         found: dict[str, ClientInfo] = {}
         for member in await self._broker.members(channel):
             info = client_info(member)
             found[info.id] = info
         return sorted(found.values(), key=lambda each: each.connected_at)
 
-    # -- comings and goings ----------------------------------------------------------------------
+    # -- joins and leaves ------------------------------------------------------------------------
 
     def deliver(self, publication: Publication) -> None:
-        """Take note of a change of membership."""
+        """Record a change of a member, and call the handlers if a page joined or left."""
         try:
             change = MemberChange.unpack(publication.payload)
         except UnsupportedEnvelope as error:
@@ -155,7 +156,7 @@ class Presence:
                 )
 
     def reset(self, channel: str, position: Position) -> None:
-        """Learn anew who is there; comings and goings in between are not told."""
+        """Load all members again; handlers are not called for changes that were lost."""
         del channel, position
         self._backplane.spawn(self._reload_members())
 
@@ -195,7 +196,7 @@ class Presence:
         channel: str,
         member: Member,
     ) -> None:
-        """Call the handlers, on whichever worker comes first."""
+        """Call the handlers, on the worker that takes the lease for this event first."""
         if await self._broker.lease(f"presence:{event}", _HANDLER_LEASE_SECONDS) is None:
             return
         _, client_id, worker = _parse_member_id(member.id)
@@ -212,7 +213,7 @@ def _member_id(channel: str, client_id: str, worker: str) -> str:
 
 
 def _parse_member_id(name: str) -> tuple[str, str, str]:
-    """Return the channel, the client and the worker."""
+    """Return the channel, the client's id and the worker of a member's id."""
     member, _, channel = name.partition("|")
     client_id, _, worker = member.rpartition("@")
     return channel, client_id, worker

@@ -1,4 +1,4 @@
-"""Publishing from outside of an app: a script, a job, another machine."""
+"""Publishing from outside of an app, such as from a script, a job or another machine."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Seconds after which the app is asked again how much its channels remember.
+# Seconds after which the retention rules of the app are read again.
 _RETENTION_RULES_MAX_AGE = 60.0
 
 
 class AsyncPublisher:
-    """Publishes messages on the channels of an app, over the same broker.
+    """Publishes messages on the channels of an app, over the app's broker.
 
-    ``url`` is the one that the app has, by default ``FLASH_BROKER_URL``. Opens no connection before
-    the first message. Belongs to one event loop.
+    - ``url``: the address of the app's broker, by default ``FLASH_BROKER_URL``.
+    - ``retention``: how much the channels keep; by default what the app declares with
+      `PubSub.channel`.
+    - ``schemas``: by channel or pattern, the pydantic model, dataclass or TypedDict that messages
+      must fit. Pass the classes that the app uses: the broker does not carry them.
 
-    - ``retention``: what channels remember; by default what the app says with `PubSub.channel`.
-    - ``schemas``: what messages must fit, by channel or pattern: pydantic models, dataclasses or
-      TypedDicts, the app's own at best, for an app cannot share them through the broker.
+    A publisher is used on one event loop. It connects when the first message is published.
     """
 
     def __init__(
@@ -60,18 +61,19 @@ class AsyncPublisher:
         ]
         self._store: Store | None = Store(_redis_address(url))
         self._retention_rules = RetentionRules()
-        # By the loop's clock; when the rules are to be read next.
+        # The time of the loop's clock at which the rules are read again; 0 before the first time.
         self._next_read_at = 0.0
-        # One reads them.
         self._read_lock = asyncio.Lock()
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
         """Publish a message: bytes as they are, anything else as JSON; returns its position.
 
-        Raises unless it has happened, but for `BrokerUnavailable`: then it may have. With ``key``
-        publishing again is safe: a message of the same key is published once. Also raises
-        `BrokerRefused`, `InvalidChannel`, `PayloadTooLarge`, `InvalidMessage` for what does not fit
-        its schema, and ``TypeError`` for what has no JSON form.
+        After `BrokerUnavailable` the message may or may not be published; after any other error it
+        is not. With ``key`` it is safe to publish again: a message of the same key is published
+        once.
+
+        Also raises `BrokerRefused`, `InvalidChannel`, `PayloadTooLarge`, `InvalidMessage` for a
+        message that does not fit its schema, and ``TypeError`` for one without a JSON form.
         """
         check_name(channel)
         for pattern, schema in self._schemas:
@@ -91,7 +93,7 @@ class AsyncPublisher:
         return self._store
 
     async def _read_retention_rules(self, channel: str) -> RetentionRules:
-        """Return what the app says, asking the store for it now and then."""
+        """Return the app's retention rules; reads them again after `_RETENTION_RULES_MAX_AGE` s."""
         loop = asyncio.get_running_loop()
         async with self._read_lock:
             if loop.time() >= self._next_read_at:
@@ -101,11 +103,12 @@ class AsyncPublisher:
                         RetentionRules() if packed is None else RetentionRules.unpack(packed)
                     )
                 except UnsupportedEnvelope as error:
-                    logger.warning("channels remember what is usual: %s", error)
+                    logger.warning("channels keep the default number of messages: %s", error)
                 except (BrokerUnavailable, BrokerRefused) as error:
-                    # What was read before may still be so.
+                    # Rules that were read before remain in use.
                     if not self._next_read_at:
-                        raise type(error)(f"publish {channel!r}", error.reason) from error
+                        error.doing = f"publish {channel!r}"
+                        raise
                 self._next_read_at = loop.time() + _RETENTION_RULES_MAX_AGE
         return self._retention_rules
 
@@ -128,10 +131,10 @@ class AsyncPublisher:
 
 
 class Publisher:
-    """Publishes messages on the channels of an app, from code that is not async; any thread may.
+    """Publishes messages on the channels of an app from code that is not async; thread-safe.
 
-    It works like `AsyncPublisher`, on a loop in a thread of its own, which ends with `close`,
-    with the block of a ``with``, or with the process.
+    It works like `AsyncPublisher`, on an event loop in a thread of its own. The thread ends with
+    `close`, at the end of a ``with`` block, or with the process.
     """
 
     def __init__(
@@ -148,7 +151,7 @@ class Publisher:
         self._closed = False
 
     def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
-        """Publish a message and wait until that has happened; raises as `AsyncPublisher` does."""
+        """Publish a message and wait until it is published; raises as `AsyncPublisher.publish`."""
         loop = self._running_loop()
         publishing: Future[Position] = asyncio.run_coroutine_threadsafe(
             self._publisher.publish(channel, data, key=key), loop
@@ -204,7 +207,7 @@ def _redis_address(url: str | None) -> Address:
     if address.kind is Kind.MEMORY:
         raise InvalidBrokerURL(
             str(address),
-            "it is the memory of one process, which no other can publish to; "
+            "it is the memory of one process, and no other process can publish to it; "
             "give the app and the publisher a redis:// address",
         )
     return address

@@ -1,4 +1,4 @@
-"""`PubSub`: what an app uses to share state and channels among all its pages and workers."""
+"""`PubSub`, with which an app shares state and channels among all its pages and workers."""
 
 from __future__ import annotations
 
@@ -57,20 +57,21 @@ F = TypeVar("F", bound=Callable[[], AsyncIterator[Any]])
 class PubSub:
     """Channels, shared callbacks and presence of one app, on all workers that share a broker.
 
-    - ``broker``: an address such as ``"redis://127.0.0.1:6379/0"``; ``FLASH_BROKER_URL`` by
-      default, and ``memory://``, which is this process alone, if that is not set. Or a `Broker`.
-    - ``lease_ttl``: seconds after which another worker goes on with the feeders and callbacks of
-      one that died.
-    - ``presence_ttl``: seconds after which the members of a worker that died are gone.
-    - ``presence_grace``: seconds for which somebody who goes may come back before `on_leave`. A
-      page that only lost its connection is there for the ``resume_window`` of `Live` anyway.
-    - ``start_timeout``: seconds that the broker's store may be away when a worker starts.
+    - ``broker``: a `Broker`, or an address such as ``"redis://127.0.0.1:6379/0"``. The default is
+      ``FLASH_BROKER_URL``, and if that is not set ``memory://``, which serves one process.
+    - ``lease_ttl``: seconds after which another worker takes over the feeders and callbacks of a
+      worker that died.
+    - ``presence_ttl``: seconds after which the members of a worker that died are removed.
+    - ``presence_grace``: seconds for which a page that left may come back before `on_leave` is
+      called. A page that only lost its connection stays a member for the ``resume_window`` of
+      `Live` in any case.
+    - ``start_timeout``: seconds that a starting worker waits for Redis.
 
-    The app's `Live` gets the broker behind it, so that pushes, events, groups, ``live.clients()``
-    and ``live.disconnect()`` reach pages on every worker; one is made if the app has none.
+    The app's `Live` uses the broker, so that pushes, events, groups, ``live.clients()`` and
+    ``live.disconnect()`` reach pages on every worker. A `Live` is made if the app has none.
 
-    ``_flash/ready`` below the app's prefix is 503 while this worker does not hear what others
-    publish.
+    ``_flash/ready`` below the app's prefix answers 503 while publications of other workers do not
+    arrive at this one.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class PubSub:
         )
         self._declarations = Declarations()
         self._state = SharedState(self._listeners, self._backplane)
-        # Values of shared properties that server code may read and set.
+        # Gives server code access to the values of shared properties.
         self.shared = SharedValues(self._state)
         self._shared_callbacks: dict[str, SharedCallback] = {}
         self._shared_keys: set[Key] = set()
@@ -110,9 +111,12 @@ class PubSub:
             self.init_app(app)
 
     def init_app(self, app: Flash) -> None:
-        """Serve ``app``; call once, before the app is served."""
+        """Connect this `PubSub` to ``app``; call it once, before the app is served.
+
+        Raises `ConfigurationError` if either is connected already.
+        """
         if self._app is not None:
-            raise ConfigurationError("this PubSub has an app already; make another for another app")
+            raise ConfigurationError("this PubSub has an app already; make one for each app")
         registry = Registry.of(app)
         if registry.pubsub is not None:
             raise ConfigurationError("this app has a PubSub already; use that one")
@@ -146,7 +150,7 @@ class PubSub:
         self._live.on_frame("unsubscribe", subscribers.unsubscribe)
         self._live.on_forget(self._presence.leave_all)
         app.layout_filters.append(self._fill_layout)
-        # A broker of the application's own need not have it.
+        # A `Broker` that the application has written need not have this attribute.
         app.common_store = getattr(self.broker, "lazy_cache", None)
         app.page_extras["flash_pubsub"] = {"shared": {}}
         self._live.readiness.add("broker", self._readiness_failure)
@@ -160,16 +164,17 @@ class PubSub:
     def shared_callback(
         self, *dependencies: Any, prevent_initial_call: bool = False
     ) -> Callable[[H], H]:
-        """Run a function when an Input changes in any browser; all browsers show what came of it.
+        """Run a function when an Input changes in any browser; all browsers show the result.
 
-        Takes Outputs, Inputs and States as a callback does. It runs once per change, one run at a
-        time in the whole deployment; inputs and outputs then go to every page together, in one
-        order. Changes that come faster than it runs are left out, but for the newest of each
-        Input. The function may be plain or async, and return ``no_update`` or a `Patch`.
+        The decorator takes Outputs, Inputs and States as that of a callback does. The function runs
+        once per change, one run at a time in the whole deployment. Its inputs and outputs are then
+        sent to every page together, and all pages get them in the same order. If changes come
+        faster than the function runs, only the newest of each Input is used. The function may be
+        plain or async, and may return ``no_update`` or a `Patch`.
 
-        It runs once before anything has changed, with what the first page shows, unless
-        ``prevent_initial_call``. An exception is logged and told to the pages whose change it was;
-        they fall back on what the others see.
+        The function runs once before anything has changed, with the values of the first page,
+        unless ``prevent_initial_call``. An exception is logged and reported to the pages whose
+        change caused it; these pages then show what the others show.
         """
 
         def register(function: H) -> H:
@@ -187,7 +192,7 @@ class PubSub:
                 if key in other.output_keys:
                     raise ConfigurationError(
                         f"the shared callbacks {other.label!r} and {callback.label!r} both set "
-                        f"{'.'.join(key)}; let one of them"
+                        f"{'.'.join(key)}; only one shared callback may set a property"
                     )
         self._shared_callbacks[callback.name] = callback
         self._shared_keys.update(callback.input_keys, callback.output_keys)
@@ -195,7 +200,7 @@ class PubSub:
             self._activate_shared_callback(self._app, callback)
 
     def _activate_shared_callback(self, app: Flash, callback: SharedCallback) -> None:
-        """Let the app's pages have a shared callback, which may be older than the app."""
+        """Register a shared callback with the runs and the pages of the app."""
         assert self._runs is not None
         self._runs.add(callback)
         extras = app.page_extras["flash_pubsub"]["shared"]
@@ -215,16 +220,18 @@ class PubSub:
         max_waiting: int = 1000,
         replay_last: bool = True,
     ) -> None:
-        """Say what a channel, or those of a pattern, remember and take.
+        """Configure a channel, or all channels of a pattern.
 
         - ``schema``: a pydantic model, a dataclass or a TypedDict that messages must fit; `publish`
-          refuses others.
-        - ``history``, ``max_age``: messages, and seconds, for which pages that were away can catch
-          up.
-        - ``conflate``: of messages that wait for a callback only the newest is handed to it.
-        - ``max_waiting``: messages that may wait; beyond that all but the newest are skipped, and
-          pages are told that something is lost.
-        - ``replay_last``: whether a page that comes later is shown what the last message set.
+          refuses other messages.
+        - ``history``, ``max_age``: the number of messages kept, and the seconds for which they are,
+          for pages that were disconnected.
+        - ``conflate``: pass only the newest of the messages that wait to a callback.
+        - ``max_waiting``: messages that may wait for a callback. With one more, all but the newest
+          are skipped, and pages are told that messages are lost.
+        - ``replay_last``: show what the last message set on a page that comes later.
+
+        Raises `ConfigurationError` if the channel or pattern is configured already.
         """
         settings = ChannelSettings(
             history=history,
@@ -237,12 +244,14 @@ class PubSub:
         self._declarations.configure(ChannelPattern(channel), settings)
 
     def channel_callback(self, channel: str, *outputs: Any, once: bool = False) -> Callable[[H], H]:
-        """Run a function for each message of a channel; pages are shown what it returns.
+        """Run a function for each message of a channel; pages show what it returns.
 
-        ``channel`` is a name, followed by every page, or a pattern such as ``"room/{room}"``, whose
-        channels pages follow through a `Subscription`. The function is called with the message and
-        the pattern's variables by name: once per message on every worker, for its own pages; with
-        ``once`` on a single worker of the deployment.
+        ``channel`` is a name or a pattern such as ``"room/{room}"``. Every page follows the channel
+        of a name. Pages follow the channels of a pattern through a `Subscription`.
+
+        The function is called with the message, and with the pattern's variables by name. It runs
+        once per message on every worker, for the pages of that worker; with ``once`` it runs once
+        per message in the whole deployment, for all pages.
         """
 
         def register(function: H) -> H:
@@ -255,9 +264,10 @@ class PubSub:
         return register
 
     def authorize(self, channel: str) -> Callable[[H], H]:
-        """Let ``function(client, **variables)`` say who may subscribe; may be plain or async.
+        """Let ``function(client, **variables)`` decide whether a page may subscribe.
 
-        Without one nobody may subscribe to a channel whose pattern has variables.
+        The function may be plain or async. Without such a function no page may subscribe to a
+        channel whose pattern has variables.
         """
 
         def register(function: H) -> H:
@@ -269,14 +279,14 @@ class PubSub:
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
         """Publish a message: bytes as they are, anything else as JSON; returns its position.
 
-        Raises unless it has happened, but for `BrokerUnavailable`: then it may have. With ``key``
-        publishing again is safe: a message of the same key is published once. Raises
-        `InvalidMessage` for what does not fit the channel's schema.
+        After `BrokerUnavailable` the message may or may not be published; after any other error it
+        is not. With ``key`` it is safe to publish again: a message of the same key is published
+        once. Raises `InvalidMessage` for a message that does not fit the channel's schema.
         """
         return await self._publish(channel, data, key=key)
 
     def publish_threadsafe(self, channel: str, data: Any, *, key: str | None = None) -> Position:
-        """Do what `publish` does, from a thread."""
+        """Publish a message from a thread, as `publish` does; blocks until it is published."""
         return self.app.wait_for(self.publish(channel, data, key=key))
 
     async def _publish(
@@ -303,8 +313,9 @@ class PubSub:
     def feeder(self, channel: Any, /) -> Any:
         """Run an async generator on one worker of the deployment and publish what it yields.
 
-        ``@pubsub.feeder("prices")`` yields messages for that channel, ``@pubsub.feeder`` pairs of
-        channel and message. When its worker dies, another begins it anew within ``lease_ttl``.
+        With ``@pubsub.feeder("prices")`` it yields messages for that channel, with
+        ``@pubsub.feeder`` pairs of channel and message. When its worker dies, another worker starts
+        it again, at the latest 4/3 of ``lease_ttl`` later.
         """
         if not isinstance(channel, str):
             self._feeders.append(make_feeder(channel, None))
@@ -320,7 +331,7 @@ class PubSub:
     # -- presence --------------------------------------------------------------------------------
 
     async def who(self, channel: str) -> list[ClientInfo]:
-        """Return the pages subscribed to a channel, on any worker."""
+        """Return the pages that are subscribed to a channel on any worker."""
         assert self._presence is not None
         return await self._presence.who(channel)
 
@@ -329,9 +340,9 @@ class PubSub:
         return self._on_presence(self._join_handlers, channel)
 
     def on_leave(self, channel: str) -> Callable[[H], H]:
-        """Call ``handler(client, **variables)`` when a page has gone; on one worker only.
+        """Call ``handler(client, **variables)`` when a page has left; on one worker only.
 
-        A page that comes back in time, on any worker, has not gone.
+        The handler is not called for a page that comes back within the grace period on any worker.
         """
         return self._on_presence(self._leave_handlers, channel)
 
@@ -344,7 +355,7 @@ class PubSub:
 
         return register
 
-    # -- how it stands ---------------------------------------------------------------------------
+    # -- state -----------------------------------------------------------------------------------
 
     @property
     def app(self) -> Flash:
@@ -355,14 +366,17 @@ class PubSub:
 
     @property
     def live(self) -> Live:
-        """The app's `Live`."""
+        """The app's `Live`; raises `ConfigurationError` before `init_app`."""
         if self._live is None:
             raise ConfigurationError("this PubSub has no app yet: PubSub(app), or init_app(app)")
         return self._live
 
     @property
     def status(self) -> Status:
-        """How the broker stands; ``status.ready`` is False while this worker hears nobody."""
+        """The broker's state and counters.
+
+        ``status.ready`` is False while publications of other workers do not arrive.
+        """
         return self.broker.status
 
     def _metrics(self) -> Iterable[Metric]:
@@ -373,14 +387,14 @@ class PubSub:
         )
 
     async def _readiness_failure(self) -> str | None:
-        """Return why this worker is not ready, if it is not; the reason itself is in the log."""
+        """Return the broker's state if it is not ready, else None; the log has the reason."""
         status = self.broker.status
         return None if status.ready else status.state.value
 
     # -- layouts ---------------------------------------------------------------------------------
 
     def _fill_layout(self, layout: Any) -> Any:
-        """Return a layout as a page is to get it: what is shared in it, subscriptions signed."""
+        """Return a layout with the shared values in it and with its subscriptions signed."""
         values: dict[str, dict[str, Any]] = {}
         for key in self._shared_keys:
             if self._state.json(key) is not None:
@@ -428,7 +442,7 @@ class PubSub:
 
 
 def register_on_page(app: Any, callback: SharedCallback) -> None:
-    """Have the page tell when the callback's inputs change."""
+    """Register the clientside callback that reports changes of the callback's inputs."""
     first, *others = (*callback.inputs, *callback.states)
     app.clientside_callback(
         ClientsideFunction("flash_pubsub", callback.name),

@@ -1,4 +1,4 @@
-"""Callbacks that are written before their app has a `PubSub`: in modules of ``pages/``."""
+"""Registering callbacks before the app has a `PubSub`, as modules in ``pages/`` do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXTENSION = "flash_pubsub"
 
 
 class CallbackKinds(Protocol):
-    """The part of `PubSub` that callbacks wait for."""
+    """The methods of `PubSub` that register callbacks."""
 
     def shared_callback(self, *dependencies: Any, **options: Any) -> Callable[..., Any]:
         """Register a shared callback."""
@@ -30,7 +30,7 @@ S = TypeVar("S", bound=CallbackKinds)
 
 
 class Registry(Generic[S]):
-    """What waits for one app's `PubSub`."""
+    """The callbacks that wait until one app has a `PubSub`."""
 
     def __init__(self) -> None:
         self.pubsub: S | None = None
@@ -38,19 +38,19 @@ class Registry(Generic[S]):
 
     @classmethod
     def of(cls, app: Flash) -> Registry[S]:
-        """Return the app's registry; several apps may share a server."""
+        """Return the registry of an app; several apps may share one Quart server."""
         registries: dict[int, Registry[S]] = app.server.extensions.setdefault(_EXTENSION, {})
         return registries.setdefault(id(app), cls())
 
     def attach(self, pubsub: S) -> None:
-        """Give the app its `PubSub`, and the `PubSub` what waited for it."""
+        """Set the app's `PubSub` and register the callbacks that waited."""
         self.pubsub = pubsub
         for register in self._waiting:
             register(pubsub)
         self._waiting.clear()
 
     def add(self, register: Callable[[S], Any]) -> None:
-        """Call ``register`` with the app's `PubSub`, now or when there is one."""
+        """Call ``register`` with the app's `PubSub`, now or once `attach` is called."""
         if self.pubsub is None:
             self._waiting.append(register)
         else:
@@ -60,8 +60,8 @@ class Registry(Generic[S]):
 def shared_callback(*dependencies: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Register a shared callback of the current app; arguments as of `PubSub.shared_callback`.
 
-    For modules that have no ``pubsub`` at hand, such as pages. It takes effect when the app has a
-    `PubSub`.
+    Modules without a ``pubsub`` variable, such as pages, use it. The callback takes effect once the
+    app has a `PubSub`.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,7 +76,10 @@ def shared_callback(*dependencies: Any, **options: Any) -> Callable[[Callable[..
 def channel_callback(
     channel: str, *outputs: Any, **options: Any
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Register a channel callback of the current app, as `shared_callback` does a shared one."""
+    """Register a channel callback of the current app; arguments as of `PubSub.channel_callback`.
+
+    The callback takes effect once the app has a `PubSub`.
+    """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         Registry.of(get_app()).add(

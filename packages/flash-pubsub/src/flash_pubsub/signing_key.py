@@ -1,4 +1,4 @@
-"""The key that all workers of a deployment sign with, where the app has none of its own."""
+"""The signing key that all workers of a deployment share, for an app without a `secret_key`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _PERMANENT = Retention(max_idle=10 * 365 * 86_400.0)
 
 
 class SharedSigningKey:
-    """Has every worker sign with the key that the broker's store has; the first one makes it.
+    """Makes every worker sign with the key in the broker; the first worker creates the key.
 
-    A `Listener`. A store that has lost the key gets it back, so that workers which start later
-    believe what was signed before.
+    As a `Listener` it writes the key again when the store has lost it, so that workers which start
+    later accept earlier signatures.
     """
 
     def __init__(self, app: Flash, listeners: Listeners, backplane: BrokerBackplane) -> None:
@@ -38,12 +38,12 @@ class SharedSigningKey:
         self._key = secrets.token_bytes(32)
 
     async def start(self) -> None:
-        """Sign with the key of all from now on."""
+        """Let the app sign with the shared key from now on."""
         await self._listeners.listen(SIGNING_KEY_CHANNEL, self)
         self._sign_with(await self._load_or_create())
 
     async def _load_or_create(self) -> bytes:
-        """Return the store's key; it is this worker's if the store had none."""
+        """Return the key in the broker; write this worker's key if the broker has none."""
         broker = self._listeners.broker
         while True:
             snapshot = await broker.snapshot(SIGNING_KEY_CHANNEL)
@@ -58,7 +58,7 @@ class SharedSigningKey:
                     retention=_PERMANENT,
                 )
             except Overtaken:
-                # Of several workers that start together the first one counts.
+                # Another worker was faster; its key is read in the next round.
                 continue
             return self._key
 
@@ -67,10 +67,10 @@ class SharedSigningKey:
         self._app.share_signing_secret(key)
 
     def deliver(self, publication: Publication) -> None:
-        """Do nothing: whoever publishes here has made sure that the store had no key."""
+        """Do nothing: a key is published only when the broker had none."""
 
     def reset(self, channel: str, position: Position) -> None:
-        """Put the key back, if it is lost."""
+        """Write the key again, if the store has lost it."""
         del channel, position
         self._backplane.spawn(self._backplane.persist(self._restore))
 
@@ -78,7 +78,7 @@ class SharedSigningKey:
         stored = await self._load_or_create()
         if stored != self._key:
             logger.warning(
-                "a worker that began when the store was empty has made another signing key; "
-                "pages that were signed with the one before are told that something is lost"
+                "the store lost the signing key, and another worker has created a new one; "
+                "pages signed with the old one cannot resume and are told that messages are lost"
             )
             self._sign_with(stored)

@@ -1,4 +1,4 @@
-"""What an operator can read of a worker's broker, channels and shared callbacks."""
+"""The statistics of a worker's broker, channels and shared callbacks for its operator."""
 
 from __future__ import annotations
 

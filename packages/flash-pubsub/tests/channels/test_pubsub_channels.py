@@ -141,7 +141,7 @@ async def test_once_goes_on_with_another_worker_and_leaves_no_message_out():
                 stuck.set()
                 await asyncio.Event().wait()
 
-    with pytest.raises(ConfigurationError, match="stands where an Output belongs"):
+    with pytest.raises(ConfigurationError, match="is no Output"):
         PubSub(Flash("x"), broker=MemoryBroker()).channel_callback("orders", Input("a", "b"))(print)
     async with World(define, lease_ttl=0.3) as world:
         for number in range(3):

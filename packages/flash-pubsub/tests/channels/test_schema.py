@@ -79,7 +79,7 @@ def test_the_typed_dictionary_of_an_older_python_is_refused_with_the_remedy(kind
 
 @pytest.mark.parametrize("kind", [3, "Price", object()])
 def test_what_is_no_schema_is_refused_when_it_is_given(kind):
-    with pytest.raises(ConfigurationError, match="a model, a dataclass or a TypedDict"):
+    with pytest.raises(ConfigurationError, match="a pydantic model, a dataclass or a TypedDict"):
         Schema(kind)
 
 

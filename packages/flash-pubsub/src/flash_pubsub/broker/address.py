@@ -1,4 +1,4 @@
-"""The address of a broker, as ``PubSub``, ``Publisher`` and the command line take it."""
+"""The address of a broker, for ``PubSub``, ``Publisher`` and the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENVIRONMENT = "FLASH_BROKER_URL"
 
 
 def parse_url(url: str | None = None) -> Address:
-    """Read an address; None is ``FLASH_BROKER_URL``, or ``memory://`` if that is not set.
+    """Parse an address; None means ``FLASH_BROKER_URL``, or ``memory://`` if that is not set.
 
     `flash.redis.address.parse_url` lists the forms. Raises `InvalidBrokerURL`.
     """

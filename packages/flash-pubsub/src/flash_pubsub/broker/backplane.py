@@ -1,4 +1,4 @@
-"""The backplane over a broker: pages of all workers are reached as if there were one."""
+"""The backplane of flash-ws over a broker, which connects the pages of all workers."""
 
 from __future__ import annotations
 
@@ -31,28 +31,29 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Before the name of a channel of pages, in the broker: no channel of users begins so.
+# The broker's names of page channels begin with this. Users cannot publish on such a channel.
 PREFIX = "live:"
 COMMANDS = f"{PREFIX}orders"
 CLIENTS = f"{PREFIX}clients"
 
-# What envelopes of these channels carry.
+# Kinds of the envelopes on these channels: a frame for pages, a command for all workers, and the
+# name of the worker that a page is connected to, its owner.
 FRAME = "frame"
 COMMAND = "order"
 OWNER = "home"
 
-# The values of a page's channel that say which worker has it and what it has joined.
+# The value in the snapshot of a page's channel with its owner, its groups and its user.
 _OWNER = "@home"
 
-# Of one page, or of a group: it is nobody's for long after the last page has left.
+# Channels of one page or of a group are short-lived; the channel of all pages is not.
 _SHORT_RETENTION = Retention(max_values=1000, max_snapshot_bytes=1 << 20, max_idle=900.0)
 _LONG_RETENTION = Retention(max_values=1000, max_snapshot_bytes=1 << 20)
 
 
 class FrameSource(Protocol):
-    """Where the frames of some of the pages' channels come from, if not from pushes.
+    """Produces the frames of page channels that do not carry pushes.
 
-    Called as the `Backplane` is, with the whole name of the channel.
+    Its methods are called as those of `flash_ws.Backplane`, with the full name of the channel.
     """
 
     async def follow(self, channel: str) -> None:
@@ -60,19 +61,19 @@ class FrameSource(Protocol):
         ...
 
     async def unfollow(self, channel: str) -> None:
-        """No page of this worker follows it any more."""
+        """Stop delivering the channel's frames: no page of this worker follows it any more."""
         ...
 
     async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
-        """Return what a page at ``position`` missed."""
+        """Return the frames that a page at ``position`` missed."""
         ...
 
 
 class BrokerBackplane:
-    """Carries pushes, events, groups and clients through a broker.
+    """A `flash_ws.Backplane` that carries pushes, groups and the list of clients over a broker.
 
     - ``client_ttl``: seconds after which the clients of a worker that died are no longer listed.
-    - ``start_timeout``: seconds that the store may be away when this starts.
+    - ``start_timeout``: seconds that `start` waits for the broker.
     """
 
     def __init__(
@@ -82,25 +83,25 @@ class BrokerBackplane:
         self._broker: Broker = listeners.broker
         self._client_ttl = client_ttl
         self._start_timeout = start_timeout
-        # Names this worker.
+        # The unique name of this worker.
         self.worker = secrets.token_urlsafe(9)
-        # By what a channel's name begins with, up to the colon.
+        # By the part of a page channel's name before the colon.
         self.sources: dict[str, FrameSource] = {}
         # Awaited when the broker has started, before any page connects.
         self.on_start: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        # Awaited when it ends, while the broker is still there.
+        # Awaited by `close` before the broker is closed.
         self.on_close: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._deliver: Deliver = _discard
         self._on_command: OnCommand = _discard
-        # Channels that have begun anew and whose state is being fetched: what came since.
+        # By channel that was reset: the publications that arrive while its snapshot is fetched.
         self._publications_during_reset: dict[str, list[Publication]] = {}
-        # Those of them that have begun anew once more meanwhile.
+        # Those of these channels that were reset again meanwhile.
         self._reset_again: set[str] = set()
-        # Pages of this worker: the number in their channel at which they came here.
+        # By page of this worker: the number of the publication that made this worker its owner.
         self._owned_since: dict[str, int] = {}
-        # Whose the pages of this worker are, where that is known.
+        # By page of this worker: its user, where known.
         self._users: dict[str, str | None] = {}
-        # What they have joined, and where the broker does not know it yet.
+        # By page of this worker: its groups, and those groups that are not saved in the broker yet.
         self._groups: dict[str, frozenset[str]] = {}
         self._unsaved_groups: dict[str, frozenset[str]] = {}
         self._saving: set[str] = set()
@@ -108,11 +109,14 @@ class BrokerBackplane:
 
     @property
     def spans_workers(self) -> bool:
-        """Whether there is anything behind it that outlives this process."""
+        """Whether pages of a worker that stops can continue on another worker."""
         return not isinstance(self._broker, MemoryBroker)
 
     async def start(self, deliver: Deliver, on_command: OnCommand) -> None:
-        """Begin; returns when this worker hears what others publish."""
+        """Start the broker; returns when publications of other workers arrive.
+
+        Raises `BrokerUnavailable` if that takes longer than ``start_timeout``.
+        """
         self._deliver, self._on_command = deliver, on_command
         await self._listeners.start()
         try:
@@ -120,21 +124,26 @@ class BrokerBackplane:
                 await self._broker.ready()
         except TimeoutError as error:
             await self._listeners.close()
-            reason = self._broker.status.reason or "no answer"
-            raise BrokerUnavailable("starting", reason) from error
+            address = getattr(self._broker, "address", None)
+            raise BrokerUnavailable(
+                "starting",
+                self._broker.status.reason or "no answer",
+                address=None if address is None else str(address),
+                timeout=self._start_timeout,
+            ) from error
         await self._listeners.listen(COMMANDS, self)
         for each in self.on_start:
             await each()
 
     async def close(self) -> None:
-        """End."""
+        """Stop the tasks of this worker and close the broker."""
         for each in self.on_close:
             await each()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._listeners.close()
-        # It may be started again.
+        # The backplane may be started again.
         for cache in (
             self._publications_during_reset,
             self._owned_since,
@@ -147,7 +156,7 @@ class BrokerBackplane:
     # -- messages --------------------------------------------------------------------------------
 
     async def publish(self, channel: str, message: Message) -> Position:
-        """Number a message and deliver it, to every worker."""
+        """Number a message and deliver it to every worker."""
         return await self._broker.publish(
             PREFIX + channel,
             Envelope(FRAME, message.members.encode(), extras=envelope_extras(message)).pack(),
@@ -167,7 +176,7 @@ class BrokerBackplane:
             await self._listeners.listen(PREFIX + channel, self)
 
     async def unfollow(self, channel: str) -> None:
-        """No page of this worker follows the channel any more."""
+        """Stop delivering the channel: no page of this worker follows it any more."""
         source = self._source_of(channel)
         if source is not None:
             await source.unfollow(channel)
@@ -175,7 +184,7 @@ class BrokerBackplane:
             await self._listeners.unlisten(PREFIX + channel, self)
 
     async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
-        """Return what a page at ``position`` missed, exactly up to what is delivered next."""
+        """Return the frames after ``position``, exactly up to the one that is delivered next."""
         source = self._source_of(channel)
         if source is not None:
             return await source.catch_up(channel, position)
@@ -189,7 +198,7 @@ class BrokerBackplane:
         if missed is None:
             return await self._catch_up_from_snapshot(channel)
         end = missed[-1].position if missed else position
-        # What is delivered next must come after it, or pages would get it twice.
+        # Wait, or pages would get frames twice: the next delivery must come after ``end``.
         await self._listeners.reached(name, end)
         frames = tuple(frame for each in missed if (frame := _frame(channel, each)) is not None)
         return CatchUp(end, frames, recovered=True)
@@ -209,7 +218,7 @@ class BrokerBackplane:
     # -- from the broker -------------------------------------------------------------------------
 
     def deliver(self, publication: Publication) -> None:
-        """Hand a publication on to the pages of this worker."""
+        """Pass a publication to the pages of this worker."""
         name = publication.channel
         if name in self._publications_during_reset:
             self._publications_during_reset[name].append(publication)
@@ -224,7 +233,7 @@ class BrokerBackplane:
             self._handle_owner_change(publication)
 
     def reset(self, channel: str, position: Position) -> None:
-        """Tell the pages that follow a channel what its state is by now."""
+        """Fetch a channel's snapshot and send it to the pages that follow the channel."""
         del position
         if channel in self._publications_during_reset:
             self._reset_again.add(channel)
@@ -243,7 +252,7 @@ class BrokerBackplane:
         self._deliver(reset_frame(channel, position, _updates(snapshot.values)))
         since = self._publications_during_reset.pop(name)
         for publication in since:
-            # Of another epoch are those from before the last reset.
+            # Publications of another epoch came before the last reset.
             if (
                 publication.position.epoch == position.epoch
                 and publication.position.number > position.number
@@ -251,14 +260,14 @@ class BrokerBackplane:
                 self.deliver(publication)
         page_id = channel.removeprefix("page:")
         if page_id in self._owned_since:
-            # The store has forgotten where the page is, too.
+            # The store has lost the page's owner as well.
             self._owned_since[page_id] = 0
             await self.remember(page_id, self._groups.get(page_id, frozenset()))
 
     # -- clients ---------------------------------------------------------------------------------
 
     async def enter(self, client: ClientInfo) -> None:
-        """Note that a client is connected to this worker."""
+        """Record that a client is connected to this worker."""
         data = msgpack.packb([client.user, client.path, client.connected_at])
         member = Member(f"{client.id}@{self.worker}", cast("bytes", data))
         await self._broker.enter(CLIENTS, member, self._client_ttl)
@@ -267,7 +276,7 @@ class BrokerBackplane:
             await self._write_owner(client.id, frozenset())
 
     async def leave(self, client_id: str) -> None:
-        """Note that it is gone."""
+        """Record that a client has gone; idempotent, and errors of the broker are logged."""
         self._unsaved_groups.pop(client_id, None)
         self._groups.pop(client_id, None)
         self._users.pop(client_id, None)
@@ -281,10 +290,10 @@ class BrokerBackplane:
                 )
             await self._broker.leave(CLIENTS, f"{client_id}@{self.worker}")
         except BrokerError as error:
-            logger.warning("%s; the page is forgotten by itself", error)
+            logger.warning("%s; the record of the page expires instead", error)
 
     async def clients(self) -> list[ClientInfo]:
-        """Return who is connected, to any worker."""
+        """Return the clients connected to any worker."""
         found: dict[str, ClientInfo] = {}
         for member in await self._broker.members(CLIENTS):
             info = client_info(member)
@@ -294,7 +303,7 @@ class BrokerBackplane:
         return list(found.values())
 
     async def remember(self, client_id: str, channels: frozenset[str]) -> None:
-        """Write down what a client has joined; the last of several in a row is enough."""
+        """Save the groups of a client; of several calls at once only the last is written."""
         self._unsaved_groups[client_id] = channels
         if client_id in self._saving:
             return
@@ -305,7 +314,7 @@ class BrokerBackplane:
                 try:
                     await self._write_owner(client_id, joined)
                 except BrokerError as error:
-                    logger.warning("again in 1 s: %s", error)
+                    logger.warning("%s; the groups of a page are saved again in 1 s", error)
                     self._unsaved_groups.setdefault(client_id, joined)
                     await asyncio.sleep(1)
         finally:
@@ -341,7 +350,7 @@ class BrokerBackplane:
         return joined
 
     def _handle_owner_change(self, publication: Publication) -> None:
-        """Let go of a page that is another worker's by now."""
+        """Forget a page that is connected to another worker by now."""
         try:
             envelope = Envelope.unpack(publication.payload)
         except UnsupportedEnvelope:
@@ -382,18 +391,18 @@ class BrokerBackplane:
         self._deliver(frame)
 
     async def persist(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do something that the broker has to be there for, as soon as it is."""
+        """Call ``work`` until it raises no `BrokerError`; returns its result."""
         wait = 0.1
         while True:
             try:
                 return await work()
             except BrokerError as error:
-                logger.warning("again in %.1f s: %s", wait, error)
+                logger.warning("%s; trying again in %.1f s", error, wait)
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, 2.0)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run something until it ends, or this does; a broker that is away is logged."""
+        """Run a coroutine in a task that `close` cancels; its exceptions are logged."""
 
         async def run() -> None:
             try:
@@ -410,13 +419,13 @@ class BrokerBackplane:
 
 
 def client_info(member: Member) -> ClientInfo:
-    """Read what `BrokerBackplane.enter` wrote."""
+    """Decode the member that `BrokerBackplane.enter` wrote."""
     user, path, connected_at = msgpack.unpackb(member.data)
     return ClientInfo(member.id.rpartition("@")[0], user, path, connected_at)
 
 
 def envelope_extras(message: Message) -> dict[str, Any]:
-    """Return what of a message is not its text: the properties it sets or builds on."""
+    """Return the envelope's extras of a message: the properties that it sets or builds on."""
     extras: dict[str, Any] = {}
     with contextlib.suppress(TypeError, ValueError):
         if message.sets:
@@ -427,7 +436,7 @@ def envelope_extras(message: Message) -> dict[str, Any]:
 
 
 def _frame(channel: str, publication: Publication) -> Frame | None:
-    """Return the frame that a publication is to pages; None for one of another kind."""
+    """Return the frame that a publication carries; None if it carries something else."""
     try:
         envelope = Envelope.unpack(publication.payload)
     except UnsupportedEnvelope as error:
@@ -449,7 +458,7 @@ def _keys(pairs: Any) -> frozenset[Any]:
 
 
 def _updates(values: Mapping[str, bytes]) -> str:
-    """Return a state as the ``u`` of a frame."""
+    """Encode a snapshot as the member ``u`` of a frame."""
     entries: list[str] = []
     for name, value in values.items():
         component_id, tab, prop = name.partition("\t")
@@ -459,4 +468,4 @@ def _updates(values: Mapping[str, bytes]) -> str:
 
 
 def _discard(_: Any) -> None:
-    """Be what is called before `start`."""
+    """Do nothing; stands for the callbacks that `start` sets."""

@@ -1,17 +1,17 @@
-"""What a payload looks like: every message that flash-pubsub publishes is one of these.
+"""The format of every message that flash-pubsub publishes.
 
 A payload is a msgpack array of six members, in this order:
 
 1. the version, ``1``;
-2. the kind, a string: ``json`` and ``bytes`` are messages of users, whose body is JSON text or
-   whatever bytes they are; other kinds belong to those who publish them;
-3. the message's id, a string that no other message has;
+2. the kind, a string: ``json`` and ``bytes`` are messages of users, whose body is JSON text or any
+   bytes; the other kinds are defined by the modules that publish them;
+3. the message's id, a string that is unique;
 4. the time at which it was published, in seconds since 1970, by the publisher's clock;
-5. the body, bytes: read by nobody on its way, so that what was serialised once is forwarded;
-6. what else is to be known of it, a map with string keys, mostly empty.
+5. the body, bytes: serialised once by the publisher and forwarded without being parsed;
+6. extras, a map with string keys, mostly empty.
 
-A reader that meets another version refuses the message in one line; one that meets a kind it does
-not know leaves it alone. Nothing here is ever unpickled.
+A reader refuses a message of another version and logs one line. It ignores a message of a kind
+that it does not know. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def message_id() -> str:
-    """Return an id that no other message has."""
+    """Return a unique id for a message."""
     return secrets.token_urlsafe(12)
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One message, around a body that is serialised already."""
+    """One message; its body is serialised already."""
 
     kind: str
     body: bytes
     id: str = field(default_factory=message_id)
     # Seconds since 1970 by the publisher's clock.
     time: float = field(default_factory=time.time)
-    # Scalars, lists and maps, as msgpack knows them.
+    # Values that msgpack can write: scalars, lists and maps.
     extras: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
     @classmethod
     def of(cls, data: object) -> Envelope:
-        """Put a user's message into an envelope: bytes as they are, everything else as JSON.
+        """Return the envelope of a user's message: bytes as they are, everything else as JSON.
 
-        Raises ``TypeError`` for what has no JSON form.
+        Raises ``TypeError`` for data without a JSON form.
         """
         if isinstance(data, bytes | bytearray | memoryview):
             return cls(BYTES, bytes(data))
@@ -68,27 +68,27 @@ class Envelope:
 
     @property
     def data(self) -> Any:
-        """What a user published: bytes, or what the JSON means.
+        """The message as a user published it: bytes, or the decoded JSON.
 
-        Raises `UnsupportedEnvelope` for a message of another kind than users publish.
+        Raises `UnsupportedEnvelope` for a message of any other kind.
         """
         if self.kind == BYTES:
             return self.body
         if self.kind != JSON:
-            raise UnsupportedEnvelope(f"kind {self.kind!r} has no data of a user's")
+            raise UnsupportedEnvelope(f"kind {self.kind!r} is no message of a user")
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
             raise UnsupportedEnvelope(f"its body is not JSON ({error})") from error
 
     def pack(self) -> bytes:
-        """Return the payload."""
+        """Encode the envelope as a payload."""
         members = [VERSION, self.kind, self.id, self.time, self.body, dict(self.extras)]
         return cast("bytes", msgpack.packb(members))
 
     @classmethod
     def unpack(cls, payload: bytes) -> Envelope:
-        """Read a payload; raises `UnsupportedEnvelope`."""
+        """Decode a payload; raises `UnsupportedEnvelope`."""
         try:
             members = msgpack.unpackb(payload)
         except (ValueError, msgpack.UnpackException) as error:

@@ -1,4 +1,4 @@
-"""Being the only worker of the deployment that does something, for as long as one lives."""
+"""Running work on one worker of the deployment at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Seconds before work that failed is tried again: at first, and at most.
+# Seconds before failed work is started again: the first delay, and the longest.
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 
@@ -30,17 +30,17 @@ async def run_while_leading(
     *,
     channel: str | None = None,
 ) -> None:
-    """Run ``work(lease)`` whenever this worker has the lease, for ever.
+    """Run ``work(lease)`` whenever this worker holds the lease; never returns.
 
-    A worker that dies is followed by another within ``ttl`` seconds and a third. Work that fails is
-    logged and begun again, on any worker, after a delay that grows. Work that returns is done: the
-    lease is kept, so that no other worker begins it.
+    When a worker dies, another one starts the work within 4/3 of ``ttl`` seconds. Work that fails
+    is logged and started again, on any worker, after a growing delay. Work that returns is done:
+    this worker keeps the lease, so that no other worker starts the work.
     """
     delay = _FIRST_DELAY
     while True:
         lease = None
         with contextlib.suppress(BrokerError):
-            # A store that is away is the broker's to complain of.
+            # The broker itself logs that Redis does not answer.
             lease = await broker.lease(name, ttl, channel=channel)
         if lease is None:
             await asyncio.sleep(ttl / 3 * random.uniform(0.8, 1.0))
@@ -49,9 +49,11 @@ async def run_while_leading(
             await run_under_lease(broker, lease, ttl, work)
             delay = _FIRST_DELAY
         except (BrokerError, Fenced) as error:
-            logger.warning("lease %r: %s; another worker may go on", name, error)
-        except Exception:  # an application's work: logged, and begun again
-            logger.exception("the work under lease %r failed; again in %.1f s", name, delay)
+            logger.warning("lease %r: %s; another worker may take over", name, error)
+        except Exception:  # an application's work: logged, and started again
+            logger.exception(
+                "the work under lease %r failed; it starts again in %.1f s", name, delay
+            )
         else:
             continue
         await asyncio.sleep(delay)
@@ -63,8 +65,8 @@ async def run_under_lease(
 ) -> None:
     """Run ``work(lease)`` and renew the lease meanwhile; cancels the work when the lease is lost.
 
-    The lease is released when the work fails or this is cancelled. Work that returns leaves it
-    being renewed, until it is lost.
+    When the work fails or this call is cancelled, the lease is released. When the work returns, the
+    lease is renewed until it is lost.
     """
     loop = asyncio.get_running_loop()
     task: asyncio.Future[None] = asyncio.ensure_future(work(lease))
@@ -76,16 +78,16 @@ async def run_under_lease(
             else:
                 await asyncio.wait({task}, timeout=ttl / 3)
             if task.done():
-                # Raises what ended it, if it did not end by itself.
+                # Raises the exception with which the work ended, if any.
                 task.result()
             try:
                 if not await broker.renew(lease, ttl):
-                    logger.warning("lease %r is another worker's by now", lease.name)
+                    logger.warning("lease %r is held by another worker by now", lease.name)
                     return
                 ends_at = loop.time() + ttl
             except BrokerError:
                 if loop.time() + ttl / 3 > ends_at:
-                    # It may be another's before the next try.
+                    # The lease may end before the next attempt to renew it.
                     raise
     finally:
         task.cancel()

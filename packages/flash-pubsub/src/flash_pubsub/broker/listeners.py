@@ -1,4 +1,4 @@
-"""One broker, shared among the parts of a worker: each hears the channels that it asked for."""
+"""Several listeners on one broker: each receives the channels that it asked for."""
 
 from __future__ import annotations
 
@@ -16,36 +16,42 @@ logger = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """Who hears a channel. Called on the loop; returns at once and does not raise."""
+    """Receives the publications of a channel.
+
+    Both methods are called on the broker's event loop, return at once and do not raise.
+    """
 
     def deliver(self, publication: Publication) -> None:
-        """Take the next publication of a channel."""
+        """Receive the next publication of a channel."""
         ...
 
     def reset(self, channel: str, position: Position) -> None:
-        """Learn that something is lost; what is delivered next comes after ``position``."""
+        """Note that publications are lost; the next one delivered comes after ``position``."""
         ...
 
 
 class Listeners:
-    """Hands publications on to whoever listens. Belongs to the loop on which the broker runs."""
+    """Passes a broker's publications to the listeners of their channel.
+
+    All methods are called on the broker's event loop.
+    """
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self._by_channel: dict[str, list[Listener]] = {}
-        # How far delivery has come, for each channel that somebody listens to.
+        # By channel with listeners: the position of the last publication delivered.
         self._positions: dict[str, Position] = {}
-        # One subscribes or unsubscribes a channel at a time.
+        # By channel: held while it is subscribed or unsubscribed.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        # By channel, who waits for delivery to come somewhere.
+        # By channel: the futures of those who wait for delivery to reach a position.
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
     async def start(self) -> None:
-        """Begin; again only after `close`."""
+        """Start the broker; may be called again after `close`."""
         await self.broker.start(self._deliver, self._reset)
 
     async def close(self) -> None:
-        """End; nobody hears anything more."""
+        """Close the broker; nothing is delivered any more."""
         self._by_channel.clear()
         await self.broker.close()
         self._positions.clear()
@@ -53,7 +59,7 @@ class Listeners:
             self._wake(channel)
 
     async def listen(self, channel: str, listener: Listener) -> Position:
-        """Let ``listener`` hear a channel, from the position returned on; idempotent."""
+        """Deliver a channel to ``listener``, from the returned position on; idempotent."""
         listeners = self._by_channel.setdefault(channel, [])
         if listener not in listeners:
             listeners.append(listener)
@@ -65,23 +71,23 @@ class Listeners:
                 except BaseException:
                     self._by_channel.pop(channel, None)
                     raise
-                # What was delivered meanwhile has moved it already.
+                # Publications that were delivered meanwhile have advanced it already.
                 position = self._positions.setdefault(channel, position)
             return position
 
     async def unlisten(self, channel: str, listener: Listener) -> None:
-        """Let it hear the channel no more; idempotent."""
+        """Stop delivering a channel to ``listener``; idempotent."""
         listeners = self._by_channel.get(channel, [])
         if listener in listeners:
             listeners.remove(listener)
         async with self._lock(channel):
-            # Somebody may have come while this waited.
+            # Another listener may have come while this waited.
             if self._by_channel.get(channel):
                 return
             self._by_channel.pop(channel, None)
             await self.broker.unsubscribe(channel)
             self._positions.pop(channel, None)
-            # Nobody is told any more how far it has come.
+            # Nothing is delivered any more that could end the waiting.
             self._wake(channel)
 
     def _lock(self, channel: str) -> asyncio.Lock:
@@ -91,11 +97,11 @@ class Listeners:
         return lock
 
     def position(self, channel: str) -> Position | None:
-        """Return how far delivery has come; None for a channel that nobody listens to."""
+        """Return the position of the last publication delivered; None without a listener."""
         return self._positions.get(channel)
 
     async def reached(self, channel: str, position: Position) -> None:
-        """Wait until everything up to ``position`` is delivered, or the channel begins anew."""
+        """Wait until everything up to ``position`` is delivered, or the epoch changes."""
         while (here := self._positions.get(channel)) is not None:
             if here.epoch != position.epoch or here.number >= position.number:
                 return
@@ -113,11 +119,11 @@ class Listeners:
         for listener in tuple(self._by_channel.get(publication.channel, ())):
             try:
                 listener.deliver(publication)
-            except Exception:  # one part of the worker must not keep others from hearing
+            except Exception:  # a fault in one listener must not stop delivery to the others
                 logger.exception("%r failed on channel %r", listener, publication.channel)
 
     def _reset(self, channel: str, position: Position) -> None:
-        logger.warning("channel %r: something is lost; its pages are told", channel)
+        logger.warning("channel %r: messages are lost; its listeners are reset", channel)
         self._moved(channel, position)
         for listener in tuple(self._by_channel.get(channel, ())):
             try:

@@ -1,4 +1,4 @@
-"""The broker of one process, which needs no server."""
+"""The broker of one process, which keeps everything in memory."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-# Keys of publications that one channel remembers at most; the oldest are forgotten.
+# Keys of publications that one channel remembers at most; the oldest are dropped.
 _MAX_KEYS = 10_000
-# Every so many publications, channels that have been idle for too long are forgotten.
+# Idle channels and ended leases are removed once in so many publications.
 _REMOVE_IDLE_EVERY = 1_000
 
 
@@ -47,7 +47,7 @@ class _HistoryEntry:
 
 
 class _Channel:
-    """One channel: its numbers, history, state and leases. Knows no loop and no clock."""
+    """One channel: its numbering, history, snapshot and fences; uses no event loop and no clock."""
 
     def __init__(self, name: str, now: float) -> None:
         self.name = name
@@ -59,9 +59,9 @@ class _Channel:
         self._history_bytes = 0
         self._values: OrderedDict[str, bytes] = OrderedDict()
         self._values_bytes = 0
-        # By key: the position it was published at, and when.
+        # By key: the position of its publication, and when it was published.
         self._keys: OrderedDict[str, tuple[Position, float]] = OrderedDict()
-        # By lease name: the highest number that has published here.
+        # By lease name: the highest fencing number that has published here.
         self._fences: dict[str, int] = {}
 
     @property
@@ -73,7 +73,7 @@ class _Channel:
         return dict(self._values)
 
     def position_of_key(self, key: str, now: float) -> Position | None:
-        """Return where this key was published, if that is remembered."""
+        """Return the position of the publication with this key, if it is remembered."""
         while self._keys:
             oldest, (_, at) = next(iter(self._keys.items()))
             if now - at <= self.retention.max_key_age and len(self._keys) <= _MAX_KEYS:
@@ -83,7 +83,7 @@ class _Channel:
         return found[0] if found else None
 
     def check_fence(self, fence: Lease) -> None:
-        """Note that a holder of this lease publishes here; raises if a newer one has."""
+        """Record that a holder of this lease publishes here; raises `Fenced` if a newer one has."""
         if self._fences.get(fence.name, 0) > fence.number:
             raise Fenced(fence.name, fence.number)
         self._fences[fence.name] = fence.number
@@ -115,7 +115,7 @@ class _Channel:
         return publication
 
     def trim_history(self, now: float) -> None:
-        """Drop from history what is over its limits."""
+        """Drop publications from the history that are over its limits."""
         limits, history = self.retention, self._history
         while history and (
             len(history) > limits.max_messages
@@ -145,16 +145,16 @@ class _Channel:
 
 @dataclass(slots=True)
 class _LeaseRecord:
-    """A lease as the store knows it; ``ends_at`` is in the past once it has ended."""
+    """A lease in the store; ``ends_at`` is in the past once it has ended."""
 
     number: int
     ends_at: float
 
 
 class MemoryStore:
-    """What several `MemoryBroker` share, as several processes share one Redis.
+    """The data that several `MemoryBroker` share, as several processes share one Redis.
 
-    All of them are used on one event loop. ``clock`` gives seconds that never go backwards.
+    All of these brokers are used on one event loop. ``clock`` returns seconds that never decrease.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -163,16 +163,16 @@ class MemoryStore:
         self._brokers: list[MemoryBroker] = []
         self._leases: dict[tuple[str, str | None], _LeaseRecord] = {}
         self._last_number = 0
-        # By channel and member's id: whose they are, and their data.
+        # By channel and member id: the broker that entered the member, and its data.
         self._members: dict[str, dict[str, tuple[MemoryBroker, bytes]]] = {}
         self._until_removal = _REMOVE_IDLE_EVERY
 
     def attach(self, broker: MemoryBroker) -> None:
-        """Tell a broker of every publication from now on."""
+        """Pass every publication to a broker from now on."""
         self._brokers.append(broker)
 
     def detach(self, broker: MemoryBroker) -> None:
-        """Tell it nothing more, and make its members leave."""
+        """Stop passing publications to a broker, and remove its members."""
         if broker in self._brokers:
             self._brokers.remove(broker)
         for channel, members in list(self._members.items()):
@@ -181,7 +181,7 @@ class MemoryStore:
                     self.leave(channel, member_id)
 
     def channel(self, name: str) -> _Channel:
-        """Return the channel of this name, beginning it if there is none."""
+        """Return the channel of this name, creating it if it does not exist."""
         now = self.clock()
         found = self._channels.get(name)
         if found is None or (self._is_idle(found, now) and not self._has_subscriber(name)):
@@ -190,7 +190,7 @@ class MemoryStore:
         return found
 
     def value(self, name: str, field: str) -> bytes | None:
-        """Return one value of a channel's state, if there is such a channel."""
+        """Return one value of a channel's snapshot; None without such a value or channel."""
         found = self._channels.get(name)
         if found is None or (self._is_idle(found, self.clock()) and not self._has_subscriber(name)):
             return None
@@ -211,7 +211,7 @@ class MemoryStore:
         after: Position | None = None,
         retention: Retention = DEFAULT_RETENTION,
     ) -> Position:
-        """Publish, and tell every broker; see `Broker.publish`."""
+        """Publish a message and pass it to every broker; see `Broker.publish`."""
         now = self.clock()
         channel = self.channel(name)
         if key is not None and (position := channel.position_of_key(key, now)):
@@ -231,7 +231,7 @@ class MemoryStore:
         return publication.position
 
     def flush(self) -> None:
-        """Forget everything, as a store does that was emptied; everybody is told."""
+        """Delete everything, as in a store that was emptied, and reset every broker."""
         self._channels.clear()
         self._leases.clear()
         lost = [(channel, dict(members)) for channel, members in self._members.items()]
@@ -243,7 +243,7 @@ class MemoryStore:
                 self.enter(owner, channel, Member(member_id, data))
 
     def enter(self, broker: MemoryBroker, channel: str, member: Member) -> None:
-        """Make somebody present."""
+        """Make a member present."""
         members = self._members.setdefault(channel, {})
         before = members.get(member.id)
         members[member.id] = broker, member.data
@@ -252,7 +252,7 @@ class MemoryStore:
             self._publish_member_change(channel, kind, member.id, member.data)
 
     def leave(self, channel: str, member_id: str) -> None:
-        """Make somebody absent."""
+        """Make a member absent."""
         members = self._members.get(channel, {})
         if member_id not in members:
             return
@@ -262,30 +262,30 @@ class MemoryStore:
         self._publish_member_change(channel, "left", member_id, data)
 
     def members(self, channel: str) -> list[Member]:
-        """Return who is present, sorted."""
+        """Return the members of a channel, sorted by id."""
         return sorted(
             (Member(id_, data) for id_, (_, data) in self._members.get(channel, {}).items()),
             key=lambda member: member.id,
         )
 
     def lease(self, name: str, ttl: float, channel: str | None) -> Lease | None:
-        """Take a lease, unless somebody has it."""
+        """Take a lease; None if it is held."""
         now = self.clock()
         record = self._leases.get((name, channel))
         if record and record.ends_at > now:
             return None
-        # As in Redis: the time, so that numbers grow even if the store forgets the last one.
+        # The time in milliseconds, as in Redis, so that numbers grow even if the store is emptied.
         self._last_number = max(self._last_number + 1, time.time_ns() // 1_000_000)
         self._leases[name, channel] = _LeaseRecord(self._last_number, now + ttl)
         return Lease(name, channel, self._last_number)
 
     def holds(self, lease: Lease) -> bool:
-        """Tell whether nobody has taken the lease since, ended as it may be."""
+        """Tell whether the lease was not taken by anyone since, even if it has ended."""
         record = self._leases.get((lease.name, lease.channel))
         return record is not None and record.number == lease.number
 
     def renew(self, lease: Lease, ttl: float) -> bool:
-        """Prolong a lease, unless it has ended."""
+        """Extend a lease, unless it has ended."""
         record = self._leases.get((lease.name, lease.channel))
         now = self.clock()
         if record is None or record.number != lease.number or record.ends_at <= now:
@@ -294,7 +294,7 @@ class MemoryStore:
         return True
 
     def release(self, lease: Lease) -> None:
-        """End a lease now."""
+        """End a lease."""
         if self.holds(lease):
             self._leases[lease.name, lease.channel].ends_at = self.clock()
 
@@ -320,9 +320,9 @@ class MemoryStore:
 
 
 class MemoryBroker:
-    """The broker of one process: a `Broker` over a `MemoryStore`, its own unless one is given.
+    """The `Broker` of one process, over its own `MemoryStore` unless one is given.
 
-    Publications are delivered before `publish` returns. Nothing outlives the process.
+    Publications are delivered before `publish` returns. All data end with the process.
     """
 
     def __init__(
@@ -339,7 +339,7 @@ class MemoryBroker:
 
     @property
     def status(self) -> Status:
-        """How it stands."""
+        """The present state."""
         return Status(
             self._state,
             "" if self._state is State.READY else self._state.value,
@@ -349,10 +349,10 @@ class MemoryBroker:
 
     @property
     def lazy_cache(self) -> None:
-        """Nothing is shared: what others keep, they keep in this process."""
+        """None: there is no store that other processes can reach."""
 
     async def start(self, deliver: Deliver, reset: Reset) -> None:
-        """Begin."""
+        """Start delivery."""
         if self._state is State.READY:
             raise BrokerRunning
         self._deliver, self._reset = deliver, reset
@@ -361,7 +361,7 @@ class MemoryBroker:
         self.store.attach(self)
 
     async def close(self) -> None:
-        """End."""
+        """Stop delivery, remove members and release leases."""
         self._state = State.CLOSED
         self._subscribed.clear()
         self.store.detach(self)
@@ -370,7 +370,7 @@ class MemoryBroker:
         self._leases.clear()
 
     async def ready(self) -> None:
-        """Return at once."""
+        """Return at once; raises `BrokerClosed` unless the broker is started."""
         self._check_ready()
 
     async def publish(
@@ -384,7 +384,7 @@ class MemoryBroker:
         after: Position | None = None,
         retention: Retention = DEFAULT_RETENTION,
     ) -> Position:
-        """Number a message, remember it and deliver it."""
+        """Number a message, store it and deliver it."""
         self._check_ready(channel)
         if len(payload) > self._max_payload_bytes:
             raise PayloadTooLarge(channel, len(payload), self._max_payload_bytes)
@@ -393,33 +393,33 @@ class MemoryBroker:
         return position
 
     async def subscribe(self, channel: str) -> Position:
-        """Deliver this channel's publications from now on."""
+        """Deliver the channel's publications from now on."""
         self._check_ready(channel)
         self._subscribed.add(channel)
         return self.store.channel(channel).position
 
     async def unsubscribe(self, channel: str) -> None:
-        """Deliver no more of it."""
+        """Stop delivering the channel's publications."""
         self._subscribed.discard(channel)
 
     async def since(self, channel: str, position: Position) -> list[Publication] | None:
-        """Return everything after ``position``, or None if that cannot be known."""
+        """Return all publications after ``position``; None if they are not all known."""
         self._check_ready(channel)
         return self.store.channel(channel).since(position, self.store.clock())
 
     async def snapshot(self, channel: str) -> Snapshot:
-        """Return the state as of one position."""
+        """Return the values as of one position."""
         self._check_ready(channel)
         stored = self.store.channel(channel)
         return Snapshot(stored.position, stored.values)
 
     async def value(self, channel: str, name: str) -> bytes | None:
-        """Return one value of the state."""
+        """Return one value of the snapshot."""
         self._check_ready(channel)
         return self.store.value(channel, name)
 
     async def position(self, channel: str) -> Position:
-        """Return the position of somebody who has seen everything."""
+        """Return the position of the newest publication."""
         self._check_ready(channel)
         return self.store.channel(channel).position
 
@@ -429,22 +429,22 @@ class MemoryBroker:
         return self.store.names()
 
     async def enter(self, channel: str, member: Member, ttl: float = 30.0) -> None:
-        """Make somebody present; ``ttl`` means nothing here, where all members die together."""
+        """Make a member present; ``ttl`` is ignored, since members end with the process."""
         self._check_ready(channel)
         self.store.enter(self, channel, member)
 
     async def leave(self, channel: str, member_id: str) -> None:
-        """Make somebody absent."""
+        """Make a member absent."""
         self._check_ready(channel)
         self.store.leave(channel, member_id)
 
     async def members(self, channel: str) -> list[Member]:
-        """Return who is present."""
+        """Return the members of the channel."""
         self._check_ready(channel)
         return self.store.members(channel)
 
     async def lease(self, name: str, ttl: float, *, channel: str | None = None) -> Lease | None:
-        """Take the lease of this name, unless somebody has it."""
+        """Take the lease of this name; None if it is held."""
         self._check_ready(channel)
         lease = self.store.lease(name, ttl, channel)
         if lease is not None:
@@ -452,7 +452,7 @@ class MemoryBroker:
         return lease
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
-        """Prolong a lease."""
+        """Extend a lease."""
         self._check_ready()
         renewed = self.store.renew(lease, ttl)
         if not renewed:
@@ -460,32 +460,32 @@ class MemoryBroker:
         return renewed
 
     async def release(self, lease: Lease) -> None:
-        """Give a lease back."""
+        """End a lease."""
         self._check_ready()
         self._leases.discard(lease)
         self.store.release(lease)
 
     def is_subscribed(self, channel: str) -> bool:
-        """Tell whether this worker is subscribed to a channel."""
+        """Tell whether this broker is subscribed to a channel."""
         return channel in self._subscribed
 
     def receive(self, publication: Publication) -> None:
-        """Deliver what the store says, if somebody here wants it."""
+        """Deliver a publication of the store, if its channel is subscribed."""
         if publication.channel in self._subscribed and self._deliver:
             self._counters.delivered += 1
             try:
                 self._deliver(publication)
-            except Exception:  # the worker's own fault, and its log's
+            except Exception:  # a fault in the receiver must not fail the publisher
                 _logger.exception("delivering a message of %r failed", publication.channel)
 
     def reset(self) -> None:
-        """Say of every subscribed channel that it begins anew."""
+        """Reset every subscribed channel, because the store was emptied."""
         for channel in sorted(self._subscribed):
             self._counters.resets += 1
             try:
                 if self._reset:
                     self._reset(channel, self.store.channel(channel).position)
-            except Exception:  # the worker's own fault, and its log's
+            except Exception:  # a fault in the receiver must not keep others from being reset
                 _logger.exception("resetting %r failed", channel)
 
     def _check_ready(self, channel: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""From an address to a broker."""
+"""Making the broker that an address names."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ if TYPE_CHECKING:
     from flash_pubsub.broker.seam import Broker
 
 
-# How many processes serve; the first is what ``flash run`` says, the other what servers read.
+# Environment variables with the number of worker processes. ``flash run`` sets the first, other
+# servers read the second.
 _WORKER_COUNT_VARIABLES = ("FLASH_WORKERS", "WEB_CONCURRENCY")
 
 
 def open_broker(url: str | None = None, *, max_payload_bytes: int = 1 << 20) -> Broker:
-    """Return the broker at an address, `parse_url`'s; it is not started."""
+    """Return the broker at an address as `parse_url` takes it; it is not started."""
     address = parse_url(url)
     if address.kind is Kind.MEMORY:
         return MemoryBroker(max_payload_bytes=max_payload_bytes)
-    # Only where it is needed: it imports redis-py.
+    # Imported here because it imports redis-py, which memory:// does not need.
     redis = importlib.import_module("flash_pubsub.broker.redis")
     return redis.RedisBroker(address, max_payload_bytes=max_payload_bytes)
 
 
 def check_workers(broker: Broker, remedy: str) -> None:
-    """Raise `ConfigurationError` if several workers serve around the memory of one process.
+    """Raise `ConfigurationError` if several workers serve with the ``memory://`` broker.
 
-    ``remedy`` is what to write in place of it.
+    ``remedy`` is the code that the error's text recommends.
     """
     if not isinstance(broker, MemoryBroker):
         return
@@ -40,7 +41,7 @@ def check_workers(broker: Broker, remedy: str) -> None:
         count = os.environ.get(variable, "")
         if count.isdigit() and int(count) > 1:
             raise ConfigurationError(
-                f"{count} workers ({variable}) cannot share the memory:// broker, which is one "
-                f"process's own: start a Redis and say {remedy} or "
+                f"{count} workers ({variable}) cannot share the memory:// broker, which belongs to "
+                f"one process: start a Redis and write {remedy} or "
                 "FLASH_BROKER_URL=redis://…, or serve with one worker"
             )

@@ -1,4 +1,4 @@
-"""The frames of one channel that this worker sent lately, for pages that come back to it."""
+"""The frames of one channel that this worker sent last, for pages that reconnect."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Recent:
-    """Frames by number, bounded by count and bytes; the oldest go first.
+    """Frames by number, bounded by count and bytes; the oldest are dropped first.
 
-    Numbers may be missing: not every publication becomes a frame.
+    Numbers may be missing, because not every publication becomes a frame.
     """
 
     def __init__(
@@ -25,16 +25,16 @@ class Recent:
         self.begin(position)
 
     def begin(self, position: Position) -> None:
-        """Forget everything, and know what comes after ``position``."""
-        # How far this worker has come.
+        """Drop all frames; what is added from now on comes after ``position``."""
+        # The position of the last publication that was processed.
         self.position = position
-        # Every frame with a higher number is here.
+        # All frames with a higher number are stored here.
         self.floor = position.number
         self._frames: deque[Frame] = deque()
         self._bytes = 0
 
     def advance(self, number: int, frame: Frame | None) -> None:
-        """Note that the publication of this number is done, and what became of it."""
+        """Record that a publication was processed, with the frame that it became, if any."""
         self.position = Position(self.position.epoch, number)
         if frame is None:
             return
@@ -46,7 +46,7 @@ class Recent:
             self.floor = oldest.number
 
     def knows(self, position: Position) -> bool:
-        """Tell whether everything after ``position`` is here."""
+        """Tell whether all frames after ``position`` are stored here."""
         here = self.position
         return position.epoch == here.epoch and self.floor <= position.number <= here.number
 

@@ -1,7 +1,7 @@
-"""The broker: what carries messages from whoever publishes to every worker that listens.
+"""The `Broker` Protocol, which carries messages from publishers to every worker that subscribes.
 
-`Broker` is the seam. `flash_pubsub.broker.memory.MemoryBroker` serves one process,
-`flash_pubsub.broker.redis.RedisBroker` any number of them on any number of machines.
+`flash_pubsub.broker.memory.MemoryBroker` serves one process.
+`flash_pubsub.broker.redis.RedisBroker` serves any number of processes on any number of machines.
 """
 
 from __future__ import annotations
@@ -25,22 +25,24 @@ NO_CHANGES: Mapping[str, bytes | None] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What a channel remembers; the oldest is forgotten first.
+    """How much a channel keeps; beyond it the oldest is dropped first.
 
-    It comes with every publication, so the newest publication decides.
+    Every publication states it, and the newest publication decides.
     """
 
-    # History: publications kept for those who were away. 0 keeps none.
+    # History: the number of publications kept. 0 keeps none.
     max_messages: int = 1000
-    # A broker may count some 60 bytes more for each.
+    # History: their bytes. A broker may count some 60 bytes more for each publication.
     max_bytes: int = 1 << 20
-    # Seconds. What is older may be forgotten; it is, once nothing was published for that long.
+    # History: seconds. Older publications may be dropped. All of them are dropped once nothing was
+    # published for that long.
     max_age: float = 120.0
-    # Snapshot: fields, and the bytes of their names and values. Beyond it those set longest ago go.
+    # Snapshot: values, and the bytes of their names and contents. The values that were set longest
+    # ago are dropped first.
     max_values: int = 10_000
     max_snapshot_bytes: int = 8 << 20
-    # Seconds for which the numbering and the snapshot outlive the last publication or subscriber.
-    # Afterwards the channel begins a new epoch, empty.
+    # Seconds for which numbering and snapshot outlive the last publication or subscriber.
+    # Afterwards the channel begins a new epoch with an empty snapshot.
     max_idle: float = 7 * 86_400.0
     # Seconds for which the ``key`` of a publication is remembered.
     max_key_age: float = 300.0
@@ -51,62 +53,63 @@ DEFAULT_RETENTION = Retention()
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One message of a channel, numbered."""
+    """One numbered message of a channel."""
 
     channel: str
-    # Its own: somebody who has applied it stands here.
+    # The position after this message.
     position: Position
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A channel's state, exactly as of a position."""
+    """The values of a channel, exactly as of a position."""
 
-    # What is published after it has not touched ``values`` yet; everything up to it has.
+    # ``values`` contains all changes up to this position and none after it.
     position: Position
-    # In the order in which they were last set.
+    # By name, in the order in which they were last set.
     values: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to be the only one, for a while."""
+    """The right of one worker to do something alone, for a limited time."""
 
     name: str
-    # The channel that it guards most strictly; None for none.
+    # The channel that the lease fences from the moment another worker holds it; see
+    # `Broker.publish`. None for no channel.
     channel: str | None
-    # The fencing number: every later holder has a higher one.
+    # The fencing number; every later lease of this name has a higher one.
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody present on a channel."""
+    """A member that is present on a channel."""
 
     id: str
-    # Whatever others are to know of them.
+    # Information about the member for others.
     data: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class MemberChange:
-    """Somebody came or went: the payload of a publication on the channel `presence_of` names."""
+    """A member joined or left: the payload of a publication on the channel of `presence_of`."""
 
-    # ``expired``: nobody kept the member alive any more, for its worker has died or lost the store.
+    # ``expired``: the member was not renewed, because its worker died or lost the connection.
     # ``changed``: the member had entered before, with other data.
     kind: Literal["joined", "changed", "left", "expired"]
     member: Member
 
     def pack(self) -> bytes:
-        """Return the payload."""
+        """Encode the change as a payload."""
         return pack_change(self.kind, self.member.id, self.member.data)
 
     @classmethod
     def unpack(cls, payload: bytes) -> MemberChange:
-        """Read a payload; raises `UnsupportedEnvelope`."""
+        """Decode a payload; raises `UnsupportedEnvelope`."""
         try:
-            # Redis's own msgpack, in scripts, writes bytes as text.
+            # The msgpack library of Redis's scripts writes bytes as text.
             members = msgpack.unpackb(payload, raw=True)
         except (ValueError, msgpack.UnpackException) as error:
             raise UnsupportedEnvelope("it is not msgpack") from error
@@ -121,28 +124,29 @@ class MemberChange:
             case [int(version), *_] if version != 1:
                 raise UnsupportedEnvelope(f"it has version {version}, and this worker reads 1")
             case _:
-                raise UnsupportedEnvelope("it says of nobody that they came or went")
+                raise UnsupportedEnvelope("it is no change of a member")
 
 
 def pack_change(kind: str, member_id: str, data: bytes) -> bytes:
-    """Return the payload that tells of a member's coming or going."""
+    """Encode the payload of a `MemberChange`."""
     return cast("bytes", msgpack.packb([1, kind.encode(), member_id.encode(), data]))
 
 
 def presence_of(channel: str) -> str:
-    """Return the channel that tells who comes to ``channel`` and who goes.
+    """Return the channel on which the broker publishes who joins and leaves ``channel``.
 
     It is a channel like any other: numbered, refilled after a gap, reset. Its payloads are
-    `MemberChange`, its snapshot has every member's data by id. Nobody else publishes on it.
+    `MemberChange`. Its snapshot has the data of every member by id. Only the broker publishes on
+    it.
     """
     return f"who:{channel}"
 
 
 class State(Enum):
-    """How a broker stands."""
+    """Whether a broker is running and connected."""
 
     NEW = "not started"
-    # Publishing may work, but what others publish does not arrive: readiness is red.
+    # Publishing may work, but publications of others do not arrive; readiness fails.
     BROKEN = "without a working connection"
     READY = "ready"
     CLOSED = "closed"
@@ -150,39 +154,39 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a broker stands, and what it has done since it started."""
+    """The state of a broker, and its counters since it was started."""
 
     state: State
-    # Why it is not ready, in one line; empty if it is.
+    # Why the broker is not ready, in one line; empty if it is.
     reason: str = ""
-    # Channels that this worker listens to.
+    # Channels that this worker is subscribed to.
     subscribed: int = 0
-    # Publications acknowledged, and publications handed to ``deliver``.
+    # Publications acknowledged, and publications passed to ``deliver``.
     published: int = 0
     delivered: int = 0
-    # Attempts beyond the first at publishing.
+    # Attempts at publishing beyond the first.
     retries: int = 0
-    # Times that the connection others' messages come by was replaced.
+    # Times that the connection for subscriptions was replaced.
     reconnects: int = 0
     # Times that numbers were missing, and the publications that filled those gaps from history.
     gaps: int = 0
     refilled: int = 0
-    # Times that ``reset`` was called.
+    # Calls of ``reset``.
     resets: int = 0
-    # Messages that nobody could read: another version, or something else's.
+    # Messages of another version or of another program.
     unreadable: int = 0
-    # Seconds that the last probe took through the store and back; None before the first.
+    # Seconds from publishing the last probe to receiving it; None before the first.
     lag: float | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether what others publish arrives."""
+        """Whether publications of others arrive."""
         return self.state is State.READY
 
 
 @dataclass(slots=True)
 class Counters:
-    """The counters of a `Status`, while they count."""
+    """The counters of a running broker, from which a `Status` is made."""
 
     published: int = 0
     delivered: int = 0
@@ -200,48 +204,51 @@ Reset = Callable[[str, Position], None]
 
 
 class Broker(Protocol):
-    """Numbers publications, remembers the last ones and the state, and tells every worker.
+    """Numbers publications, keeps a history and a snapshot, and delivers to every worker.
 
-    One broker belongs to one worker: all of it is used on the event loop on which it was started.
-    Whatever needs the store raises `BrokerUnavailable` if the store does not answer in time,
-    `BrokerRefused` if it answers with an error, `InvalidChannel` for a name no channel can have,
-    and `BrokerClosed` before `start` and after `close`.
+    One broker belongs to one worker. All methods are called on the event loop on which it was
+    started. The store is the memory of the process, or Redis. Methods that need the store raise
+    `BrokerUnavailable` if it does not answer in time, `BrokerRefused` if it answers with an error,
+    `InvalidChannel` for a name that no channel can have, and `BrokerClosed` before `start` and
+    after `close`.
 
-    **Numbers.** Within a channel publications are numbered 1, 2, 3 … without gaps, in the one order
+    **Numbers.** The publications of a channel are numbered 1, 2, 3 … without gaps, in the one order
     in which they happened. The numbering has an epoch, which changes whenever it begins anew.
 
-    **Delivery.** ``deliver`` gets every publication of a subscribed channel that comes after the
-    position which `subscribe` returned: in the order of numbers, without gaps, without repeats,
-    this worker's own included, which may arrive before `publish` has returned. After any trouble
-    with the connection the broker fills what is missing from history. If history does not reach
-    back, or the numbering has begun anew (the store was emptied, evicted or restored from an older
-    copy), it calls ``reset(channel, position)`` instead, and delivery goes on after that position:
-    a `snapshot` taken then holds the state, what lay between is gone. Never silence.
+    **Delivery.** ``deliver`` gets every publication of a subscribed channel after the position that
+    `subscribe` returned: in the order of numbers, without gaps and without repeats. This includes
+    the worker's own publications, which may arrive before `publish` has returned. After a loss of
+    the connection the broker delivers the missing publications from history. The history may not
+    reach back far enough, or the numbering may have begun anew, because the store was emptied,
+    evicted the channel or was restored from an older copy. Then the broker calls
+    ``reset(channel, position)`` and delivers what comes after that position. A `snapshot` taken
+    then has the present values; the publications in between are lost. A loss is never silent.
 
-    ``deliver`` and ``reset`` are called on the loop, must return at once and not raise; if one
-    does, that is logged and delivery goes on.
+    ``deliver`` and ``reset`` are called on the event loop. They return at once and do not raise; if
+    one does, the error is logged and delivery continues.
     """
 
     @property
     def status(self) -> Status:
-        """How it stands; cheap, needs no store, never raises."""
+        """The present state; cheap, does not need the store, never raises."""
         ...
 
     async def start(self, deliver: Deliver, reset: Reset) -> None:
-        """Begin; called before anything else, and again only after `close`, on any event loop.
+        """Start; called before anything else, and again only after `close`, on any event loop.
 
-        Returns without waiting for the store: one that is away is waited for, and `status` says so.
+        Returns without waiting for the store. The broker keeps trying to reach a store that does
+        not answer, and `status` shows that.
         """
         ...
 
     async def close(self) -> None:
-        """End: members entered here leave, leases go, nothing is delivered any more; idempotent."""
+        """Stop delivery, remove the members entered here and release leases; idempotent."""
         ...
 
     async def ready(self) -> None:
-        """Wait until what others publish arrives; raises `BrokerClosed` if that can never be.
+        """Wait until publications of others arrive; raises `BrokerClosed` once it is closed.
 
-        It waits for as long as that takes: bound it with ``asyncio.timeout``.
+        It waits without a limit: bound it with ``asyncio.timeout``.
         """
         ...
 
@@ -256,97 +263,106 @@ class Broker(Protocol):
         after: Position | None = None,
         retention: Retention = DEFAULT_RETENTION,
     ) -> Position:
-        """Number a message, remember it and tell everybody, in one step; returns its position.
+        """Number a message, store it and deliver it to every worker; returns its position.
 
-        ``changes`` are set in the channel's snapshot in the same step, or removed where None.
-        ``key`` makes repeats safe: as long as it is remembered, publishing with it again returns
-        the first position and does nothing else. With ``fence`` the message is refused (`Fenced`)
-        when the lease is no longer the newest: on the lease's own channel from the moment somebody
-        else has it, on other channels from the moment that somebody has published there. With
-        ``after`` it is refused (`Overtaken`) unless it comes right after that position.
+        ``changes`` are set in the channel's snapshot in the same atomic step; None removes a value.
 
-        Raises unless it is done. Attempts that fail on the way are repeated within the broker's
-        time limit, safely. After `BrokerUnavailable` it may or may not have happened; after any
-        other error it has not. Also raises `PayloadTooLarge`.
+        ``key`` makes it safe to publish again: as long as the key is remembered, a second call
+        returns the first position and does nothing else.
+
+        With ``fence`` the message is refused (`Fenced`) when the lease is no longer the newest: on
+        the lease's own channel as soon as another worker has taken the lease, on other channels as
+        soon as a newer holder has published there.
+
+        With ``after`` the message is refused (`Overtaken`) unless it comes directly after that
+        position.
+
+        Raises unless the message is published. Failed attempts are repeated within the broker's
+        time limit and never publish twice. After `BrokerUnavailable` the message may or may not be
+        published; after any other error it is not. Also raises `PayloadTooLarge`.
         """
         ...
 
     async def subscribe(self, channel: str) -> Position:
-        """Deliver this channel's publications from now on; what comes after the result is.
+        """Deliver the publications of a channel that come after the returned position.
 
-        Idempotent: a second call returns how far delivery has come. After an error the channel is
-        not subscribed.
+        Idempotent: a second call returns the position that delivery has reached. After an error the
+        channel is not subscribed.
         """
         ...
 
     async def unsubscribe(self, channel: str) -> None:
-        """Deliver no more of it once this returns; idempotent, and raises nothing."""
+        """Stop delivering a channel before this returns; idempotent, never raises."""
         ...
 
     async def since(self, channel: str, position: Position) -> list[Publication] | None:
-        """Return everything after ``position``, in order; None if that cannot be known.
+        """Return all publications after ``position``, in order; None if they are not all known.
 
-        None means another epoch, a number never given out, or publications already forgotten.
-        Never a part of what was missed.
+        None means another epoch, a number that was never assigned, or publications that the history
+        no longer has. The result is never incomplete.
         """
         ...
 
     async def snapshot(self, channel: str) -> Snapshot:
-        """Return the state as of one position: take it, follow from there, and there is no seam."""
+        """Return the values of a channel as of one position.
+
+        The snapshot together with the publications after its position misses nothing.
+        """
         ...
 
     async def value(self, channel: str, name: str) -> bytes | None:
-        """Return one value of the state, None if there is none.
+        """Return one value of a channel's snapshot, None if there is none.
 
-        Unlike the rest it begins no channel: looking for what was never set leaves nothing behind.
+        Other methods create a channel that does not exist; this one does not.
         """
         ...
 
     async def position(self, channel: str) -> Position:
-        """Return the position of somebody who has seen everything."""
+        """Return the position of the newest publication."""
         ...
 
     async def channels(self) -> list[str]:
-        """Return the names of all channels that the store remembers, sorted.
+        """Return the names of all channels in the store, sorted.
 
-        It goes through the whole store: for people to look at, not for programs to poll.
+        It scans the whole store: call it for inspection, do not poll it.
         """
         ...
 
     async def enter(self, channel: str, member: Member, ttl: float = 30.0) -> None:
-        """Make somebody present on a channel until `leave` or `close`; idempotent by their id.
+        """Make a member present on a channel until `leave` or `close`; idempotent by its id.
 
-        The broker keeps them alive, and enters them again in a store that lost them. Should this
-        process die, they expire ``ttl`` seconds later. `presence_of` tells everybody.
+        The broker renews the member, and enters it again in a store that has lost it. If this
+        process dies, the member expires ``ttl`` seconds later. The change is published on the
+        channel of `presence_of`.
         """
         ...
 
     async def leave(self, channel: str, member_id: str) -> None:
-        """Make somebody absent; idempotent.
+        """Make a member absent; idempotent.
 
-        If the store cannot be told, this raises, and they expire.
+        If the store cannot be reached, this raises, and the member expires.
         """
         ...
 
     async def members(self, channel: str) -> list[Member]:
-        """Return who is present on a channel, through any worker, sorted by id."""
+        """Return the members of a channel on all workers, sorted by id."""
         ...
 
     async def lease(self, name: str, ttl: float, *, channel: str | None = None) -> Lease | None:
-        """Take the lease of this name for ``ttl`` seconds; None if somebody has it.
+        """Take the lease of this name for ``ttl`` seconds; None if another worker holds it.
 
-        Every lease of a name has a higher number than those before it, whatever happened to the
-        store meanwhile. Leases of one name on different channels are different leases. It is not
-        kept alive: `renew` it well before it ends.
+        Every lease of a name has a higher number than those before it, even if the store has lost
+        its data meanwhile. Leases of one name on different channels are different leases. A lease
+        is not renewed by itself: call `renew` well before it ends.
         """
         ...
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
-        """Hold a lease for ``ttl`` seconds from now; False if it has ended or is another's."""
+        """Extend a lease to ``ttl`` seconds from now; False if it has ended or was taken."""
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Give a lease back, so that the next holder need not wait; idempotent."""
+        """End a lease, so that the next holder need not wait; idempotent."""
         ...
 
 

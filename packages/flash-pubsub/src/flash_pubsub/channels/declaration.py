@@ -1,4 +1,4 @@
-"""Channels as an app declares them: patterns, callbacks, settings. No event loop in here."""
+"""The channels that an app declares: patterns, callbacks and settings; uses no event loop."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ if TYPE_CHECKING:
     from flash_pubsub.channels.outputs import Outputs
     from flash_pubsub.channels.schema import Schema
 
-# What the names of Flash's own channels begin with.
+# The names of Flash's own channels begin with these.
 RESERVED = ("live:", "who:")
 
 _VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def check_name(channel: str) -> None:
-    """Raise `InvalidChannel` unless users can publish on a channel of this name."""
+    """Raise `InvalidChannel` unless users may publish on a channel of this name."""
     check_channel(channel)
     for prefix in RESERVED:
         if channel.startswith(prefix):
-            raise InvalidChannel(channel, f"names that begin with {prefix!r} are Flash's own")
+            raise InvalidChannel(channel, f"names that begin with {prefix!r} are reserved by Flash")
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelPattern:
-    """A channel's name, or many: ``"room/{room}"`` stands for every ``room/…`` without a slash."""
+    """A channel's name, or a pattern for many names.
+
+    ``"room/{room}"`` matches every ``room/…``; a variable's value contains no slash.
+    """
 
     text: str
     variables: tuple[str, ...] = field(init=False)
@@ -53,11 +56,11 @@ class ChannelPattern:
 
     @property
     def is_single(self) -> bool:
-        """Whether it is one channel's name."""
+        """Whether the pattern has no variables and so names one channel."""
         return not self.variables
 
     def match(self, channel: str) -> dict[str, str] | None:
-        """Return the variables' values in a channel's name; None if it is not one of these."""
+        """Return the values of the variables in a channel's name; None if it does not match."""
         if len(channel.encode()) > MAX_CHANNEL_BYTES:
             return None
         found = self._regex.fullmatch(channel)
@@ -66,39 +69,40 @@ class ChannelPattern:
 
 @dataclass(frozen=True, slots=True)
 class ChannelSettings:
-    """What a channel remembers and how fast its callbacks take messages."""
+    """How much of a channel is kept, and how its messages are processed."""
 
-    # Messages kept for pages and workers that were away, and for how many seconds.
+    # Messages kept for pages and workers that were disconnected, and seconds for which they are.
     history: int = 1000
     max_age: float = 120.0
-    # Whether of several messages waiting for a callback only the newest is handed to it.
+    # Whether only the newest of the messages that wait is passed to the callbacks.
     conflate: bool = False
-    # Messages that may wait; beyond that all but the newest are skipped and pages are told.
+    # Messages that may wait. With one more, all but the newest are skipped and the pages are told.
     max_waiting: int = 1000
-    # Whether a page that comes later is shown what the last message set.
+    # Whether a page that comes later shows what the last message set.
     replay_last: bool = True
+    # What the messages must fit.
     schema: Schema | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelCallback:
-    """A function that is run for each message of a channel."""
+    """A function that runs for each message of the channels of a pattern."""
 
     pattern: ChannelPattern
     outputs: Outputs
     function: Callable[..., Any]
-    # One worker of the deployment runs it for each message, not every one.
+    # Whether one worker of the deployment runs it for each message, instead of every worker.
     once: bool
 
     @property
     def name(self) -> str:
-        """Names it to other workers."""
+        """The callback's name, the same on every worker."""
         return f"{self.function.__module__}.{self.function.__qualname__}:{self.pattern.text}"
 
 
 @dataclass(frozen=True, slots=True)
 class MatchedCallback:
-    """A callback for one channel."""
+    """A callback and the values of its pattern's variables for one channel."""
 
     callback: ChannelCallback
     variables: Mapping[str, str]
@@ -109,30 +113,30 @@ class Declarations:
 
     def __init__(self) -> None:
         self.callbacks: list[ChannelCallback] = []
-        # The pattern, and who may subscribe to its channels.
+        # Patterns with the function that decides whether a page may subscribe.
         self.guards: list[tuple[ChannelPattern, Callable[..., Any]]] = []
         self._settings: list[tuple[ChannelPattern, ChannelSettings]] = []
 
     def configure(self, pattern: ChannelPattern, settings: ChannelSettings) -> None:
-        """Give the channels of a pattern settings; raises if they have some."""
+        """Set the settings of a pattern; raises `ConfigurationError` if it has settings already."""
         if any(existing == pattern for existing, _ in self._settings):
             raise ConfigurationError(f"channel {pattern.text!r} has settings already")
         self._settings.append((pattern, settings))
 
     @property
     def configured(self) -> tuple[tuple[ChannelPattern, ChannelSettings], ...]:
-        """The patterns that have settings, in the order in which they were given them."""
+        """The patterns that have settings, in the order of `configure` calls."""
         return tuple(self._settings)
 
     def settings(self, channel: str) -> ChannelSettings:
-        """Return a channel's settings; of several patterns that fit, the first one's."""
+        """Return the settings of the first pattern that matches a channel, or the defaults."""
         for pattern, settings in self._settings:
             if pattern.match(channel) is not None:
                 return settings
         return ChannelSettings()
 
     def matching(self, channel: str) -> list[MatchedCallback]:
-        """Return the callbacks for a channel, in the order in which they were declared."""
+        """Return the callbacks for a channel in the order of their declaration."""
         return [
             MatchedCallback(callback, variables)
             for callback in self.callbacks
@@ -140,6 +144,6 @@ class Declarations:
         ]
 
     def single_channels(self) -> list[str]:
-        """Return the channels without variables that have callbacks: every page follows them."""
+        """Return the channels of callbacks without variables, which every page follows."""
         names = (each.pattern.text for each in self.callbacks if each.pattern.is_single)
         return list(dict.fromkeys(names))

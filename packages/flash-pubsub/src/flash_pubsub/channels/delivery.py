@@ -1,4 +1,4 @@
-"""Messages of channels on their way through callbacks to the pages of this worker."""
+"""Running the callbacks of channels for each message and delivering the results to pages."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What a page's channel is called that carries what the callbacks of a channel set, by every worker
-# for its own pages, and by one worker for all.
+# The kinds of page channels that carry the results of a channel's callbacks: of those that every
+# worker runs for its own pages, and of those that one worker runs for all pages.
 EVERY_WORKER = "channel"
 ONE_WORKER = "once"
 
-# Messages handled before others on the loop have their turn, pages' writers among them.
+# Messages processed in a row before other tasks on the event loop run, such as writers of pages.
 _MESSAGES_PER_SLICE = 16
 
-# In the state of a `ONE_WORKER` channel: up to which message its callbacks have run.
+# The value in the snapshot of a `ONE_WORKER` channel: the position of the last message processed.
 _PROCESSED_UP_TO = "@upto"
 
 
 def page_channels_of(declarations: Declarations, channel: str) -> list[str]:
-    """Return which channels a page follows to see a channel of users."""
+    """Return the page channels that a page follows to get the results of a channel's callbacks."""
     matched = declarations.matching(channel)
     kinds = [EVERY_WORKER]
     if any(each.callback.once for each in matched):
@@ -56,7 +56,7 @@ def page_channels_of(declarations: Declarations, channel: str) -> list[str]:
 
 
 class ChannelDeliveries:
-    """The channels of users that this worker listens to; the `Source` of their pages' frames."""
+    """The channels whose callbacks this worker runs; the `FrameSource` of their page channels."""
 
     def __init__(
         self,
@@ -72,15 +72,16 @@ class ChannelDeliveries:
         self.listeners = listeners
         self.backplane = backplane
         self.lease_ttl = lease_ttl
-        # Messages that were skipped because callbacks were too slow for them.
+        # Messages that were skipped because callbacks were too slow.
         self.skipped = 0
         self._deliveries: dict[str, ChannelDelivery] = {}
-        # By channel: how many want it, pages as one and the worker itself as another.
+        # By channel: the calls of `acquire` without a `release`. The pages of this worker count as
+        # one, and the worker itself as another.
         self._reference_counts: dict[str, int] = {}
         self._lock = asyncio.Lock()
 
     async def acquire(self, channel: str) -> None:
-        """Run the callbacks of a channel from now on; undone by `release`."""
+        """Run the callbacks of a channel from now on, until `release` is called as often."""
         self._reference_counts[channel] = self._reference_counts.get(channel, 0) + 1
         async with self._lock:
             if channel not in self._deliveries:
@@ -97,30 +98,30 @@ class ChannelDeliveries:
                 await self._deliveries.pop(channel).stop()
 
     async def close(self) -> None:
-        """End every delivery."""
+        """Stop the callbacks of all channels."""
         for delivery in list(self._deliveries.values()):
             await delivery.stop()
         self._deliveries.clear()
         self._reference_counts.clear()
-        # The next one may belong to another event loop.
+        # The next start may be on another event loop.
         self._lock = asyncio.Lock()
 
     async def follow(self, channel: str) -> None:
-        """Deliver what the callbacks of a channel set."""
+        """Deliver the results of a channel's callbacks."""
         await self.acquire(channel.partition(":")[2])
 
     async def unfollow(self, channel: str) -> None:
-        """No page of this worker wants it any more."""
+        """Stop delivering them: no page of this worker follows the channel any more."""
         await self.release(channel.partition(":")[2])
 
     async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
-        """Return what a page at ``position`` missed."""
+        """Return the frames that a page at ``position`` missed."""
         return await self._deliveries[channel.partition(":")[2]].catch_up(position)
 
     async def run(
         self, callbacks: Sequence[MatchedCallback], publication: Publication
     ) -> Message | None:
-        """Run callbacks with a message; returns what they set. One that fails is logged."""
+        """Run callbacks with a message and return what they set; a failed callback is logged."""
         channel = publication.channel
         try:
             envelope = Envelope.unpack(publication.payload)
@@ -147,14 +148,14 @@ class ChannelDeliveries:
 
 
 class _ResetMarker:
-    """Stands among waiting messages where something is missing."""
+    """A place in the queue where messages are missing: those up to ``position``."""
 
     def __init__(self, position: Position) -> None:
         self.position = position
 
 
 class ChannelDelivery:
-    """One channel on its way to this worker's pages: messages run one after the other, in order."""
+    """Runs the callbacks of one channel for this worker's pages: one message after the other."""
 
     def __init__(self, deliveries: ChannelDeliveries, channel: str) -> None:
         self._deliveries = deliveries
@@ -172,11 +173,11 @@ class ChannelDelivery:
         self._tasks: list[SupervisedTask] = []
 
     async def start(self) -> None:
-        """Listen, and learn from the last message what pages are to see."""
+        """Listen to the channel, and run the callbacks once with its last message."""
         position = await self._deliveries.listeners.listen(self._channel, self)
         for each in self._waiting:
             if not isinstance(each, _ResetMarker):
-                # Delivered meanwhile.
+                # This message was delivered meanwhile.
                 position = Position(each.position.epoch, each.position.number - 1)
                 break
         self._recent.begin(position)
@@ -190,19 +191,19 @@ class ChannelDelivery:
             task.start()
 
     async def stop(self) -> None:
-        """Hear no more."""
+        """Stop listening and end the callbacks' tasks."""
         with contextlib.suppress(BrokerError):
             await self._deliveries.listeners.unlisten(self._channel, self)
         for task in self._tasks:
             await task.stop()
 
     def deliver(self, publication: Publication) -> None:
-        """Let a message wait for its turn; too many are skipped and the pages told."""
+        """Queue a message; if too many wait, skip all but this one and reset the pages."""
         self._waiting.append(publication)
         if len(self._waiting) > self._settings.max_waiting:
             self._deliveries.skipped += len(self._waiting) - 1
             logger.warning(
-                "channel %r: its callbacks are too slow; %d messages are skipped",
+                "channel %r: the callbacks are too slow; %d messages are skipped",
                 self._channel,
                 len(self._waiting) - 1,
             )
@@ -215,13 +216,13 @@ class ChannelDelivery:
             self._once_consumer.deliver(publication)
 
     def reset(self, channel: str, position: Position) -> None:
-        """Let pages be told that something is lost, after what came before."""
+        """Queue a reset of the pages, behind the messages that wait."""
         del channel
         self._waiting.append(_ResetMarker(position))
         self._wake.set()
 
     async def catch_up(self, position: Position | None) -> CatchUp:
-        """Return what a page at ``position`` missed, exactly up to what is delivered next."""
+        """Return the frames after ``position``, exactly up to the one that is delivered next."""
         recent = self._recent
         if position is None:
             frames = (self._snapshot(),) if self._state and self._settings.replay_last else ()
@@ -236,9 +237,9 @@ class ChannelDelivery:
         return CatchUp(recent.position, tuple(recent.after(position.number)), recovered=True)
 
     async def _render_missed(self, position: Position) -> list[Frame] | None:
-        """Return the frames of messages before those that this worker remembers; None if unknown.
+        """Return the frames after ``position`` that this worker has not stored; None if unknown.
 
-        They are a page's that was with another worker: their callbacks run here, too.
+        A page that comes from another worker needs them. The callbacks run again here.
         """
         recent = self._recent
         if position.epoch != recent.position.epoch or position.number > recent.position.number:
@@ -257,7 +258,7 @@ class ChannelDelivery:
             done = publication.position.number
             if message is not None:
                 frames.append(message.numbered(self._name, done))
-        # It may have forgotten more, or begun anew, meanwhile.
+        # ``recent`` may have dropped more frames, or have been reset, meanwhile.
         is_whole = position.epoch == recent.position.epoch and done >= recent.floor
         return frames if is_whole or done == position.number >= recent.floor else None
 
@@ -265,7 +266,7 @@ class ChannelDelivery:
         return snapshot_frame(self._name, self._recent.position.number, self._state.updates())
 
     async def _load_last_message(self, position: Position) -> None:
-        """Run the callbacks with the last message, for pages that come later."""
+        """Run the callbacks with the last message, so that later pages show the result."""
         if not (self._settings.replay_last and self._callbacks and position.number):
             return
         before = Position(position.epoch, position.number - 1)
@@ -284,7 +285,7 @@ class ChannelDelivery:
                 turn = 0
             turn += 1
             if turn > _MESSAGES_PER_SLICE:
-                # A callback need not wait for anything, and what it sets would pile up unwritten.
+                # A callback may never wait; without this, its results would not be written.
                 turn = 1
                 await asyncio.sleep(0)
             each = self._waiting.popleft()
@@ -297,7 +298,7 @@ class ChannelDelivery:
                 logger.warning("channel %r: %s", self._channel, error)
 
     def _is_superseded(self) -> bool:
-        """Tell whether a newer message waits that takes this one's place."""
+        """Tell whether conflation drops the message because a newer one waits."""
         return (
             self._settings.conflate
             and bool(self._waiting)
@@ -324,10 +325,10 @@ class ChannelDelivery:
 
 
 class OnceConsumer:
-    """Runs callbacks on one worker of the deployment, each message in order, none left out.
+    """Runs callbacks on one worker of the deployment, for every message in order.
 
-    What has been done is written down together with its result. A worker that dies in a callback is
-    followed by another, which runs that message again.
+    The result and the position of the message are published in one step. When a worker dies during
+    a callback, another worker runs the callback again with the same message.
     """
 
     def __init__(
@@ -337,19 +338,19 @@ class OnceConsumer:
         self._channel = channel
         self._callbacks = callbacks
         self._results_channel = f"{PREFIX}{ONE_WORKER}:{channel}"
-        # Where to begin if nobody has ever run them.
+        # Where to begin if no worker has run the callbacks yet.
         self.start_position = Position("", 0)
-        # None while another worker runs them.
+        # Set when a message arrives; None while another worker runs the callbacks.
         self._new_message: asyncio.Event | None = None
 
     def deliver(self, publication: Publication) -> None:
-        """Note that there is something to do."""
+        """Wake the consumer, if it runs on this worker."""
         del publication
         if self._new_message is not None:
             self._new_message.set()
 
     async def lead(self) -> None:
-        """Run the callbacks whenever it is this worker's turn, for ever."""
+        """Run the callbacks while this worker holds the lease; never returns."""
         broker = self._deliveries.listeners.broker
         await run_while_leading(
             broker,
@@ -374,21 +375,24 @@ class OnceConsumer:
             self._new_message = None
 
     async def _read_after(self, done: Position) -> tuple[Position, Sequence[Publication]]:
-        """Return what comes after ``done``, or after where it can be known again."""
+        """Return the messages after ``done``, and the position from which they are complete.
+
+        If the history does not reach back to ``done``, that is the newest position.
+        """
         broker = self._deliveries.listeners.broker
         missed = await broker.since(self._channel, done)
         if missed is not None:
             return done, missed
         here = await broker.position(self._channel)
         if done.epoch != here.epoch:
-            # Begun anew: nothing of that has been done.
+            # The numbering has begun anew, and none of its messages has been processed.
             begin = Position(here.epoch, 0)
             missed = await broker.since(self._channel, begin)
             if missed is not None:
                 return begin, missed
         logger.warning(
-            "channel %r: callbacks with once=True go on after message %d, since what lies between "
-            "is forgotten",
+            "channel %r: callbacks with once=True continue after message %d, because the history "
+            "no longer has the messages before it",
             self._channel,
             here.number,
         )

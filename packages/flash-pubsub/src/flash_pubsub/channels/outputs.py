@@ -1,4 +1,4 @@
-"""From what a function returned to the properties that it sets: one way for every callback here."""
+"""Converts the result of a channel or shared callback into the properties that it sets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flash import ConfigurationError, NoUpdate, Output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# As Dash has it: a string or a dictionary.
+# A Dash component id: a string or a dictionary.
 ComponentId = Any
 
 
@@ -19,34 +19,43 @@ class Outputs:
     """The declared outputs of one callback."""
 
     declared: tuple[Output, ...]
-    # Whether the function returns one value for each, and not the only value.
+    # Whether the function returns a list with one value for each output, or just one value.
     returns_list: bool
 
     @classmethod
     def of(cls, dependencies: Sequence[Any], what: str) -> Outputs:
-        """Take Outputs as users write them: one, several, or a list of them."""
+        """Check the Outputs of a decorator: one, several, or a list of them.
+
+        ``what`` names the callback in errors. Raises `ConfigurationError`.
+        """
         returns_list = len(dependencies) != 1 or isinstance(dependencies[0], list | tuple)
         flat: list[Any] = []
         for each in dependencies:
             flat.extend(each if isinstance(each, list | tuple) else [each])
         for each in flat:
             if not isinstance(each, Output):
-                raise ConfigurationError(f"{what}: {each!r} stands where an Output belongs")
+                raise ConfigurationError(f"{what}: {each!r} is no Output; pass Outputs only")
             check_no_wildcard(each, what)
         return cls(tuple(flat), returns_list)
 
     def updates(self, result: Any, what: str) -> list[tuple[ComponentId, dict[str, Any]]]:
-        """Return what to set; raises ``ValueError`` if the result does not fit the outputs."""
+        """Return component ids with the properties to set.
+
+        Raises ``ValueError`` if the result does not fit the outputs.
+        """
         if isinstance(result, NoUpdate):
             return []
         if not self.declared:
             if result is not None:
-                raise ValueError(f"{what} has no Output and returned {result!r}; return nothing")
+                raise ValueError(f"{what} has no Output and returned {result!r}; return None")
             return []
         values: Sequence[Any] = [result]
         if self.returns_list:
             if not isinstance(result, list | tuple):
-                raise ValueError(f"{what} has several Outputs and returned {result!r}, not a list")
+                raise ValueError(
+                    f"{what} has several Outputs and returned {result!r}; return a list with one "
+                    "value for each"
+                )
             values = cast("Sequence[Any]", result)
         if len(values) != len(self.declared):
             raise ValueError(
@@ -60,9 +69,9 @@ class Outputs:
 
 
 def check_no_wildcard(dependency: Any, what: str) -> None:
-    """Raise `ConfigurationError` for a dependency that stands for several components."""
+    """Raise `ConfigurationError` for a dependency whose id has a wildcard."""
     if dependency.has_wildcard():
         raise ConfigurationError(
-            f"{what}: {dependency} has a wildcard, but what is shared needs ids that are the same "
-            "on every page; name each component"
+            f"{what}: {dependency} has a wildcard, but this kind of callback needs ids that are "
+            "the same on every page; name each component"
         )

@@ -1,4 +1,4 @@
-"""What an app says of how much its channels remember, for publishers in other processes."""
+"""The retention of an app's channels, written to the broker for publishers in other processes."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ _PERMANENT = Retention(max_idle=10 * 365 * 86_400.0)
 
 @dataclass(frozen=True, slots=True)
 class RetentionRules:
-    """Retentions by pattern; of several that fit a channel the first one counts."""
+    """Retentions by pattern; the first pattern that matches a channel applies."""
 
     by_pattern: tuple[tuple[ChannelPattern, Retention], ...] = ()
 
     @classmethod
     def of(cls, settings: Sequence[tuple[ChannelPattern, ChannelSettings]]) -> RetentionRules:
-        """Return what an app has said."""
+        """Return the rules for the settings that an app has declared."""
         return cls(tuple((pattern, retention_of(each)) for pattern, each in settings))
 
     def retention(self, channel: str) -> Retention:
-        """Return how much a channel remembers."""
+        """Return the retention of a channel."""
         for pattern, retention in self.by_pattern:
             if pattern.match(channel) is not None:
                 return retention
         return DEFAULT_RETENTION
 
     def pack(self) -> bytes:
-        """Return them as the store keeps them."""
+        """Encode the rules for the broker."""
         rules = [
             [pattern.text, retention.max_messages, retention.max_age]
             for pattern, retention in self.by_pattern
@@ -59,11 +59,13 @@ class RetentionRules:
 
     @classmethod
     def unpack(cls, data: bytes) -> RetentionRules:
-        """Read what the store keeps; raises `UnsupportedEnvelope`."""
+        """Decode rules from the broker; raises `UnsupportedEnvelope`."""
         try:
             version, rules = cast("tuple[int, list[Any]]", msgpack.unpackb(data))
             if version != _VERSION:
-                raise UnsupportedEnvelope(f"rules of version {version}; this reads {_VERSION}")
+                raise UnsupportedEnvelope(
+                    f"retention rules have version {version}; this reads version {_VERSION}"
+                )
             return cls(
                 tuple(
                     (
@@ -74,18 +76,19 @@ class RetentionRules:
                 )
             )
         except (ValueError, TypeError, msgpack.UnpackException) as error:
-            raise UnsupportedEnvelope("these are no rules of channels") from error
+            raise UnsupportedEnvelope("these are no retention rules of channels") from error
 
 
 def retention_of(settings: ChannelSettings) -> Retention:
-    """Return what a channel's settings say of its history."""
+    """Return the retention that a channel's settings state."""
     return Retention(max_messages=settings.history, max_age=settings.max_age)
 
 
 class PublishedRetention:
-    """Keeps an app's rules in the broker's store; the version of the app that came last counts.
+    """Writes an app's retention rules to the broker.
 
-    A `Listener`: a store that has lost them gets them back.
+    Of several versions of the app, the rules of the worker that started last are in effect. As a
+    `Listener` it writes the rules again when the store has lost them.
     """
 
     def __init__(
@@ -97,7 +100,7 @@ class PublishedRetention:
         self._backplane = backplane
 
     async def start(self) -> None:
-        """Tell publishers."""
+        """Write the rules to the broker."""
         await self._listeners.listen(RETENTION_CHANNEL, self)
         await self._write()
 
@@ -111,9 +114,9 @@ class PublishedRetention:
         )
 
     def deliver(self, publication: Publication) -> None:
-        """Do nothing: another version of the app has other rules, and so it may."""
+        """Do nothing: another version of the app may write other rules."""
 
     def reset(self, channel: str, position: Position) -> None:
-        """Write them again."""
+        """Write the rules again, because the store may have lost them."""
         del channel, position
         self._backplane.spawn(self._backplane.persist(self._write))

@@ -1,4 +1,4 @@
-"""What the messages of a channel must be, checked where they are published."""
+"""Checking the messages of a channel before they are published."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class _Adapter(Protocol):
 class Schema:
     """Checks messages against a pydantic model, a dataclass or a TypedDict.
 
-    Raises `ConfigurationError` where pydantic, which does the checking, is not installed.
+    Pydantic does the checking. The constructor raises `ConfigurationError` if pydantic is not
+    installed or does not accept the class.
     """
 
     def __init__(self, kind: Any) -> None:
@@ -33,7 +34,8 @@ class Schema:
             )
         if isinstance(kind, str):
             raise ConfigurationError(
-                f"schema={kind!r}: give the class itself, a model, a dataclass or a TypedDict"
+                f"schema={kind!r} is a string; pass the class: a pydantic model, a dataclass or a "
+                "TypedDict"
             )
         pydantic: ModuleType = importlib.import_module("pydantic")
         self._kind = kind
@@ -43,17 +45,18 @@ class Schema:
         except pydantic.errors.PydanticUserError as error:
             if error.code == "typed-dict-version":
                 raise ConfigurationError(
-                    f"schema={_name(kind)}: before Python 3.12 a TypedDict has to be the one of "
-                    "typing_extensions, which comes with pydantic: "
+                    f"schema={_name(kind)}: before Python 3.12 pydantic needs the TypedDict of "
+                    "typing_extensions, which is installed with pydantic: "
                     "from typing_extensions import TypedDict"
                 ) from error
             reason = str(error).partition("\n")[0]
             raise ConfigurationError(
-                f"schema={_name(kind)}: give a model, a dataclass or a TypedDict ({reason})"
+                f"schema={_name(kind)}: pass a pydantic model, a dataclass or a TypedDict "
+                f"({reason})"
             ) from error
 
     def validate(self, channel: str, data: Any) -> Any:
-        """Return the message as it is to be sent, defaults filled in; raises `InvalidMessage`."""
+        """Return the message to send, with defaults filled in; raises `InvalidMessage`."""
         if dataclasses.is_dataclass(data) and not isinstance(data, type):
             data = dataclasses.asdict(data)
         try:
@@ -63,7 +66,7 @@ class Schema:
 
 
 def _reason(error: Any) -> str:
-    """Return the first things wrong, in one line."""
+    """Return the first three errors in one line."""
     return "; ".join(
         f"{'.'.join(map(str, each['loc'])) or 'the message'}: {each['msg']}"
         for each in error.errors()[:3]

@@ -1,4 +1,4 @@
-"""Pages that follow channels of users: who may, from where on, and what they are told of it."""
+"""The pages that subscribe to channels: authorization, following the channel, and the answer."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ logger = logging.getLogger(__name__)
 # Channels that one page may be subscribed to.
 MAX_SUBSCRIPTIONS = 200
 
-# Kinds of the pages' channels that carry a channel of users.
+# The kinds of page channels that carry the results of one channel's callbacks.
 KINDS = (EVERY_WORKER, ONE_WORKER)
 
 
 class PresenceTracker(Protocol):
-    """Who is on which channel: `Presence`."""
+    """Records which page is present on which channel; implemented by `Presence`."""
 
     async def enter(self, client: Client, channel: str) -> None:
-        """Make a page a member; idempotent."""
+        """Add a page to the members of a channel; idempotent."""
         ...
 
     async def leave(self, client_id: str, channel: str) -> None:
-        """Make a page a member no more; idempotent."""
+        """Remove a page from the members of a channel; idempotent."""
         ...
 
     async def leave_all(self, client: Client) -> None:
-        """Make a page a member of nothing any more."""
+        """Remove a page from the members of all channels."""
         ...
 
 
 class Subscribers:
-    """The pages of one worker, and the channels that their `Subscription` components name."""
+    """Subscribes the pages of one worker to the channels of their `Subscription` components."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Subscribers:
         self._backplane = backplane
 
     async def subscribe(self, client: Client, frame: dict[str, Any]) -> None:
-        """Take a page's ``subscribe`` frame; raises `ProtocolError`."""
+        """Handle a page's ``subscribe`` frame; raises `ProtocolError`."""
         channel, token = frame.get("channel"), frame.get("token")
         if not isinstance(channel, str):
             raise ProtocolError(CloseCode.MALFORMED, "'subscribe' needs a 'channel'")
@@ -75,8 +75,8 @@ class Subscribers:
                 await self._start_following(client, channel, positions or {}) if is_allowed else []
             )
         except BrokerError as error:
-            logger.warning("a page is sent away, to come back: %s", error)
-            client.close(CloseCode.FULL, "the broker is away")
+            logger.warning("a page is disconnected and will reconnect: %s", error)
+            client.close(CloseCode.FULL, "the broker is unavailable")
             return
         if not is_allowed:
             await self._stop_following(client, channel)
@@ -90,7 +90,7 @@ class Subscribers:
     async def _start_following(
         self, client: Client, channel: str, positions: Mapping[str, tuple[str, int]]
     ) -> list[asyncio.Task[bool]]:
-        """Have a page follow a channel, from where it says that it left it."""
+        """Let a page follow a channel from the positions that it reports, if any."""
         followed = client.extra_channels.union(self._live.hub.common)
         joins = [
             client.follow(each, Position(*positions[each]) if each in positions else None)
@@ -99,19 +99,19 @@ class Subscribers:
         ]
         await self._presence.enter(client, channel)
         if self._live.hub.clients.get(client.id) is not client:
-            # It has gone meanwhile.
+            # The page has gone meanwhile.
             await self._presence.leave_all(client)
         return joins
 
     async def _report_catch_up(
         self, client: Client, channel: str, joins: list[asyncio.Task[bool]], *, returns: bool
     ) -> None:
-        """Tell a page that ``returns`` to a channel whether it was sent all that it has missed."""
+        """Tell a page that ``returns`` to a channel whether it got everything that it missed."""
         try:
             caught_up = await asyncio.gather(*joins)
         except BrokerError as error:
-            logger.warning("a page is sent away, to come back: %s", error)
-            client.close(CloseCode.FULL, "the broker is away")
+            logger.warning("a page is disconnected and will reconnect: %s", error)
+            client.close(CloseCode.FULL, "the broker is unavailable")
             return
         followed = client.extra_channels.union(self._live.hub.common)
         if returns and f"{EVERY_WORKER}:{channel}" in followed:
@@ -122,14 +122,14 @@ class Subscribers:
             )
 
     async def unsubscribe(self, client: Client, frame: dict[str, Any]) -> None:
-        """Take a page's ``unsubscribe`` frame; raises `ProtocolError`."""
+        """Handle a page's ``unsubscribe`` frame; raises `ProtocolError`."""
         channel = frame.get("channel")
         if not isinstance(channel, str):
             raise ProtocolError(CloseCode.MALFORMED, "'unsubscribe' needs a 'channel'")
         try:
             await self._stop_following(client, channel)
         except BrokerError as error:
-            logger.warning("%s; the member expires", error)
+            logger.warning("%s; the member expires instead", error)
 
     async def _stop_following(self, client: Client, channel: str) -> None:
         for kind in KINDS:
@@ -138,7 +138,7 @@ class Subscribers:
 
     async def _is_allowed(self, client: Client, channel: str, token: object) -> bool:
         if not is_signed(self._app, channel, token):
-            logger.warning("%r asked for channel %.80r without a signature", client, channel)
+            logger.warning("%r asked for channel %.80r without a valid signature", client, channel)
             return False
         if len(client.extra_channels) >= MAX_SUBSCRIPTIONS:
             logger.warning("%r is subscribed to %d channels already", client, MAX_SUBSCRIPTIONS)
@@ -152,7 +152,7 @@ class Subscribers:
             if channel in self._declarations.single_channels():
                 return True
             logger.warning(
-                "nobody may subscribe to channel %.80r: say who may with @pubsub.authorize(…)",
+                "no page may subscribe to channel %.80r: declare who may with @pubsub.authorize(…)",
                 channel,
             )
             return False
@@ -160,8 +160,8 @@ class Subscribers:
             for guard, variables in guards:
                 try:
                     allowed = await self._app.pool.call(guard, client, **variables)
-                except Exception:  # an application's function: its failure lets nobody in
-                    logger.exception("authorize failed; %r is not let in", client)
+                except Exception:  # an application's function: a failure denies the subscription
+                    logger.exception("authorize failed; the subscription of %r is denied", client)
                     allowed = False
                 if not allowed:
                     return False

@@ -16,21 +16,21 @@ Status = Literal["pending", "subscribed", "denied", "suspended"]
 
 
 class Subscription(Component):
-    """Shows nothing; while it is mounted, its page is subscribed to ``channel``.
+    """An invisible component; while it is mounted, its page is subscribed to ``channel``.
 
-    The page then gets what the channel's callbacks set, and is listed by `PubSub.who`. Only the
-    server can make one: it is signed when it is sent. A channel with variables in its pattern also
-    needs a function under `PubSub.authorize` to let the page in.
+    The page gets what the channel's callbacks set, and `PubSub.who` lists it. The server signs the
+    component when it sends it, so a page cannot make its own. For a channel whose pattern has
+    variables, a function declared with `PubSub.authorize` must also allow the page.
 
-    In a panel of flash-lazy with ``suspend=True`` it is subscribed only while the panel is in view,
-    and catches up when the panel is seen again.
+    In a panel of flash-lazy with ``suspend=True`` the page is subscribed only while the panel is in
+    view, and catches up when the panel comes into view again.
 
-    Callbacks can read ``status``: "pending", "subscribed", "denied" or, out of view, "suspended";
-    and ``recovered``, which is False if the channel's history was too short for all that the panel
-    has missed: it then shows what was set last.
+    Callbacks can read two properties. ``status`` is "pending", "subscribed", "denied" or, out of
+    view, "suspended". ``recovered`` is False if the history was too short for everything that the
+    panel has missed; the panel then shows what was set last.
     """
 
-    # Declared as the base class does.
+    # Declared in the way of the base class.
     _children_props: list[str] = []  # noqa: RUF012
     _base_nodes: list[str] = ["children"]  # noqa: RUF012
     _namespace = "flash_pubsub"
@@ -58,17 +58,18 @@ class Subscription(Component):
 def _serving_app() -> Flash | None:
     """Return the app whose callback or layout function runs; None while a module is imported.
 
-    A layout made then is signed when it is sent: the key is not known before the app has started.
+    A layout made during an import is signed when it is sent, because the signing key is not known
+    before the app has started.
     """
     try:
         app = get_app()
-    except Exception:  # noqa: BLE001  Dash's way of saying that there is none
+    except Exception:  # noqa: BLE001  Dash raises it where there is no app
         return None
     return app if isinstance(app, Flash) and app.has_started else None
 
 
 def sign(app: Flash, channel: str) -> str:
-    """Return what proves that the server let a page have the channel in its layout."""
+    """Return the signature that allows a page to have a `Subscription` to the channel."""
     key = hmac.digest(app.signing_secret(), b"flash-pubsub\0subscription", "sha256")
     prefix: str = app.config.requests_pathname_prefix
     mac = hmac.digest(key, f"{prefix}\0{channel}".encode(), hashlib.sha256)
@@ -76,7 +77,7 @@ def sign(app: Flash, channel: str) -> str:
 
 
 def is_signed(app: Flash, channel: str, token: object) -> bool:
-    """Tell whether ``token`` is the server's for this channel."""
+    """Tell whether ``token`` is the signature of `sign` for this channel."""
     return isinstance(token, str) and hmac.compare_digest(
         token.encode(), sign(app, channel).encode()
     )
