@@ -21,27 +21,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 after serving, 2 when what was asked for cannot be served, 1 when the app failed.
     """
-    parsed = _parser().parse_args(arguments)
+    options = vars(_parser().parse_args(arguments))
+    target = options.pop("target")
+    options["reload_paths"] = tuple(options["reload_paths"])
+    if options["access_log"] is None:
+        options["access_log"] = options["reload"]
     try:
-        serve(
-            parsed.target,
-            ServeOptions(
-                bind=parsed.bind,
-                workers=parsed.workers,
-                server=parsed.server,
-                reload=parsed.reload,
-                reload_paths=tuple(parsed.reload_path),
-                log_level=parsed.log_level,
-                access_log=parsed.reload if parsed.access_log is None else parsed.access_log,
-                grace_period=parsed.grace_period,
-                certfile=parsed.certfile,
-                keyfile=parsed.keyfile,
-                root_path=parsed.root_path,
-                trusted_proxies=tuple(parsed.trusted_proxies.split(","))
-                if parsed.trusted_proxies
-                else (),
-            ),
-        )
+        serve(target, ServeOptions(**options))
     except ServingFailed as failure:
         sys.stderr.write(failure.text)
         return failure.exit_code
@@ -53,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Return the parser; but for the target, what it reads is named as in `ServeOptions`."""
     parser = argparse.ArgumentParser(prog="flash", description="Serve Flash apps.")
     parser.add_argument("--version", action="version", version=f"flash {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
@@ -92,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--reload", action="store_true", help="start again when code changes")
     run.add_argument(
         "--reload-path",
+        dest="reload_paths",
         action="append",
         default=[],
         metavar="PATH",
@@ -122,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--trusted-proxies",
+        type=lambda names: tuple(names.split(",")) if names else (),
+        default=(),
         metavar="ADDRESSES",
         help="whose X-Forwarded headers to believe: addresses or networks, with commas, or *",
     )
