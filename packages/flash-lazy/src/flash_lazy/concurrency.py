@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from flash_lazy.errors import LoadersBusy
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 
 class ConcurrencyLimit:
@@ -34,11 +30,6 @@ class ConcurrencyLimit:
         finally:
             self._waiting -= 1
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._slots is not None:
             self._slots.release()

@@ -25,7 +25,6 @@ from flash_pubsub.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Future
-    from types import TracebackType
 
     from flash_pubsub.broker.seam import Retention
     from flash_ws.protocol.position import Position
@@ -121,12 +120,7 @@ class AsyncPublisher:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
 
@@ -172,12 +166,7 @@ class Publisher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:

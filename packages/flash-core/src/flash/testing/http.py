@@ -14,7 +14,6 @@ from flash.testing.wire import dump
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
-    from types import TracebackType
 
 _MAX_REDIRECTS = 20
 
@@ -50,12 +49,7 @@ class AppClient:
         await self._lifespan.startup()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._lifespan.shutdown()
 
     @asynccontextmanager

@@ -19,7 +19,6 @@ from flash.testing.errors import ServerDied, ServerStuck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
 _HOST = "127.0.0.1"
 _POLL_INTERVAL = 0.05
@@ -75,12 +74,7 @@ class AppProcess:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self.terminate()
 
