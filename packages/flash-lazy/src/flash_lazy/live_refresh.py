@@ -38,4 +38,4 @@ def when_live(app: Flash, use: Callable[[EventSender], None]) -> None:
         raise ConfigurationError(
             'live=True needs flash-ws: pip install "flash-core[ws]", and give the app a Live(app)'
         ) from error
-    registry.Registry.of(app).add(use)
+    registry.LiveRegistry.of(app).add(use)

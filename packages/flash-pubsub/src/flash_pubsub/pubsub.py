@@ -29,7 +29,7 @@ from flash_pubsub.channels.subscribers import Subscribers
 from flash_pubsub.channels.subscription import sign
 from flash_pubsub.feeder import Feeder, make_feeder
 from flash_pubsub.presence import Handler, Presence
-from flash_pubsub.registry import Registry
+from flash_pubsub.registry import PubSubRegistry
 from flash_pubsub.shared.declaration import make_shared
 from flash_pubsub.shared.layout import filled, find
 from flash_pubsub.shared.runs import SharedRuns
@@ -38,7 +38,7 @@ from flash_pubsub.shared.values import SharedValues
 from flash_pubsub.signing_key import SharedSigningKey
 from flash_pubsub.statistics import metrics_of
 from flash_ws import Live
-from flash_ws.callbacks.deferred import Registry as LiveRegistry
+from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import NamedInput
 
 if TYPE_CHECKING:
@@ -117,11 +117,11 @@ class PubSub:
         """
         if self._app is not None:
             raise ConfigurationError("this PubSub has an app already; make one for each app")
-        registry = Registry.of(app)
-        if registry.pubsub is not None:
-            raise ConfigurationError("this app has a PubSub already; use that one")
+        registry = PubSubRegistry.of(app)
+        registry.check_free()
         self._app = app
-        self._live = LiveRegistry.of(app).live or Live(app)
+        known: Live | None = LiveRegistry.of(app).part
+        self._live = known or Live(app)
         backplane = self._backplane
         self._live.attach(backplane)
         self._deliveries = ChannelDeliveries(

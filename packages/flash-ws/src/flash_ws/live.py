@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flash import ConfigurationError, ctx
 from flash.access.admission import Admission, Authorize
 from flash.access.origin import OriginPolicy
-from flash_ws.callbacks.deferred import Registry
+from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import (
     EventCallbackRunner,
     Mode,
@@ -178,7 +178,7 @@ class Live:
         # pages are to connect.
         app.page_extras["flash_link"] = {"max_message": self._max_message_bytes}
         self.endpoints.init_app(app)
-        Registry.of(app).attach(self)
+        LiveRegistry.of(app).attach(self)
         app.server.before_serving(self._start)
         app.server.after_serving(self._stop)
 

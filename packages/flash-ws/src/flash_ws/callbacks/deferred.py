@@ -1,8 +1,8 @@
-"""Event callbacks that are written before their app has a `Live`: in modules of ``pages/``."""
+"""Registering on an app that has no `Live` yet, as modules in ``pages/`` do."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from flash import ConfigurationError, get_app
 
@@ -11,68 +11,70 @@ if TYPE_CHECKING:
 
     from flash import Flash
 
-_EXTENSION = "flash_ws"
 
+class Registry:
+    """What waits until one app has a part that is made later; each kind of part has a subclass."""
 
-class EventCallbacks(Protocol):
-    """The part of `Live` that event callbacks wait for."""
-
-    def event_callback(self, *dependencies: Any, **options: Any) -> Callable[..., Any]:
-        """Register an event callback."""
-        ...
-
-
-L = TypeVar("L", bound=EventCallbacks)
-
-
-class Registry(Generic[L]):
-    """What waits for one app's `Live`."""
+    # Names the part, and the server's extension that keeps the registries of its apps.
+    extension: ClassVar[str]
+    # The error of a second part.
+    taken: ClassVar[str]
 
     def __init__(self) -> None:
-        self._live: L | None = None
-        self._waiting: list[Callable[[L], Any]] = []
+        # None until the app has it.
+        self.part: Any = None
+        self._waiting: list[Callable[[Any], Any]] = []
 
     @classmethod
-    def of(cls, app: Flash) -> Registry[L]:
-        """Return the app's registry; several apps may share a server."""
-        registries: dict[int, Registry[L]] = app.server.extensions.setdefault(_EXTENSION, {})
+    def of(cls, app: Flash) -> Self:
+        """Return the registry of an app; several apps may share one Quart server."""
+        registries: dict[int, Self] = app.server.extensions.setdefault(cls.extension, {})
         return registries.setdefault(id(app), cls())
 
-    @property
-    def live(self) -> L | None:
-        """The app's `Live`, if it has one."""
-        return self._live
+    def check_free(self) -> None:
+        """Raise `ConfigurationError` if the app has the part already."""
+        if self.part is not None:
+            raise ConfigurationError(self.taken)
 
-    def attach(self, live: L) -> None:
-        """Give the app its `Live`, and the `Live` what waited for it."""
-        if self._live is not None:
-            raise ConfigurationError(
-                "this app has a Live already; use that one (PubSub makes one: pubsub.live)"
-            )
-        self._live = live
+    def attach(self, part: Any) -> None:
+        """Set the app's part and do what waited for it; raises as `check_free` does."""
+        self.check_free()
+        self.part = part
         for register in self._waiting:
-            register(live)
+            register(part)
         self._waiting.clear()
 
-    def add(self, register: Callable[[L], Any]) -> None:
-        """Call ``register`` with the app's `Live`, now or when there is one."""
-        if self._live is None:
+    def add(self, register: Callable[[Any], Any]) -> None:
+        """Call ``register`` with the app's part, now or once `attach` is called."""
+        if self.part is None:
             self._waiting.append(register)
         else:
-            register(self._live)
+            register(self.part)
+
+    @classmethod
+    def decorator(
+        cls, decorate: Callable[[Any], Callable[..., Any]]
+    ) -> Callable[[Callable[..., Any]], Any]:
+        """Return a decorator that applies ``decorate(part)`` once the current app has the part."""
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            cls.of(get_app()).add(lambda part: decorate(part)(function))
+            return function
+
+        return register
+
+
+class LiveRegistry(Registry):
+    """What waits until one app has a `Live`."""
+
+    extension = "flash_ws"
+    taken = "this app has a Live already; use that one (PubSub makes one: pubsub.live)"
 
 
 def event_callback(*dependencies: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Register an event callback of the current app; arguments as of `Live.event_callback`.
 
-    For modules that have no ``live`` at hand, such as pages. It takes effect when the app has a
-    `Live`.
+    Modules without a ``live`` variable, such as pages, use it. The callback takes effect once the
+    app has a `Live`.
     """
-
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        Registry.of(get_app()).add(
-            lambda live: live.event_callback(*dependencies, **options)(function)
-        )
-        return function
-
-    return register
+    return LiveRegistry.decorator(lambda live: live.event_callback(*dependencies, **options))
