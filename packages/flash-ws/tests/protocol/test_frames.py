@@ -1,4 +1,5 @@
 import json
+import pickle
 
 import pytest
 from dash import Patch
@@ -92,6 +93,7 @@ def test_a_frame_with_one_change_that_builds_on_a_value_replaces_nothing(prop, v
     message = props_message([("a", {"title": 1, prop: value, "children": 2})])
     assert message.sets == frozenset()
     assert message.touches == {("a", "title"), ("a", prop), ("a", "children")}
+    assert message.numbered("c", 1).touches == message.touches
     # Of the values, that one alone is unknown.
     assert message.values == (
         ('"a"', '"title"', "1"),
@@ -277,6 +279,12 @@ def test_an_error_of_the_link_says_its_reason_and_its_code():
     error = LinkClosed(CloseCode.KICKED, "signed out")
     assert (error.code, error.reason) == (CloseCode.KICKED, "signed out")
     assert str(error) == "signed out (close code 4430)"
+
+
+def test_an_error_of_the_link_can_be_sent_to_another_process():
+    copied = pickle.loads(pickle.dumps(ProtocolError(CloseCode.TOO_FAST, "1025 frames")))
+    assert type(copied) is ProtocolError
+    assert (copied.code, copied.reason) == (CloseCode.TOO_FAST, "1025 frames")
 
 
 def test_without_a_reason_of_its_own_an_error_says_what_its_code_means():

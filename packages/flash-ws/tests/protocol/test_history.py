@@ -57,6 +57,27 @@ def test_bytes_are_bounded():
     assert history.since(Position("e", 2), 0.0) is None
 
 
+def test_a_history_of_exactly_its_bounds_is_kept_whole():
+    history = History(epoch="e", max_messages=2, max_bytes=8, max_age=60.0)
+    for _ in range(2):
+        history.append(Frame("x", 4), now=0.0)
+    assert numbers(history.since(Position("e", 0), 60.0)) == [1, 2]
+
+
+def test_a_history_keeps_a_thousand_messages_a_mebibyte_and_two_minutes():
+    def kept(count, size, age):
+        history = History(epoch="e")
+        for _ in range(count):
+            history.append(Frame("x", size), now=0.0)
+        return history.since(Position("e", 0), age) is not None
+
+    assert kept(1000, 1, 120.0)
+    assert not kept(1001, 1, 0.0)
+    assert not kept(1, 1, 120.5)
+    assert kept(4, 2**18, 0.0)
+    assert not kept(4, 2**18 + 1, 0.0)
+
+
 def test_two_histories_do_not_share_an_epoch():
     assert History().epoch != History().epoch
 

@@ -38,7 +38,7 @@ def test_a_message_of_just_the_limit_is_kept(message):
 
 
 @pytest.mark.parametrize(
-    "message", [b"123456789", "123456789", "ééééé", "€€€", "\U0001f600\U0001f600a"]
+    "message", [b"123456789", "123456789", "ééééé", "€€€", "éééééééé", "\U0001f600\U0001f600a"]
 )
 def test_a_message_of_one_byte_more_is_too_large_and_not_kept(message):
     waiting = inbox()
@@ -79,9 +79,20 @@ def test_what_is_taken_or_forgotten_takes_no_room():
     waiting.clear()
     assert len(waiting) == 0
     assert not waiting.is_full
+    for message in (b"12345678", b"12345678", b"12345678", b"1234567"):
+        waiting.put(message, 0.0)
+    assert not waiting.is_full
+
+
+def test_taking_one_makes_room_for_as_much_as_it_held():
+    waiting = inbox()
     for _ in range(3):
         waiting.put(b"12345678", 0.0)
+    waiting.take()
+    waiting.put(b"12345678", 0.0)
     assert not waiting.is_full
+    waiting.put(b"12345678", 0.0)
+    assert waiting.is_full
 
 
 def test_more_messages_than_the_rate_allows_are_too_fast():

@@ -114,6 +114,23 @@ def test_a_batch_ends_before_its_limit_but_one_large_frame_goes_alone():
     assert [outbox.take() for _ in range(4)] == ["[123456]", "[12,34]", "[56]", None]
 
 
+def test_what_has_been_sent_is_counted_by_frames_however_they_left():
+    outbox = Outbox(max_batch_bytes=4)
+    left = []
+    for burst in (1, 1, 3, 5):
+        for _ in range(burst):
+            outbox.add(raw("12"))
+        while outbox.take() is not None:
+            left.append(outbox.statistics().sent)
+    # One alone twice, then as many as fit into a message.
+    assert left == [1, 2, 4, 5, 7, 9, 10]
+    outbox = Outbox()
+    for _ in range(3):
+        outbox.add(raw("12"))
+    outbox.take()
+    assert outbox.statistics().sent == 3
+
+
 @given(
     st.lists(
         st.one_of(

@@ -75,6 +75,8 @@ class RetentionRules:
                     for pattern, max_messages, max_age in rules
                 )
             )
+        except UnsupportedEnvelope:
+            raise
         except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise UnsupportedEnvelope("these are no retention rules of channels") from error
 

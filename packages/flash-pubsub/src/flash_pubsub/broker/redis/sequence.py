@@ -60,8 +60,11 @@ class Entry:
         except (ValueError, msgpack.UnpackException) as error:
             raise UnsupportedEnvelope("it is not msgpack") from error
         match members:
-            case [1, bytes(epoch), int(number), bytes(id_), int(), *rest] if len(rest) < 2:
-                return cls(epoch.decode(), number, id_, rest[0] if rest else None)
+            case [1, bytes(epoch), int(number), bytes(id_), int(), *rest] if _is_payload(rest):
+                try:
+                    return cls(epoch.decode(), number, id_, rest[0] if rest else None)
+                except UnicodeDecodeError as error:
+                    raise UnsupportedEnvelope("it is no entry of flash-pubsub") from error
             case [int(version), *_] if version != _VERSION:
                 raise UnsupportedEnvelope(
                     f"it has version {version}, and this worker reads version {_VERSION}; "
@@ -69,6 +72,11 @@ class Entry:
                 )
             case _:
                 raise UnsupportedEnvelope("it is not an entry of flash-pubsub")
+
+
+def _is_payload(rest: list[Any]) -> bool:
+    """Tell whether the last members of an entry are nothing, or one payload."""
+    return not rest or (len(rest) == 1 and isinstance(rest[0], bytes))
 
 
 class Verdict(Enum):
