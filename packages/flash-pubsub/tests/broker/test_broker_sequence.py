@@ -5,7 +5,7 @@ import pytest
 
 from flash_pubsub.broker.recent_frames import Recent
 from flash_pubsub.broker.redis.keys import Keys, slot_of
-from flash_pubsub.broker.redis.sequence import Entry, Sequence, Stand, Verdict
+from flash_pubsub.broker.redis.sequence import Entry, Sequence, ChannelHead, Verdict
 from flash_pubsub.errors import UnsupportedEnvelope
 from flash_ws.protocol.frames import Frame
 from flash_ws.protocol.position import Position
@@ -46,7 +46,7 @@ def test_an_entry_without_a_payload_is_a_notice_of_a_new_epoch():
     ],
 )
 def test_members_of_another_kind_make_no_entry(members):
-    with pytest.raises(UnsupportedEnvelope, match="no entry of flash-pubsub"):
+    with pytest.raises(UnsupportedEnvelope, match="entry of flash-pubsub"):
         Entry.read(msgpack.packb(members))
 
 
@@ -62,7 +62,7 @@ def test_what_is_no_msgpack_is_said_to_be_none(data):
 
 
 def test_the_store_says_where_a_channel_stands():
-    assert Stand.read([b"E", b"12", b"id"]) == Stand(Position("E", 12), b"id")
+    assert ChannelHead.read([b"E", b"12", b"id"]) == ChannelHead(Position("E", 12), b"id")
 
 
 # -- counting
@@ -75,7 +75,7 @@ def entry(number, epoch="E", payload=b"x"):
 @pytest.fixture
 def sequence():
     sequence = Sequence("c")
-    sequence.begin(Stand(Position("E", 5), b"5"))
+    sequence.begin(ChannelHead(Position("E", 5), b"5"))
     sequence.settle()
     return sequence
 
@@ -85,7 +85,7 @@ def test_before_the_store_has_answered_nothing_is_delivered_and_nothing_is_lost(
     assert sequence.channel == "c"
     assert (sequence.asking, sequence.position) == (True, Position("", 0))
     assert sequence.take(entry(6)) is Verdict.DROP
-    sequence.begin(Stand(Position("E", 5), b"5"))
+    sequence.begin(ChannelHead(Position("E", 5), b"5"))
     assert (sequence.position, sequence.id) == (Position("E", 5), b"5")
     (publication,) = sequence.settle()
     assert (publication.channel, publication.position) == ("c", Position("E", 6))
@@ -118,7 +118,7 @@ def test_what_comes_of_another_epoch_while_the_store_is_asked_is_asked_about_aft
     sequence.take(entry(1, "F"))
     assert sequence.settle() == []
     assert sequence.asking
-    sequence.begin(Stand(Position("F", 1), b"1"))
+    sequence.begin(ChannelHead(Position("F", 1), b"1"))
     assert sequence.settle() == []
     assert not sequence.asking
     assert sequence.position == Position("F", 1)
@@ -127,7 +127,7 @@ def test_what_comes_of_another_epoch_while_the_store_is_asked_is_asked_about_aft
 def test_two_thousand_messages_or_four_mebibytes_wait_and_not_one_more(sequence):
     def waited(count, size=1):
         sequence = Sequence("c")
-        sequence.begin(Stand(Position("E", 0), b""))
+        sequence.begin(ChannelHead(Position("E", 0), b""))
         for number in range(1, count + 1):
             sequence.take(entry(number, payload=b"x" * size))
         return len(sequence.settle())
@@ -140,7 +140,7 @@ def test_two_thousand_messages_or_four_mebibytes_wait_and_not_one_more(sequence)
 
 def test_after_too_much_has_waited_as_much_may_wait_again():
     sequence = Sequence("c")
-    sequence.begin(Stand(Position("E", 0), b""))
+    sequence.begin(ChannelHead(Position("E", 0), b""))
     for number in range(1, 6):
         sequence.take(entry(number, payload=b"x" * (1 << 20)))
     assert sequence.settle() == []

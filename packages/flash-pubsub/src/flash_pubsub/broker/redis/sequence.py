@@ -64,7 +64,7 @@ class Entry:
                 try:
                     return cls(epoch.decode(), number, id_, rest[0] if rest else None)
                 except UnicodeDecodeError as error:
-                    raise UnsupportedEnvelope("it is no entry of flash-pubsub") from error
+                    raise UnsupportedEnvelope("it is not an entry of flash-pubsub") from error
             case [int(version), *_] if version != _VERSION:
                 raise UnsupportedEnvelope(
                     f"it has version {version}, and this worker reads version {_VERSION}; "
