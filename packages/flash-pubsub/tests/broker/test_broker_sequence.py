@@ -5,7 +5,7 @@ import pytest
 
 from flash_pubsub.broker.recent_frames import Recent
 from flash_pubsub.broker.redis.keys import Keys, slot_of
-from flash_pubsub.broker.redis.sequence import Entry, Sequence, ChannelHead, Verdict
+from flash_pubsub.broker.redis.sequence import ChannelHead, Entry, Sequence, Verdict
 from flash_pubsub.errors import UnsupportedEnvelope
 from flash_ws.protocol.frames import Frame
 from flash_ws.protocol.position import Position
