@@ -153,8 +153,8 @@ def test_what_a_function_returns_goes_to_its_outputs(declared, result, updates):
     ("declared", "result", "reason"),
     [
         ([], 1, "f has no Output and returned 1"),
-        ([ONE, OTHER], 1, "f has several Outputs and returned 1, not a list"),
-        ([ONE, OTHER], "ab", "returned 'ab', not a list"),
+        ([ONE, OTHER], 1, "f has several Outputs and returned 1"),
+        ([ONE, OTHER], "ab", "f has several Outputs and returned 'ab'"),
         ([ONE, OTHER], [1], "f has 2 Outputs and returned 1 values"),
         ([ONE, OTHER], [1, 2, 3], "f has 2 Outputs and returned 3 values"),
         ([[ONE]], [], "f has 1 Outputs and returned 0 values"),
@@ -166,11 +166,9 @@ def test_a_result_that_does_not_fit_names_the_function_and_the_result(declared, 
 
 
 def test_only_outputs_of_one_component_are_outputs_of_a_channel():
-    with pytest.raises(
-        ConfigurationError, match=r"f: 'a\.children' stands where an Output belongs"
-    ):
+    with pytest.raises(ConfigurationError, match=r"f: 'a\.children' "):
         Outputs.of([ONE, "a.children"], "f")
-    with pytest.raises(ConfigurationError, match=r"f: .* has a wildcard"):
+    with pytest.raises(ConfigurationError, match=r"f: .* wildcard"):
         Outputs.of([ONE, Output({"type": "x", "index": ALL}, "value")], "f")
 
 
