@@ -132,10 +132,10 @@ class Flash(dash_seam.DashApp):
         """Register a callback; `dash.Dash.callback`'s arguments and those of `flash.callback`."""
         options = registration.take_options(_kwargs)
         decorate = super().callback(*_args, **_kwargs)
-        registration.note_options(self.callback_list, self.callback_map, options)
+        registration.store_options(self.callback_list, self.callback_map, options)
         # Later than at start-up, Dash's own handlers could meet it before Flash has compiled it.
         then = self.dispatcher.compile if self._started else None
-        return registration.checked(decorate, options, then)
+        return registration.checked_decorator(decorate, options, then)
 
     @property
     def layout(self) -> Any:
@@ -446,10 +446,10 @@ def callback(
         }
     )
     decorate = dash.callback(*args, **kwargs)
-    registration.note_options(
+    registration.store_options(
         dash_seam.GLOBAL_CALLBACK_LIST, dash_seam.GLOBAL_CALLBACK_MAP, options
     )
-    return registration.checked(decorate, options)
+    return registration.checked_decorator(decorate, options)
 
 
 def _import_numpy() -> None:

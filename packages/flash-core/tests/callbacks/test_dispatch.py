@@ -337,7 +337,7 @@ class TestCoalesce:
 
 
 def flights(app):
-    return app.dispatcher._shared._flights.values()
+    return app.dispatcher._shared._calls.values()
 
 
 class TestDeparture:

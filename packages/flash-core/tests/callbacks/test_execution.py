@@ -295,7 +295,7 @@ class TestSharedCalls:
         go.set()
         results = await asyncio.gather(*callers)
         assert len(set(map(id, results))) == len(runs) == 1
-        assert not shared._flights
+        assert not shared._calls
 
     async def test_a_call_after_the_end_is_another(self):
         shared, runs = SharedCalls(), []
@@ -315,7 +315,7 @@ class TestSharedCalls:
             raise KeyError("x")
 
         callers = [asyncio.create_task(shared.run("key", call)) for _ in range(3)]
-        await until(lambda: shared._flights and shared._flights["key"].passengers == 3)
+        await until(lambda: shared._calls and shared._calls["key"].passengers == 3)
         go.set()
         errors = await asyncio.gather(*callers, return_exceptions=True)
         assert [type(error) for error in errors] == [KeyError] * 3
@@ -328,7 +328,7 @@ class TestSharedCalls:
             return "done"
 
         callers = [asyncio.create_task(shared.run("key", call)) for _ in range(3)]
-        await until(lambda: shared._flights and shared._flights["key"].passengers == 3)
+        await until(lambda: shared._calls and shared._calls["key"].passengers == 3)
         callers[0].cancel()
         await asyncio.wait({callers[0]})
         go.set()
@@ -347,10 +347,10 @@ class TestSharedCalls:
             return "another"
 
         callers = [asyncio.create_task(shared.run("key", call)) for _ in range(2)]
-        await until(lambda: shared._flights and shared._flights["key"].passengers == 2)
+        await until(lambda: shared._calls and shared._calls["key"].passengers == 2)
         for caller in callers:
             caller.cancel()
         await asyncio.wait(callers)
         assert await shared.run("key", another) == "another"
         await cancelled.wait()
-        assert not shared._flights
+        assert not shared._calls

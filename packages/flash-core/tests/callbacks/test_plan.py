@@ -490,7 +490,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "remedy"),
         [
-            ({"run_in": "process"}, "say 'thread' or 'loop'"),
+            ({"run_in": "process"}, "must be 'thread' or 'loop'"),
             ({"timeout": 0}, "a number of seconds above 0"),
             ({"timeout": -1}, "a number of seconds above 0"),
             ({"supersede": True, "coalesce": True}, "exclude each other"),

@@ -1,5 +1,5 @@
-"""Running a Dash callback: compiled to a plan once, then bound, executed and answered per request.
+"""Callbacks: each is compiled to a plan once; per request, arguments are bound and the plan is run.
 
-In comes the JSON body of a callback request; out comes the serialised response.
-Called by `flash.http`, by the Quart views and by Dash's own socket through `flash.seams`.
+In: the parsed JSON body of a callback request. Out: the serialised response.
+Called by `flash.http`, by the Quart views and, through `callback_map`, by Dash's own handlers.
 """

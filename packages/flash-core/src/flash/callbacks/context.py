@@ -1,7 +1,7 @@
-"""What `dash.ctx` sees during a call, worked out when it is looked at, and the context variables.
+"""The value of `dash.ctx` during a call. Its fields are computed when they are read.
 
-Dash fills some twenty fields for every callback; most callbacks read none. A `CallContext` knows
-how to make each and makes it once.
+Dash computes some twenty fields for every call, and most callbacks read none of them. A
+`CallContext` computes a field on first access and keeps the value.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ if TYPE_CHECKING:
 
 
 class CallbackResponse(ResponseAdapter):
-    """What a callback may add to its HTTP response: `dash.ctx.response`.
+    """The headers and cookies that a callback adds to its HTTP response: `dash.ctx.response`.
 
-    Speaks Dash 4's adapter (``set_cookie``, ``append_header``, ``set_header``) and, as Dash 2's
-    Flask response did, ``headers``.
+    It implements Dash 4's response adapter (``set_cookie``, ``append_header``, ``set_header``) and
+    has ``headers``, like the Flask response of Dash 2.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._response = quart.Response(b"")
-        # Content headers are the runtime's; what is here are additions.
+        # Flash sets the content headers of the response; this holds the additional ones.
         self._response.headers.clear()
 
     @property
     def callback_response(self) -> quart.Response:
-        """The Quart response that collects headers and cookies; its body is not used."""
+        """The Quart response that collects headers and cookies. Flash ignores its body."""
         return self._response
 
     @property
     def headers(self) -> Headers:
-        """The headers to add."""
+        """The headers to add to the response."""
         return self._response.headers
 
     def set_cookie(self, key: str, value: str = "", **kwargs: Any) -> None:
-        """Add a cookie; keywords as of `quart.Response.set_cookie`."""
+        """Add a cookie; takes the keywords of `quart.Response.set_cookie`."""
         self._response.set_cookie(key, value, **kwargs)
 
     def delete_cookie(self, key: str, **kwargs: Any) -> None:
-        """Ask the browser to forget a cookie."""
+        """Delete a cookie in the browser."""
         self._response.delete_cookie(key, **kwargs)
 
     def append_header(self, key: str, value: str) -> None:
-        """Add a header beside others of the same name."""
+        """Add a header and keep others of the same name."""
         self._response.headers.add(key, value)
 
     def set_header(self, key: str, value: str) -> None:
-        """Set a header, in place of others of the same name."""
+        """Set a header and remove others of the same name."""
         self._response.headers.set(key, value)
 
     def set_response(self, **kwargs: Any) -> quart.Response:
-        """Put the body in, as Dash's own dispatch does."""
+        """Set the body; Dash's own dispatch calls this."""
         self._response.set_data(kwargs.get("data", b""))
         self._response.headers["Content-Type"] = "application/json"
         return self._response
@@ -73,8 +73,8 @@ class CallbackResponse(ResponseAdapter):
 class CallContext(dash_seam.AttributeDict):
     """The value behind `dash.ctx` for one call of one callback.
 
-    A dictionary, as third-party code expects; a field that is not there yet is made by ``_FIELDS``
-    on first look. Used by one call only, so by one thread at a time.
+    It is a dictionary, because third-party code expects one. ``_FIELDS`` computes a missing field
+    on first access. Only one call uses it, so only one thread at a time.
     """
 
     def __init__(
@@ -88,34 +88,34 @@ class CallContext(dash_seam.AttributeDict):
             background_callback_manager=manager,
             ignore_register_page=plan.background is not None,
         )
-        # Kept off the dictionary: a background manager may pickle that.
+        # Attributes, not items: a background manager may pickle the items.
         object.__setattr__(self, "_plan", plan)
         object.__setattr__(self, "_request", request)
 
     def __missing__(self, key: str) -> Any:
-        make = _FIELDS.get(key)
-        if make is None:
+        compute = _FIELDS.get(key)
+        if compute is None:
             raise KeyError(key)
-        value = make(self, self.__dict__["_plan"], self.__dict__["_request"])
+        value = compute(self, self.__dict__["_plan"], self.__dict__["_request"])
         self[key] = value
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a field, made now if need be; ``default`` for what no context has."""
+        """Return a field, computed now if necessary; ``default`` for an unknown key."""
         try:
             return self[key]
         except KeyError:
             return default
 
     def compute_all(self) -> None:
-        """Make every field now, for a copy that outlives the request."""
+        """Compute every field now, for a copy that is used after the request has ended."""
         for key in _FIELDS:
             self[key]
 
 
 @dataclass(frozen=True, slots=True)
-class _Flat:
-    """How the arguments of a call are arranged that no Dash callback makes: one after the other."""
+class _UngroupedPlan:
+    """Replaces a `CallbackPlan` where no Dash callback exists; arguments are not grouped."""
 
     indices: list[int]
     outputs_indices: tuple[int, ...] = ()
@@ -123,10 +123,10 @@ class _Flat:
 
 
 class EventContext:
-    """`dash.ctx` for code that a page calls by other ways than a Dash callback.
+    """Provides `dash.ctx` to code that a page runs without a Dash callback; for add-on packages.
 
-    ``inputs``, ``state`` and ``changed`` are as in a callback request; raises `BadRequest` where
-    they are not. For the add-on packages.
+    ``inputs``, ``state`` and ``changed`` have the form that they have in a callback request.
+    Raises `BadRequest` if they have another form.
     """
 
     def __init__(self, inputs: Any, state: Any, changed: Any) -> None:
@@ -134,12 +134,12 @@ class EventContext:
             {"output": "", "inputs": inputs, "state": state, "changedPropIds": changed}
         )
         self.slots = [*request.inputs, *request.state]
-        shape: Any = _Flat(list(range(len(self.slots))))
-        self._context = CallContext(shape, request, [], None)
+        plan: Any = _UngroupedPlan(list(range(len(self.slots))))
+        self._context = CallContext(plan, request, [], None)
 
     @contextmanager
     def active(self) -> Generator[None]:
-        """Make this what `dash.ctx` and `dash.set_props` work on."""
+        """Make this the current `dash.ctx`, to which `dash.set_props` also writes."""
         token = dash_seam.context_value.set(self._context)
         try:
             yield
@@ -147,7 +147,7 @@ class EventContext:
             dash_seam.context_value.reset(token)
 
     def take_updates(self) -> list[tuple[str | dict[str, Any], dict[str, Any]]]:
-        """Return, once, what `dash.set_props` collected: component ids with their properties."""
+        """Return and clear what `dash.set_props` collected: component ids with their properties."""
         collected: dict[str, dict[str, Any]] = self._context["updated_props"]
         taken = [
             (json.loads(name) if name.startswith("{") else name, props)
@@ -157,7 +157,7 @@ class EventContext:
         return taken
 
 
-def _triggered(
+def _triggered_inputs(
     ctx: CallContext, plan: CallbackPlan, request: CallbackRequest
 ) -> list[dict[str, Any]]:
     del plan
@@ -165,7 +165,7 @@ def _triggered(
     return [{"prop_id": name, "value": dict.get(values, name)} for name in request.changed]
 
 
-def _arguments(ctx: CallContext, plan: CallbackPlan, request: CallbackRequest) -> Any:
+def _args_grouping(ctx: CallContext, plan: CallbackPlan, request: CallbackRequest) -> Any:
     slots: list[Any] = [
         [dash_seam.AttributeDict(each) for each in slot]
         if isinstance(slot, list)
@@ -192,8 +192,8 @@ def _uses_grouping(slots: Any, indices: Any) -> bool:
 _FIELDS: dict[str, Callable[[CallContext, CallbackPlan, CallbackRequest], Any]] = {
     "input_values": lambda ctx, plan, request: dash_seam.inputs_to_dict(request.inputs),
     "state_values": lambda ctx, plan, request: dash_seam.inputs_to_dict(request.state),
-    "triggered_inputs": _triggered,
-    "args_grouping": _arguments,
+    "triggered_inputs": _triggered_inputs,
+    "args_grouping": _args_grouping,
     "using_args_grouping": lambda ctx, plan, request: _uses_grouping(
         [*request.inputs, *request.state], plan.indices
     ),
@@ -205,19 +205,19 @@ _FIELDS: dict[str, Callable[[CallContext, CallbackPlan, CallbackRequest], Any]] 
     ),
     "dash_response": lambda ctx, plan, request: CallbackResponse(),
     "custom_data": lambda ctx, plan, request: dash_seam.AttributeDict(),
-    "cookies": lambda ctx, plan, request: dict(handshake().cookies),
-    "headers": lambda ctx, plan, request: dict(handshake().headers),
-    "args": lambda ctx, plan, request: handshake().args,
-    "path": lambda ctx, plan, request: handshake().full_path,
-    "remote": lambda ctx, plan, request: handshake().remote_addr,
-    "origin": lambda ctx, plan, request: handshake().headers.get("origin"),
+    "cookies": lambda ctx, plan, request: dict(current_request().cookies),
+    "headers": lambda ctx, plan, request: dict(current_request().headers),
+    "args": lambda ctx, plan, request: current_request().args,
+    "path": lambda ctx, plan, request: current_request().full_path,
+    "remote": lambda ctx, plan, request: current_request().remote_addr,
+    "origin": lambda ctx, plan, request: current_request().headers.get("origin"),
 }
 
 
-def handshake() -> Any:
-    """Return the HTTP request at hand or, over a socket, the one that opened it.
+def current_request() -> Any:
+    """Return the current HTTP request, or the request that opened the current WebSocket.
 
-    Outside of both (a feeder, a test) an empty stand-in: no cookies, no headers, no address.
+    Outside of both, such as in a feeder or a test, the result has no cookies, headers or address.
     """
     if quart.has_request_context():
         return quart.request
@@ -227,7 +227,7 @@ def handshake() -> Any:
 
 
 class _NoRequest:
-    """What a call sees that no browser asked for."""
+    """An empty request, for a call that no browser started."""
 
     def __init__(self) -> None:
         self.cookies: dict[str, str] = {}

@@ -1,8 +1,8 @@
-"""From a callback request to its answer: bind, run, handle errors, assemble, serialise.
+"""Dispatch of a callback request: bind, run, handle errors, assemble, serialise.
 
-There is one way to run a callback. The HTTP endpoint uses it directly; Dash's own handlers (its
-WebSocket, MCP, kinds of request newer than Flash) reach it through the adapter that `Dispatcher`
-puts into `callback_map`, so that a plain function never runs on the event loop, whoever calls.
+All callbacks run through `Dispatcher`. The HTTP endpoint calls it directly. Dash's own handlers
+(its WebSocket, MCP, kinds of request newer than Flash) reach it through an adapter in
+`callback_map`. So a plain function never runs on the event loop, whoever calls it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DashApp(Protocol):
 
     @property
     def background_manager(self) -> Any:
-        """The app's own background manager, or None."""
+        """The background manager of the app, or None."""
         ...
 
     async def respond_in_background(
@@ -56,24 +56,24 @@ class DashApp(Protocol):
         kwargs: dict[str, Any],
         handle_error: Callable[[Exception], Awaitable[Any]] | None,
     ) -> Any:
-        """Start a background job or report on it: a `PendingJob`, or what the callback returned."""
+        """Start or poll a background job; return a `PendingJob` or the callback's result."""
         ...
 
     @property
     def on_error(self) -> Callable[[Exception], Any] | None:
-        """The app's own error handler, hooks not counted, or None."""
+        """The error handler of the app, without error hooks, or None."""
         ...
 
     def get_dist(self, libraries: Any) -> list[Any]:
-        """Return the resources of component libraries imported during a callback."""
+        """Return the resources of component libraries that were imported during a callback."""
         ...
 
 
 class Dispatcher:
-    """Answers the callback requests of one app.
+    """Runs the callback requests of one app.
 
-    Users' functions run in ``pool``; answers too large for the loop are serialised in
-    ``internal_pool``, where no slow callback stands in the way.
+    Users' plain functions run in ``pool``. Large results are serialised in ``internal_pool``, so
+    that they do not wait for slow callbacks.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class Dispatcher:
         self._pool = pool
         self._internal_pool = internal_pool
         self._hooks = hooks
-        # By callback id; None where Dash's own handler is to answer.
+        # By callback id; None for a callback that Dash's own handler runs.
         self._plans: dict[str, CallbackPlan | None] = {}
-        # What this dispatcher put into `callback_map`, to notice when another took its place.
+        # The adapters put into `callback_map`, by callback id, to detect a replaced entry.
         self._installed: dict[str, Callable[..., Any]] = {}
         self._supersession = Supersession()
         self._shared = SharedCalls()
@@ -98,9 +98,9 @@ class Dispatcher:
                 self.plan(callback_id)
 
     def plan(self, callback_id: str) -> CallbackPlan | None:
-        """Return a callback's plan, compiled on first sight; None for what is left to Dash.
+        """Return a callback's plan, compiled on first use; None if Dash's own handler runs it.
 
-        Raises `BadRequest` (404) where no callback has this id.
+        Raises `BadRequest` (404) if no callback has this id.
         """
         entry = self._app.callback_map.get(callback_id)
         if entry is None or "callback" not in entry:
@@ -108,18 +108,18 @@ class Dispatcher:
                 f"no callback for output {quoted(callback_id)}", status=HTTPStatus.NOT_FOUND
             )
         if self._installed.get(callback_id) is not entry["callback"]:
-            # New, or somebody put another function there since.
+            # A new callback, or other code has replaced the function of the entry.
             plan = compile_plan(callback_id, entry, entry.get("flash_options"))
-            callback = self._adapter(plan) if plan else self._unblocked(entry["callback"])
+            callback = self._adapter(plan) if plan else self._in_thread(entry["callback"])
             entry["callback"] = self._installed[callback_id] = callback
             self._plans[callback_id] = plan
         return self._plans[callback_id]
 
     async def respond(self, body: object) -> EncodedResponse:
-        """Answer one request with the parsed JSON ``body``.
+        """Return the response to a request with the parsed JSON ``body``.
 
-        Raises what the callback raises where no ``on_error`` takes it; a bad request, an overload
-        and a timeout become answers.
+        A bad request, an overload and a timeout become responses. Any other exception of the
+        callback that no ``on_error`` handles is raised.
         """
         try:
             if isinstance(body, dict) and "output" not in body:
@@ -129,17 +129,15 @@ class Dispatcher:
             if plan is None:
                 return NOT_COMPILED
             try:
-                spec = plan.spec(request)
+                spec = plan.output_spec(request)
                 values = plan.values(request)
                 plan.bind(values)
             except CallbackException as error:
                 raise BadRequest(str(error).strip()) from error
             manager = plan.manager or self._app.background_manager
             ctx = CallContext(plan, request, spec, manager)
-            encoded = await self._meet(plan, request, ctx, values, spec)
-        except PreventUpdate:
-            return NO_CONTENT
-        except Superseded:
+            encoded = await self._run_by_options(plan, request, ctx, values, spec)
+        except (PreventUpdate, Superseded):
             return NO_CONTENT
         except BadRequest as error:
             return text_response(error.status, str(error))
@@ -149,20 +147,23 @@ class Dispatcher:
             )
         except CallbackTimeout as error:
             return text_response(HTTPStatus.GATEWAY_TIMEOUT, str(error))
-        # Not through `ctx`, which would make one.
+        # `dict.get`, because `ctx.get` would create a response object.
         additions = dict.get(ctx, "dash_response")
         return EncodedResponse(HTTPStatus.OK, encoded, additions=additions)
 
     async def call(self, body: object, socket: Any) -> bytes:
-        """Return the JSON that answers a call over Dash's own WebSocket, ``ctx.websocket``.
+        """Return the JSON response to a call over Dash's own WebSocket.
 
-        Raises what goes wrong, whatever it is; `BadRequest` for a callback that is left to Dash.
+        ``socket`` becomes `ctx.websocket`. Raises every exception of the callback, and `BadRequest`
+        for a callback that Flash has not compiled.
         """
         request = CallbackRequest.parse(body)
         plan = self.plan(request.output)
         if plan is None:
-            raise BadRequest(f"the callback {quoted(request.output)} is Dash's own")
-        spec = plan.spec(request)
+            raise BadRequest(
+                f"the callback {quoted(request.output)} must be run by Dash's own handler"
+            )
+        spec = plan.output_spec(request)
         values = plan.values(request)
         plan.bind(values)
         manager = plan.manager or self._app.background_manager
@@ -170,7 +171,7 @@ class Dispatcher:
         ctx["dash_websocket"] = socket
         return await self._run(plan, ctx, values, spec)
 
-    async def _meet(
+    async def _run_by_options(
         self,
         plan: CallbackPlan,
         request: CallbackRequest,
@@ -178,24 +179,24 @@ class Dispatcher:
         values: list[Any],
         spec: Any,
     ) -> bytes:
-        """Run the call alone, in place of an older one, or together with its equals."""
+        """Run one call as ``coalesce`` and ``supersede`` of its callback demand."""
 
         async def run() -> bytes:
             return await self._run(plan, ctx, values, spec)
 
         if plan.options.coalesce:
-            key = _key(request.output, spec, request.inputs, request.state, request.changed)
+            key = _json_key(request.output, spec, request.inputs, request.state, request.changed)
             return await self._shared.run(key, run)
         if plan.options.supersede:
             page = ctx["args"].get("endId")
             if page is not None:
-                return await self._supersession.run(_key(page, plan.id, spec), run)
+                return await self._supersession.run(_json_key(page, plan.id, spec), run)
         return await run()
 
     async def _run(
         self, plan: CallbackPlan, ctx: CallContext, values: list[Any], spec: Any
     ) -> bytes:
-        """Run one call under its context and return the JSON of the response."""
+        """Run one call with ``ctx`` as `dash.ctx`; return the JSON of the response."""
         token = dash_seam.context_value.set(ctx)
         try:
             for hook in self._hooks.of("custom_data"):
@@ -210,7 +211,7 @@ class Dispatcher:
                     return dumps(result.body)
             else:
                 try:
-                    result = await self._invoke(plan, args, kwargs)
+                    result = await self._call_with_timeout(plan, args, kwargs)
                 except (PreventUpdate, Overloaded):
                     raise
                 except Exception as error:
@@ -220,13 +221,13 @@ class Dispatcher:
                     if result is None and plan.has_output:
                         result = dash_seam.NoUpdate()
             body = plan.assemble(result, spec, ctx["updated_props"])
-            self._note_imports(plan, body, packages)
+            self._add_imported_libraries(plan, body, packages)
             try:
                 if is_large(body, MAX_VALUES_ON_LOOP):
                     return await self._internal_pool.run(dumps, body)
                 return dumps(body)
             except TypeError:
-                # Says which value, where, in Dash's words; it walks the whole tree to find it.
+                # Walks the whole result and raises Dash's error, which names the invalid value.
                 await self._internal_pool.run(
                     dash_seam.validate.fail_callback_output, result, plan.output_grouping
                 )
@@ -234,7 +235,9 @@ class Dispatcher:
         finally:
             dash_seam.context_value.reset(token)
 
-    async def _invoke(self, plan: CallbackPlan, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    async def _call_with_timeout(
+        self, plan: CallbackPlan, args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
         if plan.options.timeout is None:
             return await self._call(plan, args, kwargs)
         limit = asyncio.timeout(plan.options.timeout)
@@ -254,15 +257,15 @@ class Dispatcher:
                 result = await self._pool.run(plan.function, *args, **kwargs)
             else:
                 result = plan.function(*args, **kwargs)
-            # A decorator may have made a plain function of an `async def`.
+            # A plain decorator around an `async def` returns a coroutine.
             return await result if inspect.isawaitable(result) else result
         except SystemExit as error:
-            # It would end the event loop, and with it the server.
+            # `SystemExit` would end the event loop and with it the server.
             raise RuntimeError(f"callback {plan.id!r} raised {error!r}") from error
 
     def _error_handler(self, plan: CallbackPlan) -> Callable[[Exception], Awaitable[Any]] | None:
         own = plan.on_error or self._app.on_error
-        # A callback's own handler stands alone; the app's is followed by the hooks, as in Dash.
+        # As in Dash, error hooks run after the app's handler, but not after a callback's own.
         hooks = [] if plan.on_error else self._hooks.of("error")
         if own is None and not hooks:
             return None
@@ -278,8 +281,10 @@ class Dispatcher:
 
         return handle
 
-    def _note_imports(self, plan: CallbackPlan, body: dict[str, Any], before: set[str]) -> None:
-        """Tell the page of component libraries that came in during the call, if that is allowed."""
+    def _add_imported_libraries(
+        self, plan: CallbackPlan, body: dict[str, Any], before: set[str]
+    ) -> None:
+        """Add component libraries that were imported during the call to ``body``, if allowed."""
         if len(ComponentRegistry.registry) == len(before):
             return
         new = sorted(set(ComponentRegistry.registry) - before)
@@ -292,25 +297,25 @@ class Dispatcher:
         body["dist"] = self._app.get_dist(new)
 
     def _adapter(self, plan: CallbackPlan) -> Callable[..., Awaitable[str]]:
-        """Return what Dash's own handlers call: async, so that they never block the loop."""
+        """Return the async function that Dash's own handlers call, which never blocks the loop."""
 
         async def callback(
             *values: Any, outputs_list: Any, callback_context: Any, **rest: Any
         ) -> str:
             del rest
             ctx = callback_context
-            fresh = CallContext(plan, _request_of(plan, ctx), outputs_list, _manager_of(plan, ctx))
-            fresh.update(ctx)
-            return (await self._run(plan, fresh, list(values), outputs_list)).decode()
+            own = CallContext(plan, _request_of(plan, ctx), outputs_list, _manager_of(plan, ctx))
+            own.update(ctx)
+            return (await self._run(plan, own, list(values), outputs_list)).decode()
 
-        # Dash's MCP reads the function's name, docstring and signature.
+        # Dash's MCP server reads name, docstring and signature of the function.
         callback.__name__ = getattr(plan.function, "__name__", "callback")
         callback.__doc__ = plan.function.__doc__
         callback.__wrapped__ = plan.function  # type: ignore[attr-defined]
         return callback
 
-    def _unblocked(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return ``function``, run in a thread if plain: a callback that Flash did not compile."""
+    def _in_thread(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a callback that Flash did not compile as async; a plain one runs in a thread."""
         if inspect.iscoroutinefunction(function):
             return function
 
@@ -320,17 +325,17 @@ class Dispatcher:
         return callback
 
 
-def _key(*fields: Any) -> bytes:
-    """Return what equal values from JSON have in common."""
+def _json_key(*fields: Any) -> bytes:
+    """Return a key that is equal for equal JSON values."""
     try:
         return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        # Half a surrogate pair, or a number of more than 64 bits.
+        # A lone surrogate, or an integer of more than 64 bits.
         return json.dumps(fields, sort_keys=True).encode()
 
 
 def _request_of(plan: CallbackPlan, ctx: Mapping[str, Any]) -> CallbackRequest:
-    """Read a request back from a context that Dash made."""
+    """Rebuild the request from a context that Dash made."""
     return CallbackRequest(
         output=plan.id,
         outputs=ctx.get("outputs_list"),

@@ -1,6 +1,6 @@
-"""Where callbacks run and how calls meet: the thread pool, superseding and sharing.
+"""Execution of functions: the thread pool, superseding of calls and sharing of equal calls.
 
-Nothing here knows Dash. All of it belongs to one event loop, but for `WorkerPool`'s threads.
+Independent of Dash. Everything belongs to one event loop, except the threads of `WorkerPool`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Tell whether ``function`` gives an awaitable, looking through partials and instances."""
+    """Return whether ``function`` is async; a partial or a callable instance may be, too."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         type(function).__call__
     )
@@ -34,24 +34,24 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PoolStatistics:
-    """A moment of a `WorkerPool`."""
+    """The state of a `WorkerPool` at one moment."""
 
-    # Functions running now, abandoned ones included.
+    # Functions that run now, abandoned ones included.
     running: int
-    # Callers waiting for a thread.
+    # Callers that wait for a thread.
     waiting: int
-    # Functions still running whose caller has gone (timed out, disconnected, superseded).
+    # Functions that run although their caller was cancelled (timeout, disconnect, superseded).
     abandoned: int
-    # Calls refused since the start because the queue was full.
+    # Calls refused since the pool was made because too many callers waited.
     refused: int
 
 
 @dataclass(slots=True)
 class _Job:
-    """One call on its way through a thread."""
+    """One call that a thread executes."""
 
     loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Any]
+    result: asyncio.Future[Any]
     call: Callable[[], Any]
     # Both are read and set on the loop only.
     finished: bool = False
@@ -61,27 +61,27 @@ class _Job:
 class WorkerPool:
     """Runs plain functions in at most ``max_threads`` threads; callers wait in order of arrival.
 
-    At most ``max_waiting`` callers wait; one more gets `Overloaded` at once (policy: refuse the
-    newest). A caller that is cancelled while waiting gives its place up; one that is cancelled
-    while its function runs leaves the function behind, for a thread cannot be stopped: the thread
-    stays taken until the function returns, and `statistics` counts it as abandoned. The threads are
-    daemons, so that a function which never returns cannot keep the process from ending.
+    At most ``max_waiting`` callers wait; a further one gets `Overloaded` at once. A caller that is
+    cancelled while it waits leaves the queue. A caller that is cancelled while its function runs
+    does not stop the function, since a thread cannot be stopped: the thread stays occupied until
+    the function returns, and `statistics` counts it as abandoned. The threads are daemons, so a
+    function that never returns does not keep the process from ending.
     """
 
     def __init__(self, *, max_threads: int = 40, max_waiting: int = 1000) -> None:
         if max_threads < 1:
-            raise ConfigurationError(f"max_threads={max_threads!r}: at least one thread is needed")
+            raise ConfigurationError(f"max_threads={max_threads!r}: must be 1 or more")
         if max_waiting < 0:
-            raise ConfigurationError(f"max_waiting={max_waiting!r}: say 0 or more")
+            raise ConfigurationError(f"max_waiting={max_waiting!r}: must be 0 or more")
         self.max_threads = max_threads
         self.max_waiting = max_waiting
-        # What the threads take from; never longer than `max_threads`. None ends a thread.
+        # Calls for the threads, at most `max_threads` of them. None ends a thread.
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads = 0
         self._running = 0
         self._abandoned = 0
         self._refused = 0
-        # Callers waiting for a place, oldest first; done ones gave up.
+        # Callers that wait for a thread, oldest first. A future that is done was cancelled.
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -90,7 +90,7 @@ class WorkerPool:
         Raises what the function raises, and `Overloaded` when the queue is full.
         """
         if self._running >= self.max_threads:
-            await self._turn()
+            await self._wait_for_thread()
         else:
             self._running += 1
         if self._threads < self._running:
@@ -103,7 +103,7 @@ class WorkerPool:
         job = _Job(loop, loop.create_future(), partial(context.run, function, *args, **kwargs))
         self._jobs.put(job)
         try:
-            return await job.answer
+            return await job.result
         except asyncio.CancelledError:
             if not job.finished:
                 job.abandoned = True
@@ -111,68 +111,68 @@ class WorkerPool:
             raise
 
     async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call what a user wrote, ``async def`` on the loop, plain in a thread.
+        """Call a user's function: ``async def`` on the loop, a plain function in a thread.
 
-        A plain function that returns an awaitable (a decorator around ``async def``) has it awaited
-        on the loop.
+        If a plain function returns an awaitable, as a plain decorator around ``async def`` does, it
+        is awaited on the loop.
         """
         if is_async(function):
             return await function(*args, **kwargs)
         result = await self.run(function, *args, **kwargs)
         return await result if inspect.isawaitable(result) else result
 
-    async def _turn(self) -> None:
+    async def _wait_for_thread(self) -> None:
         if len(self._waiting) >= self.max_waiting:
             self._refused += 1
             raise Overloaded(self.max_threads, self.max_waiting)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
         try:
-            await turn
+            await waiter
         except asyncio.CancelledError:
-            if not turn.cancelled():
-                # The place came in the same moment: pass it on.
+            if not waiter.cancelled():
+                # The thread was granted at the same moment: pass it to the next caller.
                 self._release()
-            elif turn in self._waiting:
-                self._waiting.remove(turn)
+            elif waiter in self._waiting:
+                self._waiting.remove(waiter)
             raise
 
     def _release(self) -> None:
         while self._waiting:
-            turn = self._waiting.popleft()
-            # A cancelled one gave up and has not been resumed yet.
-            if not turn.done():
-                # The place passes to the next caller without becoming free in between.
-                turn.set_result(None)
+            waiter = self._waiting.popleft()
+            # A cancelled waiter has not removed itself yet.
+            if not waiter.done():
+                # `_running` stays the same: the next caller takes over the thread.
+                waiter.set_result(None)
                 return
         self._running -= 1
 
     def _finish(self, job: _Job, result: Any, error: BaseException | None) -> None:
-        """Take note, on the loop, that a job's function returned."""
+        """Set the result of a job; called on the loop after its function returned."""
         job.finished = True
         self._release()
         if job.abandoned:
             self._abandoned -= 1
-        elif not job.answer.done():
+        elif not job.result.done():
             if error is None:
-                job.answer.set_result(result)
+                job.result.set_result(result)
             elif isinstance(error, StopIteration):
-                # A future cannot carry it: it would end the awaiting coroutine quietly.
-                job.answer.set_exception(RuntimeError("the function raised StopIteration"))
+                # A future cannot hold `StopIteration`.
+                job.result.set_exception(RuntimeError("the function raised StopIteration"))
             else:
-                job.answer.set_exception(error)
+                job.result.set_exception(error)
 
     def statistics(self) -> PoolStatistics:
-        """Return what the pool does at this moment."""
+        """Return the current state of the pool."""
         return PoolStatistics(
             running=self._running,
-            waiting=sum(not turn.done() for turn in self._waiting),
+            waiting=sum(not waiter.done() for waiter in self._waiting),
             abandoned=self._abandoned,
             refused=self._refused,
         )
 
     def close(self) -> None:
-        """Let the threads end as they fall idle; what runs goes on, and a later `run` works."""
+        """End the threads once they are idle; `run` can be called again later."""
         for _ in range(self._threads):
             self._jobs.put(None)
         self._jobs = queue.SimpleQueue()
@@ -183,26 +183,26 @@ def _work(
     jobs: queue.SimpleQueue[_Job | None],
     finish: Callable[[_Job, Any, BaseException | None], None],
 ) -> None:
-    """Be one thread of a pool until told to end."""
+    """Execute jobs until the queue yields None; the body of a pool's thread."""
     while (job := jobs.get()) is not None:
         result, error = None, None
         try:
             result = job.call()
-        except BaseException as raised:  # noqa: BLE001  the thread's boundary: the caller raises it
+        except BaseException as raised:  # noqa: BLE001  the boundary of the thread: raised by the caller
             error = raised
-        # Suppressed: the loop may be closed by the time an abandoned function returns.
+        # The loop may be closed by the time an abandoned function returns.
         with contextlib.suppress(RuntimeError):
             job.loop.call_soon_threadsafe(finish, job, result, error)
-        # Not held while waiting for the next job: the result may be large.
+        # Free them before waiting for the next job: the result may be large.
         del job, result, error
 
 
 class Superseded(Exception):
-    """A newer call took this one's place; its result is wanted by nobody."""
+    """A newer call with the same key has replaced this one."""
 
 
 class Supersession:
-    """Lets a newer call with the same key cancel the older one.
+    """Cancels a call when a newer call with the same key begins.
 
     Bounded by the calls in flight: an entry lives as long as its call.
     """
@@ -222,7 +222,7 @@ class Supersession:
         if older is not None:
             older.cancel()
         try:
-            # Waited for, not awaited: a task that was superseded is no caller that left.
+            # Not `await task`: a superseded task must differ from a caller that was cancelled.
             await asyncio.wait({task})
         except asyncio.CancelledError:
             task.cancel()
@@ -237,49 +237,49 @@ class Supersession:
 
 
 @dataclass(slots=True)
-class _Flight(Generic[T]):
+class _SharedCall(Generic[T]):
     task: asyncio.Task[T]
-    passengers: int
+    callers: int
 
 
 class SharedCalls:
-    """Lets calls with equal keys that are in flight together share one execution.
+    """Runs concurrent calls with equal keys once and gives all callers the result.
 
-    One caller leaving does not disturb the others; when the last one leaves the execution is
-    cancelled. Bounded by the calls in flight.
+    A caller that is cancelled does not affect the others; when the last one is cancelled, so is the
+    execution. Bounded by the calls in flight.
     """
 
     def __init__(self) -> None:
-        self._flights: dict[Hashable, _Flight[Any]] = {}
+        self._calls: dict[Hashable, _SharedCall[Any]] = {}
 
     async def run(self, key: Hashable, call: Callable[[], Awaitable[T]]) -> T:
-        """Await the execution for ``key``, beginning it if there is none; raises what it raises."""
+        """Await the execution for ``key``, started now if none runs; raises what it raises."""
 
         async def await_call() -> T:
             return await call()
 
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = _Flight(asyncio.ensure_future(await_call()), 0)
-            self._flights[key] = flight
-            flight.task.add_done_callback(partial(self._landed, key))
-        flight.passengers += 1
+        shared = self._calls.get(key)
+        if shared is None:
+            shared = _SharedCall(asyncio.ensure_future(await_call()), 0)
+            self._calls[key] = shared
+            shared.task.add_done_callback(partial(self._completed, key))
+        shared.callers += 1
         try:
-            return await asyncio.shield(flight.task)
+            return await asyncio.shield(shared.task)
         finally:
-            flight.passengers -= 1
-            if flight.passengers == 0 and not flight.task.done():
-                flight.task.cancel()
-                # Gone at once: a caller arriving now begins anew instead of being cancelled.
-                self._forget(key, flight.task)
+            shared.callers -= 1
+            if shared.callers == 0 and not shared.task.done():
+                shared.task.cancel()
+                # Removed at once, so that a new caller starts a new execution.
+                self._forget(key, shared.task)
 
-    def _landed(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+    def _completed(self, key: Hashable, task: asyncio.Task[Any]) -> None:
         self._forget(key, task)
         if not task.cancelled():
-            # Each passenger raises it; with none left there is nobody to tell.
+            # Mark the exception as retrieved: asyncio logs it otherwise when no caller is left.
             task.exception()
 
     def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
-        flight = self._flights.get(key)
-        if flight is not None and flight.task is task:
-            del self._flights[key]
+        shared = self._calls.get(key)
+        if shared is not None and shared.task is task:
+            del self._calls[key]

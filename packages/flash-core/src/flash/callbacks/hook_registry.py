@@ -1,4 +1,4 @@
-"""Dash's hooks, with Flash rather than Dash calling those that users may write as ``async def``."""
+"""Dash's hooks. Flash calls the kinds that may be ``async def``; Dash calls the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Hook(Protocol):
     """One registered hook."""
 
     func: Callable[..., Any]
-    # What the hook was registered with: a namespace, a route.
+    # The argument of the registration, such as a namespace or a route.
     data: Any
 
     def __call__(self, *args: Any) -> Any:
@@ -29,15 +29,15 @@ class Hook(Protocol):
         ...
 
 
-# Kinds that Flash calls itself, awaiting them, plain ones in a thread.
-_OURS = frozenset({"layout", "index", "custom_data", "error"})
+# Kinds that Flash calls: async functions are awaited, plain ones run in a thread.
+_CALLED_BY_FLASH = frozenset({"layout", "index", "custom_data", "error"})
 
-# Kinds whose result Dash's socket handler awaits if it can be awaited.
+# Kinds whose result Dash's socket handler awaits if it is awaitable.
 _AWAITED_BY_DASH = frozenset({"websocket_connect", "websocket_message"})
 
 
 class _ThreadedHook:
-    """A hook that Dash calls on the event loop and awaits: a plain function runs in a thread."""
+    """A hook that Dash calls and awaits on the event loop; a plain function runs in a thread."""
 
     def __init__(self, hook: Hook, pool: WorkerPool) -> None:
         self.func = hook.func
@@ -49,10 +49,10 @@ class _ThreadedHook:
 
 
 class Hooks:
-    """Stands where a Dash app keeps its hook registry.
+    """Replaces the hook registry of a Dash app.
 
-    `get_hooks` is what Dash's code sees: nothing of the kinds Flash calls itself. `of` is the whole
-    registry, which all apps of the process share, as in Dash.
+    Dash's code uses `get_hooks`, which hides the kinds that Flash calls. Flash uses `of`, which
+    reads the whole registry. All apps of the process share that registry, as in Dash.
     """
 
     def __init__(self, pool: WorkerPool) -> None:
@@ -62,39 +62,41 @@ class Hooks:
         return getattr(dash_seam.HooksManager, name)
 
     def of(self, kind: str) -> Sequence[Hook]:
-        """Return the hooks of ``kind``, in the order they run."""
+        """Return the hooks of ``kind``, in the order in which they run."""
         return dash_seam.HooksManager.get_hooks(kind)
 
     def get_hooks(self, kind: str) -> list[Any]:
         """Return the hooks of ``kind`` that Dash may call."""
-        if kind in _OURS:
+        if kind in _CALLED_BY_FLASH:
             return []
         hooks = self.of(kind)
         if kind == "setup":
-            # Called in the constructor, which cannot await; `Flash` awaits them at start-up.
-            return [hook for hook in hooks if not _waits(hook.func)]
+            # Dash calls these in its constructor, which cannot await. `Flash` calls the others at
+            # start-up.
+            return [hook for hook in hooks if not _is_deferred(hook.func)]
         if kind in _AWAITED_BY_DASH:
             return [_ThreadedHook(hook, self._pool) for hook in hooks]
         return list(hooks)
 
     async def setup(self, app: Any) -> None:
-        """Call the setup hooks that `get_hooks` kept from Dash, and await them."""
+        """Call and await the setup hooks that `get_hooks` hides from Dash."""
         for hook in self.of("setup"):
-            if _waits(hook.func):
+            if _is_deferred(hook.func):
                 result = hook.func(app)
                 if inspect.isawaitable(result):
                     await result
 
 
 def at_start(function: F) -> F:
-    """Mark a setup hook that Flash is to call when an app starts instead of when it is made.
+    """Mark a setup hook: Flash calls it when the app starts, not when the app is constructed.
 
-    By then every page has been imported. The hook may return an awaitable; since other Dash apps of
-    the process call it, too, in their constructors, it must return nothing there.
+    All pages have been imported by then. The hook may return an awaitable for a Flash app. Other
+    Dash apps of the process call it in their constructors, and for those it must return None.
     """
     function.flash_at_start = True  # type: ignore[attr-defined]
     return function
 
 
-def _waits(function: Callable[..., Any]) -> bool:
+def _is_deferred(function: Callable[..., Any]) -> bool:
+    """Return whether a setup hook is called at start-up."""
     return inspect.iscoroutinefunction(function) or getattr(function, "flash_at_start", False)

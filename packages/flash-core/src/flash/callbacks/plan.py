@@ -1,7 +1,7 @@
-"""Callbacks compiled to plans: what can be decided once is decided before the first request.
+"""Compiles callbacks to plans, so that a request does only what depends on the request.
 
-Dash resolves outputs, groupings and validation on every request. A `CallbackPlan` holds the
-answers, and a request only binds values to arguments and names to results. No event loop in here.
+Dash resolves outputs, groupings and validation on every request. A `CallbackPlan` holds them
+resolved; a request binds values to arguments and assembles the result. Uses no event loop.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RunIn = Literal["thread", "loop"]
 
 # One dependency as the renderer sends it: {"id": …, "property": …, "value": …}.
 Dependency = dict[str, Any]
-# A wildcard stands for several; they arrive as a list.
+# The dependencies of a wildcard that matches several components arrive as a list.
 Slot = Dependency | list[Dependency]
 
 
@@ -37,53 +37,55 @@ class Runner(enum.Enum):
     AWAIT = "await"
     # Plain `def`: in the app's thread pool.
     THREAD = "thread"
-    # Plain `def` that its author declared trivial: called on the event loop.
+    # Plain `def` with `run_in="loop"`: called on the event loop.
     LOOP = "loop"
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackOptions:
-    """What a callback may be told beyond what Dash knows."""
+    """The options of a callback that Flash adds to those of Dash."""
 
-    # Where a plain function runs; ignored for `async def`.
+    # Where a plain function runs. An `async def` must have the default.
     run_in: RunIn = "thread"
     # A newer call from the same page for the same outputs cancels the older one.
     supersede: bool = False
-    # Calls with equal arguments that are in flight together share one execution.
+    # Concurrent calls with equal arguments share one execution.
     coalesce: bool = False
-    # Seconds after which the caller is answered with 504; None waits for ever.
+    # Seconds after which the caller gets 504; None waits without limit.
     timeout: float | None = None
 
     def __post_init__(self) -> None:
         if self.run_in not in ("thread", "loop"):
-            raise ConfigurationError(f"run_in={self.run_in!r}: say 'thread' or 'loop'")
+            raise ConfigurationError(f"run_in={self.run_in!r}: must be 'thread' or 'loop'")
         if self.timeout is not None and self.timeout <= 0:
-            raise ConfigurationError(f"timeout={self.timeout!r}: say a number of seconds above 0")
+            raise ConfigurationError(
+                f"timeout={self.timeout!r}: must be a number of seconds above 0"
+            )
         if self.supersede and self.coalesce:
             raise ConfigurationError(
                 "supersede=True and coalesce=True exclude each other: "
-                "one cancels an earlier call, the other shares it"
+                "supersede cancels an earlier call, coalesce shares it"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackRequest:
-    """The body of a callback request, its shape checked to the last dependency."""
+    """The body of a callback request whose structure has been checked completely."""
 
-    # The id of the callback, as `callback_map` has it.
+    # The id of the callback, a key of `callback_map`.
     output: str
-    # None where the sender left it out (a renderer older than the server).
+    # None if the sender left it out, as a renderer older than the server does.
     outputs: Slot | list[Slot] | None
     inputs: list[Slot]
     state: list[Slot]
-    # "id.property" of what changed.
+    # "id.property" of each property that changed.
     changed: list[str]
-    # The body itself, for what Dash hands on and Flash does not read.
+    # The whole body, with the fields that Flash does not read.
     body: dict[str, Any] = field(repr=False)
 
     @classmethod
     def parse(cls, body: object) -> CallbackRequest:
-        """Check ``body`` (parsed JSON); raises `BadRequest` naming the first thing wrong."""
+        """Check ``body``, which is parsed JSON; raises `BadRequest` that names the first error."""
         if not isinstance(body, dict):
             raise BadRequest(f"the body must be a JSON object, not {_json_type(body)}")
         fields: dict[str, Any] = body
@@ -111,49 +113,49 @@ class CallbackRequest:
 
 @dataclass(frozen=True, slots=True)
 class CallbackPlan:
-    """One server-side callback, compiled."""
+    """A compiled server-side callback."""
 
     id: str
     function: Callable[..., Any]
     runner: Runner
     options: CallbackOptions
     on_error: Callable[[Exception], Any] | None
-    # Dash's `background=` specification, or None.
+    # The background specification that Dash made of `background=`, or None.
     background: Mapping[str, Any] | None
     background_key: str | None
     # The entry's own background manager, or None for the app's.
     manager: Any
-    # The `Output`, or the flat list of them, that `callback_map` has.
+    # The `Output`, or the flat list of `Output`s, in `callback_map`.
     declared: Output | list[Output]
-    # The grouping of `Output`s the function's result must match.
+    # The grouping of `Output`s that the function's result must match.
     output_grouping: Any
     multi: bool
     has_output: bool
-    # For each output, and for each input and state, whether it stands for several components.
-    several_outputs: list[bool]
-    several_arguments: list[bool]
-    # [(id, property)] of each output where none has a wildcard, else None.
-    fixed: list[tuple[Any, str]] | None
-    # Whether the result is one flat list without wildcards: the common case, checked without Dash.
-    flat: bool
-    # Grouping of indices into inputs + state, as Dash compiled it.
+    # For each output, and for each input and state, whether a wildcard matches several components.
+    list_outputs: list[bool]
+    list_arguments: list[bool]
+    # [(id, property)] of each output if no output has a wildcard, else None.
+    fixed_outputs: list[tuple[Any, str]] | None
+    # Whether the result is a value or a flat list, without wildcards: needs no check by Dash.
+    is_flat: bool
+    # The grouping of indices into inputs + state that Dash made.
     indices: Any
     outputs_indices: Any
     # Whether a component library may be imported inside the callback.
     allow_dynamic: bool
 
-    def spec(self, request: CallbackRequest) -> Any:
-        """Return the outputs the request names; raises Dash's error if they are another's."""
+    def output_spec(self, request: CallbackRequest) -> Any:
+        """Return the outputs in the request; raises Dash's error if they do not match the plan."""
         if not self.has_output:
             return []
         spec = request.outputs
-        if self.fixed is not None:
+        if self.fixed_outputs is not None:
             if spec is None:
-                named = [{"id": id_, "property": name} for id_, name in self.fixed]
+                named = [{"id": id_, "property": name} for id_, name in self.fixed_outputs]
                 return named if self.multi else named[0]
             slots = spec if self.multi else [spec]
-            if isinstance(slots, list) and len(slots) == len(self.fixed):
-                for slot, (id_, name) in zip(slots, self.fixed, strict=True):
+            if isinstance(slots, list) and len(slots) == len(self.fixed_outputs):
+                for slot, (id_, name) in zip(slots, self.fixed_outputs, strict=True):
                     if (
                         isinstance(slot, list)
                         or slot["id"] != id_
@@ -168,20 +170,20 @@ class CallbackPlan:
         return spec
 
     def _are_outputs(self, spec: object) -> bool:
-        """Tell whether ``spec`` has a list where there are several, and components elsewhere."""
+        """Return whether ``spec`` has lists for wildcards only, and one component per output."""
         if self.multi and not isinstance(spec, list):
             return False
         slots = cast("list[Any]", spec if self.multi else [spec])
-        return _fit(slots, self.several_outputs) and all(
+        return _lists_match(slots, self.list_outputs) and all(
             _is_one_output(each)
             for slot in slots
             for each in (cast("list[Any]", slot) if isinstance(slot, list) else (slot,))
         )
 
     def values(self, request: CallbackRequest) -> list[Any]:
-        """Return the values of inputs and state, in that order; a wildcard's are a list."""
+        """Return the values of inputs and state, in that order; a list for each wildcard."""
         slots = [*request.inputs, *request.state]
-        if not _fit(slots, self.several_arguments):
+        if not _lists_match(slots, self.list_arguments):
             raise BadRequest(f"'inputs' or 'state' does not fit callback {quoted(self.id)}")
         return [
             [each.get("value") for each in slot] if isinstance(slot, list) else slot.get("value")
@@ -189,8 +191,8 @@ class CallbackPlan:
         ]
 
     def bind(self, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Arrange the request's values as the function's arguments, positional and by keyword."""
-        if len(values) == len(self.several_arguments):
+        """Arrange ``values`` as positional and keyword arguments of the function."""
+        if len(values) == len(self.list_arguments):
             indices = self.indices
             if isinstance(indices, int):
                 return [values[indices]], {}
@@ -200,11 +202,11 @@ class CallbackPlan:
         return grouped
 
     def assemble(self, result: Any, spec: Any, side_updates: dict[str, Any]) -> dict[str, Any]:
-        """Turn what the function returned into the body of the response.
+        """Turn the function's result into the body of the response.
 
-        ``spec`` is what `spec` gave; ``side_updates`` what `set_props` collected. Raises
-        `PreventUpdate` when there is nothing to say and Dash's `InvalidCallbackReturnValue` when
-        the result does not fit the outputs.
+        ``spec`` is the value of `output_spec`, ``side_updates`` is what `set_props` collected.
+        Raises `PreventUpdate` if there is nothing to update, and Dash's
+        `InvalidCallbackReturnValue` if the result does not match the outputs.
         """
         body: dict[str, Any] = {"multi": True}
         if side_updates:
@@ -225,16 +227,16 @@ class CallbackPlan:
         is_no_update = dash_seam.NoUpdate.is_no_update
         if not self.multi:
             results, specs = [result], [spec]
-        elif self.flat and isinstance(result, list | tuple) and len(result) == len(spec):  # pyright: ignore[reportUnknownArgumentType]
+        elif self.is_flat and isinstance(result, list | tuple) and len(result) == len(spec):  # pyright: ignore[reportUnknownArgumentType]
             results, specs = result, spec
         elif is_no_update(result):
             results, specs = [result], spec
         else:
             if isinstance(result, tuple):
-                # Only the top level may be a tuple where a list was declared.
+                # A tuple instead of the declared list is allowed at the top level only.
                 result = list(result)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
             results, specs = dash_seam.flatten_grouping(result, self.output_grouping), spec
-        if not (self.flat or is_no_update(result)):
+        if not (self.is_flat or is_no_update(result)):
             dash_seam.validate.validate_multi_return(specs, results, self.id)
         components: dict[str, dict[str, Any]] = {}
         for value, slot in zip(results, specs, strict=False):
@@ -251,14 +253,14 @@ class CallbackPlan:
 def compile_plan(
     callback_id: str, entry: Mapping[str, Any], options: CallbackOptions | None
 ) -> CallbackPlan | None:
-    """Compile one entry of `callback_map`; None for a kind that Flash leaves to Dash."""
+    """Compile an entry of `callback_map`; None for a kind that Flash cannot compile."""
     registration = dash_seam.read_registration(entry.get("callback"))
     if registration is None:
         return None
     options = options or CallbackOptions()
     declared: Output | list[Output] = entry["output"]
     leaves = declared if isinstance(declared, list) else [declared]
-    plain = not any(leaf.has_wildcard() for leaf in leaves)
+    has_no_wildcard = not any(leaf.has_wildcard() for leaf in leaves)
     grouping = registration.output
     indices = entry["inputs_state_indices"]
     return CallbackPlan(
@@ -274,12 +276,14 @@ def compile_plan(
         output_grouping=grouping,
         multi=registration.multi,
         has_output=registration.has_output,
-        several_outputs=[_is_several(leaf.component_id) for leaf in leaves],
-        several_arguments=[
-            _is_several(_parsed_id(each["id"])) for each in (*entry["inputs"], *entry["state"])
+        list_outputs=[_matches_several(leaf.component_id) for leaf in leaves],
+        list_arguments=[
+            _matches_several(_parsed_id(each["id"])) for each in (*entry["inputs"], *entry["state"])
         ],
-        fixed=[(leaf.component_id, leaf.component_property) for leaf in leaves] if plain else None,
-        flat=plain
+        fixed_outputs=[(leaf.component_id, leaf.component_property) for leaf in leaves]
+        if has_no_wildcard
+        else None,
+        is_flat=has_no_wildcard
         and (
             not registration.multi
             or (isinstance(grouping, list) and all(isinstance(leaf, Output) for leaf in grouping))
@@ -291,14 +295,14 @@ def compile_plan(
 
 
 def runner_of(function: Callable[..., Any], run_in: RunIn = "thread") -> Runner:
-    """Decide, once, where ``function`` runs."""
+    """Return where ``function`` runs."""
     if is_async(function):
         return Runner.AWAIT
     return Runner.LOOP if run_in == "loop" else Runner.THREAD
 
 
-def _is_several(component_id: Any) -> bool:
-    """Tell whether an id, as declared, stands for several components at once."""
+def _matches_several(component_id: Any) -> bool:
+    """Return whether a declared id matches several components at once."""
     return isinstance(component_id, dict) and any(
         value in (ALL, ALLSMALLER, ["ALL"], ["ALLSMALLER"]) for value in component_id.values()
     )
@@ -308,9 +312,11 @@ def _parsed_id(component_id: str) -> Any:
     return orjson.loads(component_id) if component_id.startswith("{") else component_id
 
 
-def _fit(slots: list[Any], several: list[bool]) -> bool:
-    """Tell whether lists are where they should be; Dash tells whether there are enough of all."""
-    return all(isinstance(slot, list) is many for slot, many in zip(slots, several, strict=False))
+def _lists_match(slots: list[Any], are_lists: list[bool]) -> bool:
+    """Return whether exactly the slots in ``are_lists`` are lists; Dash checks their number."""
+    return all(
+        isinstance(slot, list) is is_list for slot, is_list in zip(slots, are_lists, strict=False)
+    )
 
 
 def _names_property(name: object) -> bool:
@@ -318,7 +324,7 @@ def _names_property(name: object) -> bool:
         return False
     if not name.startswith("{"):
         return True
-    # Parsed again where `ctx.triggered_id` is looked at.
+    # Checked because `ctx.triggered_id` parses it.
     try:
         component_id = orjson.loads(name.rpartition(".")[0])
     except orjson.JSONDecodeError:
@@ -331,9 +337,9 @@ def _has_plain_values(component_id: dict[str, Any]) -> bool:
 
 
 def _is_one_output(output: object) -> bool:
-    """Tell whether ``output`` names a single property of a single component."""
+    """Return whether ``output`` names one property of one component."""
     if not isinstance(output, dict):
-        # A list in a list.
+        # A list inside a list.
         return False
     component_id: Any = output["id"]
     return isinstance(component_id, str) or _has_plain_values(component_id)
@@ -359,11 +365,11 @@ def _check_slot(slot: object, name: str) -> None:
 
 def _check_dependency(dependency: object, name: str) -> None:
     if not isinstance(dependency, dict):
-        raise BadRequest(f"each of {name!r} must be an object, not {_json_type(dependency)}")
+        raise BadRequest(f"each item of {name!r} must be an object, not {_json_type(dependency)}")
     if not isinstance(dependency.get("id"), str | dict):  # pyright: ignore[reportUnknownMemberType]
-        raise BadRequest(f"each of {name!r} needs an 'id' that is a string or an object")
+        raise BadRequest(f"each item of {name!r} needs an 'id' that is a string or an object")
     if not isinstance(dependency.get("property"), str):  # pyright: ignore[reportUnknownMemberType]
-        raise BadRequest(f"each of {name!r} needs a 'property' that is a string")
+        raise BadRequest(f"each item of {name!r} needs a 'property' that is a string")
 
 
 def _json_type(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What a callback is told beyond Dash's options, from decorator to entry in `callback_map`."""
+"""Flash's own callback options: taken from the decorator, stored in `callback_map`."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ _NAMES = tuple(field.name for field in fields(CallbackOptions))
 
 
 def take_options(keywords: dict[str, Any]) -> CallbackOptions:
-    """Take Flash's own options out of a decorator's keywords; raises `ConfigurationError`."""
+    """Remove Flash's own options from ``keywords`` and return them; raises `ConfigurationError`."""
     options = CallbackOptions(**{name: keywords.pop(name) for name in _NAMES if name in keywords})
     if keywords.get("background") and (options.supersede or options.coalesce):
         raise ConfigurationError(
-            "background=True excludes supersede= and coalesce=: a job has its own cancel=, and "
-            "the requests that ask how it goes are alike for every page"
+            "background=True excludes supersede= and coalesce=: use cancel= to cancel a job; the "
+            "requests that poll a job are equal for all pages and cannot be shared"
         )
     return options
 
 
-def note_options(
+def store_options(
     callbacks: list[dict[str, Any]], callback_map: dict[str, Any], options: CallbackOptions
 ) -> None:
-    """Put the options into the entry of the callback that was registered last.
+    """Store ``options`` in the `callback_map` entry of the callback that was registered last.
 
-    The entry stays on the server: the page is sent ``callbacks``.
+    ``callback_map`` stays on the server; only ``callbacks`` is sent to the page.
     """
     callback_map[callbacks[-1]["output"]]["flash_options"] = options
 
 
-def checked(
+def checked_decorator(
     decorate: Callable[..., Any],
     options: CallbackOptions,
-    then: Callable[[], None] | None = None,
+    on_registered: Callable[[], None] | None = None,
 ) -> Callable[..., Any]:
-    """Return the decorator, refusing options that do not fit the function it is put on.
+    """Return ``decorate`` with a check that ``options`` fit the decorated function.
 
-    ``then`` is called once the callback is registered.
+    ``on_registered`` is called after the callback has been registered. The decorator raises
+    `ConfigurationError`.
     """
 
     @wraps(decorate)
@@ -54,8 +55,8 @@ def checked(
                 f"run_in='loop' on {function!r}: an async function always runs on the loop"
             )
         registered = decorate(function)
-        if then is not None:
-            then()
+        if on_registered is not None:
+            on_registered()
         return registered
 
     return register

@@ -1,4 +1,4 @@
-"""What goes back to the browser, before it is either sent directly or made a Quart response."""
+"""Responses in the form in which the gateway sends them; Quart's views convert them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HTML = "text/html; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class EncodedResponse:
-    """A whole response."""
+    """A complete response with its body in bytes."""
 
     status: int
     body: bytes = b""
@@ -27,14 +27,14 @@ class EncodedResponse:
     retry_after: int | None = None
     # Headers and cookies that a callback added.
     additions: CallbackResponse | None = None
-    # How the body is compressed, in HTTP's word for it.
+    # The ``Content-Encoding`` of the body; None if it is not compressed.
     coding: str | None = None
-    # Whether another reader may get the body in another form.
+    # Whether the body depends on the request's ``Accept-Encoding``.
     varies: bool = False
 
     @property
     def extra_headers(self) -> list[tuple[str, str]]:
-        """The headers besides the body's type and length."""
+        """The headers other than ``Content-Type`` and ``Content-Length``."""
         headers: list[tuple[str, str]] = []
         if self.coding is not None:
             headers.append(("content-encoding", self.coding))
@@ -49,24 +49,29 @@ class EncodedResponse:
 
 @dataclass(frozen=True, slots=True)
 class PendingJob:
-    """The answer of a background callback whose job still runs: handles, progress, side updates."""
+    """The response body of a background callback whose job has not finished.
+
+    ``body`` holds the handles of the job, its progress and its side updates.
+    """
 
     body: dict[str, Any]
 
 
-# The request is of a kind that Flash does not compile: Dash's own handler answers it.
+# Flash does not compile this kind of request: the caller must pass it to Dash's own handler.
 NOT_COMPILED = EncodedResponse(HTTPStatus.NOT_IMPLEMENTED)
 
 NO_CONTENT = EncodedResponse(HTTPStatus.NO_CONTENT)
 
 
 def text_response(status: int, text: str, *, retry_after: int | None = None) -> EncodedResponse:
-    """Return an answer of one line of text."""
+    """Return a response with one line of text."""
     return EncodedResponse(status, text.encode(), TEXT, retry_after)
 
 
-def to_quart_response(answer: EncodedResponse) -> quart.Response:
-    """Return an answer as the response of a Quart view."""
-    response = quart.Response(answer.body, status=answer.status, content_type=answer.content_type)
-    response.headers.extend(answer.extra_headers)
-    return response
+def to_quart_response(response: EncodedResponse) -> quart.Response:
+    """Convert a response to one that a Quart view can return."""
+    converted = quart.Response(
+        response.body, status=response.status, content_type=response.content_type
+    )
+    converted.headers.extend(response.extra_headers)
+    return converted

@@ -1,4 +1,4 @@
-"""How large a value is, roughly, without serialising it."""
+"""Estimates the size of a value without serialising it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Any
 
 from dash.development.base_component import Component
 
-# Above this many values serialising goes to a thread: about two milliseconds on the loop.
+# A result with more values is serialised in a thread; this many take about 2 ms on the loop.
 MAX_VALUES_ON_LOOP = 2000
 
 _SCALARS = frozenset({bool, int, float, type(None)})
 
-# Attributes of a component that describe its class rather than hold a property.
-_DESCRIPTIVE = ("_", "available_")
+# Prefixes of component attributes that describe the class and hold no property.
+_CLASS_ATTRIBUTES = ("_", "available_")
 
 
 def is_large(value: object, limit: int) -> bool:
-    """Tell whether ``value`` holds more than about ``limit`` values, looking at few more.
+    """Return whether ``value`` holds more than about ``limit`` values; visits few more than that.
 
-    A thousand characters count as one value. What does not show its size from outside (a figure, an
-    array, a frame) counts as large.
+    A thousand characters count as one value. An object whose size cannot be seen without
+    serialising it (a figure, an array, a data frame) counts as large.
     """
     count = 0
     stack: list[Any] = [value]
@@ -39,7 +39,9 @@ def is_large(value: object, limit: int) -> bool:
                 stack.extend(each)
         elif isinstance(each, Component):
             held = [
-                each.__dict__[name] for name in each.__dict__ if not name.startswith(_DESCRIPTIVE)
+                each.__dict__[name]
+                for name in each.__dict__
+                if not name.startswith(_CLASS_ATTRIBUTES)
             ]
             count += len(held)
             stack.extend(held)
