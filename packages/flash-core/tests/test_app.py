@@ -104,7 +104,7 @@ class TestMounting:
 
     @pytest.mark.parametrize("backend", ["flask", "fastapi", object])
     def test_another_backend_is_refused_with_the_remedy(self, backend):
-        with pytest.raises(ConfigurationError, match="leave backend out"):
+        with pytest.raises(ConfigurationError, match="leave out backend="):
             Flash(__name__, backend=backend)
 
     @pytest.mark.parametrize("backend", ["quart", QuartBackend])

@@ -21,13 +21,14 @@ from flash.callbacks.hook_registry import Hooks
 from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.errors import BadRequest, ConfigurationError
 from flash.http.backend import QuartBackend
-from flash.http.compression import compress, expand
+from flash.http.compression import compress, decompress
 from flash.http.gateway import Gateway, parse_json
 from flash.pages.document import Document
 from flash.pages.pages import Pages
 from flash.pages.views import Views
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
+from flash.seams.dash_app import DashApp
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -39,17 +40,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Threads for Flash's own work, so that a page opens however busy the callbacks' threads are.
+# Threads for Flash's own work, so that pages open while all threads for callbacks are busy.
 _INTERNAL_THREADS = 4
 
 
-class Flash(dash_seam.DashApp):
+class Flash(DashApp):
     """A `dash.Dash` app served by Quart; every argument of `dash.Dash` works.
 
     - ``server``: a `quart.Quart` to mount on (several apps may share one, each with its own
-      ``url_base_pathname``), True to make one, False to be given one by `init_app` later.
-    - ``max_threads``: plain functions that run at the same time; more wait.
-    - ``max_waiting``: how many may wait; one more is answered 503 with ``Retry-After``.
+      ``url_base_pathname``); True to make one; False to pass one to `init_app` later.
+    - ``max_threads``: the most plain functions that run at the same time.
+    - ``max_waiting``: the most callers that wait for a thread; further ones get 503 with
+      ``Retry-After``.
 
     The app is an ASGI application, and so is ``app.server``.
     """
@@ -65,32 +67,34 @@ class Flash(dash_seam.DashApp):
         max_waiting: int = 1000,
         **dash_arguments: Any,
     ) -> None:
-        # Every Flash app is async; Dash's switch would only ask for a package that Flask needs.
+        # Every Flash app is async. Dash would check for a package that only Flask needs.
         del use_async
         self.pool = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
         self.internal_pool = WorkerPool(max_threads=_INTERNAL_THREADS)
-        # For Dash's own code that waits for callbacks: in their threads it could hold the last one.
+        # For code of Dash that waits for callbacks. In `pool` it could occupy the last thread, and
+        # the callback would never run.
         self.dash_pool = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
         self.hooks = Hooks(self.pool)
         self.document = Document(self)
         self.page_extras = {}
-        # Called with each layout on its way to a page, also with layouts of `dash.register_page`;
-        # each returns what to send instead and must not change its argument. For add-on packages.
+        # Functions that are called with each layout before it is sent, also with layouts of
+        # `dash.register_page`. Each returns the layout to send and must not change its argument.
+        # For add-on packages.
         self.layout_filters: list[Callable[[Any], Any]] = []
-        # The address of a Redis that all workers of the deployment reach, where an add-on package
-        # has one: others keep there what they would keep in each process. Set before it starts.
+        # The address of a Redis that all workers of the deployment use, set by an add-on package
+        # before the app starts. Other add-ons then store there what they would store per process.
         self.common_store: str | None = None
         self.dispatcher = Dispatcher(self, self.pool, self.internal_pool, self.hooks)
         self.views = Views(self)
-        # Whether what is made per request is compressed; files always are.
+        # Whether responses that are made per request are compressed. Files always are.
         self.compresses = False
         self._pages = Pages(self)
         self._starting = asyncio.Lock()
         self._started = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        # The process that `_loop` runs in.
+        # The id of the process in which `_loop` runs.
         self._process = 0
-        # The layout awaited at start-up, for Dash's validation, which cannot await.
+        # The result of an async layout, for Dash's validation at start-up, which cannot await.
         self._validated_layout: Any = None
         super().__init__(
             _name_of(name, server),
@@ -102,10 +106,10 @@ class Flash(dash_seam.DashApp):
     # -- set-up ----------------------------------------------------------------------------------
 
     def init_app(self, app: quart.Quart | None = None, **kwargs: Any) -> None:
-        """Mount on ``app`` (or on the server made by the constructor); idempotent per server."""
+        """Mount on ``app``, or on the server that the constructor made; idempotent per server."""
         if not isinstance(app, quart.Quart | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
-                f"init_app({app!r}): Flash serves from a quart.Quart; give it one, or none"
+                f"init_app({app!r}): pass a quart.Quart or nothing; Flash supports no other server"
             )
         server = app or self.server
         self.backend: QuartBackend
@@ -119,27 +123,27 @@ class Flash(dash_seam.DashApp):
         server.after_serving(self.stop)
 
     def add_asgi_route(self, rule: str, application: ASGIApp) -> None:
-        """Serve an ASGI application at ``rule`` below the app's prefix, HTTP and WebSocket alike.
+        """Serve an ASGI application at ``rule`` below the app's prefix, for HTTP and WebSocket.
 
-        ``rule`` may have variables (``"room/<name>"``), found in ``scope["path_params"]``. The
-        application is called before Quart: guards do not run by themselves, see
+        ``rule`` may have variables (``"room/<name>"``), which are in ``scope["path_params"]``. The
+        application is called before Quart and must run the app's guards itself, see
         `flash.http.handshake.Handshake`.
         """
         prefix: str = self.config.routes_pathname_prefix
         Gateway.of(self.server).add_application(prefix + rule.lstrip("/"), application)
 
     def callback(self, *_args: Any, **_kwargs: Any) -> Callable[..., Any]:
-        """Register a callback; `dash.Dash.callback`'s arguments and those of `flash.callback`."""
+        """Register a callback; takes the arguments of `dash.Dash.callback` and `flash.callback`."""
         options = registration.take_options(_kwargs)
         decorate = super().callback(*_args, **_kwargs)
         registration.store_options(self.callback_list, self.callback_map, options)
-        # Later than at start-up, Dash's own handlers could meet it before Flash has compiled it.
-        then = self.dispatcher.compile if self._started else None
-        return registration.checked_decorator(decorate, options, then)
+        # After start-up, compile at once: Dash's own handlers could run it before Flash does.
+        compile_now = self.dispatcher.compile if self._started else None
+        return registration.checked_decorator(decorate, options, compile_now)
 
     @property
     def layout(self) -> Any:
-        """The components, or the function that makes them; it may be ``async def``."""
+        """The components, or the function that returns them, which may be ``async def``."""
         return self.raw_layout
 
     @layout.setter
@@ -156,9 +160,10 @@ class Flash(dash_seam.DashApp):
         return self._started
 
     async def start(self) -> None:
-        """Do once what needs the loop: async setup hooks, pages, validation, compiling; idempotent.
+        """Run the set-up that needs the loop: async hooks, pages, validation, compiling.
 
-        The server calls it before serving; without a server's lifespan, the first request does.
+        Idempotent. The server calls it before serving. If the server has no lifespan, the first
+        request does.
         """
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
@@ -170,16 +175,18 @@ class Flash(dash_seam.DashApp):
             if self.use_pages:
                 self._pages.register()
             if is_async(self.raw_layout):
-                self._validated_layout = self.with_extras(await self._layout_without_visitor())
-            visit = await quart_seam.first_visit(self.server, self.config.routes_pathname_prefix)
+                self._validated_layout = self.with_extras(await self._layout_without_request())
+            context = await quart_seam.startup_request_context(
+                self.server, self.config.routes_pathname_prefix
+            )
             try:
-                # Dash does this within the first request, and layouts may look at it.
-                with visit.active():
+                # Dash does this within the first request, and layouts may use the request.
+                with context.active():
                     await self._validate()
             finally:
                 self._validated_layout = None
             await self.internal_pool.run(_import_numpy)
-            # Resolved now, since it may be kept in the background manager's store.
+            # Read now, since it may be in the store of the background manager.
             await self.internal_pool.run(self.signing_secret)
             self.dispatcher.compile()
             await self.internal_pool.run(self.document.scripts)
@@ -195,25 +202,27 @@ class Flash(dash_seam.DashApp):
         elif self._validated_layout is not None and not self.validation_layout:
             self.validation_layout = self._validated_layout
 
-    async def _layout_without_visitor(self) -> Any:
-        """Return what an async layout gives where there is no request.
+    async def _layout_without_request(self) -> Any:
+        """Return the result of an async layout that is called without a request.
 
-        Dash calls a plain one so when it is assigned, and some then give every component that any
-        page will ever have. One that must have a request gets that of a made-up visitor.
+        Dash calls a plain layout function so when it is assigned, and some functions then return
+        all components that any page can have. A function that needs a request gets a made-up one.
         """
         try:
             return await self.raw_layout()
         except RuntimeError:
-            visit = await quart_seam.first_visit(self.server, self.config.routes_pathname_prefix)
-            with visit.active():
+            context = await quart_seam.startup_request_context(
+                self.server, self.config.routes_pathname_prefix
+            )
+            with context.active():
                 return await self.raw_layout()
 
     def hook_registry(self) -> Hooks:
-        """Return the registry that Dash reads hooks from, which leaves out what Flash awaits."""
+        """Return the registry from which Dash reads hooks, without those that Flash calls."""
         return self.hooks
 
     def document_parts(self) -> Document:
-        """Return what makes the tags of the page's HTML."""
+        """Return the object that makes the tags of the page's HTML."""
         return self.document
 
     async def respond_in_background(
@@ -224,7 +233,7 @@ class Flash(dash_seam.DashApp):
         kwargs: dict[str, Any],
         handle_error: Callable[[Exception], Awaitable[Any]] | None,
     ) -> Any:
-        """Start a background job or report on it: a `PendingJob`, or what the callback returned."""
+        """Start or poll a background job; return a `PendingJob` or the callback's result."""
         call = background.BackgroundCall(plan, ctx, args, kwargs, self.signing_secret)
         return await background.respond(call, self.pool, handle_error)
 
@@ -239,9 +248,9 @@ class Flash(dash_seam.DashApp):
         return _renamed("Flash.foreign", "Flash.dash_pool", self.dash_pool)
 
     async def stop(self) -> None:
-        """End background jobs and let go of threads; the app can be started again.
+        """End background jobs and idle threads; the app can be started again.
 
-        Plain functions that run end by themselves.
+        Plain functions that run are not stopped.
         """
         for manager in self.background_managers():
             await background.adapt(manager, self.pool).close()
@@ -257,13 +266,13 @@ class Flash(dash_seam.DashApp):
         await self.server(scope, receive, send)
 
     def run(self, *args: Any, **kwargs: Any) -> None:
-        """Serve the app for development; `dash.Dash.run`'s arguments, and those of `flash run`."""
-        # Dash says that it runs before anything listens; the server says so when it is true.
+        """Serve the app for development; takes the arguments of `dash.Dash.run` and `flash run`."""
+        # Dash logs "Dash is running on" too early. Flash's server logs its address once it listens.
         with dash_seam.without_banner(self.logger):
             super().run(*args, **kwargs)
 
     def serve(self, host: str, port: int, *, debug: bool, **options: Any) -> None:
-        """Serve until told to stop; ``options`` as of `flash.serving.options.options_from_run`."""
+        """Serve until stopped; see `flash.serving.options.options_from_run` for ``options``."""
         from flash.serving import serve
         from flash.serving.options import options_from_run
 
@@ -272,11 +281,11 @@ class Flash(dash_seam.DashApp):
         serve(
             self,
             options_from_run(host, port, debug, extra_files=paths, **options),
-            until=partial(dash_seam.let_runners_stop, self.backend),
+            until=partial(dash_seam.connect_test_runner, self.backend),
         )
 
-    async def serve_callback_request(self, dashs_view: Callable[[], Any]) -> Any:
-        """Answer a callback request that came through Quart (the gateway answers the others)."""
+    async def serve_callback_request(self, dash_view: Callable[[], Any]) -> Any:
+        """Return the response to a callback request that Quart routed."""
         request = quart.request
         dash_seam.app_context.set(self)
         body: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]
@@ -284,49 +293,50 @@ class Flash(dash_seam.DashApp):
             coding = request.headers.get("Content-Encoding")
             if coding is not None:
                 body = await self.internal_pool.run(
-                    expand, body, coding, request.max_content_length
+                    decompress, body, coding, request.max_content_length
                 )
             value = parse_json(request.headers.get("Content-Type", "").encode("latin-1"), body)
         except BadRequest as error:
             return to_quart_response(text_response(error.status, str(error)))
-        answer = await self.dispatcher.respond(value)
-        if answer is NOT_COMPILED:
-            return await self._leave_to_dash(dashs_view, value)
-        return await self._respond(answer)
+        response = await self.dispatcher.respond(value)
+        if response is NOT_COMPILED:
+            return await self._delegate_to_dash(dash_view, value)
+        return await self._encode(response)
 
-    async def _leave_to_dash(self, dashs_view: Callable[[], Any], body: Any) -> Any:
-        """Let Dash answer a kind of request that Flash does not know.
+    async def _delegate_to_dash(self, dash_view: Callable[[], Any], body: Any) -> Any:
+        """Let Dash handle a kind of request that Flash does not compile.
 
-        What Dash cannot make sense of ends in one of a few exceptions of no meaning to the sender.
+        For a request that Dash does not know either, Dash raises one of a few unspecific
+        exceptions. They become a response with status 400.
         """
         try:
-            return await dashs_view()
+            return await dash_view()
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(body.get("output"), str):
-                # A callback's own exception.
+                # The exception comes from a callback.
                 raise
-            self.logger.debug("a request that Dash does not understand either", exc_info=error)
-            reason = "the body is no callback request: it names no 'output'"
+            self.logger.debug("Dash cannot handle the request either", exc_info=error)
+            reason = "the body is not a callback request: 'output' is missing"
             return to_quart_response(text_response(HTTPStatus.BAD_REQUEST, reason))
 
-    async def _respond(self, answer: EncodedResponse) -> quart.Response:
+    async def _encode(self, response: EncodedResponse) -> quart.Response:
         if self.compresses:
             accepted = quart.request.headers.get("Accept-Encoding")
-            answer = await compress(answer, accepted, self.internal_pool)
-        return to_quart_response(answer)
+            response = await compress(response, accepted, self.internal_pool)
+        return to_quart_response(response)
 
     async def serve_index(self, *_args: Any, **_kwargs: Any) -> quart.Response:
-        """Answer with the page."""
+        """Return the HTML of the page."""
         dash_seam.app_context.set(self)
-        return await self._respond(await self.views.index())
+        return await self._encode(await self.views.index())
 
     async def serve_layout(self) -> quart.Response:
-        """Answer with the layout, as `render_layout` makes it."""
+        """Return the result of `render_layout` as JSON."""
         dash_seam.app_context.set(self)
-        return await self._respond(await self.views.layout())
+        return await self._encode(await self.views.layout())
 
     async def render_layout(self) -> Any:
-        """Return the layout as the page gets it: called or awaited, extras added, hooks run."""
+        """Return the layout to send: called or awaited, extras added, hooks and filters run."""
         layout = self.raw_layout
         if callable(layout):
             layout = await self.pool.call(layout)
@@ -336,13 +346,13 @@ class Flash(dash_seam.DashApp):
         return self.filter_layout(layout)
 
     def filter_layout(self, layout: Any) -> Any:
-        """Return a layout, or a part of one, as the add-on packages let it go to a page."""
-        for each in self.layout_filters:
-            layout = each(layout)
+        """Return a layout, or a part of one, after the layout filters of the add-on packages."""
+        for layout_filter in self.layout_filters:
+            layout = layout_filter(layout)
         return layout
 
     def layout_value(self) -> Any:
-        """Return the layout for Dash's own code, which cannot await; hooks are not applied.
+        """Return the layout for code of Dash that cannot await; hooks are not applied.
 
         An async layout is awaited on the app's loop, so this must be called from a thread.
         """
@@ -353,15 +363,15 @@ class Flash(dash_seam.DashApp):
         return super().layout_value()
 
     def get_layout(self) -> Any:
-        """Return what `render_layout` returns, from a thread; on the loop, await that instead."""
+        """Return the result of `render_layout`; call it from a thread only."""
         return self.wait_for(self.render_layout())
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run ``coroutine`` on the app's loop and wait for it, from a thread.
+        """Run ``coroutine`` on the app's loop and return its result; call it from a thread.
 
-        Before the app is served there is no loop, nor in a fork of its process (a Diskcache job):
-        one is made for the purpose. Raises `RuntimeError` when called on a running loop, which it
-        would block.
+        Without a running loop (before the app is served, or in a forked process such as a Diskcache
+        job) it runs on a loop of its own. Raises `RuntimeError` on a running loop, which it would
+        block.
         """
         try:
             asyncio.get_running_loop()
@@ -376,13 +386,13 @@ class Flash(dash_seam.DashApp):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def dependencies(self) -> quart.Response:  # type: ignore[override]
-        """Answer with the callbacks' dependencies."""
-        return await self._respond(await self.views.dependencies())
+        """Return the list of callbacks with their dependencies as JSON."""
+        return await self._encode(await self.views.dependencies())
 
     async def serve_component_suite(
         self, package_name: str, fingerprinted_path: str
     ) -> quart.Response:
-        """Answer with a file of a component library."""
+        """Return a file of a component library, or 404."""
         return _file_response(
             await self.views.component_suite(
                 package_name, fingerprinted_path, quart.request.method, _raw_headers()
@@ -390,7 +400,7 @@ class Flash(dash_seam.DashApp):
         )
 
     async def serve_asset(self, filename: str) -> quart.Response:
-        """Answer with a file of the assets folder."""
+        """Return a file of the assets folder, or 404."""
         return _file_response(
             await self.views.asset(filename, quart.request.method, _raw_headers())
         )
@@ -400,15 +410,15 @@ class Flash(dash_seam.DashApp):
         return self.serve_favicon if name == "_favicon.ico" else view
 
     async def serve_favicon(self) -> quart.Response:
-        """Answer with Dash's icon, for an app that has none of its own."""
+        """Return Dash's icon, for an app that has no icon of its own."""
         return _file_response(await self.views.favicon(quart.request.method, _raw_headers()))
 
     async def serve_reload_hash(self) -> quart.Response:  # type: ignore[override]
-        """Answer with what changed since the last time a page asked."""
+        """Return the files that changed since the last request, for hot reload."""
         return await asyncio.to_thread(super().serve_reload_hash)
 
     def statistics(self) -> PoolStatistics:
-        """Return what the thread pool of this app does at this moment."""
+        """Return the current state of the thread pool for callbacks."""
         return self.pool.statistics()
 
 
@@ -427,13 +437,13 @@ def callback(
     timeout: float | None = None,
     **kwargs: Any,
 ) -> Callable[..., Any]:
-    """Register a callback without an app at hand; everything `dash.callback` takes, and more.
+    """Register a callback before an app exists; takes all arguments of `dash.callback`, and:
 
-    - ``run_in``: where a plain function runs; "loop" is for functions known to be trivial.
+    - ``run_in``: where a plain function runs; "loop" is for functions that return at once.
     - ``supersede``: a newer call from the same page cancels the older one.
-    - ``coalesce``: equal calls in flight share one execution, whoever makes them; the function
-      must not depend on who asks (session, cookies), nor set cookies or headers: only the first
-      caller's response would carry them.
+    - ``coalesce``: concurrent calls with equal arguments share one execution, whoever makes them.
+      The function must not depend on the user (session, cookies), and must not set cookies or
+      headers: only the first caller's response would have them.
     - ``timeout``: seconds after which the page gets an error.
     """
     options = registration.take_options(
@@ -453,7 +463,7 @@ def callback(
 
 
 def _import_numpy() -> None:
-    """Import numpy if it is there: Plotly would within a request, in one of many threads."""
+    """Import numpy if it is installed; otherwise Plotly imports it within a request."""
     if importlib.util.find_spec("numpy") is not None:
         importlib.import_module("numpy")
 
@@ -465,17 +475,19 @@ def _name_of(name: str | None, server: object) -> str:
 
 
 def _backend_for(server: object, backend: object) -> type[QuartBackend]:
-    """Return the backend class to hand to Dash; one that "makes" ``server`` if that is given."""
+    """Return the backend class for Dash; its ``create_app`` returns ``server`` if that is given."""
     if backend not in (None, "quart") and not (
         isinstance(backend, type) and issubclass(backend, QuartBackend)
     ):
-        raise ConfigurationError(f"backend={backend!r}: Flash runs on Quart; leave backend out")
+        raise ConfigurationError(
+            f"backend={backend!r}: Flash supports Quart only; leave out backend="
+        )
     base = backend if isinstance(backend, type) else QuartBackend
     if server in (None, True, False):
         return base
     if not isinstance(server, quart.Quart):
         raise ConfigurationError(
-            f"server={server!r}: Flash serves from a quart.Quart; make it one, or leave server out"
+            f"server={server!r}: must be a quart.Quart, True or False; leave it out to make one"
         )
 
     def create_app(name: str = "", config: object = None) -> quart.Quart:
@@ -494,8 +506,8 @@ def _raw_headers() -> list[tuple[bytes, bytes]]:
 def _file_response(response: StaticResponse | None) -> quart.Response:
     if response is None:
         return quart.Response("no such file", status=404, content_type="text/plain")
-    answer = quart.Response(response.body, status=response.status)
-    answer.headers.clear()
+    converted = quart.Response(response.body, status=response.status)
+    converted.headers.clear()
     for name, value in response.headers:
-        answer.headers.add(name.decode("latin-1"), value.decode("latin-1"))
-    return answer
+        converted.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+    return converted

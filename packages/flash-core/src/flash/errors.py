@@ -1,39 +1,40 @@
-"""What Flash raises.
+"""The exceptions of Flash.
 
 FlashError
-├── ConfigurationError (ValueError)   the app is put together wrongly; raised at start-up
-├── BadRequest (ValueError)           the browser sent what no page of this app sends: 4xx
-├── Overloaded                        every thread is busy and the queue is full: 503
-│   └── background.TooManyJobs        as many background jobs wait as may
+├── ConfigurationError (ValueError)   the app is configured wrongly; raised at start-up
+├── BadRequest (ValueError)           the request is malformed or does not match the app: 4xx
+├── Overloaded                        all threads are busy and the queue is full: 503
+│   └── background.TooManyJobs        the queue of background jobs is full
 ├── CallbackTimeout (TimeoutError)    a callback took longer than its ``timeout=``: 504
-├── static.OversizedFile              a file is too large to be kept in memory
-├── serving.StartupFailed             the app's own start-up function raised
+├── static.OversizedFile              a file is too large for the cache in memory
+├── serving.StartupFailed             a start-up function of the app raised
 └── serving.ServingFailed             no worker process could serve
 """
 
 from __future__ import annotations
 
-# How much of what somebody sent is repeated in an answer.
+# The most characters of a received text that an error quotes.
 _MAX_QUOTED = 100
 
 
 def quoted(text: str) -> str:
-    """Return what somebody sent as it may stand in an answer of one line."""
+    """Return a received text quoted and shortened, for an error of one line."""
     return repr(text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}…")
 
 
 class FlashError(Exception):
-    """The base of every error that Flash itself raises."""
+    """The base class of all exceptions of Flash."""
 
 
 class ConfigurationError(FlashError, ValueError):
-    """The app is put together in a way that cannot work; the text names the remedy."""
+    """The app is configured in a way that cannot work; the text names the remedy."""
 
 
 class BadRequest(FlashError, ValueError):
-    """A request that no page of this app sends; answered with ``status`` and one line.
+    """A request is malformed or does not match the app.
 
-    ``status`` is a 4xx code. The text reaches the sender, so it never holds server state.
+    ``status`` is the 4xx code of the response and ``reason`` its one line of text. The text is sent
+    to the client, so it must not contain state of the server.
     """
 
     def __init__(self, reason: str, *, status: int = 400) -> None:
@@ -43,17 +44,17 @@ class BadRequest(FlashError, ValueError):
 
     @classmethod
     def too_long(cls, limit: int) -> BadRequest:
-        """Return the refusal (413) of a body of more than ``limit`` bytes."""
-        return cls(f"the body has more than the {limit} bytes allowed", status=413)
+        """Return the error (413) for a body of more than ``limit`` bytes."""
+        return cls(f"the body is longer than the allowed {limit} bytes", status=413)
 
     def __str__(self) -> str:
         return self.reason
 
 
 class Overloaded(FlashError):
-    """All threads are busy and as many calls as allowed are waiting for one.
+    """All threads are busy and the maximum number of calls waits.
 
-    ``retry_after`` is in whole seconds, sent as the ``Retry-After`` header of a 503.
+    ``retry_after`` is in whole seconds; it is the ``Retry-After`` header of the 503 response.
     """
 
     def __init__(self, max_threads: int, max_waiting: int, *, retry_after: int = 1) -> None:
@@ -64,16 +65,15 @@ class Overloaded(FlashError):
 
     def __str__(self) -> str:
         return (
-            f"server busy: {self.max_threads} threads at work, {self.max_waiting} calls waiting; "
+            f"server busy: {self.max_threads} threads are busy and {self.max_waiting} calls wait; "
             "raise Flash(max_threads=…, max_waiting=…) or make slow callbacks async"
         )
 
 
 class CallbackTimeout(FlashError, TimeoutError):
-    """A callback ran longer than the ``timeout=`` it was registered with.
+    """A callback ran longer than its ``timeout=``, which is ``seconds``.
 
-    ``seconds`` is that limit. A plain function cannot be stopped: its thread stays taken until
-    the function returns.
+    A plain function cannot be stopped: its thread stays occupied until the function returns.
     """
 
     def __init__(self, callback_id: str, seconds: float) -> None:

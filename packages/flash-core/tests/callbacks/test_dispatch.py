@@ -287,7 +287,7 @@ class TestCoalesce:
             await client.layout()
             calls = [call(client, value) for value in (1, 1, 1, 2)]
             await until(lambda: len(runs) == 2)
-            await until(lambda: sum(f.passengers for f in flights(app)) == 4)
+            await until(lambda: sum(shared.callers for shared in shared_calls(app)) == 4)
             go.set()
             assert [(await each).value for each in calls] == [1, 1, 1, 2]
         assert sorted(runs) == [1, 2]
@@ -305,9 +305,9 @@ class TestCoalesce:
         async with FlashClient(app) as client:
             await client.layout()
             calls = [call(client), call(client)]
-            await until(lambda: sum(f.passengers for f in flights(app)) == 2)
+            await until(lambda: sum(shared.callers for shared in shared_calls(app)) == 2)
             calls[0].cancel()
-            await until(lambda: sum(f.passengers for f in flights(app)) == 1)
+            await until(lambda: sum(shared.callers for shared in shared_calls(app)) == 1)
             assert not cancelled.is_set()
             calls[1].cancel()
             await cancelled.wait()
@@ -324,7 +324,7 @@ class TestCoalesce:
         async with FlashClient(app) as client:
             await client.layout()
             calls = [call(client), call(client)]
-            await until(lambda: sum(f.passengers for f in flights(app)) == 2)
+            await until(lambda: sum(shared.callers for shared in shared_calls(app)) == 2)
             go.set()
             for each in calls:
                 with pytest.raises(CallbackFailed, match="500"):
@@ -336,7 +336,7 @@ class TestCoalesce:
             assert (await call(client, "\ud800")).value == 1
 
 
-def flights(app):
+def shared_calls(app):
     return app.dispatcher._shared._calls.values()
 
 

@@ -104,7 +104,7 @@ class TestWorkerPool:
         await until(lambda: gate.began)
         waiting = asyncio.create_task(pool.run(gate, 2))
         await until(lambda: pool.statistics().waiting == 1)
-        with pytest.raises(Overloaded, match=r"server busy: 1 threads at work, 1 calls waiting"):
+        with pytest.raises(Overloaded, match=r"server busy: 1 threads are busy and 1 calls wait"):
             await pool.run(gate, 3)
         assert pool.statistics().refused == 1
         gate.open.set()
@@ -315,7 +315,7 @@ class TestSharedCalls:
             raise KeyError("x")
 
         callers = [asyncio.create_task(shared.run("key", call)) for _ in range(3)]
-        await until(lambda: shared._calls and shared._calls["key"].passengers == 3)
+        await until(lambda: shared._calls and shared._calls["key"].callers == 3)
         go.set()
         errors = await asyncio.gather(*callers, return_exceptions=True)
         assert [type(error) for error in errors] == [KeyError] * 3
@@ -328,7 +328,7 @@ class TestSharedCalls:
             return "done"
 
         callers = [asyncio.create_task(shared.run("key", call)) for _ in range(3)]
-        await until(lambda: shared._calls and shared._calls["key"].passengers == 3)
+        await until(lambda: shared._calls and shared._calls["key"].callers == 3)
         callers[0].cancel()
         await asyncio.wait({callers[0]})
         go.set()
@@ -347,7 +347,7 @@ class TestSharedCalls:
             return "another"
 
         callers = [asyncio.create_task(shared.run("key", call)) for _ in range(2)]
-        await until(lambda: shared._calls and shared._calls["key"].passengers == 2)
+        await until(lambda: shared._calls and shared._calls["key"].callers == 2)
         for caller in callers:
             caller.cancel()
         await asyncio.wait(callers)

@@ -632,7 +632,7 @@ class TestBodies:
             wire = Wire(app, headers={"content-length": str(100 * 2**20)})
             status, _, text = await wire.answer()
         assert status == 413
-        assert text == b"the body has more than the 16777216 bytes allowed"
+        assert text == b"the body is longer than the allowed 16777216 bytes"
 
     @pytest.mark.parametrize("watched", [False, True])
     async def test_one_that_does_not_come_is_given_up(self, app, watched):

@@ -165,7 +165,7 @@ class CallbackPlan:
                 else:
                     return spec
         if not self._are_outputs(spec):
-            raise BadRequest(f"'outputs' does not fit callback {quoted(self.id)}")
+            raise BadRequest(f"'outputs' does not match callback {quoted(self.id)}")
         dash_seam.validate.validate_output_spec(self.declared, spec, Output)
         return spec
 
@@ -184,7 +184,7 @@ class CallbackPlan:
         """Return the values of inputs and state, in that order; a list for each wildcard."""
         slots = [*request.inputs, *request.state]
         if not _lists_match(slots, self.list_arguments):
-            raise BadRequest(f"'inputs' or 'state' does not fit callback {quoted(self.id)}")
+            raise BadRequest(f"'inputs' or 'state' does not match callback {quoted(self.id)}")
         return [
             [each.get("value") for each in slot] if isinstance(slot, list) else slot.get("value")
             for slot in slots

@@ -1,5 +1,5 @@
-"""The ASGI front of the app: answers what needs no Quart request, and passes the rest to Quart.
+"""The ASGI entry point: serves callbacks and files itself and passes other requests to Quart.
 
-In come ASGI scopes; out go responses, compressed where the client accepts it.
-Called by the server alone; add-ons use `handshake` and the ASGI types of `gateway`.
+In: ASGI scopes. Out: responses, compressed if the app and the client want that.
+Called by the server. Add-ons use `handshake`, `disconnect`, and the ASGI types of `gateway`.
 """

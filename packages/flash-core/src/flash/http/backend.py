@@ -1,4 +1,4 @@
-"""The backend that Dash is given: its Quart backend, with Flash's routes in place of Dash's."""
+"""The backend that Flash gives to Dash: Dash's Quart backend with Flash's own routes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flash.callbacks.context import CallbackResponse
 from flash.callbacks.execution import is_async
 from flash.callbacks.response import text_response, to_quart_response
 from flash.errors import Overloaded
-from flash.http.socket_calls import SocketApp, taking_calls
+from flash.http.socket_calls import SocketApp, intercept_calls
 from flash.pages.error_page import render_error
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
@@ -34,47 +34,47 @@ class BackendApp(SocketApp, Protocol):
     pool: WorkerPool
     internal_pool: WorkerPool
     dash_pool: WorkerPool
-    # Whether what is made per request is compressed.
+    # Whether responses that are made per request are compressed.
     compresses: bool
 
     @property
     def mcp_path(self) -> str:
-        """The URL path of Dash's MCP server, served or not."""
+        """The URL path of Dash's MCP server, whether or not it is enabled."""
         ...
 
     def add_url(
         self, name: str, view: Callable[..., Awaitable[Any]], methods: Sequence[str] = ("GET",)
     ) -> None:
-        """Register a view below the app's own prefix."""
+        """Register a view below the URL prefix of the app."""
         ...
 
     def serve(self, host: str, port: int, *, debug: bool, **options: Any) -> None:
-        """Serve until told to stop."""
+        """Serve until the server is stopped."""
         ...
 
     async def serve_index(self, *args: Any, **kwargs: Any) -> quart.Response:
-        """Answer with the page."""
+        """Return the HTML of the page."""
         ...
 
     async def serve_component_suite(
         self, package_name: str, fingerprinted_path: str
     ) -> quart.Response:
-        """Answer with a file of a component library."""
+        """Return a file of a component library."""
         ...
 
     async def serve_asset(self, filename: str) -> quart.Response:
-        """Answer with a file of the assets folder."""
+        """Return a file of the assets folder."""
         ...
 
-    async def serve_callback_request(self, dashs_view: Callable[[], Any]) -> Any:
-        """Answer a callback request that came through Quart."""
+    async def serve_callback_request(self, dash_view: Callable[[], Any]) -> Any:
+        """Return the response to a callback request that was routed by Quart."""
         ...
 
 
 class QuartBackend(_DashQuart):
-    """Dash's Quart backend, except for what would block the loop or collide with a second app.
+    """Dash's Quart backend without the code that blocks the loop or allows only one app per server.
 
-    ``app`` is set by `Flash` before Dash registers any route.
+    `Flash` sets ``app`` before Dash registers any route.
     """
 
     app: BackendApp
@@ -116,23 +116,23 @@ class QuartBackend(_DashQuart):
         dash_app.add_url("", dash_app.serve_index)
 
     def setup_catchall(self, dash_app: BackendApp) -> None:
-        """Serve the page at every path below the app's own that has no other route."""
+        """Serve the page at every path below the URL prefix that has no other route."""
         dash_app.add_url("<path:path>", dash_app.serve_index)
 
     def serve_callback(self, dash_app: BackendApp) -> Callable[..., Awaitable[Any]]:
-        """Return the view for callbacks; what Flash does not know, Dash's own view answers."""
-        dashs_view = super().serve_callback(dash_app)
+        """Return the view for callbacks; Dash's own view serves what Flash does not compile."""
+        dash_view = super().serve_callback(dash_app)
 
         async def dispatch() -> Any:
-            return await dash_app.serve_callback_request(dashs_view)
+            return await dash_app.serve_callback_request(dash_view)
 
-        # The name that CSRF extensions are told to exempt, as with Dash's own backends.
+        # Apps exempt this name from CSRF checks; Dash's own backends have the same.
         dispatch.__qualname__ = "dispatch"
         dispatch.__module__ = "dash.dash"
         return dispatch
 
     def serve_websocket_callback(self, dash_app: BackendApp) -> None:
-        """Serve Dash's own WebSocket, under an endpoint of this app's own."""
+        """Serve Dash's own WebSocket, under an endpoint name that is unique to this app."""
         server = self.server
         self.server = _SocketRoutes(server, self.app)
         try:
@@ -147,7 +147,7 @@ class QuartBackend(_DashQuart):
         endpoint: str | None = None,
         methods: list[str] | None = None,
     ) -> None:
-        """Add a route; a view that Dash wrapped in a plain function may be async within."""
+        """Add a route; handles async views that Dash wrapped in a plain function."""
         if rule == self.app.mcp_path and methods == ["POST"]:
             view_func = self._mcp_view(view_func)
         inner = inspect.unwrap(view_func)
@@ -170,18 +170,18 @@ class QuartBackend(_DashQuart):
 
         async def handle() -> Any:
             dash_seam.app_context.set(app)
-            # Read here, it is at hand when Dash's view asks for it; what remains is plain code that
-            # renders the layout and calls callbacks one by one.
+            # Quart keeps the body once it is read, so that Dash's view does not wait for it in the
+            # thread. The rest of the view is plain code, which renders layouts and runs callbacks.
             if not isinstance(await quart.request.get_json(), dict):
                 return to_quart_response(
                     text_response(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
                 )
-            return await app.dash_pool.run(lambda: quart_seam.drive(view()))
+            return await app.dash_pool.run(lambda: quart_seam.run_without_loop(view()))
 
         return handle
 
     def register_error_handlers(self) -> None:
-        """Answer what Dash's code and layouts may raise, besides callbacks."""
+        """Register handlers for errors of Dash's code and of layouts."""
         super().register_error_handlers()
 
         @self.server.errorhandler(Overloaded)
@@ -195,7 +195,7 @@ class QuartBackend(_DashQuart):
     def register_callback_api_routes(
         self, callback_api_paths: dict[str, Callable[..., Any]]
     ) -> None:
-        """Serve callbacks that were given an ``api_endpoint``: JSON object in, JSON out."""
+        """Serve callbacks that have an ``api_endpoint``: JSON object in, JSON out."""
         for path, handler in callback_api_paths.items():
             route = path if path.startswith("/") else f"/{path}"
             self.server.add_url_rule(
@@ -214,17 +214,17 @@ class QuartBackend(_DashQuart):
             try:
                 inspect.signature(handler).bind(**(arguments or {}))
             except TypeError as error:
-                return f"the arguments do not fit: {error}\n", 400
+                return f"the arguments do not match the callback: {error}\n", 400
             return quart.jsonify(await self.app.pool.call(handler, **(arguments or {})))
 
         return view
 
     def enable_compression(self) -> None:
-        """Compress what is made per request, too; files always are."""
+        """Compress responses that are made per request; files are always compressed."""
         self.app.compresses = True
 
     def register_prune_error_handler(self, secret: str, prune_errors: bool) -> None:
-        """Answer an exception with a page that shows its traceback, user code only if pruned."""
+        """Show a page with the traceback of an exception, of user code only if ``prune_errors``."""
         del secret
 
         @self.server.errorhandler(Exception)
@@ -236,12 +236,12 @@ class QuartBackend(_DashQuart):
             return quart.Response(page, status=500, content_type="text/html; charset=utf-8")
 
     def run(self, dash_app: BackendApp, host: str, port: int, debug: bool, **options: Any) -> None:
-        """Serve the app until it is told to stop: `app.run`."""
+        """Serve the app until the server is stopped; the implementation of `app.run`."""
         dash_app.serve(host, port, debug=debug, **options)
 
 
 class _SocketRoutes:
-    """A server as Dash's socket set-up sees it: each socket under an endpoint named by its path."""
+    """Wraps a server for Dash's socket set-up, so that each path gets its own endpoint name."""
 
     def __init__(self, server: quart.Quart, app: BackendApp) -> None:
         self._server = server
@@ -253,7 +253,7 @@ class _SocketRoutes:
         def decorate(handler: Callable[[], Awaitable[None]]) -> Callable[..., Any]:
             async def handle() -> None:
                 dash_seam.app_context.set(self._app)
-                async with taking_calls(self._app):
+                async with intercept_calls(self._app):
                     await handler()
 
             return register(handle)

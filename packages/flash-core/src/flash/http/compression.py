@@ -1,4 +1,4 @@
-"""Bodies, compressed: answers for apps that ask for it with ``compress=True``, and requests."""
+"""Compression of responses, for apps with ``compress=True``, and decompression of requests."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ if TYPE_CHECKING:
     from flash.callbacks.execution import WorkerPool
     from flash.callbacks.response import EncodedResponse
 
-# Shorter bodies go out as they are: they fit the packet that carries their headers.
+# Shorter bodies, in bytes, are not compressed: they fit into one packet with their headers.
 MIN_COMPRESSED = 1024
 
-# Longer ones are compressed in a thread: about a millisecond on the loop.
+# Longer bodies, in bytes, are compressed in a thread; this many take about 1 ms on the loop.
 MAX_COMPRESSED_ON_LOOP = 64 * 1024
 
 
-# The quickest first: what is made per request is seldom sent twice.
+# The fastest first, because a response that is made per request is seldom sent twice.
 _PREFERRED: tuple[Coding, ...] = ("zstd", "br", "gzip")
 
 
 async def compress(
-    answer: EncodedResponse, accepted: str | None, pool: WorkerPool
+    response: EncodedResponse, accepted: str | None, pool: WorkerPool
 ) -> EncodedResponse:
-    """Return ``answer`` in the best form that its reader takes, as it is where that is shortest.
+    """Return ``response`` compressed with the best coding that the client accepts.
 
-    ``accepted`` is the request's ``Accept-Encoding``.
+    ``accepted`` is the request's ``Accept-Encoding``. A short body is returned as it is.
     """
-    if len(answer.body) < MIN_COMPRESSED:
-        return answer
+    if len(response.body) < MIN_COMPRESSED:
+        return response
     coding = parse_accept_header(accepted).best_match(_PREFERRED)
     if coding is None:
-        return replace(answer, varies=True)
+        return replace(response, varies=True)
     encode = ENCODERS[cast("Coding", coding)]
-    if len(answer.body) > MAX_COMPRESSED_ON_LOOP:
-        body = await pool.run(encode, answer.body)
+    if len(response.body) > MAX_COMPRESSED_ON_LOOP:
+        body = await pool.run(encode, response.body)
     else:
-        body = encode(answer.body)
-    return replace(answer, body=body, coding=coding, varies=True)
+        body = encode(response.body)
+    return replace(response, body=body, coding=coding, varies=True)
 
 
-def expand(body: bytes, coding: str, limit: int | None) -> bytes:
-    """Return a request's body as it was before its sender compressed it.
+def decompress(body: bytes, coding: str, limit: int | None) -> bytes:
+    """Return the decompressed body of a request.
 
-    Raises `BadRequest`: 415 for a ``Content-Encoding`` that is not gzip, 413 as soon as the result
-    is longer than ``limit`` bytes.
+    Raises `BadRequest`: 415 for a ``Content-Encoding`` other than gzip, 413 for a result of more
+    than ``limit`` bytes, 400 for invalid gzip. Decompresses at most ``limit`` + 1 bytes.
     """
     if coding.strip().lower() not in ("gzip", "x-gzip"):
         raise BadRequest(
-            f"the body may be compressed with gzip, not with {quoted(coding)}",
+            f"the body may be compressed with gzip only, not with {quoted(coding)}",
             status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         )
     stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)

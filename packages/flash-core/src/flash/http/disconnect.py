@@ -1,4 +1,4 @@
-"""The disconnect watcher: cancels a request's work when its client has gone away."""
+"""The disconnect watcher: cancels the work for a request when its client disconnects."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
-# Seconds that a callback may run before its client is watched: most have ended by then and pay
-# nothing for the watcher.
+# Seconds after which the watcher begins to listen. Most callbacks have ended by then and need no
+# second task.
 WATCH_AFTER = 0.05
 
 
 class Disconnected(Exception):
-    """The client went away before its request was whole."""
+    """The client disconnected before its request was complete."""
 
 
 class DisconnectWatcher:
-    """Cancels the code within ``async with`` when the client goes away; then ``happened`` is true.
+    """Cancels the code within ``async with`` when the client disconnects.
 
-    Listening begins after `WATCH_AFTER`, so that a short call pays for no second task.
+    ``happened`` is then true, and the cancellation ends at the ``async with``. The watcher begins
+    to read ``receive`` after `WATCH_AFTER` seconds.
     """
 
     def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:

@@ -7,13 +7,13 @@ import gc
 _frozen = False
 
 
-def freeze_what_start_up_left() -> None:
+def freeze_startup_objects() -> None:
     """Exclude every object that exists now from garbage collection; once per process.
 
-    Dash, plotly, numpy and an app's own modules are a hundred thousand objects and more that live
-    as long as the process. Every full collection walks them all and holds every thread for some
-    60 ms meanwhile; under load there is one every other second. What is alive here and becomes a
-    cycle of garbage later is never freed: imports and start-up made it, and bound it.
+    Dash, plotly, numpy and the app's modules make 100,000 objects and more that live as long as the
+    process. A full collection visits all of them and stops every thread for some 60 ms; under load
+    there is one every two seconds. An object that exists now and later becomes part of a garbage
+    cycle is never freed. Only imports and start-up make such objects, so their number is bounded.
     """
     global _frozen
     if not _frozen:

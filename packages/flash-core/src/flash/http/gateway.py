@@ -1,7 +1,7 @@
-"""The ASGI front of a Quart app: callbacks and files answered before Quart builds a request.
+"""The ASGI entry point of a Quart app: serves callbacks and files before Quart builds a request.
 
-A request goes straight to a Flash app only while nothing of the Quart app wants to see it; a login
-guard, a signal, a session in Redis, middleware: any of these sends every request through Quart.
+It bypasses Quart only while no code of the Quart app must run for each request. A login guard, a
+signal receiver, a session in Redis or middleware sends every request through Quart.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_respons
 from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.http.compression import compress
 from flash.http.disconnect import Disconnected, DisconnectWatcher
-from flash.http.garbage_collection import freeze_what_start_up_left
+from flash.http.garbage_collection import freeze_startup_objects
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
 
@@ -42,7 +42,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# A key of a lifespan's scope: the app shares its process with code that is not a server's.
+# Key of a lifespan scope: the app runs in a process that is not a server's, such as a test's.
 IN_PROCESS = "flash.in_process"
 
 _EXTENSION = "flash"
@@ -55,7 +55,7 @@ class MountedApp(Protocol):
     dispatcher: Dispatcher
     views: Views
     internal_pool: WorkerPool
-    # Whether what is made per request is compressed.
+    # Whether responses that are made per request are compressed.
     compresses: bool
 
     @property
@@ -64,28 +64,30 @@ class MountedApp(Protocol):
         ...
 
     async def start(self) -> None:
-        """Do what is done once before the first request; idempotent."""
+        """Do the set-up before the first request; idempotent."""
         ...
 
 
 class Gateway:
-    """Stands around a Quart app's ``asgi_app``; serves every Flash app mounted on it."""
+    """Wraps the ``asgi_app`` of a Quart app and serves the Flash apps that are mounted on it."""
 
     def __init__(self, server: quart.Quart) -> None:
         self._server = server
-        self._inner: Any = server.asgi_app
-        # Middleware inside of the gateway would be passed by.
-        self._may_answer = quart_seam.is_plain(server) and not quart_seam.has_middleware(server)
+        self._quart_app: Any = server.asgi_app
+        # Middleware inside the gateway would be bypassed, too.
+        self._may_bypass_quart = quart_seam.has_standard_dispatch(
+            server
+        ) and not quart_seam.has_middleware(server)
         self._apps: list[MountedApp] = []
-        # Applications that speak ASGI themselves, by path or, with variables, by rule.
+        # ASGI applications of add-ons, by path or, with variables, by rule.
         self._applications: dict[str, ASGIApp] = {}
         self._rules = Map(strict_slashes=False)
-        # What is answered straight, by method and path; made when all apps have started.
+        # Views that bypass Quart, by method and path; made when all apps have started.
         self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] | None = None
 
     @classmethod
     def of(cls, server: quart.Quart) -> Gateway:
-        """Return the gateway of ``server``, put around it on first use."""
+        """Return the gateway of ``server``, which is installed on first use."""
         gateway = server.extensions.get(_EXTENSION)
         if gateway is None:
             gateway = server.extensions[_EXTENSION] = cls(server)
@@ -100,12 +102,12 @@ class Gateway:
     def add_application(self, rule: str, application: ASGIApp) -> None:
         """Serve an ASGI application at ``rule``, a path or a rule with variables.
 
-        It gets HTTP requests and WebSockets before Quart does, variables in
-        ``scope["path_params"]``; guarding it is its own business (`Handshake.refusal`). Raises
-        `ConfigurationError` where an application already is.
+        It gets HTTP requests and WebSockets before Quart does, and the variables in
+        ``scope["path_params"]``. It must run the app's guards itself (`Handshake.refusal`). Raises
+        `ConfigurationError` if the rule already has an application.
         """
         if rule in self._applications:
-            raise ConfigurationError(f"{rule!r} is taken: an endpoint is already served there")
+            raise ConfigurationError(f"{rule!r} is taken: another endpoint is served at this path")
         self._applications[rule] = application
         if "<" in rule:
             self._rules.add(Rule(rule, endpoint=rule))
@@ -128,20 +130,24 @@ class Gateway:
         """Serve one ASGI connection."""
         kind = scope["type"]
         if kind == "lifespan":
-            await self._inner(scope, receive, _tuning(scope, send))
+            await self._quart_app(scope, receive, _tuning_at_startup(scope, send))
             return
         for app in self._apps:
             if not app.has_started:
-                # A server that speaks no lifespan; otherwise they have started by now.
+                # The server does not support lifespan; with it, the apps have started before.
                 await app.start()
         application = self._application_at(_path_of(scope), scope)
         if application is not None:
             await application(scope, receive, send)
             return
-        if kind == "http" and self._may_answer and not quart_seam.is_watched(self._server):
+        if (
+            kind == "http"
+            and self._may_bypass_quart
+            and not quart_seam.has_request_observers(self._server)
+        ):
             method, path = scope["method"], _path_of(scope)
             if self._routes is None:
-                self._routes = self._straight_routes()
+                self._routes = self._direct_routes()
             serve = self._routes.get((method, path))
             if serve is not None:
                 await serve(Exchange(scope, receive, send))
@@ -152,28 +158,28 @@ class Gateway:
                     if response is not None:
                         await _send_file(send, response, method)
                         return
-        await self._inner(scope, receive, send)
+        await self._quart_app(scope, receive, send)
 
-    def _straight_routes(self) -> dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]]:
-        """Return what needs no routing by Quart: the paths for which only Flash has a rule."""
+    def _direct_routes(self) -> dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]]:
+        """Return the views that bypass Quart: those at paths for which only Flash has a rule."""
         rules = Counter(rule.rule for rule in self._server.url_map.iter_rules())
         routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {}
         for app in self._apps:
             path = f"{app.config.routes_pathname_prefix}_dash-update-component"
-            routes["POST", path] = partial(self._call, app)
-            for path, view in app.views.direct().items():
+            routes["POST", path] = partial(self._serve_callback, app)
+            for path, view in app.views.by_path().items():
                 if rules[path] == 1:
-                    routes["GET", path] = partial(self._view, app, view)
+                    routes["GET", path] = partial(self._serve_view, app, view)
         return routes
 
-    async def _view(
+    async def _serve_view(
         self, app: MountedApp, view: Callable[[], Awaitable[EncodedResponse]], exchange: Exchange
     ) -> None:
-        """Answer a GET."""
-        await self._answer(app, view, exchange, b"")
+        """Serve a GET request."""
+        await self._respond(app, view, exchange, b"")
 
-    async def _call(self, app: MountedApp, exchange: Exchange) -> None:
-        """Answer a callback request."""
+    async def _serve_callback(self, app: MountedApp, exchange: Exchange) -> None:
+        """Serve a callback request."""
         config = self._server.config
         headers = dict(exchange.scope["headers"])
         try:
@@ -181,54 +187,56 @@ class Gateway:
                 exchange.receive, headers, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"]
             )
             if b"content-encoding" in headers:
-                await self._inner(exchange.scope, _replay(body, exchange.receive), exchange.send)
+                await self._quart_app(
+                    exchange.scope, _replay(body, exchange.receive), exchange.send
+                )
                 return
             value = parse_json(headers.get(b"content-type", b""), body)
         except Disconnected:
             return
         except BadRequest as error:
-            await _send_answer(exchange.send, text_response(error.status, str(error)))
+            await _send_encoded(exchange.send, text_response(error.status, str(error)))
             return
-        await self._answer(app, partial(app.dispatcher.respond, value), exchange, body)
+        await self._respond(app, partial(app.dispatcher.respond, value), exchange, body)
 
-    async def _answer(
+    async def _respond(
         self,
         app: MountedApp,
         work: Callable[[], Awaitable[EncodedResponse]],
         exchange: Exchange,
         body: bytes,
     ) -> None:
-        """Send what ``work`` answers, under a request context that is built if looked at."""
-        answer = NOT_COMPILED
+        """Run ``work`` in a request context that is built on first access; send its response."""
+        response = NOT_COMPILED
         context = quart_seam.DeferredRequestContext(self._server, exchange.scope, body)
         with context.active():
             dash_seam.app_context.set(app)
             watcher = DisconnectWatcher(exchange.receive)
             try:
                 async with watcher:
-                    answer = await work()
+                    response = await work()
                     if app.compresses:
-                        answer = await compress(
-                            answer, _accepted(exchange.scope), app.internal_pool
+                        response = await compress(
+                            response, _accept_encoding(exchange.scope), app.internal_pool
                         )
                 if watcher.happened:
                     return
-                if answer is not NOT_COMPILED and context.must_be_finished:
-                    response = await context.finish(to_quart_response(answer))
-                    await _send_response(exchange.send, response)
+                if response is not NOT_COMPILED and context.needs_finish:
+                    finished = await context.finish(to_quart_response(response))
+                    await _send_quart_response(exchange.send, finished)
                     return
-            except Exception as error:  # noqa: BLE001  a request's boundary: Quart's handlers answer
-                await _send_response(exchange.send, await context.fail(error))
+            except Exception as error:  # noqa: BLE001  a request's boundary: Quart's handlers respond
+                await _send_quart_response(exchange.send, await context.handle_error(error))
                 return
-        if answer is NOT_COMPILED:
-            await self._inner(exchange.scope, _replay(body, exchange.receive), exchange.send)
+        if response is NOT_COMPILED:
+            await self._quart_app(exchange.scope, _replay(body, exchange.receive), exchange.send)
         else:
-            await _send_answer(exchange.send, answer)
+            await _send_encoded(exchange.send, response)
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One HTTP request, as ASGI brings it."""
+    """The ASGI arguments of one HTTP request."""
 
     scope: Scope
     receive: Receive
@@ -236,25 +244,25 @@ class Exchange:
 
 
 async def read_body(
-    receive: Receive, headers: dict[bytes, bytes], limit: int | None, patience: float | None
+    receive: Receive, headers: dict[bytes, bytes], limit: int | None, seconds: float | None
 ) -> bytes:
-    """Receive a request's whole body.
+    """Receive the complete body of a request.
 
-    Raises `BadRequest`: 413 as soon as it is known to be longer than ``limit`` bytes, 408 when it
-    is not whole after ``patience`` seconds. Raises `Disconnected`.
+    Raises `BadRequest`: 413 as soon as the body is known to be longer than ``limit`` bytes, 408 if
+    it is not complete after ``seconds``. Raises `Disconnected` if the client disconnects.
     """
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             return await _read_body(receive, headers, limit)
     except TimeoutError as error:
         raise BadRequest(
-            f"the body was not whole after {patience:g} s", status=HTTPStatus.REQUEST_TIMEOUT
+            f"the body was not complete after {seconds:g} s", status=HTTPStatus.REQUEST_TIMEOUT
         ) from error
 
 
 async def _read_body(receive: Receive, headers: dict[bytes, bytes], limit: int | None) -> bytes:
     declared = headers.get(b"content-length", b"0")
-    # Python refuses to read a number of thousands of digits.
+    # Truncated, because Python refuses to parse a number of thousands of digits.
     if limit is not None and declared.isdigit() and int(declared[:20]) > limit:
         raise BadRequest.too_long(limit)
     chunks: list[bytes] = []
@@ -274,7 +282,7 @@ async def _read_body(receive: Receive, headers: dict[bytes, bytes], limit: int |
 
 
 def parse_json(content_type: bytes, body: bytes) -> Any:
-    """Parse a body that must be JSON; raises `BadRequest`, 415 for another content type."""
+    """Parse a JSON body; raises `BadRequest`, with 415 for another content type."""
     kind = content_type.split(b";", 1)[0].strip().lower()
     if kind != b"application/json" and not kind.endswith(b"+json"):
         raise BadRequest(
@@ -286,37 +294,37 @@ def parse_json(content_type: bytes, body: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        # A browser writes half a surrogate pair as an escape, which only the slower parser takes.
-        return json.loads(body, parse_constant=_refuse)
+        # A browser escapes a lone surrogate, which orjson refuses and the slower parser accepts.
+        return json.loads(body, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is not JSON: {error}") from error
 
 
-def _refuse(constant: str) -> None:
+def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _tuning(scope: Scope, send: Send) -> Send:
-    """Return a lifespan's ``send`` that tunes garbage collection once the start is complete.
+def _tuning_at_startup(scope: Scope, send: Send) -> Send:
+    """Return a ``send`` for a lifespan that tunes garbage collection when start-up is complete.
 
-    A process that is not a server's, such as a test's, is left alone: its scope has `IN_PROCESS`.
+    It does not do so in a process that is not a server's, such as a test's: `IN_PROCESS`.
     """
 
     async def send_and_tune(message: dict[str, Any]) -> None:
         if message["type"] == "lifespan.startup.complete" and IN_PROCESS not in scope:
-            freeze_what_start_up_left()
+            freeze_startup_objects()
         await send(message)
 
     return send_and_tune
 
 
-def _accepted(scope: Scope) -> str:
+def _accept_encoding(scope: Scope) -> str:
     headers: dict[bytes, bytes] = dict(scope["headers"])
     return headers.get(b"accept-encoding", b"").decode("latin-1")
 
 
 def _path_of(scope: Scope) -> str:
-    """Return the path below the server's root path, as Quart's routing sees it."""
+    """Return the path without the server's root path, as Quart's routing uses it."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     if root and path.startswith(root):
@@ -324,26 +332,28 @@ def _path_of(scope: Scope) -> str:
     return path
 
 
-async def _send_answer(send: Send, answer: EncodedResponse) -> None:
+async def _send_encoded(send: Send, response: EncodedResponse) -> None:
     headers: list[Header] = [
-        (b"content-type", answer.content_type.encode("latin-1")),
-        (b"content-length", str(len(answer.body)).encode()),
+        (b"content-type", response.content_type.encode("latin-1")),
+        (b"content-length", str(len(response.body)).encode()),
     ]
-    headers.extend((name.lower().encode(), value.encode()) for name, value in answer.extra_headers)
-    await _send_all(send, answer.status, headers, answer.body)
+    headers.extend(
+        (name.lower().encode(), value.encode()) for name, value in response.extra_headers
+    )
+    await _send_all(send, response.status, headers, response.body)
 
 
-async def _send_response(send: Send, response: Any) -> None:
+async def _send_quart_response(send: Send, response: Any) -> None:
     headers = quart_seam.encode_headers(response.headers)
     body = response.get_data(as_text=False)
     if isawaitable(body):
-        # Werkzeug's own response, which Quart makes of an `HTTPException`, has its body at hand.
+        # Not so for Werkzeug's response, which Quart makes of an `HTTPException`.
         body = await body
     await _send_all(send, response.status_code, headers, body)
 
 
 async def _send_file(send: Send, response: StaticResponse, method: str) -> None:
-    """Send a file's answer; for HEAD its headers only."""
+    """Send a file; for HEAD, its headers only."""
     body = b"" if method == "HEAD" else response.body
     await _send_all(send, response.status, response.headers, body)
 
@@ -354,7 +364,7 @@ async def _send_all(send: Send, status: int, headers: Iterable[Header], body: by
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a ``receive`` that gives a body already read, then whatever comes."""
+    """Return a ``receive`` that first returns ``body``, which has already been read."""
     pending = True
 
     async def replayed() -> dict[str, Any]:

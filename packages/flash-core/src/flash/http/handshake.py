@@ -1,7 +1,7 @@
-"""A connection's handshake as Quart would see it, for endpoints that speak ASGI themselves.
+"""The opening request of a long-lived connection as a Quart request, for ASGI endpoints.
 
-A long-lived connection needs cookies, session and login when it opens, and a request context when a
-handler runs, but not Quart's machinery for every message. The add-on packages build on this.
+Such a connection needs cookies, session and login when it opens, and a request context while a
+handler runs, but no Quart request for every message. The add-on packages use this.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ServedApp(Protocol):
 
 
 class Handshake:
-    """The HTTP request that opened one connection, WebSocket or other."""
+    """The HTTP request that opened a connection, such as a WebSocket or an event stream."""
 
     def __init__(self, app: ServedApp, scope: dict[str, Any]) -> None:
         self._app = app
@@ -35,40 +35,40 @@ class Handshake:
 
     @asynccontextmanager
     async def active(self) -> AsyncGenerator[None]:
-        """Make this the request at hand: `quart.request`, `session`, `dash.ctx.cookies`.
+        """Make this the current request: `quart.request`, `session`, `dash.ctx.cookies`.
 
-        Built when looked at. Changes to the session are not saved: there is no response to carry
-        the cookie.
+        The request is built on first access. Changes to the session are not saved, because no
+        response follows that could set the cookie.
         """
-        # Quart makes requests of HTTP scopes only; a WebSocket's opens with a GET. Made anew each
-        # time, since there may be thousands of connections and few of them ask.
+        # Quart makes requests from HTTP scopes only, and a WebSocket is opened by a GET. The
+        # context is not kept, because there may be thousands of connections and few need it.
         scope = {"http_version": "1.1", "method": "GET", **self._scope, "type": "http"}
         context = quart_seam.DeferredRequestContext(self._app.server, scope, b"")
-        await context.open_foreign_session()
+        await context.open_stored_session()
         with context.active():
             dash_seam.app_context.set(self._app)
             yield
 
     async def refusal(self) -> quart.Response | None:
-        """Run the app's ``before_request`` functions; return the response if one refuses.
+        """Run the app's ``before_request`` functions; return the response of one that refuses.
 
-        So a login guard that covers every route covers the connection, too. One that raises
-        refuses as well: what Quart's error handlers make of it is returned.
+        This applies a login guard for all routes to the connection, too. If a function raises, the
+        response of Quart's error handlers is returned.
         """
         server: Any = self._app.server
         async with self.active():
             try:
                 result = await server.preprocess_request()
-            except Exception as error:  # noqa: BLE001  a request's boundary: Quart answers
+            except Exception as error:  # noqa: BLE001  a request's boundary: Quart's handlers respond
                 try:
                     result = await server.handle_user_exception(error)
-                except Exception as unhandled:  # noqa: BLE001  and logs
+                except Exception as unhandled:  # noqa: BLE001  logged by Quart
                     result = await server.handle_exception(unhandled)
             if isinstance(result, HTTPException) and result.response is not None:
                 # `abort` with a whole response, such as a redirect.
                 result = result.response
             if isinstance(result, HTTPException):
-                # `abort` without a handler: a page of HTML is no use to a connection.
+                # `abort` without an error handler: send its text only, not its HTML page.
                 return quart.Response(result.description or "", result.code or 500)
             if isinstance(result, WerkzeugResponse) and not isinstance(result, quart.Response):
                 return quart.Response(result.get_data(), result.status_code)

@@ -1,5 +1,5 @@
-"""The HTML document, the layout, the routes of Dash, and the app's pages.
+"""Dash's routes other than callbacks: the HTML document, the layout, files; and Dash pages.
 
-In come requests for a page, its layout or its dependencies; out go HTML and JSON.
-Called by the app when it starts and by the Quart app for each of these routes.
+In: requests for the page, its layout, its dependencies or a file. Out: HTML, JSON and files.
+Called by the app at start-up, and by the gateway or Quart for each of these routes.
 """

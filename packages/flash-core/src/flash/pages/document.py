@@ -1,7 +1,7 @@
-"""The page's HTML: what changes seldom is kept, what changes with every page is filled in.
+"""Tags of the page's HTML. They are cached, except for the identity of the page.
 
-Everything here runs in a thread: it asks the disk how old files are, and calls what a user may have
-overridden.
+All code here runs in a thread: it reads modification times of files and calls methods that users
+may override.
 """
 
 from __future__ import annotations
@@ -11,41 +11,41 @@ from typing import TYPE_CHECKING, Any
 from flash.serialize import dumps_for_html
 
 if TYPE_CHECKING:
-    from flash.seams.dash import DashApp
+    from flash.seams.dash_app import DashApp
 
 
-# Stands for a page's identity in the configuration that is kept: nothing an app would say.
+# Placeholder for the page identity in the cached configuration; no app contains this text.
 _IDENTITY = "flash-page-identity-7c1d2e"
 
 
 class Document:
-    """The parts of one app's index that are worth keeping.
+    """Makes and caches the script, style and configuration tags of one app.
 
-    The tags of scripts and styles cost a look at every file, the configuration a walk through the
-    validation layout. They are kept until something they depend on changes; the identity of each
-    page is put in anew. While a developer works (hot reload, developer bundles) nothing is kept.
+    Script and style tags need the modification time of every file; the configuration needs a walk
+    through the validation layout. They are cached until a value on which they depend changes. Each
+    page gets a new identity. With hot reload or developer bundles nothing is cached.
     """
 
     def __init__(self, app: DashApp) -> None:
         self._app = app
-        # What the kept tags were made from, and they.
+        # By kind of tag: the values on which the cached tags depend, and the tags.
         self._tags: dict[str, tuple[tuple[Any, ...], str]] = {}
-        # The configuration's tag in two parts, with what it was made from.
+        # The values on which the configuration tag depends, and its two parts around the identity.
         self._config: tuple[tuple[Any, ...], str, str] = ((), "", "")
 
     def scripts(self) -> str:
         """Return the script tags."""
-        return self._kept("scripts", self._app.make_scripts_html)
+        return self._cached("scripts", self._app.make_scripts_html)
 
     def css(self) -> str:
         """Return the style tags."""
-        return self._kept("css", self._app.make_css_html)
+        return self._cached("css", self._app.make_css_html)
 
-    def _kept(self, kind: str, make: Any) -> str:
+    def _cached(self, kind: str, make: Any) -> str:
         if self._app.is_developing:
             return make()
         key, tags = self._tags.get(kind, ((), ""))
-        # Made before, so that what is claimed while making is noticed the next time.
+        # Read before making the tags: a change that happens meanwhile is then detected next time.
         current = self._app.resource_state()
         if key != current:
             tags = make()
@@ -53,16 +53,16 @@ class Document:
         return tags
 
     def config(self) -> str:
-        """Return the tag with the page's configuration, its signed identity included."""
+        """Return the tag with the configuration of a page, with a new signed identity."""
         state = self._app.page_state()
-        kept, before, after = self._config
-        if kept != state or self._app.is_developing:
+        cached_state, before, after = self._config
+        if cached_state != state or self._app.is_developing:
             before, after = self._make_config()
             self._config = (state, before, after)
         return before + self._app.new_page_identity() + after
 
     def _make_config(self) -> tuple[str, str]:
-        """Return the tag in two parts, between which a page's identity goes."""
+        """Return the parts of the tag before and after the page identity."""
         config = self._app.page_config()
         config["end_id"] = _IDENTITY
         text = dumps_for_html(config)

@@ -1,4 +1,4 @@
-"""Dash pages: the routing callback, with page layouts and titles that may be ``async def``."""
+"""Dash pages: the routing callback. Page layouts and titles may be ``async def``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from flash.callbacks.execution import WorkerPool
 
-# Sets the tab's title when the routing callback has said what it is.
+# Sets the title of the tab to the one in the output of the routing callback.
 _SET_TITLE = "function(data) { document.title = data.title }"
 
 
@@ -28,7 +28,7 @@ class PagedApp(Protocol):
 
     @property
     def raw_layout(self) -> Any:
-        """What was assigned to ``layout``: components or a function."""
+        """The value assigned to ``layout``: components or a function."""
         ...
 
     def callback(self, *_args: Any, **_kwargs: Any) -> Any:
@@ -40,15 +40,15 @@ class PagedApp(Protocol):
         ...
 
     def strip_relative_path(self, path: str) -> Any:
-        """Return a URL path without the app's prefix."""
+        """Return a URL path without the URL prefix of the app."""
         ...
 
     def filter_layout(self, layout: Any) -> Any:
-        """Return a layout as the add-on packages let it go to a page."""
+        """Return a layout after the layout filters of the add-on packages."""
         ...
 
     def wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run ``coroutine`` on the app's loop and wait for it, from a thread."""
+        """Run ``coroutine`` on the app's loop and return its result; call it from a thread."""
         ...
 
 
@@ -59,7 +59,7 @@ class Pages:
         self._app = app
 
     def register(self) -> None:
-        """Register the routing callback. Call once, before the app serves."""
+        """Register the routing callback; call it once, before the app serves."""
         app = self._app
         dash_seam.validate.check_for_duplicate_pathnames(dash_seam.PAGE_REGISTRY)
         dash_seam.validate.validate_registry(dash_seam.PAGE_REGISTRY)
@@ -82,22 +82,22 @@ class Pages:
             hidden=True,
         )
         for page in dash_seam.PAGE_REGISTRY.values():
-            # The index's meta tags are made by Dash, in a thread, where nothing can be awaited.
+            # Dash makes the meta tags in a thread and cannot await.
             for name in ("title", "description"):
                 if is_async(page[name]):
-                    page[name] = _Bridged(app, page[name])
+                    page[name] = _BlockingFunction(app, page[name])
 
     async def validation_layout(self) -> html.Div:
-        """Return every page and the app's own layout, to check callbacks against.
+        """Return all pages and the app's layout, for the validation of callbacks.
 
-        Raises where `dash.page_container` is not in it.
+        Raises an exception if `dash.page_container` is not in it.
         """
         app = self._app
         layouts = await asyncio.gather(
             *(self._layout_of(page["layout"]) for page in dash_seam.PAGE_REGISTRY.values()),
             self._layout_of(app.raw_layout),
         )
-        whole = html.Div(_flat(layouts))
+        whole = html.Div(_flatten(layouts))
         if dash_seam.PAGES_CONTENT not in whole:
             raise Exception("`dash.page_container` not found in the layout")
         return whole
@@ -123,15 +123,15 @@ class Pages:
             )
         layout = await self._layout_of(page.get("layout", ""), **arguments)
         title = page["title"]
-        if isinstance(title, _Bridged):
+        if isinstance(title, _BlockingFunction):
             title = await title.function(**variables)
         elif callable(title):
             title = await app.pool.call(title, **variables)
         return app.filter_layout(layout), {"title": title}
 
 
-class _Bridged:
-    """An async page title or description that can be called from a thread, too."""
+class _BlockingFunction:
+    """Wraps an async title or description so that a thread can call it and wait for the result."""
 
     def __init__(self, app: PagedApp, function: Any) -> None:
         self._app = app
@@ -141,8 +141,8 @@ class _Bridged:
         return self._app.wait_for(self.function(**variables))
 
 
-def _flat(layouts: Any) -> list[Any]:
-    """Lay layouts that are lists of components out beside the others."""
+def _flatten(layouts: Any) -> list[Any]:
+    """Return all components of ``layouts``, of which some may be lists of components."""
     return [
         component
         for layout in layouts

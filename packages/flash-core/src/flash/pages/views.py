@@ -1,4 +1,4 @@
-"""What an app answers besides callbacks: the page, its layout, its callbacks' list, its files."""
+"""The views of an app other than callbacks: page, layout, list of callbacks, files."""
 
 from __future__ import annotations
 
@@ -32,39 +32,39 @@ class ViewedApp(Protocol):
 
     @property
     def callback_list(self) -> list[dict[str, Any]]:
-        """What the page is told of the callbacks."""
+        """The descriptions of the callbacks that are sent to the page."""
         ...
 
     @property
     def is_developing(self) -> bool:
-        """Whether files and bundles may change under the running app."""
+        """Whether files and bundles may change while the app runs."""
         ...
 
     def index(self) -> str:
-        """Return the page's HTML; reads the disk."""
+        """Return the HTML of the page; reads the disk."""
         ...
 
     async def render_layout(self) -> Any:
-        """Return the layout as the page gets it."""
+        """Return the layout to send to a page."""
         ...
 
 
 class Views:
     """The views of one app.
 
-    The gateway calls them straight while nothing of the Quart app wants to see requests; otherwise
-    Quart's routes do, so each may use `quart.request`.
+    The gateway calls them directly or through Quart's routes. `quart.request` is available in both
+    cases.
     """
 
     def __init__(self, app: ViewedApp) -> None:
         self._app = app
         self.files = StaticCache()
         self._assets: StaticTree | None = None
-        # The callbacks' JSON, with the list it was made from and that list's length.
+        # The list of callbacks, its length when it was serialised, and its JSON.
         self._dependencies: tuple[list[Any], int, bytes] = ([], -1, b"")
 
-    def direct(self) -> dict[str, Callable[[], Awaitable[EncodedResponse]]]:
-        """Return the views that have one path, by path."""
+    def by_path(self) -> dict[str, Callable[[], Awaitable[EncodedResponse]]]:
+        """Return the views that have a single path, by path."""
         prefix: str = self._app.config.routes_pathname_prefix
         return {
             prefix: self.index,
@@ -73,9 +73,9 @@ class Views:
         }
 
     async def index(self) -> EncodedResponse:
-        """Answer with the page."""
+        """Return the HTML of the page."""
         app = self._app
-        # In a thread: it asks the disk how old files are and calls what users overrode.
+        # In a thread: it reads modification times of files and calls methods that users override.
         index = await app.internal_pool.run(app.index)
         hooks = app.hooks.of("index")
         for hook in hooks:
@@ -85,14 +85,14 @@ class Views:
         return EncodedResponse(HTTPStatus.OK, index.encode(), HTML)
 
     async def layout(self) -> EncodedResponse:
-        """Answer with the layout."""
+        """Return the layout as JSON."""
         app = self._app
         layout = await app.render_layout()
-        # In a thread whatever its size: finding that out costs as much as serialising it.
+        # Always in a thread: to find out the size of a layout costs as much as to serialise it.
         return EncodedResponse(HTTPStatus.OK, await app.internal_pool.run(dumps, layout))
 
     async def dependencies(self) -> EncodedResponse:
-        """Answer with what each callback depends on."""
+        """Return the list of callbacks with their dependencies as JSON."""
         callbacks = self._app.callback_list
         kept, count, body = self._dependencies
         if kept is not callbacks or count != len(callbacks):
@@ -103,7 +103,7 @@ class Views:
     async def file_at(
         self, path: str, method: str, headers: Iterable[tuple[bytes, bytes]]
     ) -> StaticResponse | None:
-        """Answer for a file of this app at a URL path; None if no file is there."""
+        """Return a file of this app at a URL path; None if there is no such file."""
         config = self._app.config
         prefix: str = config.routes_pathname_prefix
         if not path.startswith(prefix):
@@ -122,7 +122,7 @@ class Views:
     async def component_suite(
         self, package: str, path: str, method: str, headers: Iterable[tuple[bytes, bytes]]
     ) -> StaticResponse | None:
-        """Answer with a file of a component library; None for what no library registered."""
+        """Return a file of a component library; None if no library registered it."""
         found = dash_seam.registered_file(self._app.registered_paths, package, path)
         if found is None:
             return None
@@ -137,7 +137,7 @@ class Views:
     async def asset(
         self, path: str, method: str, headers: Iterable[tuple[bytes, bytes]]
     ) -> StaticResponse | None:
-        """Answer with a file of the assets folder."""
+        """Return a file of the assets folder; None if there is no such file."""
         if self._assets is None:
             self._assets = StaticTree(Path(self._app.config.assets_folder), self.files)
         return await self._assets.answer(path, method=method, headers=headers)
@@ -145,7 +145,7 @@ class Views:
     async def favicon(
         self, method: str, headers: Iterable[tuple[bytes, bytes]]
     ) -> StaticResponse | None:
-        """Answer with Dash's icon, for an app that has none of its own."""
+        """Return Dash's icon, for an app that has no icon of its own."""
         return await self.files.answer(
             Path(inspect.getfile(dash)).with_name("favicon.ico"),
             method=method,

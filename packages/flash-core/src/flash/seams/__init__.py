@@ -1,5 +1,5 @@
-"""The only modules that touch private names of Dash, Quart and Flask.
+"""The only modules that use private names of Dash, Quart and Flask, and give them public names.
 
-Each private name stands beside the reason why it is needed and the versions that have it.
-Every other module reaches them through the public names defined here.
+A comment beside each private name says why it is needed and which versions have it.
+Every other module of the four packages uses the public names defined here.
 """

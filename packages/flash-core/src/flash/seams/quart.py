@@ -1,7 +1,7 @@
-"""A Quart request context that is built when something looks at it, and Quart's private names.
+"""A Quart request context that is built on first access, and other uses of Quart's private names.
 
-Quart builds request, session and URL match for every request; a callback that looks at none of them
-need not pay. Nothing else in Flash touches private names of Quart. All exist in Quart 0.20 to 0.22.
+Quart builds request, session and URL match for every request, although most callbacks use none of
+them. Only this module uses private names of Quart. All exist in Quart 0.20 to 0.22.
 """
 
 # pyright: reportPrivateUsage=false
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What a request passes through in Quart; a subclass that changes one of them wants to see requests.
-_DISPATCH = (
+# Methods that Quart calls for a request; a subclass that overrides one must get all requests.
+_DISPATCH_METHODS = (
     "asgi_app",
     "__call__",
     "handle_request",
@@ -53,19 +53,20 @@ _SIGNALS = (
 )
 
 
-def is_plain(app: quart.Quart) -> bool:
-    """Tell whether ``app``'s class handles requests exactly as `Quart` does. Decided once."""
+def has_standard_dispatch(app: quart.Quart) -> bool:
+    """Return whether the class of ``app`` handles requests exactly as `Quart` does."""
     kind = type(app)
     return (
-        all(getattr(kind, name) is getattr(quart.Quart, name) for name in _DISPATCH)
+        all(getattr(kind, name) is getattr(quart.Quart, name) for name in _DISPATCH_METHODS)
         and not app.url_map.host_matching
     )
 
 
-def is_watched(app: quart.Quart) -> bool:
-    """Tell whether anything of ``app`` wants to see each request: functions, signals, sessions.
+def has_request_observers(app: quart.Quart) -> bool:
+    """Return whether ``app`` has code that must run for each request.
 
-    Asked on every request, since any of them may be registered at any time.
+    Such code is a function before, after or at the end of a request, a receiver of a signal, or a
+    session that is not in a cookie. Called for every request, since any of them may be added later.
     """
     return bool(
         app.before_request_funcs.get(None)
@@ -79,14 +80,14 @@ def is_watched(app: quart.Quart) -> bool:
 
 
 class DeferredRequestContext(RequestContext):
-    """The request context of one callback request, built from its ASGI scope on first look.
+    """The request context of one callback request, built from its ASGI scope on first access.
 
-    ``body`` is the whole body, already received. In every respect but its birth it is the context
-    that Quart would have made: request, URL match, session, ``after_this_request``.
+    ``body`` is the complete body. Once built, the context is equal to the one that Quart makes:
+    request, URL match, session, ``after_this_request``.
     """
 
     def __init__(self, app: quart.Quart, scope: Any, body: bytes) -> None:
-        # Not the base's: it would build the request.
+        # Without `super().__init__`, which would build the request.
         self.app = app
         self.flashes = None
         self.preserved = False
@@ -97,7 +98,7 @@ class DeferredRequestContext(RequestContext):
 
     @cached_property
     def request_websocket(self) -> Any:  # type: ignore[override]
-        """The request (the base class keeps it under this name)."""
+        """The request, under the name that the base class uses."""
         connection = self.app.asgi_http_class(self.app, self._scope)
         request = connection._create_request_from_scope(_no_push)  # type: ignore[attr-defined, arg-type]
         request.body.append(self._body)
@@ -118,27 +119,27 @@ class DeferredRequestContext(RequestContext):
     def session(self) -> Any:  # type: ignore[override]
         """The session, from its cookie."""
         interface = self.app.session_interface
-        session = drive(interface.open_session(self.app, self.request_websocket))
+        session = run_without_loop(interface.open_session(self.app, self.request_websocket))
         if session is None:
-            session = drive(interface.make_null_session(self.app))
+            session = run_without_loop(interface.make_null_session(self.app))
         return session
 
-    async def open_foreign_session(self) -> None:
-        """Load the session now if it is kept anywhere but in its cookie, which must be awaited."""
+    async def open_stored_session(self) -> None:
+        """Load a session that is not kept in its cookie; only such a session must be awaited."""
         interface: Any = self.app.session_interface
         if type(interface) is not SecureCookieSessionInterface:
             session = await interface.open_session(self.app, self.request_websocket)
             self.__dict__["session"] = session or await interface.make_null_session(self.app)
 
     def copy(self) -> RequestContext:
-        """Return an ordinary context of the same request and session."""
+        """Return a normal request context with the same request and session."""
         return RequestContext(self.app, self.request_websocket, self.session)
 
     @property
-    def must_be_finished(self) -> bool:
-        """Whether the response has to go through `finish`.
+    def needs_finish(self) -> bool:
+        """Whether the response must pass through `finish`.
 
-        So if anything looked at the request; or the page has a session, whose cookie Quart may
+        It must if any code used the request, or if the client has a session cookie, which Quart may
         refresh with every response.
         """
         return (
@@ -152,13 +153,13 @@ class DeferredRequestContext(RequestContext):
         return any(key == b"cookie" and name in value for key, value in self._scope["headers"])
 
     async def finish(self, response: Any) -> Any:
-        """Do what Quart does with a view's response: ``after_this_request``, session, closing."""
+        """Process a response as Quart does: ``after_this_request``, session, close the request."""
         response = await self.app.process_response(response, self)
         await self._close()
         return response
 
-    async def fail(self, error: Exception) -> Any:
-        """Return what Quart's error handlers make of ``error``; logs as Quart does."""
+    async def handle_error(self, error: Exception) -> Any:
+        """Return the response of Quart's error handlers to ``error``; logs as Quart does."""
         try:
             result = await self.app.handle_user_exception(error)
             return await self.app.finalize_request(result, self)
@@ -168,8 +169,8 @@ class DeferredRequestContext(RequestContext):
             except Exception as propagated:
                 if not (self.app.debug or self.app.testing):
                     raise
-                # It reads the source files, and waits for nothing.
-                return await asyncio.to_thread(drive, traceback_response(propagated))
+                # In a thread, because it reads source files. It does not await anything.
+                return await asyncio.to_thread(run_without_loop, traceback_response(propagated))
         finally:
             await self._close()
 
@@ -190,10 +191,10 @@ class DeferredRequestContext(RequestContext):
             app_variable.reset(app_token)
 
 
-async def first_visit(app: quart.Quart, path: str) -> DeferredRequestContext:
-    """Return the context of a visit that nobody made: a GET of ``path`` without any header.
+async def startup_request_context(app: quart.Quart, path: str) -> DeferredRequestContext:
+    """Return the context of a made-up request: a GET of ``path`` without cookies.
 
-    Layouts that look at the request or the session see it when they are called at start-up.
+    It is the current request while layouts are called at start-up.
     """
     scope: dict[str, Any] = {
         "type": "http",
@@ -221,34 +222,34 @@ def _has_cookie_session(app: quart.Quart) -> bool:
     return type(app.session_interface) is SecureCookieSessionInterface
 
 
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits: some of Quart's are `async` in name only."""
+def run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits, as some of Quart's, without an event loop."""
     try:
         coroutine.send(None)
     except StopIteration as stop:
         return stop.value
     coroutine.close()
-    raise RuntimeError(f"{coroutine!r} waited for something; it never does")
+    raise RuntimeError(f"{coroutine!r} waited, but it must not: it runs without an event loop")
 
 
 async def _no_push(*_: Any) -> None:
-    """Push nothing: a callback's response has no resources to announce."""
+    """Ignore HTTP/2 pushes: the response of a callback has no resources to push."""
 
 
-def intercept(take: Callable[[str | bytes], bool]) -> None:
-    """Hand ``take`` every message of the WebSocket at hand; who receives sees those it returns."""
+def intercept_messages(handle: Callable[[str | bytes], bool]) -> None:
+    """Pass each message of the current WebSocket to ``handle``; if it returns True, hide it."""
     websocket: Any = quart.websocket
     inner = websocket._receive
 
     async def receive() -> str | bytes:
         while True:
             message = await inner()
-            if not take(message):
+            if not handle(message):
                 return message
 
     websocket._receive = receive
 
 
 def has_middleware(app: quart.Quart) -> bool:
-    """Tell whether somebody has put ASGI middleware around ``app``."""
+    """Return whether ASGI middleware has been put around ``app``."""
     return getattr(app.asgi_app, "__self__", None) is not app

@@ -1,4 +1,4 @@
-"""What Dash's shared storage is made of, for packages that bring another one."""
+"""The interface of Dash's shared storage, for packages that implement one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from flash.seams import dash as dash_seam
 
 @dataclass(frozen=True, slots=True)
 class SharedStorageInterface:
-    """The classes that Dash 4.5 and later has for it."""
+    """The classes of Dash's shared storage, in Dash 4.5 and later."""
 
-    # The base class of storages, and that of what their ``subscribe`` returns.
+    # The base class of storages, and the base class of the result of ``subscribe``.
     storage: Any
     subscription: Any
-    # What a storage raises, and what a reader gets that has missed messages.
+    # The error that a storage raises, and the item for a reader that missed messages.
     error: type[Exception]
     gap: type[Exception]
 
 
 def shared_storage_interface() -> SharedStorageInterface | None:
-    """Return Dash's interface for shared storages; None if this Dash has none."""
+    """Return Dash's interface for shared storages; None before Dash 4.5."""
     names = dash_seam.shared_storage_names()
     if names is None:
         return None

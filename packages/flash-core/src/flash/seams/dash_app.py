@@ -1,0 +1,274 @@
+"""`DashApp`: the base class of `flash.Flash`, which gives private methods of Dash public names."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Any, Protocol
+
+import dash
+from dash.development.base_component import ComponentRegistry
+
+from flash.seams.dash import (
+    END_SCOPE,
+    GLOBAL_INLINE_SCRIPTS,
+    HooksManager,
+    import_pages,
+    sign,
+    unsign,
+    validate,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+
+# Settings that are sent to the page and that an app may change while it serves.
+_PAGE_SETTINGS = ("update_title", "show_undo_redo", "suppress_callback_exceptions")
+
+
+class _ById:
+    """Compares an object by identity, since components compare by content."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other._value is self._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+
+class DocumentParts(Protocol):
+    """Makes the tags of a page's HTML that Dash inserts."""
+
+    def scripts(self) -> str:
+        """Return the script tags."""
+        ...
+
+    def css(self) -> str:
+        """Return the style tags."""
+        ...
+
+    def config(self) -> str:
+        """Return the tag with the page's configuration."""
+        ...
+
+
+class DashApp(dash.Dash):
+    """`dash.Dash` with public names for its private methods; the base class of `flash.Flash`.
+
+    Overrides methods that Dash would call on the event loop or once per request. Has no async code.
+    """
+
+    # Additional configuration for the page, by name; for add-ons. Must be assigned before
+    # `dash.Dash.__init__` runs.
+    page_extras: dict[str, Any]
+
+    # -- called by Dash -------------------------------------------------------------------------
+
+    @property
+    def _hooks(self) -> Any:
+        return self.hook_registry()
+
+    @_hooks.setter
+    def _hooks(self, registry: object) -> None:
+        """Ignore Dash's registry, which `hook_registry` replaces."""
+
+    def _layout_value(self) -> Any:
+        return self.layout_value()
+
+    def _add_url(
+        self, name: str, view_func: Callable[..., Any], methods: Sequence[str] = ("GET",)
+    ) -> None:
+        # Dash passes its own bound methods here, and a subclass replaces some of them.
+        super()._add_url(name, self.view_for(name, view_func), methods)
+
+    def _execute_callback(self, func: Any, args: Any, outputs_list: Any, g: Any) -> Any:
+        call = super()._execute_callback(func, args, outputs_list, g)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            # Dash's MCP server runs in a thread and expects a result, but callbacks are async.
+            return lambda: self.wait_for(call())
+        return call
+
+    def _config(self) -> dict[str, Any]:
+        config = super()._config()
+        if not self.uses_websocket_callbacks:
+            # With this setting every page opens Dash's socket, even if no callback uses it.
+            config.pop("websocket", None)
+        return {**config, **self.page_extras}
+
+    def _generate_scripts_html(self) -> str:
+        return self.document_parts().scripts()
+
+    def _generate_css_dist_html(self) -> str:
+        return self.document_parts().css()
+
+    def _generate_config_html(self) -> str:
+        return self.document_parts().config()
+
+    def enable_pages(self) -> None:
+        """Import the pages; Flash registers their routing callback at start-up."""
+        if self.use_pages and self.pages_folder:
+            import_pages(self.config.pages_folder)
+
+    # -- implemented by a subclass ----------------------------------------------------------------
+
+    def hook_registry(self) -> Any:
+        """Return the registry from which Dash reads hooks; called in `dash.Dash.__init__`."""
+        raise NotImplementedError
+
+    def document_parts(self) -> DocumentParts:
+        """Return the object that makes the tags of the page's HTML."""
+        raise NotImplementedError
+
+    def layout_value(self) -> Any:
+        """Return the layout, called if it is a function, with the components that plugins added."""
+        return super()._layout_value()
+
+    def view_for(self, name: str, view: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the view to register for Dash's route ``name``."""
+        del name
+        return view
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run ``coroutine`` on the app's loop and return its result; call it from a thread."""
+        raise NotImplementedError
+
+    # -- used by a subclass --------------------------------------------------------------------
+
+    def add_url(
+        self, name: str, view: Callable[..., Awaitable[Any]], methods: Sequence[str] = ("GET",)
+    ) -> None:
+        """Register a view below the URL prefix of the app."""
+        super()._add_url(name, view, methods)
+
+    def run_first_request_setup(self) -> None:
+        """Do Dash's set-up of the first request: find assets, take over callbacks, validate.
+
+        Reads the disk. Calls `layout_value`. Idempotent.
+        """
+        self._setup_server()
+
+    @property
+    def raw_layout(self) -> Any:
+        """The value assigned to ``layout``: components or a function."""
+        return self._layout
+
+    @raw_layout.setter
+    def raw_layout(self, value: Any) -> None:
+        """Set the layout without calling it; the public setter calls it."""
+        validate.validate_layout_type(value)
+        self._layout = value
+        self._layout_is_function = callable(value)
+
+    def with_extras(self, layout: Any) -> Any:
+        """Return ``layout`` with the components that plugins added to the app."""
+        if self._extra_components:
+            return dash.html.Div(children=[layout, *self._extra_components])
+        return layout
+
+    @property
+    def on_error(self) -> Callable[[Exception], Any] | None:
+        """The error handler of the app, or None."""
+        return self._on_error
+
+    @property
+    def background_manager(self) -> Any:
+        """The app's background manager, or None."""
+        return self._background_manager
+
+    def background_managers(self) -> list[Any]:
+        """Return all background managers of the app and of its callbacks."""
+        return self._background_managers()
+
+    @property
+    def callback_list(self) -> list[dict[str, Any]]:
+        """The descriptions of the callbacks that are sent to the page."""
+        return self._callback_list
+
+    @property
+    def mcp_path(self) -> str:
+        """The URL path of Dash's MCP server, whether or not it is enabled."""
+        return f"{self.config.routes_pathname_prefix}{self._mcp_path}"
+
+    @property
+    def uses_websocket_callbacks(self) -> bool:
+        """Whether any callback uses Dash's own WebSocket."""
+        return bool(self._websocket_callbacks) or any(
+            entry.get("websocket") for entry in self.callback_map.values()
+        )
+
+    def may_use_socket(self, callback_id: str) -> bool:
+        """Whether a callback may be called over Dash's own WebSocket."""
+        entry = self.callback_map.get(callback_id, {})
+        return bool(self._websocket_callbacks or entry.get("websocket"))
+
+    @property
+    def socket_batch_delay(self) -> float:
+        """Seconds for which properties set over Dash's own WebSocket are collected."""
+        return self._websocket_batch_delay or 0.0
+
+    def signing_secret(self) -> bytes:
+        """Return the key that signs background handles; may read the manager's store."""
+        return self._get_signing_secret()
+
+    def share_signing_secret(self, secret: bytes) -> None:
+        """Use a key that all workers share, unless the server has a secret key of its own."""
+        self._generated_signing_secret = secret
+
+    def page_state(self) -> tuple[Any, ...]:
+        """Return the values on which the page's configuration depends, to detect a change."""
+        layout = self.validation_layout
+        return (
+            self.resource_state(),
+            # Holds the layout itself, so that its identity is not reused.
+            layout if layout is None else _ById(layout),
+            len(self._extra_components),
+            repr(self.page_extras),
+            self.uses_websocket_callbacks,
+            *(self.config.get(name) for name in _PAGE_SETTINGS),
+        )
+
+    def new_page_identity(self) -> str:
+        """Return a new signed identity for a page; may read the manager's store."""
+        return sign(self._get_signing_secret(), END_SCOPE, secrets.token_hex(12))
+
+    def page_of(self, token: str) -> str | None:
+        """Return the page id in a signed identity, or None if the signature is not valid."""
+        return unsign(self._get_signing_secret(), END_SCOPE, token)
+
+    def page_config(self) -> dict[str, Any]:
+        """Return the configuration for the renderer, with a new page identity."""
+        return self._config()
+
+    @property
+    def is_developing(self) -> bool:
+        """Whether files and bundles may change while the app runs."""
+        return bool(self._dev_tools.hot_reload or self._dev_tools.serve_dev_bundles)
+
+    def resource_state(self) -> tuple[Any, ...]:
+        """Return the values on which script and style tags depend, to detect a change."""
+        return (
+            len(ComponentRegistry.registry),
+            len(self._inline_scripts) + len(GLOBAL_INLINE_SCRIPTS),
+            len(self.scripts.get_all_scripts()),
+            len(self.css.get_all_css()),
+            len(HooksManager.hooks._js_dist),
+            len(HooksManager.hooks._css_dist),
+            len(self.config.external_scripts),
+            len(self.config.external_stylesheets),
+            self.config.requests_pathname_prefix,
+        )
+
+    def make_scripts_html(self) -> str:
+        """Return the page's script tags. Reads the modification time of each file."""
+        return super()._generate_scripts_html()
+
+    def make_css_html(self) -> str:
+        """Return the page's style tags. Reads the modification time of each file."""
+        return super()._generate_css_dist_html()
