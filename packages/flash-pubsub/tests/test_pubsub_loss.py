@@ -182,7 +182,7 @@ async def test_what_the_store_does_not_take_back_pages_still_see(kind, monkeypat
             monkeypatch.setattr(pubsub.broker, "publish", full)
         await kind.flush(world)
         assert await told_of_loss(page) == [["lamp", {"title": "on"}]]
-        await until(lambda: caplog.text.count("are not put back") == 2)
+        await until(lambda: caplog.text.count("are not restored") == 2)
         for app in world.apps:
             assert (await app.render_layout()).children[1].title == "on"
         assert await stored(world) == {}
@@ -305,6 +305,6 @@ async def test_changes_that_come_faster_than_the_state_is_fetched_fill_no_memory
         await until(lambda: broker.status.delivered >= 23)
         assert len(state._waiting) <= 5
         may_fetch.set()
-        await until(lambda: state._learned.is_set())
+        await until(lambda: state._loaded.is_set())
         assert len(fetched) > 1
         assert await other.get() == "number 22"

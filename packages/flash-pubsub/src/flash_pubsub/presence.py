@@ -161,7 +161,9 @@ class Presence:
         self._backplane.spawn(self._reload_members())
 
     async def _reload_members(self) -> None:
-        members = await self._backplane.persist(lambda: self._broker.members(_ALL_CHANNELS))
+        members = await self._backplane.retry_until_available(
+            lambda: self._broker.members(_ALL_CHANNELS)
+        )
         self._workers_by_member.clear()
         for member in members:
             channel, client_id, worker = _parse_member_id(member.id)

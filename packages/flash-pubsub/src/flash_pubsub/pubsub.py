@@ -30,7 +30,7 @@ from flash_pubsub.channels.subscription import sign
 from flash_pubsub.feeder import Feeder, make_feeder
 from flash_pubsub.presence import Handler, Presence
 from flash_pubsub.registry import PubSubRegistry
-from flash_pubsub.shared.declaration import make_shared
+from flash_pubsub.shared.declaration import make_shared_callback
 from flash_pubsub.shared.layout import filled, find
 from flash_pubsub.shared.runs import SharedRuns
 from flash_pubsub.shared.state import SHARED, SharedState
@@ -178,7 +178,7 @@ class PubSub:
         """
 
         def register(function: H) -> H:
-            callback = make_shared(
+            callback = make_shared_callback(
                 function, dependencies, prevent_initial_call=prevent_initial_call
             )
             self._add_shared(callback)
@@ -204,7 +204,7 @@ class PubSub:
         assert self._runs is not None
         self._runs.add(callback)
         extras = app.page_extras["flash_pubsub"]["shared"]
-        extras[callback.name] = callback.described()
+        extras[callback.name] = callback.page_config()
         register_on_page(app, callback)
 
     # -- channels --------------------------------------------------------------------------------

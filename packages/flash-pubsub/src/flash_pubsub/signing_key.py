@@ -72,7 +72,7 @@ class SharedSigningKey:
     def reset(self, channel: str, position: Position) -> None:
         """Write the key again, if the store has lost it."""
         del channel, position
-        self._backplane.spawn(self._backplane.persist(self._restore))
+        self._backplane.spawn(self._backplane.retry_until_available(self._restore))
 
     async def _restore(self) -> None:
         stored = await self._load_or_create()

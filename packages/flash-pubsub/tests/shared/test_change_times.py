@@ -21,7 +21,7 @@ def test_a_change_has_one_time_whichever_callback_reports_it_first():
 
 def test_a_message_that_was_held_up_keeps_the_time_at_which_it_was_sent():
     clocks = Clocks()
-    clocks.times.heard("page", 0)
+    clocks.times.observe_page("page", 0)
     clocks.since = 30.0
     assert clocks.times.made_at("page", "slider", 50, 60) == (1_000_050, "page")
 
@@ -36,7 +36,7 @@ def test_a_page_whose_clock_is_hours_off_is_as_good_as_any():
 
 def test_a_page_whose_clock_is_set_back_is_heard_again():
     clocks = Clocks()
-    clocks.times.heard("page", 3_600_000)
+    clocks.times.observe_page("page", 3_600_000)
     clocks.since = 1.0
     assert clocks.times.made_at("page", "slider", 1000, 1000) == (1_001_000, "page")
 

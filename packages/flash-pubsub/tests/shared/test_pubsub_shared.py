@@ -369,7 +369,7 @@ async def test_wrong_declarations_are_refused_with_the_remedy():
     app.layout = html.Div()
     pubsub = PubSub(app, broker=MemoryBroker())
     for dependencies, complaint in [
-        ([Output("a", "x")], "needs an Input"),
+        ([Output("a", "x")], "has no Input"),
         ([Input("a", "x"), Output("b", "x")], "Outputs first"),
         ([Output("b", "x"), Input({"i": ALL}, "x")], "same on every page"),
     ]:

@@ -1,14 +1,14 @@
 """What a worker knows of the shared state, against what a store has when it comes back."""
 
 from flash_pubsub.broker.seam import Snapshot
-from flash_pubsub.shared.mirror import RAN, Mirror, framed, name_of
+from flash_pubsub.shared.mirror import RAN_PREFIX, StateMirror, name_of, with_restore_marks
 from flash_ws.protocol.position import Position
 
 SLIDER, LAMP = name_of(("slider", "value")), name_of(("lamp", "title"))
 
 
 def mirror(values=(), **bounds):
-    made = Mirror(**{"max_values": 100, "max_bytes": 1000, **bounds})
+    made = StateMirror(**{"max_values": 100, "max_bytes": 1000, **bounds})
     for number, (name, value) in enumerate(dict(values).items(), start=1):
         made.set(name, value, number)
     return made
@@ -20,11 +20,11 @@ def lost(known, position, values, epoch="new", number=0):
 
 
 def test_the_newest_value_of_each_property_is_known_in_the_order_of_setting():
-    known = mirror({SLIDER: b"1", LAMP: b"2", RAN + "cb": b"1"})
+    known = mirror({SLIDER: b"1", LAMP: b"2", RAN_PREFIX + "cb": b"1"})
     known.set(SLIDER, b"3", 4)
     assert list(known.properties()) == [("lamp", "title", b"2"), ("slider", "value", b"3")]
     assert known.get(SLIDER) == b"3"
-    assert RAN + "cb" in known
+    assert RAN_PREFIX + "cb" in known
     assert known.get("x\ty") is None
 
 
@@ -36,8 +36,8 @@ def test_what_was_set_longest_ago_goes_beyond_the_bounds():
 
 
 def test_all_is_lost_to_an_empty_store_and_nothing_to_one_that_goes_on():
-    known = mirror({SLIDER: b"1", RAN + "cb": b"1"})
-    assert lost(known, Position("old", 2), {}) == {SLIDER: b"1", RAN + "cb": b"1"}
+    known = mirror({SLIDER: b"1", RAN_PREFIX + "cb": b"1"})
+    assert lost(known, Position("old", 2), {}) == {SLIDER: b"1", RAN_PREFIX + "cb": b"1"}
     assert lost(known, Position("old", 2), {}, epoch="old") == {}
 
 
@@ -51,18 +51,22 @@ def test_what_the_store_has_counts_be_it_newer_or_of_an_older_copy():
 def test_what_somebody_put_back_who_knew_less_is_lost_and_what_was_set_since_is_not():
     known = mirror({SLIDER: b"1", LAMP: b"2", "a\tb": b"3"})
     here, behind, after = Position("old", 3), Position("old", 1), Position("new", 0)
-    values = framed(behind, after, {SLIDER: b"1", LAMP: b"0"})
+    values = with_restore_marks(behind, after, {SLIDER: b"1", LAMP: b"0"})
     assert lost(known, here, {**values, "a\tb": b"9"}) == {LAMP: b"2"}
     assert known.is_older(here, Snapshot(after, {**values, "a\tb": b"9"}))
     assert not known.is_older(here, Snapshot(after, values))
     # Somebody who had followed as far, or something else, is believed.
     for other in (here, Position("older", 1)):
-        assert lost(known, here, framed(other, after, {SLIDER: b"1", LAMP: b"0"})) == {"a\tb": b"3"}
+        assert lost(known, here, with_restore_marks(other, after, {SLIDER: b"1", LAMP: b"0"})) == {
+            "a\tb": b"3"
+        }
 
 
 def test_a_snapshot_is_known_without_its_marks():
     known = mirror({SLIDER: b"1"})
     at = Position("old", 1)
-    known.begin(Snapshot(Position("new", 5), framed(at, Position("new", 4), {LAMP: b"2"})))
+    known.load(
+        Snapshot(Position("new", 5), with_restore_marks(at, Position("new", 4), {LAMP: b"2"}))
+    )
     assert list(known.properties()) == [("lamp", "title", b"2")]
     assert lost(known, Position("new", 5), {}, epoch="newest") == {LAMP: b"2"}

@@ -199,14 +199,14 @@ class BrokerBackplane:
             return await self._catch_up_from_snapshot(channel)
         end = missed[-1].position if missed else position
         # Wait, or pages would get frames twice: the next delivery must come after ``end``.
-        await self._listeners.reached(name, end)
+        await self._listeners.wait_until_delivered(name, end)
         frames = tuple(frame for each in missed if (frame := _frame(channel, each)) is not None)
         return CatchUp(end, frames, recovered=True)
 
     async def _catch_up_from_snapshot(self, channel: str) -> CatchUp:
         name = PREFIX + channel
         snapshot = await self._broker.snapshot(name)
-        await self._listeners.reached(name, snapshot.position)
+        await self._listeners.wait_until_delivered(name, snapshot.position)
         number = snapshot.position.number
         updates = _updates(snapshot.values)
         frames = (snapshot_frame(channel, number, updates),) if updates != "[]" else ()
@@ -245,7 +245,7 @@ class BrokerBackplane:
         channel = name.removeprefix(PREFIX)
         while True:
             self._reset_again.discard(name)
-            snapshot = await self.persist(lambda: self._broker.snapshot(name))
+            snapshot = await self.retry_until_available(lambda: self._broker.snapshot(name))
             if name not in self._reset_again:
                 break
         position = snapshot.position
@@ -386,11 +386,11 @@ class BrokerBackplane:
 
     # -- tasks -----------------------------------------------------------------------------------
 
-    def frame(self, frame: Frame) -> None:
+    def deliver_frame(self, frame: Frame) -> None:
         """Deliver a frame of a `FrameSource` to the pages of this worker."""
         self._deliver(frame)
 
-    async def persist(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def retry_until_available(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Call ``work`` until it raises no `BrokerError`; returns its result."""
         wait = 0.1
         while True:

@@ -100,7 +100,7 @@ class Listeners:
         """Return the position of the last publication delivered; None without a listener."""
         return self._positions.get(channel)
 
-    async def reached(self, channel: str, position: Position) -> None:
+    async def wait_until_delivered(self, channel: str, position: Position) -> None:
         """Wait until everything up to ``position`` is delivered, or the epoch changes."""
         while (here := self._positions.get(channel)) is not None:
             if here.epoch != position.epoch or here.number >= position.number:

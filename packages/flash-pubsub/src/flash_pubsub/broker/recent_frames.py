@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from flash_ws.protocol.frames import Frame
 
 
-class Recent:
+class RecentFrames:
     """Frames by number, bounded by count and bytes; the oldest are dropped first.
 
     Numbers may be missing, because not every publication becomes a frame.
@@ -45,7 +45,7 @@ class Recent:
             self._bytes -= oldest.size
             self.floor = oldest.number
 
-    def knows(self, position: Position) -> bool:
+    def covers(self, position: Position) -> bool:
         """Tell whether all frames after ``position`` are stored here."""
         here = self.position
         return position.epoch == here.epoch and self.floor <= position.number <= here.number

@@ -16,7 +16,7 @@ from flash.supervision import SupervisedTask
 from flash_pubsub.broker.backplane import FRAME, PREFIX, envelope_extras
 from flash_pubsub.broker.envelope import BYTES, JSON, Envelope
 from flash_pubsub.broker.leases import run_while_leading
-from flash_pubsub.broker.recent_frames import Recent
+from flash_pubsub.broker.recent_frames import RecentFrames
 from flash_pubsub.errors import BrokerError, UnsupportedEnvelope
 from flash_ws.protocol.channel import CatchUp, State
 from flash_ws.protocol.frames import props_message, reset_frame, snapshot_frame
@@ -169,7 +169,7 @@ class ChannelDelivery:
         self._waiting: deque[Publication | _ResetMarker] = deque()
         self._wake = asyncio.Event()
         self._state = State()
-        self._recent = Recent(Position("", 0))
+        self._recent = RecentFrames(Position("", 0))
         self._tasks: list[SupervisedTask] = []
 
     async def start(self) -> None:
@@ -227,7 +227,7 @@ class ChannelDelivery:
         if position is None:
             frames = (self._snapshot(),) if self._state and self._settings.replay_last else ()
             return CatchUp(recent.position, frames, recovered=True)
-        if not recent.knows(position):
+        if not recent.covers(position):
             earlier = await self._render_missed(position)
             if earlier is None:
                 frames = (self._snapshot(),) if self._state else ()
@@ -314,14 +314,16 @@ class ChannelDelivery:
         self._recent.advance(number, frame)
         if message is not None and frame is not None:
             self._state.apply(message)
-            self._deliveries.backplane.frame(frame)
+            self._deliveries.backplane.deliver_frame(frame)
 
     async def _apply_reset(self, position: Position) -> None:
         if position.epoch != self._recent.position.epoch:
             self._state = State()
         await self._load_last_message(position)
         self._recent.begin(position)
-        self._deliveries.backplane.frame(reset_frame(self._name, position, self._state.updates()))
+        self._deliveries.backplane.deliver_frame(
+            reset_frame(self._name, position, self._state.updates())
+        )
 
 
 class OnceConsumer:

@@ -121,4 +121,4 @@ class PublishedRetention:
     def reset(self, channel: str, position: Position) -> None:
         """Write the rules again, because the store may have lost them."""
         del channel, position
-        self._backplane.spawn(self._backplane.persist(self._write))
+        self._backplane.spawn(self._backplane.retry_until_available(self._write))

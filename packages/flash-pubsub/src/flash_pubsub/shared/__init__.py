@@ -1,5 +1,5 @@
-"""Shared callbacks: values that every page sees, changed in one total order.
+"""Shared callbacks: values that every page shows and that all pages get in the same order.
 
-In comes a change from one page; out go the new inputs and outputs to every page.
-Called by `flash_pubsub.pubsub` and by the live link's frames.
+In come changes from pages; out go the new inputs and outputs to every page.
+Called by `flash_pubsub.pubsub`, which also registers it for frames of the live link.
 """

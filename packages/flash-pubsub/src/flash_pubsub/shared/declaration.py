@@ -1,4 +1,7 @@
-"""Shared callbacks as an app declares them, and changes waiting for one. No event loop in here."""
+"""The shared callbacks that an app declares, and the changes that wait for one of them.
+
+This module uses no event loop.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,15 @@ if TYPE_CHECKING:
     from flash_pubsub.shared.change_times import MadeAt
     from flash_ws import Client
 
-# Milliseconds since 1970 that a page may name: what JavaScript has whole numbers for.
-_LATEST = 2**53
+# The greatest time that a page may send, in milliseconds since 1970: JavaScript's greatest integer.
+_MAX_TIME = 2**53
 
-# A component's id as Dash writes it in one string, and a property of it.
+# A component's id as Dash writes it in one string, and the name of a property.
 Key = tuple[str, str]
 
 
 def key_of(component_id: ComponentId, prop: str) -> Key:
-    """Return what names a property in the shared state."""
+    """Return the key of a property in the shared state."""
     return stringify_id(component_id), prop
 
 
@@ -33,34 +36,34 @@ def key_of(component_id: ComponentId, prop: str) -> Key:
 class SharedCallback:
     """One shared callback."""
 
-    # Names it to pages and to other workers.
+    # The callback's name, the same on all pages and workers.
     name: str
     function: Callable[..., Any]
     outputs: Outputs
     inputs: tuple[Input, ...]
     states: tuple[State, ...]
-    # Whether it runs once for the deployment before anything has changed.
-    runs_first: bool
+    # Whether it runs once per deployment before anything has changed.
+    runs_initially: bool
 
     @property
     def label(self) -> str:
-        """The function's name, for messages."""
+        """The function's name, for log and error texts."""
         return self.function.__qualname__
 
     @property
     def input_keys(self) -> list[Key]:
-        """What names its inputs in the shared state."""
+        """The keys of the inputs in the shared state."""
         return [key_of(each.component_id, each.component_property) for each in self.inputs]
 
     @property
     def output_keys(self) -> list[Key]:
-        """What names its outputs in the shared state."""
+        """The keys of the outputs in the shared state."""
         return [
             key_of(each.component_id, each.component_property) for each in self.outputs.declared
         ]
 
-    def described(self) -> dict[str, Any]:
-        """Return what pages are told of it."""
+    def page_config(self) -> dict[str, Any]:
+        """Return the part of a page's configuration that describes the callback."""
         return {
             "inputs": [[each.component_id, each.component_property] for each in self.inputs],
             "outputs": [
@@ -70,25 +73,27 @@ class SharedCallback:
         }
 
 
-def make_shared(
+def make_shared_callback(
     function: Callable[..., Any], dependencies: Sequence[Any], *, prevent_initial_call: bool
 ) -> SharedCallback:
-    """Check and return a shared callback; raises `ConfigurationError`."""
+    """Return the shared callback of a function; raises `ConfigurationError`."""
     what = f"the shared callback {getattr(function, '__qualname__', function)!r}"
     flat: list[Any] = []
     for each in dependencies:
         flat.extend(each if isinstance(each, list | tuple) else [each])
     for each in flat:
         if not isinstance(each, Output | Input | State):
-            raise ConfigurationError(f"{what}: {each!r} is no Output, Input or State")
+            raise ConfigurationError(
+                f"{what}: {each!r} is no Output, Input or State; pass only those"
+            )
         check_no_wildcard(each, what)
     kinds = [(Output, Input, State).index(type(each)) for each in flat]
     if kinds != sorted(kinds):
-        raise ConfigurationError(f"{what}: name Outputs first, then Inputs, then States")
+        raise ConfigurationError(f"{what}: pass Outputs first, then Inputs, then States")
     inputs = tuple(each for each in flat if isinstance(each, Input))
     states = tuple(each for each in flat if isinstance(each, State))
     if not inputs:
-        raise ConfigurationError(f"{what} needs an Input to start it")
+        raise ConfigurationError(f"{what} has no Input, so nothing starts it; pass one")
     declared = [
         each
         for each in dependencies
@@ -101,7 +106,7 @@ def make_shared(
         outputs=Outputs.of(declared, what),
         inputs=inputs,
         states=states,
-        runs_first=not prevent_initial_call,
+        runs_initially=not prevent_initial_call,
     )
 
 
@@ -111,22 +116,24 @@ def _has_output(group: Sequence[Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a page tells: some of a callback's inputs have changed there."""
+    """The report of a page that some of a callback's inputs have changed."""
 
-    # Grows with every change of the page; 0 for a page that only says that the callback is there.
+    # Increases with every change of the page. 0 means that nothing has changed: the page reports
+    # that it shows the callback's inputs.
     number: int
+    # The values of all inputs and states on the page.
     values: Sequence[Any]
     states: Sequence[Any]
-    # Which inputs changed, by their places.
+    # The indexes of the inputs that changed.
     changed: frozenset[int]
-    # By place, when inputs were changed, in milliseconds by the page's clock; empty if unknown.
+    # By input index, the time of the change in milliseconds by the page's clock; empty if unknown.
     made: Mapping[int, int]
-    # When the frame was sent, by the same clock.
+    # The time at which the frame was sent, by the same clock; None if unknown.
     sent: int | None
 
     @classmethod
-    def read(cls, frame: Mapping[str, Any], callback: SharedCallback) -> Change:
-        """Check a page's frame; raises `ProtocolError`."""
+    def parse(cls, frame: Mapping[str, Any], callback: SharedCallback) -> Change:
+        """Parse a page's ``share`` frame; raises `ProtocolError`."""
         number, values, states = frame.get("k"), frame.get("v"), frame.get("s")
         changed = frame.get("changed")
         if not isinstance(number, int) or number < 0:
@@ -135,76 +142,76 @@ class Change:
             isinstance(values, list) and isinstance(states, list) and isinstance(changed, list)
         ):
             raise ProtocolError(CloseCode.MALFORMED, "'share' needs lists 'v', 's' and 'changed'")
-        places: list[Any] = changed
+        indexes: list[Any] = changed
         if len(cast("list[Any]", values)) != len(callback.inputs) or len(
             cast("list[Any]", states)
         ) != len(callback.states):
             raise ProtocolError(CloseCode.MALFORMED, "'share' does not fit its callback")
-        if not all(isinstance(each, int) and 0 <= each < len(callback.inputs) for each in places):
+        if not all(isinstance(each, int) and 0 <= each < len(callback.inputs) for each in indexes):
             raise ProtocolError(CloseCode.MALFORMED, "'changed' names no input")
         times = _times(frame)
-        if times and len(times) != 1 + len(places):
+        if times and len(times) != 1 + len(indexes):
             raise ProtocolError(CloseCode.MALFORMED, "'at' needs a time for each of 'changed'")
         return cls(
             number,
             cast("list[Any]", values),
             cast("list[Any]", states),
-            frozenset(places),
-            dict(zip(places, times[1:], strict=False)),
+            frozenset(indexes),
+            dict(zip(indexes, times[1:], strict=False)),
             times[0] if times else None,
         )
 
 
 def _times(frame: Mapping[str, Any]) -> list[int]:
-    """Return a frame's ``now`` and then its ``at``, checked; nothing for one without ``now``."""
+    """Return a frame's ``now`` followed by its ``at``; an empty list without ``now``."""
     if "now" not in frame:
         return []
     at = frame.get("at", [])
     times: list[Any] = [frame["now"], *cast("list[Any]", at)] if isinstance(at, list) else [at]
-    if not all(type(each) is int and 0 <= each <= _LATEST for each in times):
+    if not all(type(each) is int and 0 <= each <= _MAX_TIME for each in times):
         raise ProtocolError(CloseCode.MALFORMED, "'now' and 'at' are times in milliseconds")
     return times
 
 
 @dataclass(slots=True)
-class Batch:
-    """Changes of one callback that wait for their turn: of each input the newest value stays.
+class PendingChanges:
+    """The changes of one callback that wait for its next run: the newest value of each input.
 
-    Bounded by the callback's inputs and the pages of this worker.
+    They are bounded by the number of the callback's inputs and of the worker's pages.
     """
 
-    # By place, what inputs have changed to.
+    # By input index, the new value. The input that changed last is the last entry.
     changed: dict[int, Any] = field(default_factory=dict)
-    # By place, when they were changed.
+    # By input index, the time of the change.
     made: dict[int, MadeAt] = field(default_factory=dict[int, "MadeAt"])
-    # What the page that changed something last has for all of them.
+    # The values of all inputs and states on the page that reported a change last.
     values: Sequence[Any] = ()
     states: Sequence[Any] = ()
     # That page.
     client: Client | None = None
-    # By page: itself, and the number of its newest change in here.
+    # By page id: the page, and the number of its newest change that is included.
     origins: dict[str, tuple[Client, int]] = field(default_factory=dict)
 
     def add(self, client: Client, change: Change, made: Mapping[int, MadeAt]) -> None:
-        """Add a change; ``made`` says by place when its inputs were changed."""
-        for place in sorted(change.changed, key=made.__getitem__):
-            self._set(place, change.values[place], made[place])
+        """Add a change; ``made`` has the time of the change by input index."""
+        for index in sorted(change.changed, key=made.__getitem__):
+            self._set(index, change.values[index], made[index])
         self.values, self.states, self.client = change.values, change.states, client
         if change.number:
             self.origins[client.id] = client, change.number
 
-    def put_back(self, earlier: Batch) -> None:
-        """Take in changes that came before those that are here."""
+    def add_earlier(self, earlier: PendingChanges) -> None:
+        """Add changes that were received before the present ones."""
         changed, made = self.changed, self.made
         self.changed, self.made = dict(earlier.changed), dict(earlier.made)
-        for place, value in changed.items():
-            self._set(place, value, made[place])
+        for index, value in changed.items():
+            self._set(index, value, made[index])
         self.origins = {**earlier.origins, **self.origins}
         if self.client is None:
             self.values, self.states, self.client = earlier.values, earlier.states, earlier.client
 
-    def _set(self, place: int, value: Any, made: MadeAt) -> None:
-        if made >= self.made.get(place, NEVER):
-            # At the end: what was changed last is set last.
-            self.changed.pop(place, None)
-            self.changed[place], self.made[place] = value, made
+    def _set(self, index: int, value: Any, made: MadeAt) -> None:
+        if made >= self.made.get(index, NEVER):
+            # Removed first, so that the entry moves to the end.
+            self.changed.pop(index, None)
+            self.changed[index], self.made[index] = value, made

@@ -1,4 +1,4 @@
-"""Layouts on their way to a page: shared values put in, subscriptions signed. No event loop."""
+"""Filling a layout with shared values and signing its subscriptions; uses no event loop."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def filled(node: Any, values: Mapping[str, Mapping[str, Any]], sign: Callable[[str], str]) -> Any:
-    """Return the layout with ``values``, by component id and property, in place of its own.
+    """Return a layout in which ``values``, by component id and property, replace its own.
 
-    What is given is not changed: parts on the way to a change are copied, the rest is shared.
+    The given layout is not modified. Components that differ, and those around them, are copied;
+    all others are used in both layouts.
     """
     if isinstance(node, list | tuple):
         children = [filled(each, values, sign) for each in node]
@@ -46,7 +47,7 @@ def filled(node: Any, values: Mapping[str, Mapping[str, Any]], sign: Callable[[s
 
 
 def find(node: Any, component_id: str, prop: str) -> Any:
-    """Return a property's value as the layout gives it; None if it does not."""
+    """Return the value of a property in the layout; None if the layout does not set it."""
     if isinstance(node, list | tuple):
         for each in node:
             found = find(each, component_id, prop)
@@ -64,6 +65,6 @@ def find(node: Any, component_id: str, prop: str) -> Any:
 
 
 def _holders(node: Component) -> list[str]:
-    """Return the properties of a component that hold components as they are."""
+    """Return the properties of a component, other than ``children``, that hold components."""
     names: list[str] = getattr(node, "_children_props", [])
     return [name for name in names if "." not in name and "[" not in name]

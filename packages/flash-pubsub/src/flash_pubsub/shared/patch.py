@@ -1,4 +1,4 @@
-"""A Dash ``Patch`` applied on the server, to a value that is plain JSON."""
+"""Applying a Dash ``Patch`` on the server to a JSON value."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def apply_patch(value: Any, patch: Patch) -> Any:
-    """Return ``value`` with the patch's operations done to it, in order, as the renderer does them.
+    """Return ``value`` after the operations of the patch, in order, as Dash's renderer does them.
 
-    Raises ``ValueError`` where an operation does not fit the value.
+    ``value`` is not modified. Raises ``ValueError`` if an operation does not fit the value.
     """
     operations: Sequence[Mapping[str, Any]] = orjson.loads(dumps(patch))["operations"]
     for each in operations:
@@ -37,7 +37,7 @@ def _applied(value: Any, operation: Mapping[str, Any]) -> Any:
     name, params = operation["operation"], operation.get("params", {})
     if not location:
         return _ON_VALUES[name](copy.copy(value), params)
-    # Copies along the way: the stored value may be in use.
+    # The containers along the path are copied, because the stored value may be in use.
     root = parent = copy.copy(value)
     for key in location[:-1]:
         parent[key] = copy.copy(parent[key])

@@ -1,4 +1,4 @@
-"""Running shared callbacks: one at a time in the whole deployment, each change answered."""
+"""Running shared callbacks: each by one worker of the deployment at a time, for all changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dash.exceptions import PreventUpdate
 from flash import NoUpdate, Patch, stringify_id
 from flash.callbacks.context import EventContext
 from flash_pubsub.errors import BrokerError, Fenced
-from flash_pubsub.shared.declaration import Batch, Change, key_of
+from flash_pubsub.shared.declaration import Change, PendingChanges, key_of
 from flash_pubsub.shared.patch import apply_patch
 from flash_pubsub.shared.state import CHANNEL
 from flash_ws.clients.context import current_client
@@ -33,21 +33,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Seconds for which a worker may go on with changes of its own pages before others have a turn.
-_TURN = 0.1
+# Seconds after which a worker releases a callback's lease, even if more of its pages' changes wait.
+_TURN_SECONDS = 0.1
 
-# Seconds between two attempts at a lease that another worker has, unless something is published.
-_ASK_EVERY = 0.02
+# Seconds between two attempts to take a lease that another worker holds. A publication ends the
+# wait.
+_LEASE_RETRY_INTERVAL = 0.02
 
-# What was to be set, and what builds on a value.
-_Result = tuple[dict["Key", Any], list[tuple["Key", Any]]]
+# The values to set, and the additions to values, such as ``extendData``.
+_RunResult = tuple[dict["Key", Any], list[tuple["Key", Any]]]
 
 
 class SharedRuns:
-    """The shared callbacks of one app, on one worker.
+    """Runs the shared callbacks of one app for the pages of one worker.
 
-    - ``lease_ttl``: seconds after which another worker goes on when one dies in a callback.
-    - ``layout_value``: asked for a value that was never set but that the layout gives.
+    - ``lease_ttl``: seconds after which another worker takes over when this one dies in a callback.
+    - ``layout_value``: returns the value that the layout gives to a property.
     """
 
     def __init__(
@@ -65,138 +66,143 @@ class SharedRuns:
         self._lease_ttl = lease_ttl
         self._layout_value = layout_value
         self._callbacks: dict[str, SharedCallback] = {}
-        # By callback: what waits, and the task that is at it.
-        self._waiting: dict[str, Batch] = {}
+        # By callback: the changes that wait, and the task that runs the callback.
+        self._waiting: dict[str, PendingChanges] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        # By callback: changes whose result is published and has not come back yet, and where.
-        self._unheard: dict[str, tuple[Position, Batch]] = {}
+        # By callback: the position at which a result was published, and its changes, until the
+        # publication arrives.
+        self._unconfirmed: dict[str, tuple[Position, PendingChanges]] = {}
         self._changed = asyncio.Event()
-        # Runs that were for nothing, since the lease had gone when they ended.
+        # Runs whose result was refused because another worker held the lease by then.
         self.fenced = 0
-        state.on_change.append(self._heard)
-        state.on_reset.append(self._reset)
+        state.on_change.append(self._handle_publication)
+        state.on_reset.append(self._handle_reset)
 
     def add(self, callback: SharedCallback) -> None:
-        """Take a callback in."""
+        """Add a callback."""
         self._callbacks[callback.name] = callback
         self._state.inputs.update(callback.input_keys)
 
     async def close(self) -> None:
-        """End what runs; pages send again what was not answered."""
+        """Cancel all runs; pages send again the changes that were not answered."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._waiting.clear()
-        self._unheard.clear()
-        # The next one may belong to another event loop.
+        self._unconfirmed.clear()
+        # The next start may be on another event loop.
         self._changed = asyncio.Event()
 
     # -- from pages ------------------------------------------------------------------------------
 
     async def receive(self, client: Client, frame: dict[str, Any]) -> None:
-        """Take a page's ``share`` frame; raises `ProtocolError`."""
+        """Handle a page's ``share`` frame; raises `ProtocolError`."""
         name = str(frame.get("cb"))
         callback = self._callbacks.get(name)
         if callback is None:
-            # The page may be older than this deployment; it is not to wait for an answer.
-            logger.info("no shared callback %.40r", name)
+            # The page may come from an earlier deployment. The answer ends its waiting.
+            logger.info("a page names the unknown shared callback %.40r", name)
             client.deliver(connection_frame("shared", cb=name[:40], k=frame.get("k")))
             return
-        change = Change.read(frame, callback)
+        change = Change.parse(frame, callback)
         if not change.number:
             if change.sent is not None:
-                self._state.times.heard(client.id, change.sent)
-            if not callback.runs_first or self._state.has_run(callback.name):
+                self._state.times.observe_page(client.id, change.sent)
+            if not callback.runs_initially or self._state.has_run(callback.name):
                 return
-        elif self._state.has_seen(callback.name, client.id, change.number):
+        elif self._state.has_answered(callback.name, client.id, change.number):
             client.deliver(connection_frame("shared", cb=callback.name, k=change.number))
             return
-        made = self._made_at(callback, client, change)
-        self._waiting.setdefault(callback.name, Batch()).add(client, change, made)
+        made = self._times_of(callback, client, change)
+        self._waiting.setdefault(callback.name, PendingChanges()).add(client, change, made)
         self._start(callback)
 
-    def _made_at(
+    def _times_of(
         self, callback: SharedCallback, client: Client, change: Change
     ) -> dict[int, MadeAt]:
-        """Return when the changed inputs were changed, by place."""
+        """Return the times of the changes by input index."""
         times = self._state.times
         keys = callback.input_keys
         if change.sent is None:
-            return {place: (times.now(), client.id) for place in change.changed}
+            return {index: (times.now(), client.id) for index in change.changed}
         return {
-            place: times.made_at(client.id, keys[place], made, change.sent)
-            for place, made in change.made.items()
+            index: times.made_at(client.id, keys[index], made, change.sent)
+            for index, made in change.made.items()
         }
 
     def _start(self, callback: SharedCallback) -> None:
         if callback.name not in self._tasks:
-            self._tasks[callback.name] = asyncio.ensure_future(self._work(callback))
+            self._tasks[callback.name] = asyncio.ensure_future(self._run_until_idle(callback))
 
     # -- from the state --------------------------------------------------------------------------
 
-    def _heard(self) -> None:
-        """Note that somebody has published."""
+    def _handle_publication(self) -> None:
+        """Wake runs that wait, and drop changes whose result has arrived."""
         self._changed.set()
-        for name, (_, batch) in list(self._unheard.items()):
+        for name, (_, pending) in list(self._unconfirmed.items()):
             if all(
-                self._state.has_seen(name, page, number)
-                for page, (_, number) in batch.origins.items()
+                self._state.has_answered(name, page, number)
+                for page, (_, number) in pending.origins.items()
             ):
-                del self._unheard[name]
-                self._repair(self._callbacks[name], batch)
+                del self._unconfirmed[name]
+                self._restore_newest(self._callbacks[name], pending)
 
-    def _repair(self, callback: SharedCallback, batch: Batch) -> None:
-        """Put right what a run of another callback has overtaken between its start and its end."""
-        keys = callback.input_keys
-        for place, made in batch.made.items():
-            if self._state.made_at(keys[place]) > made:
-                self._state.repair(keys[place])
+    def _restore_newest(self, callback: SharedCallback, pending: PendingChanges) -> None:
+        """Publish newer values again that this run's older ones have replaced in the store.
 
-    def _reset(self, position: Position) -> None:
-        """See to changes whose answer will not come any more: something is lost.
-
-        What is part of the state at ``position`` is answered, the rest runs again.
+        A run of another callback with the same input may have published them meanwhile.
         """
-        unheard, self._unheard = self._unheard, {}
-        for name, (published, batch) in unheard.items():
+        keys = callback.input_keys
+        for index, made in pending.made.items():
+            if self._state.made_at(keys[index]) > made:
+                self._state.republish_newest(keys[index])
+
+    def _handle_reset(self, position: Position) -> None:
+        """Answer or repeat the changes whose publication may be lost.
+
+        Changes that are part of the state at ``position`` are answered; for the others the callback
+        runs again.
+        """
+        unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        for name, (published, pending) in unconfirmed.items():
             callback = self._callbacks[name]
             if published.epoch == position.epoch and published.number <= position.number:
-                self._answer(callback, batch)
+                self._answer(callback, pending)
             else:
-                self._run_again(callback, batch)
+                self._run_again(callback, pending)
 
-    def _answer(self, callback: SharedCallback, batch: Batch) -> None:
-        for client, number in batch.origins.values():
+    def _answer(self, callback: SharedCallback, pending: PendingChanges) -> None:
+        for client, number in pending.origins.values():
             client.deliver(connection_frame("shared", cb=callback.name, k=number))
 
     # -- one callback ----------------------------------------------------------------------------
 
-    async def _work(self, callback: SharedCallback) -> None:
-        """Run a callback until nothing waits for it."""
+    async def _run_until_idle(self, callback: SharedCallback) -> None:
+        """Run a callback until no changes wait for it."""
         try:
             while callback.name in self._waiting:
                 try:
-                    async with self._turn(callback) as lease:
+                    async with self._hold_lease(callback) as lease:
                         await self._state.up_to_date()
-                        await self._take_turn(callback, lease)
+                        await self._run_pending(callback, lease)
                 except (BrokerError, TimeoutError) as error:
-                    logger.warning("shared callback %r waits: %s", callback.label, error)
+                    logger.warning("shared callback %r has to wait: %s", callback.label, error)
                     await asyncio.sleep(random.uniform(0.1, 0.5))
         finally:
             self._tasks.pop(callback.name, None)
 
     @asynccontextmanager
-    async def _turn(self, callback: SharedCallback) -> AsyncGenerator[Lease]:
-        """Wait until no other worker runs the callback, and keep others out meanwhile."""
+    async def _hold_lease(self, callback: SharedCallback) -> AsyncGenerator[Lease]:
+        """Wait for the callback's lease and hold it during the ``async with`` block."""
         while True:
             self._changed.clear()
             lease = await self._broker.lease(callback.name, self._lease_ttl, channel=CHANNEL)
             if lease is not None:
                 break
             with contextlib.suppress(TimeoutError):
-                # Who has it gives it back soon after it has published.
-                async with asyncio.timeout(_ASK_EVERY * random.uniform(0.5, 1.5)):
+                # The holder releases the lease soon after it has published.
+                async with asyncio.timeout(_LEASE_RETRY_INTERVAL * random.uniform(0.5, 1.5)):
                     await self._changed.wait()
         renewing = asyncio.ensure_future(self._renew(lease))
         try:
@@ -205,34 +211,34 @@ class SharedRuns:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
             with contextlib.suppress(BrokerError):
-                # It ends by itself.
+                # An unreleased lease expires.
                 await self._broker.release(lease)
 
     async def _renew(self, lease: Lease) -> None:
         while True:
             await asyncio.sleep(self._lease_ttl / 3)
-            # Whether it is still ours shows when the result is published.
+            # A lost lease is detected when the result is published.
             with contextlib.suppress(BrokerError):
                 await self._broker.renew(lease, self._lease_ttl)
 
-    async def _take_turn(self, callback: SharedCallback, lease: Lease) -> None:
+    async def _run_pending(self, callback: SharedCallback, lease: Lease) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + _TURN
+        until = loop.time() + _TURN_SECONDS
         while callback.name in self._waiting:
-            batch = self._waiting.pop(callback.name)
-            self._answer_what_is_known(callback, batch)
-            if self._is_superseded(callback, batch):
-                self._answer(callback, batch)
+            pending = self._waiting.pop(callback.name)
+            self._drop_answered(callback, pending)
+            if self._is_superseded(callback, pending):
+                self._answer(callback, pending)
                 continue
-            is_first = not self._state.has_run(callback.name)
-            if not batch.origins and not (is_first and callback.runs_first):
+            is_first_run = not self._state.has_run(callback.name)
+            if not pending.origins and not (is_first_run and callback.runs_initially):
                 continue
             try:
-                await self._run(callback, batch, lease)
+                await self._run(callback, pending, lease)
             except (BrokerError, Fenced) as error:
                 self.fenced += isinstance(error, Fenced)
-                # Perhaps it was published all the same; then it is known when it is its turn again.
-                self._waiting.setdefault(callback.name, Batch()).put_back(batch)
+                # The result may be published all the same; the next run finds that out.
+                self._waiting.setdefault(callback.name, PendingChanges()).add_earlier(pending)
                 logger.warning("shared callback %r runs again: %s", callback.label, error)
                 if isinstance(error, BrokerError):
                     raise
@@ -240,42 +246,42 @@ class SharedRuns:
             if loop.time() > until:
                 return
 
-    def _answer_what_is_known(self, callback: SharedCallback, batch: Batch) -> None:
-        """Leave out what an earlier run has done, for a page that has sent it again since."""
-        for page, (client, number) in list(batch.origins.items()):
-            if self._state.has_seen(callback.name, page, number):
-                del batch.origins[page]
+    def _drop_answered(self, callback: SharedCallback, pending: PendingChanges) -> None:
+        """Answer and drop changes that an earlier run has used; pages may send a change twice."""
+        for page, (client, number) in list(pending.origins.items()):
+            if self._state.has_answered(callback.name, page, number):
+                del pending.origins[page]
                 client.deliver(connection_frame("shared", cb=callback.name, k=number))
 
-    def _is_superseded(self, callback: SharedCallback, batch: Batch) -> bool:
-        """Replace changes by newer ones of the same inputs that others have made.
+    def _is_superseded(self, callback: SharedCallback, pending: PendingChanges) -> bool:
+        """Replace changes by newer changes of the same inputs from other pages.
 
-        True if nothing is left to do: the callback has run with all of them.
+        Returns True if the callback has run with all of them already.
         """
         keys = callback.input_keys
-        for place, made in batch.made.items():
-            newest = self._state.made_at(keys[place])
+        for index, made in pending.made.items():
+            newest = self._state.made_at(keys[index])
             if newest > made:
-                batch.changed[place] = self._state.value(keys[place])
-                batch.made[place] = newest
-        return bool(batch.made) and all(
-            self._state.has_used(callback.name, keys[place], made)
-            for place, made in batch.made.items()
+                pending.changed[index] = self._state.value(keys[index])
+                pending.made[index] = newest
+        return bool(pending.made) and all(
+            self._state.has_used(callback.name, keys[index], made)
+            for index, made in pending.made.items()
         )
 
-    async def _run(self, callback: SharedCallback, batch: Batch, lease: Lease) -> None:
+    async def _run(self, callback: SharedCallback, pending: PendingChanges, lease: Lease) -> None:
         inputs = {
-            key: self._input(key, place, batch) for place, key in enumerate(callback.input_keys)
+            key: self._input(key, index, pending) for index, key in enumerate(callback.input_keys)
         }
-        changed = {key: inputs[key] for key in self._in_order(callback, batch)}
+        changed = {key: inputs[key] for key in self._changed_keys(callback, pending)}
         unknown = {key: each for key, each in inputs.items() if self._state.json(key) is None}
-        origins = {page: number for page, (_, number) in batch.origins.items()}
+        origins = {page: number for page, (_, number) in pending.origins.items()}
         keys = callback.input_keys
-        made = {keys[place]: at for place, at in batch.made.items()}
+        made = {keys[index]: at for index, at in pending.made.items()}
         used = {key: made.get(key) or self._state.made_at(key) for key in keys}
         epoch = self._state.epoch
         try:
-            values, additions = await self._call(callback, batch, list(inputs.values()))
+            values, additions = await self._call(callback, pending, list(inputs.values()))
             position = await self._state.publish(
                 {**unknown, **changed, **values},
                 additions=additions,
@@ -285,51 +291,56 @@ class SharedRuns:
                 used=used,
                 fence=lease,
             )
-            self._note_published(callback, batch, position, epoch)
+            self._expect_confirmation(callback, pending, position, epoch)
         except (BrokerError, Fenced):
             raise
-        except Exception as error:  # an application's function: logged, and told to who caused it
+        except Exception as error:  # an application's function: logged, and reported to the pages
             logger.exception("shared callback %r failed", callback.label)
             reason = f"{type(error).__name__}: {error}" if self._app.is_developing else "it failed"
-            for client, number in batch.origins.values():
-                told = {"cb": callback.name, "label": callback.label, "failed": reason}
-                client.deliver(connection_frame("shared", k=number, **told))
+            for client, number in pending.origins.values():
+                failure = {"cb": callback.name, "label": callback.label, "failed": reason}
+                client.deliver(connection_frame("shared", k=number, **failure))
 
-    def _note_published(
-        self, callback: SharedCallback, batch: Batch, position: Position, epoch: str
+    def _expect_confirmation(
+        self, callback: SharedCallback, pending: PendingChanges, position: Position, epoch: str
     ) -> None:
-        """Wait for what is published to come back; ``epoch`` is the state's when this began."""
-        if self._state.epoch not in (epoch, position.epoch):
-            # All was lost between the store's answer and now.
-            self._run_again(callback, batch)
-            return
-        earlier = self._unheard.get(callback.name)
-        if earlier is not None:
-            batch.put_back(earlier[1])
-        self._unheard[callback.name] = position, batch
-        self._heard()
+        """Remember the changes of a publication until it arrives.
 
-    def _run_again(self, callback: SharedCallback, batch: Batch) -> None:
-        logger.warning("shared callback %r runs again: the store lost it", callback.label)
-        self._waiting.setdefault(callback.name, Batch()).put_back(batch)
+        ``epoch`` is the epoch of the state when the run began.
+        """
+        if self._state.epoch not in (epoch, position.epoch):
+            # The store lost its data after it had acknowledged the publication.
+            self._run_again(callback, pending)
+            return
+        earlier = self._unconfirmed.get(callback.name)
+        if earlier is not None:
+            pending.add_earlier(earlier[1])
+        self._unconfirmed[callback.name] = position, pending
+        self._handle_publication()
+
+    def _run_again(self, callback: SharedCallback, pending: PendingChanges) -> None:
+        logger.warning("shared callback %r runs again: the store lost its result", callback.label)
+        self._waiting.setdefault(callback.name, PendingChanges()).add_earlier(pending)
         self._start(callback)
 
-    def _input(self, key: Key, place: int, batch: Batch) -> Any:
-        if place in batch.changed:
-            return batch.changed[place]
-        return self._state.value(key, batch.values[place])
+    def _input(self, key: Key, index: int, pending: PendingChanges) -> Any:
+        if index in pending.changed:
+            return pending.changed[index]
+        return self._state.value(key, pending.values[index])
 
-    def _in_order(self, callback: SharedCallback, batch: Batch) -> list[Key]:
+    def _changed_keys(self, callback: SharedCallback, pending: PendingChanges) -> list[Key]:
         keys = callback.input_keys
-        return [keys[place] for place in batch.changed]
+        return [keys[index] for index in pending.changed]
 
-    async def _call(self, callback: SharedCallback, batch: Batch, values: list[Any]) -> _Result:
-        client = batch.client
+    async def _call(
+        self, callback: SharedCallback, pending: PendingChanges, values: list[Any]
+    ) -> _RunResult:
+        client = pending.client
         assert client is not None
         context = EventContext(
             _slots(callback.inputs, values),
-            _slots(callback.states, batch.states),
-            [_property(callback.inputs[place]) for place in batch.changed],
+            _slots(callback.states, pending.states),
+            [_property_name(callback.inputs[index]) for index in pending.changed],
         )
         token = current_client.set(client)
         try:
@@ -337,7 +348,7 @@ class SharedRuns:
                 with context.active():
                     try:
                         result = await self._app.pool.call(
-                            callback.function, *values, *batch.states
+                            callback.function, *values, *pending.states
                         )
                     except PreventUpdate:
                         result = NoUpdate()
@@ -345,12 +356,14 @@ class SharedRuns:
                     *callback.outputs.updates(result, callback.label),
                     *context.take_updates(),
                 ]
-                return await self._resolved(updates)
+                return await self._resolve_updates(updates)
         finally:
             current_client.reset(token)
 
-    async def _resolved(self, updates: Sequence[tuple[Any, Mapping[str, Any]]]) -> _Result:
-        """Tell values to set from those that build on one; patches are applied here."""
+    async def _resolve_updates(
+        self, updates: Sequence[tuple[Any, Mapping[str, Any]]]
+    ) -> _RunResult:
+        """Separate values to set from additions to values; apply patches."""
         values: dict[Key, Any] = {}
         additions: list[tuple[Key, Any]] = []
         for component_id, props in updates:
@@ -378,5 +391,5 @@ def _slots(dependencies: Any, values: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _property(dependency: Any) -> str:
+def _property_name(dependency: Any) -> str:
     return f"{stringify_id(dependency.component_id)}.{dependency.component_property}"

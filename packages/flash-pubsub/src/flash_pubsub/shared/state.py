@@ -1,4 +1,4 @@
-"""The state that all pages share, as this worker knows it: what the broker's snapshot holds."""
+"""The values that all pages share: a worker's copy of the broker's snapshot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 from flash.serialize import dumps
 from flash_pubsub.broker.backplane import PREFIX
 from flash_pubsub.broker.envelope import Envelope
-from flash_pubsub.broker.recent_frames import Recent
+from flash_pubsub.broker.recent_frames import RecentFrames
 from flash_pubsub.broker.seam import Retention
 from flash_pubsub.errors import (
     BrokerError,
@@ -22,7 +22,15 @@ from flash_pubsub.errors import (
     UnsupportedEnvelope,
 )
 from flash_pubsub.shared.change_times import NEVER, ChangeTimes
-from flash_pubsub.shared.mirror import MADE, RAN, Known, Mirror, framed, made_name, name_of
+from flash_pubsub.shared.mirror import (
+    MADE_PREFIX,
+    RAN_PREFIX,
+    MirroredValue,
+    StateMirror,
+    change_time_name,
+    name_of,
+    with_restore_marks,
+)
 from flash_ws.protocol.channel import CatchUp
 from flash_ws.protocol.frames import Frame, reset_frame, snapshot_frame
 from flash_ws.protocol.position import Position
@@ -38,95 +46,97 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The channel of pages, and its name in the broker.
+# The page channel of the shared state, and its name in the broker.
 SHARED = "shared"
 CHANNEL = f"{PREFIX}{SHARED}"
 
 KIND = "shared"
 
-# Pages whose newest change is remembered; the one that changed something longest ago goes.
-_MAX_ORIGINS = 20_000
+# Pairs of callback and page whose last answered change is remembered; the oldest are dropped.
+_MAX_ANSWERED = 20_000
 
 _RETENTION = Retention(max_messages=5000, max_bytes=8 << 20)
 
-# Changes that wait while the state is being fetched; with one more it is fetched again instead.
+# Publications that wait while the state is fetched. With one more, the state is fetched again.
 _MAX_WAITING = 10_000
 
-# Bytes of values that are put back in one publication, about.
-_PART = 256 << 10
+# Approximate bytes of values that are restored in one publication.
+_RESTORE_PART_BYTES = 256 << 10
 
 
 class SharedState:
-    """Values by (component, property), in the one order that the broker gave their changes.
+    """Values by component and property; every worker applies changes in the broker's order.
 
-    A `Source` of pages' frames. Everything here happens on the loop; reading needs no broker.
+    It is the `FrameSource` of the shared channel and a `Listener`. All methods are called on the
+    event loop. Reading a value does not use the broker.
 
-    When the store has lost values, a worker that knows them goes on with them and puts them back,
-    but for those that were set since; of several workers the one that had followed furthest counts.
+    When the store has lost values, the workers keep them and restore them in the store, except
+    values that were set since the loss. Of several workers, the values of the one that had received
+    most publications win.
     """
 
     def __init__(self, listeners: Listeners, backplane: BrokerBackplane) -> None:
         self._listeners = listeners
         self._backplane = backplane
-        # Values as JSON, and which callbacks have run in this deployment.
-        self._mirror = Mirror(
+        # The values as JSON, and the notes about callbacks and inputs.
+        self._mirror = StateMirror(
             max_values=_RETENTION.max_values, max_bytes=_RETENTION.max_snapshot_bytes
         )
-        # What the store has lost and is to get back, and where this worker stood when it had it.
-        self._lost: dict[str, Known] = {}
+        # The values to restore in the store, and the last position received before the loss.
+        self._lost: dict[str, MirroredValue] = {}
         self._lost_at = Position("", 0)
-        # By callback and page, the number of the page's newest change that everybody has seen.
-        self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
-        # When pages changed what.
+        # By callback and page: the number of the page's newest change whose result was published.
+        self._answered: OrderedDict[tuple[str, str], int] = OrderedDict()
+        # The times of pages' changes.
         self.times = ChangeTimes()
-        # Inputs of shared callbacks.
+        # The inputs of all shared callbacks.
         self.inputs: set[Key] = set()
-        # By callback, the times of the inputs that its newest result was made of.
+        # By callback: the times of the input changes that its newest result is based on.
         self._used: dict[str, dict[Key, MadeAt]] = {}
-        self._recent = Recent(Position("", 0))
-        # What came while the state was being fetched, _MAX_WAITING at most; None when it is not.
+        self._recent = RecentFrames(Position("", 0))
+        # Publications that arrive while the state is fetched, _MAX_WAITING at most; otherwise None.
         self._waiting: list[Publication] | None = []
-        self._learned = asyncio.Event()
-        # How often something was lost, or more came meanwhile than may wait: what is being fetched
-        # is then fetched again.
+        self._loaded = asyncio.Event()
+        # The number of resets, and of times that too many publications waited. If it increases
+        # while the state is fetched, the state is fetched again.
         self._resets = 0
-        # The state as a frame, for the position that it was made at.
+        # The state as a frame for pages; None if it has changed since.
         self._snapshot: Frame | None = None
-        # Called when somebody has published.
+        # Called after every publication.
         self.on_change: list[Callable[[], None]] = []
-        # Called with where the state stands after something was lost.
+        # Called with the new position after publications were lost.
         self.on_reset: list[Callable[[Position], None]] = []
 
     async def start(self) -> None:
-        """Learn the state; what changes from now on is followed.
+        """Fetch the state and receive all changes from now on.
 
-        Whatever was known before the app was stopped counts no more.
+        The state from before the app was stopped is discarded.
         """
-        self._learned = asyncio.Event()
+        self._loaded = asyncio.Event()
         self._waiting = []
         self._mirror.clear()
         self._lost.clear()
-        self._seen.clear()
+        self._answered.clear()
         self._used.clear()
         self._recent.begin(Position("", 0))
         await self._listeners.listen(CHANNEL, self)
-        await self._learn()
-        self._go_on()
+        await self._load()
+        self._resume_delivery()
 
-    async def _learn(self) -> None:
-        snapshot = await self._fetched()
+    async def _load(self) -> None:
+        snapshot = await self._fetch_snapshot()
         here = self._recent.position
         if snapshot.position.epoch == here.epoch:
-            # What was lost before is still on its way back.
+            # Values that the store has again need not be restored.
             for name in snapshot.values:
                 self._lost.pop(name, None)
         else:
             if self._mirror.is_older(here, snapshot):
-                self._seen.clear()
+                self._answered.clear()
             self._lost, self._lost_at = self._mirror.lost(here, snapshot), here
-        self._mirror.begin(snapshot)
+        self._mirror.load(snapshot)
         for name, value in snapshot.values.items():
-            if name.startswith(MADE):
+            if name.startswith(MADE_PREFIX):
                 self.times.observe(_made_at(orjson.loads(value)))
         self._used.clear()
         for name, known in self._lost.items():
@@ -134,17 +144,17 @@ class SharedState:
         self._recent.begin(snapshot.position)
         self._snapshot = None
 
-    async def _fetched(self) -> Snapshot:
-        """Fetch the state, again if more is lost meanwhile."""
+    async def _fetch_snapshot(self) -> Snapshot:
+        """Fetch the snapshot; fetch it again if a reset happened meanwhile."""
         while True:
             resets = self._resets
             snapshot = await self._listeners.broker.snapshot(CHANNEL)
             if resets == self._resets:
                 return snapshot
 
-    def _go_on(self) -> None:
-        """Deliver what has come while the state was being fetched, and whatever comes."""
-        self._learned.set()
+    def _resume_delivery(self) -> None:
+        """Deliver the publications that waited, and do not queue later ones."""
+        self._loaded.set()
         waiting, self._waiting = self._waiting or [], None
         for publication in waiting:
             self.deliver(publication)
@@ -162,38 +172,38 @@ class SharedState:
 
     @property
     def epoch(self) -> str:
-        """The epoch of the numbers that the state has; changes when something is lost."""
+        """The epoch of the state's position; it changes when the store has lost data."""
         return self._recent.position.epoch
 
     def has_run(self, callback: str) -> bool:
         """Tell whether a callback has run in this deployment."""
-        return RAN + callback in self._mirror
+        return RAN_PREFIX + callback in self._mirror
 
-    def has_seen(self, callback: str, page: str, number: int) -> bool:
-        """Tell whether a callback has answered a page's change, for everybody to see."""
-        return self._seen.get((callback, page), 0) >= number
+    def has_answered(self, callback: str, page: str, number: int) -> bool:
+        """Tell whether the result of a page's change is published and part of this state."""
+        return self._answered.get((callback, page), 0) >= number
 
     def made_at(self, key: Key) -> MadeAt:
-        """Return when the newest change of an input was made."""
-        found = self._mirror.get(made_name(key))
+        """Return the time of an input's newest change; `NEVER` if it was not changed."""
+        found = self._mirror.get(change_time_name(key))
         return NEVER if found is None else _made_at(orjson.loads(found))
 
     def has_used(self, callback: str, key: Key, made: MadeAt) -> bool:
-        """Tell whether a callback's newest result was made of this change, or of a newer one.
+        """Tell whether a callback's newest result is based on this change or on a newer one.
 
-        False also if this worker does not know.
+        Returns False if this worker does not know.
         """
         return self._used.get(callback, {}).get(key, NEVER) >= made > NEVER
 
     async def up_to_date(self) -> None:
-        """Wait until this worker knows all that was published before the call."""
-        await self._caught_up()
-        await self._learned.wait()
+        """Wait until this worker has received everything that was published before the call."""
+        await self._catch_up_with_broker()
+        await self._loaded.wait()
 
-    async def _caught_up(self) -> bool:
-        """Follow to where the channel stands now; False if it has begun anew meanwhile."""
+    async def _catch_up_with_broker(self) -> bool:
+        """Wait until everything published so far is received; False if the epoch has changed."""
         position = await self._listeners.broker.position(CHANNEL)
-        await self._listeners.reached(CHANNEL, position)
+        await self._listeners.wait_until_delivered(CHANNEL, position)
         return position.epoch == self._recent.position.epoch
 
     # -- writing ---------------------------------------------------------------------------------
@@ -210,12 +220,16 @@ class SharedState:
         fence: Lease | None = None,
         after: Position | None = None,
     ) -> Position:
-        """Set values for everybody, in one message; returns its position.
+        """Set values on all pages in one message; returns its position.
 
-        ``additions`` are changes that build on a value (``extendData``): pages that are there get
-        them, the state does not. ``origins`` are the pages' changes that this answers. ``made``
-        says when changed inputs were changed, ``used`` of which changes a result was made. With
-        ``after`` it raises `Overtaken` if something was published after that position.
+        - ``additions``: changes that add to a value, such as ``extendData``. Connected pages get
+          them; they do not become part of the state.
+        - ``origins``: by page, the number of the newest change that this message answers.
+        - ``callback``: the callback whose result this is.
+        - ``made``: the times of the changes of inputs.
+        - ``used``: the times of the input changes that the result is based on.
+        - ``fence``: raises `Fenced` if this lease is not the newest.
+        - ``after``: raises `Overtaken` if something was published after this position.
         """
         updates: list[tuple[str, str, bytes]] = []
         changes: dict[str, bytes | None] = {}
@@ -224,9 +238,9 @@ class SharedState:
             updates.append((*key, encoded))
             changes[name_of(key)] = encoded
         added = [(key[0], key[1], dumps(value)) for key, value in additions]
-        notes = {made_name(key): dumps(at) for key, at in (made or {}).items()}
+        notes = {change_time_name(key): dumps(at) for key, at in (made or {}).items()}
         if callback is not None:
-            notes[RAN + callback] = b"1"
+            notes[RAN_PREFIX + callback] = b"1"
         changes |= notes
         extras: dict[str, Any] = {"u": updates, "a": added, "o": dict(origins or {})}
         extras["notes"] = notes
@@ -243,21 +257,21 @@ class SharedState:
         )
 
     async def set(self, key: Key, value: Any) -> None:
-        """Set a value for everybody, newer than all changes that pages have made so far."""
+        """Set a value on all pages; it counts as newer than all changes that pages have made."""
         made = {key: (self.times.now(), "")} if key in self.inputs else None
         await self.publish({key: value}, made=made)
 
-    def repair(self, key: Key) -> None:
-        """Publish an input's newest value again: the store has an older one that came after it."""
-        self._backplane.spawn(self._repair(key))
+    def republish_newest(self, key: Key) -> None:
+        """Publish an input's newest value again, because an older one was published after it."""
+        self._backplane.spawn(self._republish_newest(key))
 
-    async def _repair(self, key: Key) -> None:
+    async def _republish_newest(self, key: Key) -> None:
         while True:
             at = self._recent.position
             try:
                 await self._publish_newest(key, at)
             except Overtaken:
-                logger.debug("somebody was faster; once more")
+                logger.debug("another worker published first; trying again")
                 await self.up_to_date()
             else:
                 return
@@ -265,31 +279,31 @@ class SharedState:
     async def _publish_newest(self, key: Key, after: Position) -> None:
         await self.publish({key: self.value(key)}, made={key: self.made_at(key)}, after=after)
 
-    async def _put_back(self) -> None:
-        """Give the store what it has lost, but for what was set since.
+    async def _restore_lost(self) -> None:
+        """Publish the values that the store has lost, except those that were set since.
 
-        What it does not take pages still see, as long as this worker lives.
+        Pages keep values that the store refuses for as long as this worker runs.
         """
         while self._lost:
             try:
-                await self._put_back_part()
+                await self._restore_part()
             except Overtaken:
-                logger.debug("somebody was faster; once more")
+                logger.debug("another worker published first; trying again")
             except (BrokerRefused, PayloadTooLarge) as error:
-                logger.warning("%d shared values are not put back: %s", len(self._lost), error)
+                logger.warning("%d shared values are not restored: %s", len(self._lost), error)
                 self._lost.clear()
-            if not await self._caught_up():
-                # What is to be done then begins with that.
+            if not await self._catch_up_with_broker():
+                # `reset` is called and starts the restoring again.
                 return
 
-    async def _put_back_part(self) -> None:
+    async def _restore_part(self) -> None:
         updates: list[tuple[str, str, bytes]] = []
         notes: dict[str, bytes] = {}
         changes: dict[str, bytes] = {}
         size = 0
         for name, known in self._lost.items():
             size += len(name) + len(known.value)
-            if changes and size > _PART:
+            if changes and size > _RESTORE_PART_BYTES:
                 break
             changes[name] = known.value
             component_id, tab, prop = name.partition("\t")
@@ -303,8 +317,8 @@ class SharedState:
         await self._listeners.broker.publish(
             CHANNEL,
             Envelope(KIND, b"", extras=extras).pack(),
-            changes=framed(at, here, changes),
-            # Nothing may be overwritten that this worker has not heard of yet.
+            changes=with_restore_marks(at, here, changes),
+            # A publication that this worker has not received yet must not be overwritten.
             after=here,
             retention=_RETENTION,
         )
@@ -312,7 +326,7 @@ class SharedState:
     # -- from the broker -------------------------------------------------------------------------
 
     def deliver(self, publication: Publication) -> None:
-        """Take a change in, and send it to the pages of this worker."""
+        """Apply a publication to the state and send it to the pages of this worker."""
         if self._waiting is not None:
             if len(self._waiting) >= _MAX_WAITING:
                 self._waiting.clear()
@@ -324,18 +338,18 @@ class SharedState:
         if position.epoch != known.epoch or position.number <= known.number:
             return
         try:
-            frame = self._take(publication)
+            frame = self._apply(publication)
         except UnsupportedEnvelope as error:
             logger.warning("channel %r: %s", CHANNEL, error)
             frame = None
         self._recent.advance(position.number, frame)
         self._snapshot = None
         if frame is not None:
-            self._backplane.frame(frame)
+            self._backplane.deliver_frame(frame)
         for each in self.on_change:
             each()
 
-    def _take(self, publication: Publication) -> Frame | None:
+    def _apply(self, publication: Publication) -> Frame | None:
         envelope = Envelope.unpack(publication.payload)
         if envelope.kind != KIND:
             return None
@@ -347,7 +361,7 @@ class SharedState:
             name = name_of((component_id, prop))
             self._mirror.set(name, value, number)
             if self._lost:
-                self._found(name, value, back)
+                self._forget_lost(name, value, back)
         for name, value in extras["notes"].items():
             self._mirror.set(name, value, number)
             self._lost.pop(name, None)
@@ -357,35 +371,35 @@ class SharedState:
             }
         origins: dict[str, int] = extras["o"]
         for page, change in origins.items():
-            self._seen.pop((extras["cb"], page), None)
-            self._seen[extras["cb"], page] = change
-        while len(self._seen) > _MAX_ORIGINS:
-            self._seen.popitem(last=False)
+            self._answered.pop((extras["cb"], page), None)
+            self._answered[extras["cb"], page] = change
+        while len(self._answered) > _MAX_ANSWERED:
+            self._answered.popitem(last=False)
         return _frame(number, extras)
 
     def _without_superseded(self, extras: dict[str, Any]) -> list[Any]:
-        """Return the updates but for inputs that a publication before this one changed later.
+        """Return the updates without inputs for which an earlier publication had a newer change.
 
-        Two callbacks of one input may run at the same time, on two workers.
+        Two callbacks with the same input may run at the same time on two workers.
         """
         notes: dict[str, bytes] = extras["notes"]
         kept: list[Any] = []
         for update in extras["u"]:
             key = (update[0], update[1])
-            note = notes.get(made_name(key))
+            note = notes.get(change_time_name(key))
             if note is not None:
                 made = _made_at(orjson.loads(note))
                 self.times.observe(made)
                 if made < self.made_at(key):
-                    del notes[made_name(key)]
+                    del notes[change_time_name(key)]
                     continue
             kept.append(update)
         return kept
 
-    def _found(self, name: str, value: bytes, back: Mapping[str, Any] | None) -> None:
-        """Note that the store has a value again, unless it is one that somebody knew before this.
+    def _forget_lost(self, name: str, value: bytes, back: Mapping[str, Any] | None) -> None:
+        """Drop a value from those to restore, unless the store has an older value of it.
 
-        ``back`` says how far they had followed who put it back; None for a value that is new.
+        ``back`` has the last position that the restoring worker had received; None for a new value.
         """
         lost = self._lost.get(name)
         if lost is None:
@@ -400,48 +414,48 @@ class SharedState:
             del self._lost[name]
 
     def reset(self, channel: str, position: Position) -> None:
-        """Fetch the state anew, and tell the pages that something is lost."""
+        """Fetch the state again and tell the pages that publications are lost."""
         del channel, position
         self._resets += 1
         if self._waiting is None:
             self._waiting = []
-            self._learned.clear()
-            self._backplane.spawn(self._begin_anew())
+            self._loaded.clear()
+            self._backplane.spawn(self._reload())
 
-    async def _begin_anew(self) -> None:
-        await self._backplane.persist(self._learn)
+    async def _reload(self) -> None:
+        await self._backplane.retry_until_available(self._load)
         position = self._recent.position
-        self._backplane.frame(reset_frame(SHARED, position, self._updates()))
-        self._go_on()
+        self._backplane.deliver_frame(reset_frame(SHARED, position, self._updates()))
+        self._resume_delivery()
         for each in self.on_reset:
             each(position)
         for each in self.on_change:
             each()
-        await self._backplane.persist(self._put_back)
+        await self._backplane.retry_until_available(self._restore_lost)
 
     # -- for pages -------------------------------------------------------------------------------
 
     async def follow(self, channel: str) -> None:
-        """Do nothing: this worker follows the state from its start to its end."""
+        """Do nothing: the state is received from `start` on."""
 
     async def unfollow(self, channel: str) -> None:
         """Do nothing."""
 
     async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
-        """Return the state for a page that is new, and what it missed for one that is not."""
+        """Return the whole state for a new page, and the missed frames for a returning one."""
         del channel
         recent = self._recent
         if position is None:
             return CatchUp(recent.position, (self._state_frame(),), recovered=True)
-        if recent.knows(position):
+        if recent.covers(position):
             return CatchUp(recent.position, tuple(recent.after(position.number)), recovered=True)
-        missed = await self._missed(position)
+        missed = await self._fetch_missed(position)
         if missed is None:
             return CatchUp(recent.position, (self._state_frame(),), recovered=False)
         return CatchUp(recent.position, (*missed, *recent.after(recent.floor)), recovered=True)
 
-    async def _missed(self, position: Position) -> list[Frame] | None:
-        """Return the frames after ``position`` that this worker does not remember."""
+    async def _fetch_missed(self, position: Position) -> list[Frame] | None:
+        """Return the frames after ``position`` that are not in memory; None if any is unknown."""
         try:
             missed = await self._listeners.broker.since(CHANNEL, position)
         except BrokerError as error:
@@ -465,7 +479,7 @@ class SharedState:
         return self._snapshot
 
     def _updates(self) -> str:
-        return _text(self._mirror.properties())
+        return _encode_updates(self._mirror.properties())
 
 
 def _made_at(value: Any) -> MadeAt:
@@ -473,8 +487,8 @@ def _made_at(value: Any) -> MadeAt:
     return milliseconds, page
 
 
-def _text(updates: Iterable[tuple[str, str, bytes]]) -> str:
-    """Return updates as the ``u`` of a frame."""
+def _encode_updates(updates: Iterable[tuple[str, str, bytes]]) -> str:
+    """Encode updates as the member ``u`` of a frame."""
     entries = (
         f"[{_id_json(component_id)},{{{dumps(prop).decode()}:{value.decode()}}}]"
         for component_id, prop, value in updates
@@ -483,7 +497,7 @@ def _text(updates: Iterable[tuple[str, str, bytes]]) -> str:
 
 
 def _id_json(component_id: str) -> str:
-    # Dash writes an id that is an object as its JSON.
+    # Dash writes an id that is an object as JSON.
     return component_id if component_id.startswith("{") else dumps(component_id).decode()
 
 
@@ -494,12 +508,12 @@ def _frame(number: int, extras: Mapping[str, Any]) -> Frame:
     text = (
         f'{{"c":"{SHARED}","n":{number},"t":"props",'
         f'"cb":{dumps(extras.get("cb")).decode()},"o":{dumps(origins).decode()},'
-        f'"u":{_text((*updates, *added))}}}'
+        f'"u":{_encode_updates((*updates, *added))}}}'
     )
     keys = frozenset((component_id, prop) for component_id, prop, _ in updates)
     if added:
         touched = keys | {(component_id, prop) for component_id, prop, _ in added}
         return Frame(text, len(text.encode()), SHARED, number, touches=touched)
-    # It may stand in for an earlier one only if it answers the same pages.
+    # Conflation may replace an earlier frame by this one only if both answer the same pages.
     answered = frozenset((f"@{extras['cb']}", page) for page in origins)
     return Frame(text, len(text.encode()), SHARED, number, sets=keys | answered)

@@ -1,4 +1,4 @@
-"""Shared values in the hands of server code."""
+"""Reading and setting shared values in server code."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class SharedValue:
-    """One property of a component, as all pages see it; awaiting it is the same as `get`."""
+    """The value of one property as all pages show it; awaiting it is the same as `get`."""
 
     def __init__(self, state: SharedState, key: Key) -> None:
         self._state = state
         self._key = key
 
     async def get(self, default: Any = None) -> Any:
-        """Return the value; ``default`` if nobody has set it yet.
+        """Return the value; ``default`` if it was never set.
 
-        Whatever was published before this call is in it.
+        The value includes everything that was published before the call, on any worker.
         """
         await self._state.up_to_date()
         return self._state.value(self._key, default)
@@ -33,12 +33,12 @@ class SharedValue:
         return self.get().__await__()
 
     async def set(self, value: Any) -> None:
-        """Set it on every page; like all that is pushed, it triggers no shared callback."""
+        """Set the value on every page; like every push, this triggers no shared callback."""
         await self._state.set(self._key, value)
 
 
 class SharedValues:
-    """Finds shared values: ``await pubsub.shared["brightness", "value"].get()``."""
+    """Access to shared values: ``await pubsub.shared["brightness", "value"].get()``."""
 
     def __init__(self, state: SharedState) -> None:
         self._state = state
