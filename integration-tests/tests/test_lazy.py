@@ -168,7 +168,7 @@ def test_c3_a_page_that_changes_a_token_gets_400_in_one_line_and_no_query(orders
         """
     )
     assert status == 400
-    assert text == "this panel's token was not signed by this app for you; reload the page"
+    assert text == "this panel's token was not signed by this app for this visitor; reload the page"
     assert counted(orders, "/statements") == before
 
 

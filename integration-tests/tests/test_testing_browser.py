@@ -118,7 +118,7 @@ class TestAppProcess:
 
     def test_a_crash_in_the_middle_of_a_test_fails_it(self, app_file):
         with (
-            pytest.raises(ServerDied, match="ended with 7"),
+            pytest.raises(ServerDied, match="ended with exit code 7"),
             AppProcess(app_file) as process,
             pytest.raises(OSError, match=r"closed|reset"),
         ):
@@ -303,7 +303,7 @@ class TestPlugin:
             """,
         )
         assert "assert 'this' == 'that'" in output
-        assert "flash_browser kept nothing" in output
+        assert "flash_browser saved nothing" in output
         assert "FileExistsError" in output
 
     def test_a_server_that_dies_fails_its_test(self, tmp_path):
@@ -318,7 +318,7 @@ class TestPlugin:
                 flash_browser.run_js("return fetch('/crash').catch(() => 0)")
             """,
         )
-        assert "ended with 7" in output
+        assert "ended with exit code 7" in output
 
     def test_without_a_browser_it_says_what_to_install(self, tmp_path):
         output = self.run(tmp_path, "def test_it(flash_browser): pass", PATH="")

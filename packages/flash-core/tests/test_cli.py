@@ -72,7 +72,7 @@ def test_the_access_log_is_on_with_reload_unless_silenced(served, arguments, log
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("web.py",), "cannot serve 'web.py': name a module and an attribute in it"),
+        (("web.py",), "cannot serve 'web.py': give a module and an attribute of it"),
         (("nothing:app",), "cannot serve 'nothing:app': no module named 'nothing'"),
         (("web:nope",), "cannot serve 'web:nope': web has no attribute 'nope'"),
         (("web:number",), "cannot serve 'web:number': a int is not an ASGI application"),

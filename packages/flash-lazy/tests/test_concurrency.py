@@ -37,7 +37,7 @@ async def test_one_more_than_may_wait_is_refused_at_once():
     async with limit:
         waiting = asyncio.ensure_future(limit.__aenter__())
         await asyncio.sleep(0)
-        with pytest.raises(LoadersBusy, match="1 loads at work, 1 waiting; raise max_concurrency="):
+        with pytest.raises(LoadersBusy, match="1 loads running, 1 waiting; raise max_concurrency="):
             await limit.__aenter__()
     await waiting
     await limit.__aexit__(None, None, None)

@@ -309,7 +309,7 @@ async def test_a_stale_result_outlives_a_loader_that_fails(app, caplog):
         fails = True
         now += 100
         assert await load(client, panel) == ("orders", True)
-        await until(lambda: "could not be loaded anew" in caplog.text)
+        await until(lambda: "the stale result could not be replaced" in caplog.text)
         assert await load(client, panel) == ("orders", True)
 
 
@@ -483,7 +483,7 @@ async def test_c3_a_token_outlives_a_restart_where_the_app_has_a_secret(app, cap
     async with served(None) as (client, _):
         with pytest.raises(CallbackFailed, match="400"):
             await load(client, panel)
-    assert "several workers do not know each other's" in caplog.text
+    assert "valid in this process only; set one, the same for all workers" in caplog.text
 
 
 async def test_c3_a_panel_bound_to_the_session_works_for_its_visitor_alone(app):
@@ -535,7 +535,7 @@ async def test_a_panel_for_one_visitor_cannot_stand_in_one_for_all(app):
 
     async with page_of(app, shared(), own()) as (client, [one, other]):
         text, ok = await load(client, one)
-        assert "give the loader around it the same bind=" in text
+        assert "give the outer loader the same bind=" in text
         assert not ok
         _, ok = await load(client, other)
         assert ok

@@ -899,7 +899,7 @@ async def test_results_that_nobody_comes_for_are_dropped_by_age():
         page = Page(app)
         started = await page.start("out.children", 1)
         await become(lambda: ran and stored(app) == (0, 0, 0))
-        with pytest.raises(BackgroundCallbackError, match="nothing is known of this job"):
+        with pytest.raises(BackgroundCallbackError, match="this job is no longer known"):
             await page.poll("out.children", started)
 
 

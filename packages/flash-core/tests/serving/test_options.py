@@ -36,10 +36,10 @@ def test_flask_options_are_understood(tmp_path):
         ({"processes": 4}, "flash run module:app --workers N"),
         ({"ssl_context": "adhoc"}, r"ssl_context=\(cert, key\)"),
         ({"reloader_type": "stat"}, "watchfiles"),
-        ({"passthrough_errors": True}, "does not know passthrough_errors="),
+        ({"passthrough_errors": True}, "has no argument passthrough_errors="),
         ({"server": "gunicorn"}, "hypercorn, uvicorn or granian"),
         ({"log_level": "loud"}, "unknown log level"),
-        ({"grace_period": -1}, "cannot be negative"),
+        ({"grace_period": -1}, "grace_period=-1: give 0 or more seconds"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_with_the_remedy(given, remedy):

@@ -314,7 +314,7 @@ async def test_a_blocked_loop_and_a_stuck_thread_do_not_keep_the_process(start):
         writer.close()
 
         assert code == 0
-        assert "a function is still running and cannot be stopped" in errors
+        assert "a function still runs and cannot be stopped" in errors
         assert "Traceback" not in errors
 
 

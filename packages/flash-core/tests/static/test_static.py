@@ -601,7 +601,9 @@ async def test_a_file_over_the_limit_is_refused_by_name(tmp_path: Path) -> None:
     cache = StaticCache(max_file_bytes=100)
     path = tmp_path / "film.mp4"
     path.write_bytes(bytes(101))
-    with pytest.raises(OversizedFile, match=r"film\.mp4 is 101 bytes, more than the 100"):
+    with pytest.raises(
+        OversizedFile, match=r"film\.mp4 has 101 bytes, more than the limit of 100 for files"
+    ):
         await cache.load(path, revalidate=False)
     path.write_bytes(bytes(100))
     assert await cache.load(path, revalidate=False) is not None

@@ -1,4 +1,4 @@
-"""Panels that load when they are seen, for Flash."""
+"""Panels for Flash that load when they come near the viewport."""
 
 import warnings
 
@@ -48,6 +48,6 @@ def __getattr__(name: str) -> object:
     return CacheStatistics
 
 
-# What Dash puts into every page of an app that imports this package.
+# Dash adds these files to every page of an app that imports this package.
 _js_dist = [{"relative_package_path": "flash_lazy.js", "namespace": "flash_lazy"}]
 _css_dist = [{"relative_package_path": "flash_lazy.css", "namespace": "flash_lazy"}]

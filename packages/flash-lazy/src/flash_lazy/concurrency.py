@@ -1,4 +1,4 @@
-"""A limit on how many loads run at a time."""
+"""A limit on the number of loads that run at a time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from flash_lazy.errors import LoadersBusy
 
 
 class ConcurrencyLimit:
-    """Lets ``limit`` loads in at a time, in order of arrival; None lets everyone in.
+    """Lets ``limit`` loads run at a time, in order of arrival; None means no limit.
 
-    At most ``max_waiting`` wait; one more gets `LoadersBusy` at once (policy: refuse the newest).
+    At most ``max_waiting`` loads wait; further ones raise `LoadersBusy` at once (policy: refuse the
+    newest).
     """
 
     def __init__(self, limit: int | None, *, max_waiting: int = 1000) -> None:

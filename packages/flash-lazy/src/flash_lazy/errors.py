@@ -1,13 +1,13 @@
-"""What flash-lazy raises.
+"""The errors of flash-lazy.
 
 flash.FlashError
-├── ArgumentError (TypeError)              a panel is placed with arguments that cannot travel
+├── ArgumentError (TypeError)              a panel's arguments cannot be put into its token
 ├── flash.BadRequest
-│   └── TokenRefused                       a token that this app did not sign: 400
+│   └── TokenRefused                       this app did not sign the token: 400
 ├── flash.CallbackTimeout (TimeoutError)
-│   └── LoaderTimeout                      a loader took longer than its ``timeout=``: 504
+│   └── LoaderTimeout                      a loader ran longer than its ``timeout=``: 504
 └── flash.Overloaded
-    └── LoadersBusy                        as many loads as allowed are waiting for a turn: 503
+    └── LoadersBusy                        too many loads are waiting: 503
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from flash import BadRequest, CallbackTimeout, FlashError, Overloaded
 
 
 class ArgumentError(FlashError, TypeError):
-    """A panel is placed with an argument that JSON does not keep, or with too many of them.
+    """A panel has an argument that JSON does not preserve, or its arguments are too large.
 
-    ``loader`` is the loader's name, ``reason`` the clause with the offending value and the remedy.
+    ``loader`` is the loader's name; ``reason`` gives the offending value and the remedy.
     """
 
     def __init__(self, loader: str, reason: str) -> None:
@@ -31,10 +31,12 @@ class ArgumentError(FlashError, TypeError):
 
 
 class TokenRefused(BadRequest):
-    """A token that this app did not sign, or signed for another visitor or another loader."""
+    """The token was not signed by this app, or was signed for another visitor or loader."""
 
     def __init__(self) -> None:
-        super().__init__("this panel's token was not signed by this app for you; reload the page")
+        super().__init__(
+            "this panel's token was not signed by this app for this visitor; reload the page"
+        )
 
 
 class LoaderTimeout(CallbackTimeout):
@@ -45,10 +47,10 @@ class LoaderTimeout(CallbackTimeout):
 
 
 class LoadersBusy(Overloaded):
-    """``max_threads`` loads run, as many as allowed, and ``max_waiting`` wait for a turn."""
+    """A load was refused because ``max_threads`` loads run and ``max_waiting`` wait."""
 
     def __str__(self) -> str:
         return (
-            f"server busy: {self.max_threads} loads at work, {self.max_waiting} waiting; "
+            f"server busy: {self.max_threads} loads running, {self.max_waiting} waiting; "
             "raise max_concurrency= or make the loaders faster"
         )

@@ -1,6 +1,6 @@
-"""The way to pages that are open: an app's live link, where it has one.
+"""Access to the app's `flash_ws.Live`, which tells open pages what was invalidated.
 
-flash-ws is not needed for anything else, so it is looked for when a loader asks for it.
+flash-ws is imported only when a live loader needs it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from flash import Flash
 
-# The event that pages get; its data is what the topics of the panels concerned begin with.
+# The event that pages get; its data is the prefix of the topics of the invalidated panels.
 EVENT = "flash_lazy"
 
 
 class EventSender(Protocol):
-    """What is needed of `flash_ws.Live`."""
+    """The part of `flash_ws.Live` that is used here."""
 
     async def send_event(self, name: str, data: Any = None) -> None:
         """Send an event to every page of this worker, or of all workers."""
@@ -36,6 +36,6 @@ def when_live(app: Flash, use: Callable[[EventSender], None]) -> None:
         registry = importlib.import_module("flash_ws.callbacks.deferred")
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            'live=True needs flash-ws: pip install "flash-core[ws]", and give the app a Live(app)'
+            'live=True needs flash-ws: pip install "flash-core[ws]", and create a Live(app)'
         ) from error
     registry.LiveRegistry.of(app).add(use)

@@ -1,4 +1,4 @@
-"""`lazy`: a function of JSON-able arguments, turned into something to place in a layout."""
+"""`lazy`: turns a function with JSON arguments into a loader, which makes panels for layouts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-# The id of every panel has this one key; the callback that loads matches on it.
+# The only key of every panel's id; the callback that loads panels matches on it.
 PANEL_ID_KEY = "flash_lazy"
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How the server runs a loader; see `lazy`."""
+    """The options of a loader that concern the server; see `lazy`."""
 
     error: Any = None
     cache: float | None = None
@@ -42,19 +42,19 @@ class LoadOptions:
     live: bool = False
 
 
-class Subscriber(Protocol):
-    """Hears that what a loader loaded is no longer true.
+class InvalidationListener(Protocol):
+    """Is notified when results of a loader are invalidated.
 
-    Called in whichever thread invalidates, and must not raise.
+    The method is called in the thread that invalidates, and must not raise.
     """
 
     def invalidated(self, loader: Loader[...], call: LoaderCall | None) -> None:
-        """Forget what was loaded for ``call``, or for every call where it is None."""
+        """Drop the results of ``call``, or of all calls if it is None."""
         ...
 
 
 class Loader(Generic[P]):
-    """What `lazy` makes of a function; calling it gives the panel to place."""
+    """A function decorated with `lazy`; calling it returns a panel for a layout."""
 
     def __init__(
         self,
@@ -64,25 +64,25 @@ class Loader(Generic[P]):
         appearance: Mapping[str, Any],
     ) -> None:
         functools.update_wrapper(self, function)
-        # What is called, with the arguments of the panel.
+        # The function that is called with the panel's arguments.
         self.function = function
-        # What tokens call it; the same in every process that imports the module.
+        # The loader's name in tokens; the same in every process that imports the module.
         self.name = name
         self.options = options
         self._appearance = dict(appearance)
         self._signature = inspect.signature(function)
-        # The apps that use it, as long as they live. A dictionary, for it is read from any thread.
-        self._subscribers: dict[int, weakref.ref[Subscriber]] = {}
+        # The apps that use the loader, held weakly. A plain dictionary: any thread may read it.
+        self._listeners: dict[int, weakref.ref[InvalidationListener]] = {}
         LOADERS.add(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> LazyPanel:
         """Return a panel that loads ``function(*args, **kwargs)`` when it is seen.
 
-        Raises what the function would for arguments that do not fit, and `ArgumentError` for
-        arguments that JSON does not keep.
+        Raises ``TypeError`` for arguments that do not match the function's parameters, and
+        `ArgumentError` for arguments that JSON does not preserve.
         """
         panel = LazyPanel(id={PANEL_ID_KEY: secrets.token_hex(6)}, **self._appearance)
-        # As Dash sets the properties of every component.
+        # Dash sets the properties of components in the same way.
         call = self.call_of(*args, **kwargs)
         setattr(panel, "token", DeferredToken(self, call))  # noqa: B010
         if self.options.live:
@@ -90,7 +90,7 @@ class Loader(Generic[P]):
         return panel
 
     def call_of(self, *args: P.args, **kwargs: P.kwargs) -> LoaderCall:
-        """Return these arguments as a call."""
+        """Return the `LoaderCall` of these arguments."""
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         values = {
@@ -102,9 +102,9 @@ class Loader(Generic[P]):
         return LoaderCall.of(self.name, values)
 
     def arguments(self, call: LoaderCall) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return a call's arguments, as the function takes them.
+        """Return a call's positional and keyword arguments.
 
-        Raises `TokenRefused` where the function has other parameters than when it was signed.
+        Raises `TokenRefused` if the function's parameters have changed since the call was signed.
         """
         values = call.values()
         if values.keys() != self._signature.parameters.keys():
@@ -113,33 +113,33 @@ class Loader(Generic[P]):
         return bound.args, bound.kwargs
 
     def invalidate(self, *args: Any, **kwargs: Any) -> None:
-        """Forget what was loaded with these arguments, or, without any, all that was loaded.
+        """Drop the results for these arguments; without arguments, drop all results.
 
-        Every app of this process that uses the loader forgets, and with it all that share its
-        cache; loads that are under way are neither kept nor shared with loads that begin from now
-        on. Where the loader is ``live``, pages load it again. From any thread.
+        This applies to every app of this process that uses the loader, and to all processes that
+        share its cache. Loads that are running are not kept, and later loads do not share them. If
+        the loader is ``live``, pages load it again. From any thread.
         """
         call = self.call_of(*args, **kwargs) if args or kwargs else None
-        for reference in list(self._subscribers.values()):
-            if (subscriber := reference()) is not None:
-                subscriber.invalidated(self, call)
+        for reference in list(self._listeners.values()):
+            if (listener := reference()) is not None:
+                listener.invalidated(self, call)
 
-    def subscribe(self, subscriber: Subscriber) -> None:
-        """Tell ``subscriber`` of what is invalidated from now on; idempotent, held weakly."""
-        key = id(subscriber)
-        if key not in self._subscribers:
-            forget = partial(self._subscribers.pop, key)
-            self._subscribers[key] = weakref.ref(subscriber, forget)
+    def subscribe(self, listener: InvalidationListener) -> None:
+        """Notify ``listener`` of invalidations from now on; idempotent, held weakly."""
+        key = id(listener)
+        if key not in self._listeners:
+            forget = partial(self._listeners.pop, key)
+            self._listeners[key] = weakref.ref(listener, forget)
 
 
-# Filled as modules are imported, like Dash's own registries.
+# All loaders of the process. Filled when modules are imported, like Dash's registries.
 LOADERS: LoaderRegistry[Loader[...]] = LoaderRegistry()
 
 
 class DeferredToken:
-    """The token of a panel while it is in Python: it is signed when it is written for a page.
+    """The token of a panel before it is written as JSON, which signs it.
 
-    Before that there may be no app to sign for, and no visitor.
+    When the panel is created, there may be no app and no visitor to sign it for.
     """
 
     def __init__(self, loader: Loader[...], call: LoaderCall) -> None:
@@ -147,15 +147,15 @@ class DeferredToken:
         self.call = call
 
     def to_plotly_json(self) -> str:
-        """Return the token signed by the app that is writing."""
+        """Return the token, signed by the app that answers the current request."""
         return current_panels().sign(self.loader, self.call)
 
 
 class DeferredTopic(DeferredToken):
-    """What a live panel's page hears of, while it is in Python."""
+    """The topic of a live panel before it is written as JSON."""
 
     def to_plotly_json(self) -> str:
-        """Return the topic as the app that is writing calls it."""
+        """Return the topic, named by the app that answers the current request."""
         return current_panels().topic(self.loader, self.call)
 
 
@@ -213,33 +213,35 @@ def lazy(
     name: str | None = None,
     **appearance: Any,
 ) -> Any:
-    """Turn a function into a loader: called in a layout it gives a panel that loads when seen.
+    """Turn a function into a loader: calling it returns a panel that loads when it is seen.
 
-    The function may be ``async def`` or plain (it then runs in one of the app's threads), and its
-    result must depend on its arguments alone, for equal loads that are under way share one run.
+    The function is ``async def``, or a plain function that runs in one of the app's threads. Its
+    result must depend on its arguments only, because equal loads that overlap share one run.
 
-    - ``fallback``: what stands there until then; a `Skeleton` with a height keeps that room.
-    - ``error``: a component, or a function of the exception that returns one, shown beside a
-      button to try again. Without it an exception is an error of the callback as any other.
-    - ``cache``: seconds that a result is kept for every visitor; ``stale``: seconds after that in
+    - ``fallback``: components to show until the panel is loaded; a `Skeleton` with a height also
+      sets the panel's height.
+    - ``error``: a component, or a function that takes the exception and returns one; it is shown
+      with a button to try again. Without it an exception is an ordinary error of the callback.
+    - ``cache``: seconds that a result is kept, for all visitors; ``stale``: further seconds in
       which it is still shown at once while a new one is loaded.
-    - ``key``: a function of the arguments; what a result depends on besides them.
-    - ``max_concurrency``: runs of this function at a time; ``timeout``: seconds for one.
-    - ``bind``: "session", or a function that says who asks: the panel works for that visitor only,
-      and results are shared with nobody else.
-    - ``when``: "visible", "idle", "click" or "mount"; ``prefetch="idle"`` loads before it is seen,
-      when the browser has nothing to do, and draws when it is.
-    - ``refresh_every``: seconds after which it loads again, while it is seen.
-    - ``live``: what is invalidated is loaded again where a page shows it, and elsewhere when it is
-      seen; the app needs a `Live` of flash-ws.
-    - ``name``: what tokens call it, where module and function name do not tell it apart.
+    - ``key``: a function of the arguments that returns what else the result depends on.
+    - ``max_concurrency``: the number of runs of this function at a time; ``timeout``: the limit of
+      one run in seconds.
+    - ``bind``: "session", or a function that returns the visitor's identity. The panel works for
+      that visitor only, and its results are not shared with others.
+    - ``when``: "visible", "idle", "click" or "mount"; ``prefetch="idle"`` loads the panel when the
+      browser is idle, and draws it when it is seen.
+    - ``refresh_every``: seconds after which the panel loads again while it is seen.
+    - ``live``: after `invalidate`, pages that show the panel load it again, and other pages load it
+      when it is seen; the app needs a `Live` of flash-ws.
+    - ``name``: the loader's name in tokens, if module and function name are not unique.
 
-    The others are those of `LazyLoad`.
+    The other options are those of `LazyLoad`.
     """
     if isinstance(cache, str):
         raise ConfigurationError(
-            f"@lazy(cache={cache!r}): a loader says for how many seconds, cache=60; where results "
-            f"are kept is the app's to say: configure(app, cache={cache!r})"
+            f"@lazy(cache={cache!r}): give a number of seconds, such as cache=60; the place of the "
+            f"results is set for the whole app: configure(app, cache={cache!r})"
         )
     if height is None and isinstance(fallback, Skeleton):
         height = getattr(fallback, "height", None)
@@ -258,6 +260,6 @@ def lazy(
         label = name or f"{function.__module__}.{function.__qualname__}"
         return Loader(function, label, options, shown)
 
-    # Said now rather than when the first panel is placed.
+    # Created here to report wrong options now and not with the first panel.
     LazyPanel(**shown)
     return decorate if function is None else decorate(function)

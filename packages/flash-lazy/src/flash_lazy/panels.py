@@ -1,4 +1,4 @@
-"""What one app loads: tokens checked, equal loads shared, results kept, errors shown."""
+"""`Panels`: signs and checks the tokens of one app's panels, loads them and caches the results."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flash_lazy")
 
-# Set while a result is written that more than one visitor may get.
+# True while a result is written as JSON that several visitors may get.
 _shared_with_all: ContextVar[bool] = ContextVar("flash_lazy_shared_with_all", default=False)
 
 
 class Panels:
-    """The loads of one app, on its event loop."""
+    """The lazy panels of one app; belongs to the app's event loop."""
 
     def __init__(
         self,
@@ -50,41 +50,41 @@ class Panels:
         max_waiting: int = 1000,
         renderer: Renderer | None = None,
     ) -> None:
-        # Until `open`, where none was given.
+        # The given cache; else one that `open` may replace.
         self.cache: LazyCache = MemoryCache() if cache is None else cache
         self._is_own_cache = cache is None
         self.thumbnails = Thumbnails(
             renderer or kaleido_renderer(), app.config.requests_pathname_prefix, self._schedule
         )
-        # What says how old a result is, in seconds; the same for every process that shares a cache.
+        # The clock, in seconds, for the age of results; equal in all processes that share a cache.
         self.clock: Callable[[], float] = time.time
         self._app = app
         self._max_waiting = max_waiting
-        # For all loaders together; each may have one of its own besides.
+        # The limit of all loaders together; each loader may have its own limit, too.
         self._limit = ConcurrencyLimit(max_concurrency, max_waiting=max_waiting)
         self._limits: dict[Loader[...], ConcurrencyLimit] = {}
-        # The loaders this app placed on pages, by name.
+        # The loaders whose panels this app has signed, by name.
         self._placed: dict[str, Loader[...]] = {}
-        # Results loaded anew behind the visitors' backs; at most one for each key.
+        # Background loads that replace stale results; at most one per key.
         self._revalidations: dict[Key, asyncio.Task[None]] = {}
-        # Invalidations on their way to the cache, and to pages.
+        # Running notifications of the cache and of pages about invalidations.
         self._tasks: set[asyncio.Task[None]] = set()
         self._signer: Signer | None = None
         self._secret = b""
-        # What stands for this app in a cache.
+        # The name of this app in the cache.
         self._scope = ""
-        # Where a loader is live: the app's link to its pages, once it has one.
+        # The app's `Live`, if a loader is live and the app has one.
         self._live: EventSender | None = None
         self._requested_live = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_open = False
 
     async def open(self) -> None:
-        """Settle the key that tokens are signed with, and open the cache; idempotent.
+        """Set the key that signs tokens, and open the cache; idempotent.
 
-        Again, if workers have agreed on another key since.
+        A later call applies a new key, if the workers have agreed on another one.
         """
-        # In a thread: the secret may come out of a store.
+        # In a thread, because reading the secret from a store may block.
         secret = await self._app.internal_pool.run(self._app.signing_secret)
         if self._is_open:
             if secret == self._secret:
@@ -101,7 +101,7 @@ class Panels:
         await self.cache.open(self._scope, self._notify_pages)
 
     async def close(self) -> None:
-        """End what goes on behind the visitors' backs, and close the cache; idempotent."""
+        """Cancel the background loads and close the cache; idempotent."""
         if not self._is_open:
             return
         self._is_open = False
@@ -113,36 +113,36 @@ class Panels:
 
     @property
     def signer(self) -> Signer:
-        """What signs for this app; raises `ConfigurationError` before the app is served."""
+        """The signer of this app; raises `ConfigurationError` before the app is served."""
         if self._signer is None:
             raise ConfigurationError("a lazy panel was written before its app was served")
         return self._signer
 
     def sign(self, loader: Loader[...], call: LoaderCall) -> str:
-        """Return the token for a panel that is being written for the visitor at hand."""
+        """Return the token of a panel for the current visitor."""
         bind = loader.options.bind
         if bind is not None and _shared_with_all.get():
             raise ConfigurationError(
-                f"{loader.name} is for one visitor but stands in a panel that is shared by all; "
-                "give the loader around it the same bind="
+                f"{loader.name} is bound to one visitor but is inside a panel that all visitors "
+                "share; give the outer loader the same bind="
             )
         self._placed[loader.name] = loader
         loader.subscribe(self)
         return self.signer.sign(call, identity(loader.name, bind))
 
     def topic(self, loader: Loader[...], call: LoaderCall) -> str:
-        """Return what a live panel's page hears of; the topic of a loader is its beginning.
+        """Return the topic of a live panel; it begins with the topic of its loader.
 
-        Raises `ConfigurationError` where the app has no live link.
+        Raises `ConfigurationError` if the app has no `Live`.
         """
         if not self._requested_live:
             when_live(self._app, self._set_live)
             self._requested_live = True
         if self._live is None:
             raise ConfigurationError(
-                f"{loader.name} is live but its app has no live link; give it one: Live(app)"
+                f"{loader.name} is live but its app has no live link; create one: Live(app)"
             )
-        return self._loader(loader) + self._call(call)
+        return self._loader_digest(loader) + self._call_digest(call)
 
     def _set_live(self, live: EventSender) -> None:
         self._live = live
@@ -150,29 +150,31 @@ class Panels:
     # -- loading ---------------------------------------------------------------------------------
 
     async def answer(self, request: Any, token: Any) -> tuple[Any, dict[str, Any]]:
-        """Answer a page that asks for a panel: its children, and how the load went."""
+        """Load a panel for a page; return its children and the outcome of the load."""
         match request:
             case {"n": int(number)}:
                 pass
             case _:
-                raise BadRequest("a panel's request has a number")
-        loader, call, visitor = self._read(token)
+                raise BadRequest(
+                    f"{request!r:.100} is not a panel's request; it must have a number 'n'"
+                )
+        loader, call, visitor = self._verify(token)
         try:
             content = await self._load(loader, call, visitor)
         except PreventUpdate:
-            # Nothing new; what the panel shows stays.
+            # The panel keeps its content.
             return no_update, {"n": number, "ok": True}
         except BadRequest:
             raise
-        except Exception as error:  # a boundary: the panel shows it where its author wants that
+        except Exception as error:  # boundary: the panel shows it if the loader has `error=`
             if loader.options.error is None:
                 raise
             logger.exception("%s(%s) failed", loader.name, call.arguments)
             return await self._error_view(loader, error), {"n": number, "ok": False}
         return orjson.Fragment(content), {"n": number, "ok": True}
 
-    def _read(self, token: Any) -> tuple[Loader[...], LoaderCall, str]:
-        """Return what a token says; raises `TokenRefused`."""
+    def _verify(self, token: Any) -> tuple[Loader[...], LoaderCall, str]:
+        """Return a token's loader, call and visitor; raises `TokenRefused` if it is not valid."""
         try:
             name = self.signer.loader(token)
             placed = self._placed.get(name)
@@ -185,13 +187,13 @@ class Panels:
             if not self._app.server.secret_key:
                 logger.warning(
                     "A panel's token was refused. This app has no app.server.secret_key, so its "
-                    "tokens end with this process, and several workers do not know each other's."
+                    "tokens are valid in this process only; set one, the same for all workers."
                 )
             raise
         if len(known) > 1:
-            # Guessing could show one customer's figures to another.
+            # A wrong choice could show one customer's data to another.
             raise ConfigurationError(
-                f"{len(known)} loaders are called {name!r}; give each its own: @lazy(name=…)"
+                f"{len(known)} loaders have the name {name!r}; give each its own: @lazy(name=…)"
             )
         return known[0], call, visitor
 
@@ -214,7 +216,7 @@ class Panels:
             if age < options.cache:
                 return entry.content
             if age < options.cache + options.stale:
-                self._revalidate(key, load)
+                self._revalidate(loader.name, key, load)
                 return entry.content
         return (await load()).content
 
@@ -224,12 +226,12 @@ class Panels:
             args, kwargs = loader.arguments(call)
             parts.append(json.dumps(loader.options.key(*args, **kwargs), sort_keys=True))
         variant = self.signer.digest("variant", *parts)
-        return Key(self._scope, self._loader(loader), self._call(call), variant)
+        return Key(self._scope, self._loader_digest(loader), self._call_digest(call), variant)
 
-    def _loader(self, loader: Loader[...]) -> str:
+    def _loader_digest(self, loader: Loader[...]) -> str:
         return self.signer.digest("loader", loader.name)
 
-    def _call(self, call: LoaderCall) -> str:
+    def _call_digest(self, call: LoaderCall) -> str:
         return self.signer.digest("call", call.arguments)
 
     async def _run(self, loader: Loader[...], call: LoaderCall, *, shared: bool) -> bytes:
@@ -262,15 +264,15 @@ class Panels:
         view = loader.options.error
         return await self._app.pool.call(view, error) if callable(view) else view
 
-    def _revalidate(self, key: Key, load: Callable[[], Any]) -> None:
+    def _revalidate(self, name: str, key: Key, load: Callable[[], Any]) -> None:
         if key in self._revalidations:
             return
 
         async def revalidate() -> None:
             try:
                 await load()
-            except Exception:  # a boundary: nobody waits for it, and the old result still stands
-                logger.exception("a panel that is shown from the cache could not be loaded anew")
+            except Exception:  # boundary of the task: the stale result is still valid
+                logger.exception("%s: the stale result could not be replaced", name)
             finally:
                 del self._revalidations[key]
 
@@ -279,23 +281,23 @@ class Panels:
     # -- invalidating ----------------------------------------------------------------------------
 
     def invalidated(self, loader: Loader[...], call: LoaderCall | None) -> None:
-        """Forget what was loaded; from any thread, and in order where it is the app's own."""
+        """Drop results in the cache; from any thread, in order if it is the app's own thread."""
         if self._is_open:
-            self._schedule(partial(self._forget, loader, call))
+            self._schedule(partial(self._drop, loader, call))
 
-    async def _forget(self, loader: Loader[...], call: LoaderCall | None) -> None:
-        what = None if call is None else self._call(call)
-        invalidation = Invalidation(self._scope, self._loader(loader), what)
+    async def _drop(self, loader: Loader[...], call: LoaderCall | None) -> None:
+        what = None if call is None else self._call_digest(call)
+        invalidation = Invalidation(self._scope, self._loader_digest(loader), what)
         await self.cache.forget(invalidation, seconds=_lifetime(loader.options))
 
     def _notify_pages(self, invalidation: Invalidation) -> None:
-        """Tell the pages that are open; some worker has invalidated something."""
+        """Tell open pages of an invalidation, which any worker may have made."""
         if self._live is not None:
             topic = (invalidation.loader or "") + (invalidation.call or "")
             self._schedule(partial(self._live.send_event, EVENT, topic))
 
     def _schedule(self, operation: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Await what ``operation`` gives on the app's loop; from any thread."""
+        """Run ``operation`` as a task on the app's event loop; from any thread."""
         if self._loop is None or self._loop.is_closed():
             return
         try:
@@ -311,8 +313,8 @@ class Panels:
         async def run() -> None:
             try:
                 await operation()
-            except Exception:  # a boundary: nobody waits for it
-                logger.exception("what was invalidated did not reach everybody")
+            except Exception:  # boundary of the task
+                logger.exception("an invalidation did not reach the cache or the open pages")
 
         task = asyncio.create_task(run())
         self._tasks.add(task)

@@ -1,4 +1,4 @@
-"""How an app comes to load panels: one callback for all of them, and its settings."""
+"""The set-up of an app: its settings, and the one callback that loads all panels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class HasLazyCache(Protocol):
-    """Something that can say where panels are kept, such as a broker that stands on Redis."""
+    """An object that provides a cache for panels, such as a broker on Redis."""
 
     @property
     def lazy_cache(self) -> LazyCache | str | None:
-        """A cache, the address of a Redis, or None for this process alone."""
+        """A cache, the address of a Redis, or None for a cache in this process."""
         ...
 
 
@@ -33,15 +33,15 @@ def configure(
     max_waiting: int = 1000,
     thumbnails: Renderer | None = None,
 ) -> None:
-    """Say how an app loads its panels; without it, as the defaults say. Once, before it serves.
+    """Set how an app loads its panels; call it at most once, before the app is served.
 
-    - ``cache``: where results are kept and equal loads meet, by default a `MemoryCache`; the
-      address of a Redis, ``"redis://…"``, is a `RedisCache` for all workers.
-    - ``max_concurrency``: loads that run at a time, of all loaders together.
-    - ``max_waiting``: loads that may wait for a turn, for each loader and for all; one more is
-      answered 503.
-    - ``thumbnails``: draws figures for ``placeholder="thumbnail"``, by default kaleido, where it
-      is installed.
+    - ``cache``: stores results and lets equal loads share one run; by default a `MemoryCache`. The
+      address of a Redis, ``"redis://…"``, gives a `RedisCache` for all workers.
+    - ``max_concurrency``: the number of loads that run at a time, for all loaders together.
+    - ``max_waiting``: the number of loads that may wait, for each loader and for all together;
+      further ones get a 503 response.
+    - ``thumbnails``: renders figures for ``placeholder="thumbnail"``; by default kaleido, if it is
+      installed.
     """
     settings = {
         "cache": _cache_of(cache),
@@ -50,7 +50,7 @@ def configure(
         "renderer": thumbnails,
     }
     if "flash_lazy" in app.server.extensions and app.has_started:
-        raise ConfigurationError("configure() comes too late: the app is being served already")
+        raise ConfigurationError("configure() was called too late: the app is already being served")
     panels_of(app, **settings)
 
 
@@ -63,18 +63,18 @@ def _cache_of(given: LazyCache | HasLazyCache | str | None) -> LazyCache | None:
     return offered  # type: ignore[return-value]
 
 
-# At the start, since the constructor of an app may come before this module.
+# Run at the app's start, because the app may be created before this module is imported.
 @hooks.setup()
 @at_start
 def install(app: object) -> Any:
-    """Give an app that is about to be served the callback that loads panels."""
+    """Add the callback that loads panels to an app, at its start; ignores other Dash apps."""
     return _install(app) if isinstance(app, Flash) else None
 
 
 async def _install(app: Flash) -> None:
     panels = panels_of(app)
     await panels.open()
-    # Appended, since this runs while the server starts; `open` and `close` may be repeated.
+    # Appended directly, because the server is already starting; `open` and `close` may be repeated.
     app.server.before_serving_funcs.append(panels.open)
     app.server.after_serving_funcs.append(panels.close)
     prefix = app.config.routes_pathname_prefix

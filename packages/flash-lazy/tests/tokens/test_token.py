@@ -44,7 +44,7 @@ class Colour(enum.IntEnum):
     [object(), (1, 2), {1, 2}, b"bytes", float("nan"), {1: "a"}, Colour.RED, [{"deep": (1,)}]],
 )
 def test_an_argument_that_json_does_not_keep_is_named_when_it_is_placed(value):
-    with pytest.raises(ArgumentError, match=r"argument rows=.*JSON does not keep; give an id"):
+    with pytest.raises(ArgumentError, match=r"argument rows=.*JSON does not preserve; give an id"):
         LoaderCall.of("shop.orders", {"rows": value})
 
 

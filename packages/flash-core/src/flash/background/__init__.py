@@ -1,4 +1,8 @@
-"""Background callbacks: the managers that run jobs and the exchange with the page."""
+"""Background callbacks: the managers that run jobs, and the requests by which a page follows one.
+
+In comes a request that starts or polls a job; out goes a `PendingJob` or the result.
+Called by `Flash` for callbacks with ``background=True``; users create the managers.
+"""
 
 from flash.background.exchange import BackgroundCall as BackgroundCall
 from flash.background.exchange import adapt as adapt

@@ -1,4 +1,4 @@
-"""Dash's own managers, Diskcache and Celery, behind calls that can be awaited."""
+"""An adapter that makes the calls of Dash's own managers, Diskcache and Celery, awaitable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ERROR = "background_callback_error"
 
 
 class SharedExclusiveLock:
-    """Lets many threads in at once, or one alone; who wants to be alone goes first."""
+    """A lock for threads, held by many as shared or by one as exclusive; exclusive has priority."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -27,7 +27,7 @@ class SharedExclusiveLock:
 
     @contextmanager
     def shared(self) -> Generator[None]:
-        """Be in together with others."""
+        """Hold the lock together with other shared holders."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting_exclusive)
             self._shared_holders += 1
@@ -40,12 +40,12 @@ class SharedExclusiveLock:
 
     @contextmanager
     def exclusive(self) -> Generator[None]:
-        """Be in while nobody else is."""
+        """Hold the lock alone."""
         with self._changed:
             self._waiting_exclusive += 1
             try:
                 self._changed.wait_for(lambda: not self._shared_holders)
-                # The condition's lock is held: nobody enters.
+                # The condition's own lock is held here, so no other thread can enter.
                 yield
             finally:
                 self._waiting_exclusive -= 1
@@ -53,34 +53,34 @@ class SharedExclusiveLock:
 
 
 class BlockingManager:
-    """Runs every call of a manager whose calls block in a thread of the app's pool.
+    """Runs every call of a blocking manager in a thread of the app's pool.
 
-    A job is started while no other thread uses the manager: `DiskcacheManager` forks, and a lock
-    that another thread holds at that moment would stay locked in the job's process for ever.
+    It starts a job only while no other thread uses the manager. `DiskcacheManager` forks, and a
+    lock that another thread held during the fork would stay locked in the job's process.
     """
 
     def __init__(self, manager: Any, pool: WorkerPool) -> None:
         self._manager = manager
         self._pool = pool
-        # The manager's own, since the apps and requests that use it have nothing else in common.
+        # Stored on the manager, because several apps and requests may use the same one.
         self._lock: SharedExclusiveLock = vars(manager).setdefault(
             "flash_lock", SharedExclusiveLock()
         )
 
     async def start(self, spec: JobSpec, pool: WorkerPool) -> JobHandles:
-        """Begin ``spec`` as the manager does."""
+        """Start the job by the manager's own means."""
         return await pool.run(self._start, spec)
 
     async def poll(self, handles: JobHandles) -> Report:
-        """Tell how a job goes, asking the manager in Dash's order."""
+        """Report the state of a job; queries the manager in the same order as Dash."""
         return await self._pool.run(self._poll, handles)
 
     async def cancel(self, job: str) -> None:
-        """End a job."""
+        """Cancel a job."""
         await self._pool.run(self._cancel, job)
 
     async def close(self) -> None:
-        """Do nothing: the jobs are not in this process."""
+        """Do nothing, because the jobs run in other processes."""
 
     def _cancel(self, job: str) -> None:
         with self._lock.shared():
@@ -88,14 +88,14 @@ class BlockingManager:
 
     def _start(self, spec: JobSpec) -> JobHandles:
         manager, plan = self._manager, spec.plan
-        # Since Dash 4.5 the key tells callbacks apart that share a function.
-        knows_callback = "callback_key" in inspect.signature(manager.build_cache_key).parameters
+        # Since Dash 4.5 the cache key includes the callback, as several may share one function.
+        takes_callback_key = "callback_key" in inspect.signature(manager.build_cache_key).parameters
         key = manager.build_cache_key(
             plan.function,
             spec.arguments,
             spec.ignored_arguments,
             spec.triggered,
-            **({"callback_key": plan.background_key} if knows_callback else {}),
+            **({"callback_key": plan.background_key} if takes_callback_key else {}),
         )
         job_fn = manager.func_registry.get(plan.background_key)
         with self._lock.exclusive():
@@ -104,22 +104,22 @@ class BlockingManager:
 
     def _poll(self, handles: JobHandles) -> Report:
         with self._lock.shared():
-            return self._ask(handles)
+            return self._query(handles)
 
-    def _ask(self, handles: JobHandles) -> Report:
+    def _query(self, handles: JobHandles) -> Report:
         manager, key, job = self._manager, handles.key, handles.job
-        # Before the result, which erases it.
+        # Read before the result: reading the result erases the progress.
         progress = manager.get_progress(key)
-        # Asked before the result: a job that ends in between has written it by then.
+        # Checked before the result: a job that ends in between has already written its result.
         running = bool(job) and manager.job_running(job)
         result = manager.get_result(key, job or None)
         if result is manager.UNDEFINED:
             report = Report(State.RUNNING if running else State.CANCELLED)
         else:
             if job and manager.job_running(job):
-                # The result was cached: the job began in vain.
+                # The result came from the cache, so the job that was started is not needed.
                 manager.terminate_job(job)
-            report = _ended(result)
+            report = _report_of(result)
         return Report(
             report.state,
             report.result,
@@ -130,7 +130,7 @@ class BlockingManager:
         )
 
 
-def _ended(result: Any) -> Report:
+def _report_of(result: Any) -> Report:
     if isinstance(result, dict) and _ERROR in result:
         error: dict[str, str] = result[_ERROR]
         return Report(State.FAILED, message=error["msg"], trace=error["tb"])

@@ -1,7 +1,7 @@
-"""The exchange with the page about a background callback: a request starts a job, others poll it.
+"""The requests of a background callback: one starts a job, later ones poll it.
 
-A poll carries the handles that the start gave out. They are signed with the app's secret and bound
-to the page's own signed identity, so that a page can ask for its own jobs only.
+The response to the start contains the job's handles, and each poll sends them back. They are signed
+with the app's secret and bound to the page's signed identity, so a page can poll only its own jobs.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BackgroundCall:
-    """One request of a background callback: it starts a job, or asks how one goes."""
+    """One request of a background callback: it starts a job or polls one."""
 
     plan: CallbackPlan
-    # What `dash.ctx` sees; its "args" are the query arguments (cacheKey, job, oldJob, endId).
+    # The callback context; its "args" are the query arguments (cacheKey, job, oldJob, endId).
     ctx: CallContext
     args: list[Any]
     kwargs: dict[str, Any]
-    # Gives the key that handles are signed with; may read the manager's store, so it may block.
+    # Returns the key that signs handles; may block, because it may read the manager's store.
     secret: Callable[[], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class _HandleSigner:
-    """Signs handles for one page and checks what it sends back."""
+    """Signs handles for one page and verifies those that the page sends back."""
 
     secret: bytes
-    # None where the page has no identity (MCP) or not one that we signed.
+    # The page's identity; None if it has none (MCP) or if its signature is not ours.
     page: str | None
 
     @classmethod
@@ -70,7 +70,7 @@ class _HandleSigner:
 
 
 def _unsign(secret: bytes, scope: str, signed: str | None) -> str | None:
-    # What is not ASCII was not signed by us, and Dash's comparison raises over it.
+    # Our signatures are ASCII, and Dash's comparison raises an error for other text.
     return dash_seam.unsign(secret, scope, signed) if signed and signed.isascii() else None
 
 
@@ -79,11 +79,11 @@ async def respond(
     pool: WorkerPool,
     handle_error: Callable[[Exception], Awaitable[Any]] | None,
 ) -> Any:
-    """Start a job, or tell how it goes: a `PendingJob`, or the result the callback returned.
+    """Start or poll a job; return a `PendingJob`, or what the callback returned.
 
-    Side updates that go with a result are put into ``call.ctx["updated_props"]``. Raises
-    `PreventUpdate` when a job ended with nothing to say, `BadRequest` for handles that were not
-    given to this page, and what `handle_error` would get where it is None.
+    Property updates that come with a result are put into ``call.ctx["updated_props"]``. Raises
+    `PreventUpdate` if the job changed nothing, and `BadRequest` for handles that were not issued to
+    this page. An error of the job goes to ``handle_error``; it is raised if that is None.
     """
     try:
         report = await _exchange(call, pool)
@@ -98,11 +98,11 @@ async def respond(
         result = await handle_error(error)
         if result is None:
             result = no_update
-    return _closing(call, result)
+    return _final_value(call, result)
 
 
 def adapt(manager: Any, pool: WorkerPool) -> JobManager:
-    """Return ``manager`` as one to await; calls of Dash's own run in threads of ``pool``."""
+    """Return ``manager`` as a `JobManager`; calls of Dash's own run in threads of ``pool``."""
     return manager if isinstance(manager, JobManager) else BlockingManager(manager, pool)
 
 
@@ -141,7 +141,7 @@ async def _exchange(call: BackgroundCall, pool: WorkerPool) -> PendingJob | Repo
     progress = _progress(call.plan, report)
     if report.state is State.RUNNING:
         return _pending(report, progress)
-    # The page takes both kinds of key: a component's id, and "id.property".
+    # The page accepts both kinds of keys: a component's id, and "id.property".
     call.ctx["updated_props"].update({**progress, **report.updates})
     return report
 
@@ -184,12 +184,12 @@ def _result(report: Report) -> Any:
         raise BackgroundCallbackError(
             f"An error occurred inside a background callback: {report.message}\n{report.trace}"
         )
-    # A cancelled job closes the line without an answer.
+    # A cancelled job has no result.
     return no_update if report.state is State.CANCELLED else report.result
 
 
-def _closing(call: BackgroundCall, result: Any) -> Any:
-    """Bring what ended the job into the form that an ordinary callback returns."""
+def _final_value(call: BackgroundCall, result: Any) -> Any:
+    """Return the job's result in the form in which an ordinary callback returns it."""
     is_no_update = dash_seam.NoUpdate.is_no_update
     plan = call.plan
     nothing = is_no_update(result) or (result is None and not plan.has_output)
@@ -198,6 +198,6 @@ def _closing(call: BackgroundCall, result: Any) -> Any:
             raise PreventUpdate
         return no_update if plan.has_output else None
     if plan.multi and isinstance(result, list | tuple):
-        # One that came through a store is a dictionary, which no output takes for what it is.
+        # A `no_update` that was stored as JSON is a dictionary; outputs need the object itself.
         return [no_update if is_no_update(each) else each for each in result]
     return result

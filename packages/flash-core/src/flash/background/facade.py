@@ -1,6 +1,6 @@
-"""What Dash's own code calls on a background manager, put on top of Flash's managers.
+"""The interface of Dash's background managers, implemented for Flash's managers.
 
-Dash's cancel callbacks end jobs through it, and its MCP tools ask for results.
+Dash's cancel callbacks end jobs through it, and Dash's MCP tools read results through it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class DashFacade(BaseBackgroundCallbackManager):
-    """A manager whose key of a job and id of a job are the same string."""
+    """A base class for Flash's managers, which use one string as a job's key and as its id."""
 
-    # Seconds; Dash's MCP reports it as a task's time to live.
+    # Seconds; Dash's MCP reports it as the task's time to live.
     expire: float
 
     def __init__(self, cache_by: Sequence[Callable[[], Any]] | Callable[[], Any] | None) -> None:
@@ -30,39 +30,39 @@ class DashFacade(BaseBackgroundCallbackManager):
 
     @abstractmethod
     def peek(self, key: str) -> Report:
-        """Tell how a job goes without taking anything; from any thread, may block it."""
+        """Report the state of a job and remove nothing; from any thread, which it may block."""
 
     @abstractmethod
     def take(self, key: str) -> Report:
-        """Tell how a job goes and take what it said; from any thread, may block it."""
+        """Report the state of a job and remove what is reported; from any thread, may block it."""
 
     def make_job_fn(self, fn: Any, progress: Any, key: Any = None) -> Any:
-        """Return ``fn``: a job calls it as it is."""
+        """Return ``fn`` unchanged; a job calls it directly."""
         return fn
 
     def call_job_fn(self, key: Any, job_fn: Any, args: Any, context: Any) -> NoReturn:
-        """Refuse: only an app that awaits its managers can start jobs here."""
+        """Raise `ConfigurationError`: only Flash, which awaits `JobManager.start`, starts jobs."""
         name = type(self).__name__
-        raise ConfigurationError(f"{name} needs flash.Flash in place of dash.Dash")
+        raise ConfigurationError(f"{name} needs an app of class flash.Flash, not dash.Dash")
 
     def job_running(self, job: str) -> bool:
-        """Tell whether a job runs or waits for its turn."""
+        """Return whether a job is running or waiting to run."""
         return self.peek(job).state is State.RUNNING
 
     def terminate_unhealthy_job(self, job: str) -> bool:
-        """Do nothing: a job that fails ends by itself."""
+        """Do nothing, because a job that fails ends by itself; return False."""
         return False
 
     def result_ready(self, key: str) -> bool:
-        """Tell whether a job has ended in any way but by being cancelled."""
+        """Return whether a job has returned or failed; False for one that was cancelled."""
         return self.peek(key).state in (State.DONE, State.FAILED)
 
     def get_progress(self, key: str) -> Sequence[Any] | None:
-        """Return the latest progress that no poll has taken."""
+        """Return the latest progress that no poll has reported yet."""
         return self.peek(key).progress
 
     def get_result(self, key: str, job: Any) -> Any:
-        """Return the result or the error in Dash's form, or `UNDEFINED`."""
+        """Return the result or the error in Dash's format; `UNDEFINED` if there is neither."""
         if self.peek(key).state is State.RUNNING:
             return self.UNDEFINED
         report = self.take(key)
@@ -71,10 +71,10 @@ class DashFacade(BaseBackgroundCallbackManager):
         return report.result if report.state is State.DONE else self.UNDEFINED
 
     def get_updated_props(self, key: str) -> dict[str, Any]:
-        """Return nothing: properties reach the page through its polls."""
+        """Return an empty dictionary, because polls deliver property updates to the page."""
         return {}
 
 
 async def cache_parts(functions: Sequence[Callable[[], Any]], pool: WorkerPool) -> list[Any]:
-    """Return what the functions of ``cache_by`` give, in their order."""
+    """Call the functions of ``cache_by`` and return their results in the same order."""
     return [await pool.call(function) for function in functions]

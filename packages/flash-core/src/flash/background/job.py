@@ -1,4 +1,4 @@
-"""What a background job is: its work, what it says meanwhile, how it ends. No event loop here."""
+"""The types of a background job: its specification, updates and reports; free of event loops."""
 
 from __future__ import annotations
 
@@ -24,53 +24,53 @@ if TYPE_CHECKING:
     from flash.callbacks.execution import WorkerPool
     from flash.callbacks.plan import CallbackPlan
 
-# Frames of these modules are ours, above the user's own in the traceback of a job that failed.
+# Frames of these modules stand above the user's frames in the traceback of a failed job.
 _OUR_MODULES = ("flash.background.", "flash.callbacks.execution")
 
 
 class State(enum.Enum):
-    """How a job goes."""
+    """The state of a job."""
 
-    # Waiting for its turn, or at work.
+    # Running, or waiting to run.
     RUNNING = "running"
-    # Returned; the result is there.
+    # The function has returned; the result is available.
     DONE = "done"
-    # Raised, or was lost; the message says which.
+    # The function raised an error, or the job was lost; the message says which.
     FAILED = "failed"
-    # Somebody ended it: nobody is owed an answer.
+    # The job was cancelled; the page expects no result.
     CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a job goes, and what it said since it was last asked."""
+    """The state of a job, and its updates since the previous poll."""
 
     state: State
-    # What the function returned, where it is DONE.
+    # What the function returned, if the state is DONE.
     result: Any = None
-    # Why it FAILED, and the traceback of what it raised (empty where nothing was raised).
+    # Why the job FAILED, and the traceback of its error (empty if the function raised none).
     message: str = ""
     trace: str = ""
-    # The values last given to `set_progress`, one per progress output; None when there are no new.
+    # The latest values passed to `set_progress`, one per progress output; None if none are new.
     progress: Sequence[Any] | None = None
-    # What `set_props` set: properties by component id.
+    # The properties set by `set_props`, by component id.
     updates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Any])
 
     @classmethod
     def failed(cls, error: BaseException) -> Report:
-        """Report that the function raised ``error``."""
-        frames = _users_own(error.__traceback__)
+        """Return the report of a job whose function raised ``error``."""
+        frames = _user_frames(error.__traceback__)
         text = "".join(traceback.format_exception(type(error), error, frames))
         return cls(State.FAILED, message=str(error), trace=text)
 
     @classmethod
     def lost(cls, message: str) -> Report:
-        """Report that there is a job no more, though nobody cancelled it."""
+        """Return the report of a job that no longer exists although it was not cancelled."""
         return cls(State.FAILED, message=message)
 
 
-def _users_own(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out the frames between the event loop and the user's function."""
+def _user_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Drop the frames between the event loop and the user's function."""
     while trace is not None and trace.tb_next is not None:
         if not trace.tb_frame.f_globals.get("__name__", "").startswith(_OUR_MODULES):
             break
@@ -80,60 +80,60 @@ def _users_own(trace: TracebackType | None) -> TracebackType | None:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What a job is to do."""
+    """What a job runs: the callback, its arguments and its context."""
 
     plan: CallbackPlan
     # The function's arguments, without `set_progress`.
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
-    # What `dash.ctx` shows inside the job; holds nothing that belongs to the request.
+    # The callback context inside the job; it holds no object of the request.
     context: dict[str, Any]
 
     @property
     def arguments(self) -> Any:
-        """The arguments in the form that Dash's managers take: a list or a dictionary."""
+        """The arguments as Dash's managers expect them: a list or a dictionary."""
         return self.args or self.kwargs
 
     @property
     def progress_outputs(self) -> int:
-        """How many outputs `set_progress` sets; 0 where the function is not given it."""
+        """The number of outputs of `set_progress`; 0 if the function does not receive it."""
         return len(self._option("progress") or ())
 
     @property
     def triggered(self) -> Any:
-        """What triggered the callback, where that matters to the cache; else None."""
+        """What triggered the callback, if that is part of the cache key; else None."""
         if self._option("cache_ignore_triggered", True):
             return None
         return self.context.get("triggered_inputs", [])
 
     @property
     def ignored_arguments(self) -> Any:
-        """Which arguments do not matter to the cache: names, or positions."""
+        """The arguments that are not part of the cache key: names or positions."""
         return self._option("cache_args_to_ignore", [])
 
     def _option(self, name: str, default: Any = None) -> Any:
         return (self.plan.background or {}).get(name, default)
 
     def fingerprint(self, parts: Sequence[Any]) -> str:
-        """Return what equal work has in common: function, arguments, trigger and ``parts``.
+        """Return the cache key: a hash of function, arguments, trigger and ``parts``.
 
-        ``parts`` is what the manager's ``cache_by`` functions gave.
+        ``parts`` are the results of the manager's ``cache_by`` functions.
         """
         ignored = self.ignored_arguments
         ignored = ignored if isinstance(ignored, list | tuple) else [ignored]
         if self.args:
-            # The place goes with the value: ignoring one must not make two others alike.
+            # Each value keeps its position: dropping one must not make two different calls equal.
             kept: Any = [[i, arg] for i, arg in enumerate(self.args) if i not in ignored]
         else:
             kept = {name: arg for name, arg in self.kwargs.items() if name not in ignored}
-        # The key holds the function's source and the callback's id.
+        # ``background_key`` covers the function's source and the callback's id.
         whole = [self.plan.background_key, kept, self.triggered, [repr(part) for part in parts]]
         options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
         return hashlib.sha256(orjson.dumps(whole, default=repr, option=options)).hexdigest()
 
 
 def job_context(ctx: CallContext) -> dict[str, Any]:
-    """Return a copy of ``ctx`` that outlives the request and may go to another process."""
+    """Return a copy of ``ctx`` that is valid after the request and in another process."""
     ctx.compute_all()
     context = dash_seam.AttributeDict(ctx)
     context["ignore_register_page"] = True
@@ -146,36 +146,37 @@ def job_context(ctx: CallContext) -> dict[str, Any]:
 
 
 class UpdateBuffer:
-    """What a job says while it runs, until somebody takes it.
+    """Collects a running job's progress and property updates until a poll takes them.
 
-    Written by the job's function, in whatever thread it runs; taken by any one reader. Holds the
-    latest progress and the latest value of each property, so its size is bounded by what the app
-    has, not by how often the job speaks. Every step is one atomic operation of a built-in type.
+    The job's function writes to it from any thread; one reader at a time takes from it. It keeps
+    only the latest progress and the latest value of each property, so its size is bounded by the
+    app's components and not by the number of updates. It needs no lock: each step is one atomic
+    operation of a built-in type.
     """
 
     def __init__(self, changed: Callable[[], None] | None = None) -> None:
         self._progress: deque[Sequence[Any]] = deque(maxlen=1)
         # By component id and property.
         self._updates: dict[tuple[str, str], Any] = {}
-        # Called after every entry, in the writer's thread.
+        # Called after every write, in the writer's thread.
         self._changed = changed
         self._closed = False
 
     def set_progress(self, values: Sequence[Any]) -> None:
-        """Replace the progress; raises `CancelledError` once the buffer is closed."""
+        """Replace the progress; raises `CancelledError` if the buffer is closed."""
         self._check()
         self._progress.append(values)
-        self._tell()
+        self._notify()
 
     def set_props_of(self, component: str, props: Mapping[str, Any]) -> None:
-        """Set properties of a component; raises `CancelledError` once the buffer is closed."""
+        """Set properties of a component; raises `CancelledError` if the buffer is closed."""
         self._check()
         for name, value in props.items():
             self._updates[component, name] = value
-        self._tell()
+        self._notify()
 
     def take(self) -> tuple[Sequence[Any] | None, dict[str, dict[str, Any]]]:
-        """Return progress and properties noted since the last time."""
+        """Return and remove the progress and properties written since the previous call."""
         progress = None
         with suppress(IndexError):
             progress = self._progress.pop()
@@ -189,28 +190,28 @@ class UpdateBuffer:
         return progress, updates
 
     def peek(self) -> Sequence[Any] | None:
-        """Return the latest progress that nobody has taken."""
+        """Return the latest progress that was not taken yet, and keep it."""
         with suppress(IndexError):
             return self._progress[-1]
         return None
 
     def close(self) -> None:
-        """Let a function that still runs know, when it next speaks, that nobody listens."""
+        """End a function that still runs: its next write raises `CancelledError`."""
         self._closed = True
 
     def _check(self) -> None:
         if self._closed:
             raise CancelledError("this background job has ended")
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self._changed is not None:
             self._changed()
 
 
 class PropsSink(dict[str, dict[str, Any]]):
-    """Stands where `dash.set_props` puts what it sets, and passes it on.
+    """The dictionary into which `dash.set_props` writes; it forwards each write to a buffer.
 
-    It stays empty, so that `set_props` finds nothing to merge and gives each change as it is.
+    It stays empty, so `set_props` finds no earlier value to merge with.
     """
 
     def __init__(self, buffer: UpdateBuffer) -> None:
@@ -222,10 +223,10 @@ class PropsSink(dict[str, dict[str, Any]]):
 
 
 class SetProgress:
-    """The `set_progress` that a job's function is given.
+    """The `set_progress` that a job's function receives.
 
-    Takes a value, or a list of one per progress output; from any thread. Awaiting what it returns
-    is not needed; in `async def` it lets other tasks run.
+    It takes one value, or a list with one value per progress output; from any thread. Awaiting its
+    return value is optional; in `async def` that lets other tasks run.
     """
 
     def __init__(self, buffer: UpdateBuffer, outputs: int) -> None:
@@ -233,7 +234,7 @@ class SetProgress:
         self._outputs = outputs
 
     def __call__(self, values: Any) -> Checkpoint:
-        """Show ``values`` at the page's next poll; the latest before it wins."""
+        """Send ``values`` with the page's next poll; later values replace earlier ones."""
         listed = values if isinstance(values, list | tuple) else [values]
         if len(listed) != self._outputs:
             raise ValueError(
@@ -244,7 +245,7 @@ class SetProgress:
 
 
 class Checkpoint:
-    """Awaited, it lets the event loop run other tasks once."""
+    """An awaitable that lets the event loop run other tasks once."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield
@@ -252,53 +253,56 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class JobHandles:
-    """The two strings by which a job is asked for; signed before they reach the page."""
+    """The two strings that identify a job; they are signed before they are sent to the page."""
 
-    # Where its result is.
+    # Identifies the result.
     key: str
-    # What to cancel.
+    # Identifies the job to cancel.
     job: str
 
 
 class TooManyJobs(Overloaded):
-    """As many background jobs as allowed are running, and as many as allowed are waiting."""
+    """The manager refused a job: ``max_jobs`` jobs run and ``max_waiting`` jobs wait."""
 
     def __init__(self, max_jobs: int, max_waiting: int) -> None:
         super().__init__(max_jobs, max_waiting, retry_after=5)
 
     def __str__(self) -> str:
         return (
-            f"server busy: {self.max_threads} background jobs at work and {self.max_waiting} "
+            f"server busy: {self.max_threads} background jobs running and {self.max_waiting} "
             "waiting; raise the manager's max_jobs=… or max_waiting=…"
         )
 
 
 @runtime_checkable
 class JobManager(Protocol):
-    """Who runs jobs and keeps what they have to say, as the exchange with the page sees it.
+    """The interface of a manager that runs jobs and keeps their updates and results.
 
-    Every method is awaited on the app's event loop and never blocks it. Two pages may call at
-    once; for one job, calls come one after the other, except for `cancel`.
+    Flash awaits every method on the app's event loop; a method must not block it. Calls for
+    different jobs may overlap; calls for one job do not, except for `cancel`.
     """
 
     async def start(self, spec: JobSpec, pool: WorkerPool) -> JobHandles:
-        """Begin ``spec``, or find its cached result; raises `Overloaded` when there is no room.
+        """Start a job, or find its cached result; raises `Overloaded` if the limits are reached.
 
-        ``pool`` is for whatever of it may block, such as the functions of ``cache_by``.
+        Blocking code, such as the functions of ``cache_by``, runs in threads of ``pool``.
         """
         ...
 
     async def poll(self, handles: JobHandles) -> Report:
-        """Tell how a job goes. What was told is told once: progress, properties, the result.
+        """Report the state of a job. Progress, properties and the result are reported once.
 
-        Never raises for a job that is not known: its report says that it is lost.
+        An unknown job raises no error; its report says that the job was lost.
         """
         ...
 
     async def cancel(self, job: str) -> None:
-        """End a job; nothing happens where it has ended or is not known."""
+        """Cancel a job; does nothing if the job has ended or is unknown."""
         ...
 
     async def close(self) -> None:
-        """Cancel what runs here and wait for its end; idempotent. A later `start` begins anew."""
+        """Cancel the jobs of this process and wait for their end; idempotent.
+
+        A later `start` may use the manager again.
+        """
         ...

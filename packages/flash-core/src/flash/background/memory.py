@@ -1,4 +1,4 @@
-"""Background jobs in the server's own process: no queue, no disk, no second process."""
+"""`AsyncManager`: background jobs in the server's own process, without a queue or a disk."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# How long a thread waits for the loop to do what it asked for.
+# How long a thread waits until the event loop has made its call.
 _THREAD_SECONDS = 10.0
 
 
 @dataclass(slots=True)
 class _Record:
-    """What is known of one job."""
+    """The state of one job."""
 
     buffer: UpdateBuffer
-    # How it ended; None while it runs or waits.
+    # How the job ended; None while it runs or waits.
     end: Report | None = None
-    # While it runs: ends it when the page is gone. Then: drops it when nobody comes for it.
+    # While the job runs: cancels it when polls stop. Afterwards: drops a result not collected.
     timer: asyncio.TimerHandle | None = None
 
     def stop_timer(self) -> None:
@@ -54,30 +54,33 @@ class _Cached:
 
 @dataclass(frozen=True, slots=True)
 class JobStatistics:
-    """A moment of an `AsyncManager`."""
+    """Counters and gauges of an `AsyncManager`."""
 
-    # Jobs that run or wait for their turn.
+    # Jobs that run or wait to run.
     running: int
-    # Jobs that ended and whose page has not come for the result.
+    # Jobs that ended and whose result was not collected yet.
     uncollected: int
-    # Results kept for the next equal call.
+    # Results kept in the cache.
     cached: int
-    # Results dropped since the start because `max_results` were there already.
+    # Results dropped since the start because there were more than `max_results`.
     dropped: int
-    # Jobs ended since the start because their page had stopped asking.
+    # Jobs cancelled since the start because their page had stopped polling.
     abandoned: int
 
 
 class AsyncManager(DashFacade):
-    """Runs background callbacks as tasks of the server itself.
+    """Runs background callbacks as tasks of the server process.
 
-    ``cache_by``: functions, plain or async, whose results are part of the cache key; with it, an
-    equal call gets the result of an earlier one without running again. ``expire``: seconds after
-    which a result that nobody came for is dropped, and a cached one that nobody used.
-    ``max_results``: how many of either are kept; the oldest goes first. ``max_jobs`` run at once
-    and ``max_waiting`` wait; one more is refused with 503. ``abandon_after``: seconds without a
-    poll after which a job is cancelled; None, as in Dash, lets it run to its end. Choose minutes:
-    browsers slow a hidden page down to one poll a minute.
+    - ``cache_by``: functions, plain or async, whose results are part of the cache key. With it, an
+      equal call gets the result of an earlier one and does not run again.
+    - ``expire``: seconds after which a result that was not collected is dropped, and a cached
+      result that was not used.
+    - ``max_results``: at most so many results wait for their page, and so many are cached; beyond
+      it the oldest is dropped.
+    - ``max_jobs`` jobs run at once and ``max_waiting`` wait; further ones are refused with 503.
+    - ``abandon_after``: seconds without a poll after which a job is cancelled; None lets it run to
+      its end, as in Dash. Choose minutes, because browsers let a hidden page poll only once a
+      minute.
 
     Jobs live in this process and end with it. With several worker processes use `RedisManager`: a
     poll that reaches another worker raises an error that says so.
@@ -94,12 +97,12 @@ class AsyncManager(DashFacade):
         abandon_after: float | None = None,
     ) -> None:
         if max_results < 1:
-            raise ConfigurationError(f"max_results={max_results!r}: a result must fit in")
+            raise ConfigurationError(f"max_results={max_results!r}: give 1 or more")
         if expire <= 0:
-            raise ConfigurationError(f"expire={expire!r}: say a number of seconds above 0")
+            raise ConfigurationError(f"expire={expire!r}: give a number of seconds above 0")
         if abandon_after is not None and abandon_after <= 0:
             raise ConfigurationError(
-                f"abandon_after={abandon_after!r}: say seconds above 0, or None"
+                f"abandon_after={abandon_after!r}: give a number of seconds above 0, or None"
             )
         super().__init__(cache_by)
         self.expire = expire
@@ -108,9 +111,9 @@ class AsyncManager(DashFacade):
         self._secret: bytes | None = None
         self._tasks = JobTasks(max_jobs=max_jobs, max_waiting=max_waiting)
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Everything below belongs to the loop. Running jobs are bounded by `JobTasks`.
+        # Everything below is used on the event loop only. `JobTasks` bounds the running jobs.
         self._running: dict[str, _Record] = {}
-        # Ended, oldest first.
+        # Jobs that have ended, oldest first.
         self._ended: OrderedDict[str, _Record] = OrderedDict()
         # By fingerprint, least recently used first.
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
@@ -119,13 +122,13 @@ class AsyncManager(DashFacade):
 
     @property
     def running(self) -> list[str]:
-        """The jobs that run or wait."""
+        """The ids of the jobs that run or wait."""
         return self._tasks.ids()
 
     # -- JobManager --------------------------------------------------------------------------------
 
     async def start(self, spec: JobSpec, pool: WorkerPool) -> JobHandles:
-        """Begin ``spec`` as a task, or find its cached result."""
+        """Start a job as a task, or find its cached result."""
         self._tasks.check_capacity()
         fingerprint = None
         if self.cache_by is not None:
@@ -136,7 +139,7 @@ class AsyncManager(DashFacade):
             self._cache.move_to_end(fingerprint)
             cached.timer.cancel()
             cached.timer = self._loop.call_later(self.expire, self._cache.pop, fingerprint, None)
-            self._keep(job, _Record(UpdateBuffer()), Report(State.DONE, cached.result))
+            self._store_ended(job, _Record(UpdateBuffer()), Report(State.DONE, cached.result))
             return JobHandles(job, job)
         record = _Record(UpdateBuffer())
         self._tasks.start(job, spec, record.buffer, partial(self._end, job, fingerprint))
@@ -145,7 +148,7 @@ class AsyncManager(DashFacade):
         return JobHandles(job, job)
 
     async def poll(self, handles: JobHandles) -> Report:
-        """Tell how a job goes, and forget it if it has ended."""
+        """Report the state of a job, and remove the job if it has ended."""
         return self._take(handles.key)
 
     async def cancel(self, job: str) -> None:
@@ -170,7 +173,7 @@ class AsyncManager(DashFacade):
         await self.close()
 
     def statistics(self) -> JobStatistics:
-        """Return what the manager does and keeps at this moment."""
+        """Return the current counters and gauges."""
         return JobStatistics(
             running=len(self._tasks),
             uncollected=len(self._ended),
@@ -179,23 +182,23 @@ class AsyncManager(DashFacade):
             abandoned=self._abandoned,
         )
 
-    # -- what Dash calls, from threads ----------------------------------------------------------
+    # -- called by Dash, from threads -----------------------------------------------------------
 
     def terminate_job(self, job: str | None) -> None:
-        """End a job; from any thread."""
+        """Cancel a job; from any thread."""
         if job is not None:
             self._on_loop(self._cancel, job)
 
     def peek(self, key: str) -> Report:
-        """Tell how a job goes without taking anything; from any thread."""
+        """Report the state of a job and remove nothing; from any thread."""
         return self._on_loop(self._peek, key)
 
     def take(self, key: str) -> Report:
-        """Tell how a job goes as `poll` does; from any thread."""
+        """Report the state of a job as `poll` does; from any thread."""
         return self._on_loop(self._take, key)
 
     def get_or_create_signing_secret(self, generate: Callable[[], bytes]) -> bytes:
-        """Return the key that handles are signed with: this process's own."""
+        """Return the key that signs handles; each process has its own."""
         if self._secret is None:
             self._secret = generate()
         return self._secret
@@ -210,12 +213,12 @@ class AsyncManager(DashFacade):
             return record.end
         if key.startswith(self._tasks.process):
             return Report.lost(
-                "nothing is known of this job any more: its result was collected, or dropped after "
+                "this job is no longer known: its result was collected, or it was dropped after "
                 f"expire={self.expire:g} s or by max_results={self.max_results}"
             )
         return Report.lost(
-            "this job is not of this process: the server restarted, or several workers serve; "
-            "AsyncManager keeps jobs in one process, with several use RedisManager"
+            "this job belongs to another process: the server restarted, or several workers serve; "
+            "AsyncManager keeps jobs in one process, so use RedisManager with several workers"
         )
 
     def _take(self, key: str) -> Report:
@@ -235,17 +238,17 @@ class AsyncManager(DashFacade):
         record = self._running.get(job)
         if record is None:
             return
-        # At once, whenever the task gets to its end.
+        # The page gets this state at once; the task may end later.
         record.buffer.close()
-        self._keep(job, record, Report(State.CANCELLED))
+        self._store_ended(job, record, Report(State.CANCELLED))
         self._tasks.cancel(job)
 
     async def _end(self, job: str, fingerprint: str | None, report: Report) -> None:
-        """Keep how a job ended."""
+        """Store how a job ended, and cache its result."""
         record = self._running.get(job)
         if record is None:
             return
-        self._keep(job, record, report)
+        self._store_ended(job, record, report)
         if fingerprint is not None and report.state is State.DONE and self._loop is not None:
             older = self._cache.pop(fingerprint, None)
             if older is not None:
@@ -255,7 +258,7 @@ class AsyncManager(DashFacade):
             if len(self._cache) > self.max_results:
                 self._cache.popitem(last=False)[1].timer.cancel()
 
-    def _keep(self, job: str, record: _Record, end: Report) -> None:
+    def _store_ended(self, job: str, record: _Record, end: Report) -> None:
         self._running.pop(job, None)
         record.stop_timer()
         record.end = end
@@ -266,10 +269,12 @@ class AsyncManager(DashFacade):
             self._ended.popitem(last=False)[1].stop_timer()
             self._dropped += 1
             if self._dropped == 1:
-                logger.warning("max_results=%d reached: dropping the oldest", self.max_results)
+                logger.warning(
+                    "max_results=%d results are uncollected: dropping the oldest", self.max_results
+                )
 
     def _restart_abandon_timer(self, job: str, record: _Record) -> None:
-        """Begin to wait anew for the page to ask for a running job."""
+        """Restart the timer that cancels a job when its page stops polling."""
         if self.abandon_after is not None and self._loop is not None:
             record.stop_timer()
             record.timer = self._loop.call_later(self.abandon_after, self._abandon, job)
@@ -277,26 +282,26 @@ class AsyncManager(DashFacade):
     def _abandon(self, job: str) -> None:
         self._abandoned += 1
         self._cancel(job)
-        # Nobody will come for it.
+        # No poll will collect the result.
         record = self._ended.pop(job, None)
         if record is not None:
             record.stop_timer()
 
     def _on_loop(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call ``function`` on the loop that the jobs run on, from whatever thread."""
+        """Call ``function`` on the jobs' event loop and return its result; from any thread."""
         loop = self._loop
         current = None
         with suppress(RuntimeError):
             current = asyncio.get_running_loop()
         if loop is None or loop is current or loop.is_closed():
             return function(*args, **kwargs)
-        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def call() -> None:
             try:
-                answer.set_result(function(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001  the thread raises it
-                answer.set_exception(error)
+                outcome.set_result(function(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001  raised again in the calling thread
+                outcome.set_exception(error)
 
         loop.call_soon_threadsafe(call)
-        return answer.result(_THREAD_SECONDS)
+        return outcome.result(_THREAD_SECONDS)

@@ -1,4 +1,4 @@
-"""Jobs as tasks of the event loop: a bounded number at once, the others waiting in order."""
+"""Jobs as tasks of the event loop, with a bound on running and on waiting jobs."""
 
 from __future__ import annotations
 
@@ -31,40 +31,42 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# How long `close` waits for jobs that were told to end.
+# How long `close` waits for cancelled jobs.
 CLOSE_SECONDS = 5.0
 
 
 class JobTasks:
-    """Runs jobs: ``async def`` on the loop, plain functions in threads of their own.
+    """Runs ``async def`` jobs on the event loop and plain functions in a thread pool of its own.
 
-    At most ``max_jobs`` run at once and ``max_waiting`` wait, first come, first served; one more is
-    refused with `TooManyJobs` (policy: refuse the newest). The threads are not the app's, so that
-    long jobs never keep short callbacks waiting. A plain function cannot be stopped: when its job
-    is cancelled, its result is dropped, it goes on until it next calls `set_progress` or
-    `set_props`, which then raise, and its thread stays taken until it returns. All of it belongs
-    to one loop.
+    At most ``max_jobs`` run at once and ``max_waiting`` wait in order of arrival; further ones are
+    refused with `TooManyJobs` (policy: refuse the newest). The pool is separate from the app's, so
+    long jobs do not delay short callbacks.
+
+    A plain function cannot be stopped. When its job is cancelled, its result is dropped, and its
+    next `set_progress` or `set_props` raises `CancelledError`. Its thread is busy until it returns.
+
+    An instance belongs to one event loop; after `close` it may be used on another.
     """
 
     def __init__(self, *, max_jobs: int, max_waiting: int) -> None:
         if max_jobs < 1:
-            raise ConfigurationError(f"max_jobs={max_jobs!r}: at least one job must be able to run")
+            raise ConfigurationError(f"max_jobs={max_jobs!r}: give 1 or more")
         if max_waiting < 0:
-            raise ConfigurationError(f"max_waiting={max_waiting!r}: say 0 or more")
+            raise ConfigurationError(f"max_waiting={max_waiting!r}: give 0 or more")
         self.max_jobs = max_jobs
         self.max_waiting = max_waiting
-        # A thread left behind by a cancelled job keeps the next one waiting, never refused.
+        # A cancelled job may still occupy a thread; the next job then waits and is not refused.
         self._threads = WorkerPool(max_threads=max_jobs, max_waiting=max_jobs)
         self._slots = asyncio.Semaphore(max_jobs)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        # This process's name in its jobs', and the process it was made in.
+        # The prefix of this process's job ids, and the process for which it was made.
         self._process = ""
         self._pid = 0
-        # Jobs that somebody ended, as opposed to those that end with the server.
+        # Jobs cancelled by `cancel`, in contrast to those that end with the server.
         self._cancelled: set[str] = set()
 
     def __len__(self) -> int:
-        """Count the jobs that run or wait."""
+        """Return the number of jobs that run or wait."""
         return len(self._tasks)
 
     def __contains__(self, job: object) -> bool:
@@ -72,9 +74,10 @@ class JobTasks:
 
     @property
     def process(self) -> str:
-        """What the names of this process's jobs begin with.
+        """The prefix of the ids of this process's jobs.
 
-        Made in the process that asks, since workers may be forks of one that made the manager.
+        It is made on first use in each process, because workers may be forks of the process that
+        created the manager.
         """
         if self._pid != os.getpid():
             self._pid = os.getpid()
@@ -82,11 +85,11 @@ class JobTasks:
         return self._process
 
     def new_id(self) -> str:
-        """Return a name for a job that no other job has, here or in another process."""
+        """Return a job id that is unique among all processes."""
         return f"{self.process}-{secrets.token_hex(8)}"
 
     def ids(self) -> list[str]:
-        """Return the jobs that run or wait."""
+        """Return the ids of the jobs that run or wait."""
         return list(self._tasks)
 
     def start(
@@ -96,19 +99,19 @@ class JobTasks:
         buffer: UpdateBuffer,
         end: Callable[[Report], Awaitable[None]],
     ) -> None:
-        """Begin a job; ``end`` is awaited once, with how it ended. Raises `TooManyJobs`."""
+        """Start a job; ``end`` is awaited once, with the final report. Raises `TooManyJobs`."""
         self.check_capacity()
         task = asyncio.create_task(self._run(job, spec, buffer, end), name=f"flash-job-{job}")
         self._tasks[job] = task
         task.add_done_callback(lambda _: self._forget(job))
 
     def check_capacity(self) -> None:
-        """Raise `TooManyJobs` if one more job would be refused."""
+        """Raise `TooManyJobs` if another job would be refused."""
         if len(self._tasks) >= self.max_jobs + self.max_waiting:
             raise TooManyJobs(self.max_jobs, self.max_waiting)
 
     def cancel(self, job: str) -> bool:
-        """End a job; False where it is not at work here."""
+        """Cancel a job; return False if it is not one of this process."""
         task = self._tasks.get(job)
         if task is None:
             return False
@@ -117,16 +120,20 @@ class JobTasks:
         return True
 
     async def close(self) -> None:
-        """Cancel every job and wait for their ends, up to `CLOSE_SECONDS`."""
+        """Cancel all jobs and wait for their end, up to `CLOSE_SECONDS`."""
         tasks = list(self._tasks.values())
         for task in tasks:
             _cancel_later(task)
         if tasks:
-            _, deaf = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
-            if deaf:
-                logger.warning("%d background jobs ignore their cancellation", len(deaf))
+            _, unfinished = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            if unfinished:
+                logger.warning(
+                    "%d background jobs did not end within %g s of their cancellation",
+                    len(unfinished),
+                    CLOSE_SECONDS,
+                )
         self._threads.close()
-        # The next jobs may run on another loop, as they do in tests.
+        # Later jobs may run on another event loop, as in tests.
         self._slots = asyncio.Semaphore(self.max_jobs)
 
     def _forget(self, job: str) -> None:
@@ -146,18 +153,18 @@ class JobTasks:
         except asyncio.CancelledError:
             report = Report.lost("the server stopped before this job had ended")
         if job in self._cancelled:
-            # Even if the function took no notice.
+            # Also if the function ignored the cancellation and returned a result.
             report = Report(State.CANCELLED)
         buffer.close()
         await end(report)
 
     async def _perform(self, spec: JobSpec, buffer: UpdateBuffer) -> Report:
-        """Run the function; whatever it raises becomes part of the report."""
+        """Run the function and report its result or its error."""
         plan = spec.plan
         context = dash_seam.AttributeDict(spec.context)
         context["ignore_register_page"] = False
         context["updated_props"] = PropsSink(buffer)
-        # Never reset: the task's own context ends with it.
+        # Never reset, because the task's context ends with the task.
         dash_seam.context_value.set(context)
         progress = [SetProgress(buffer, spec.progress_outputs)] if spec.progress_outputs else []
         limit = asyncio.timeout(plan.options.timeout)
@@ -172,7 +179,7 @@ class JobTasks:
                     )
         except PreventUpdate:
             return Report(State.DONE, no_update)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  the job's boundary
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the boundary of the job
             if limit.expired() and plan.options.timeout is not None:
                 return Report.failed(CallbackTimeout(plan.id, plan.options.timeout))
             return Report.failed(error)
@@ -180,5 +187,5 @@ class JobTasks:
 
 
 def _cancel_later(task: asyncio.Task[None]) -> None:
-    """Cancel after the task's first step: one cancelled before it would end without a report."""
+    """Cancel ``task`` after its first step; before that, it would end without a report."""
     asyncio.get_running_loop().call_soon(task.cancel)

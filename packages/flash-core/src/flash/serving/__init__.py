@@ -1,4 +1,8 @@
-"""Serving an app: one call, three servers, one behaviour."""
+"""Serving an app with hypercorn, uvicorn or granian, with the same behaviour on all three.
+
+In come an app, or the name of one, and `ServeOptions`; `serve` returns when serving has ended.
+Called by `Flash.run` and by the command ``flash run``.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +34,12 @@ from .worker import (
 __all__ = ["ServeOptions", "ServingFailed", "options_from_run", "serve"]
 
 
-# Tells each worker process how many of them there are.
+# The environment variable that tells each worker process how many workers there are.
 WORKERS_VARIABLE = "FLASH_WORKERS"
 
 
 class ServingFailed(FlashError):
-    """No worker process could serve; ``text`` is what the first one said, ready to print."""
+    """No worker process could serve; ``text`` is the first one's error message, ready to print."""
 
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text, exit_code)
@@ -54,15 +58,20 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM; blocks.
 
-    ``target`` is an ASGI application, or ``module:attribute`` or ``module:factory()`` naming one;
-    several workers need the name. On the signal the server stops accepting, running requests have
-    ``options.grace_period`` seconds to finish, the rest is cancelled, and the call returns.
-    With ``options.reload`` this process only watches the code and does not return: a child repeats
-    its command line, arrives here and serves. ``until`` is called with a thread-safe function that
-    stops too, where an application object is served by this process.
+    ``target`` is an ASGI application, or its name: ``module:attribute`` or ``module:factory()``.
+    Several workers need a name.
 
-    Raises ConfigurationError for a target, address or option that cannot be served,
-    StartupFailed when the app's own start-up does, ServingFailed when every worker process failed.
+    On the signal the server stops accepting connections. Running requests have
+    ``options.grace_period`` seconds to finish, then they are cancelled, and the call returns.
+
+    With ``options.reload`` this process only watches the code and does not return. A child process
+    runs the same command line, calls this function again and serves.
+
+    If this process serves an application object, ``until`` is called on the server's loop with a
+    thread-safe function that stops the server.
+
+    Raises ConfigurationError for a target, address or option that cannot be served, StartupFailed
+    if the app's start-up fails, and ServingFailed if every worker process failed.
     """
     options = options or ServeOptions()
     options = dataclasses.replace(options, log_level=requested_level(options))
@@ -76,7 +85,7 @@ def serve(
         found = check_application(target, type(target).__name__)
         if options.workers > 1:
             raise ConfigurationError(
-                "several workers each import the app, so name it: "
+                "each of several workers imports the app, so give its name: "
                 f"flash run module:app --workers {options.workers}"
             )
     if options.reload:
@@ -143,7 +152,7 @@ def _serve_by_granian(target: Target, address: Address, options: ServeOptions) -
                 partial(load_for_granian, target, free, options), free, options, report=report
             )
         except SystemExit as stopped:
-            # Granian's way of saying that workers died; ours says why, where that is known.
+            # Granian exits this way when its workers died; a report of ours gives the reason.
             failure = failure or Failed("flash: the workers died\n", int(stopped.code or 1))
     _raise(failure)
 

@@ -1,4 +1,4 @@
-"""Serving under granian, which binds its sockets itself and keeps its own worker processes."""
+"""Serving with granian, which binds sockets and manages worker processes by itself."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 granian_logger = logging.getLogger("_granian")
 
-# Seconds for the app to close its WebSockets: granian need not tell it that a browser has answered
-# a close frame, so each may take as long as the app's patience for that.
+# Seconds for the app to close its WebSockets. Granian may not report that a browser has answered a
+# close frame, so each one may take as long as the app waits for that answer.
 WEBSOCKET_CLOSE_TIMEOUT = 3.0
 
-# Seconds for granian's own threads to write what the app has sent: it does not say when they have.
+# Seconds for granian's threads to write what the app has sent; granian does not report the end.
 FLUSH_DELAY = 0.2
 
-# Granian always applies a logging configuration; this one changes nothing but levels.
+# Granian always applies a logging configuration; this one changes only levels.
 _KEEP_LOGGING: dict[str, Any] = {
     "incremental": True,
     "formatters": {},
@@ -50,7 +50,7 @@ _KEEP_LOGGING: dict[str, Any] = {
 def _settings(address: Address, options: ServeOptions) -> dict[str, Any]:
     if address.kind == "fd":
         raise ConfigurationError(
-            f"granian cannot listen on {address}: use hypercorn or uvicorn, or bind host:port"
+            f"granian cannot listen on {address}; use hypercorn or uvicorn, or bind to host:port"
         )
     where: dict[str, Any] = (
         {"uds": Path(address.host)}
@@ -77,10 +77,10 @@ def _settings(address: Address, options: ServeOptions) -> dict[str, Any]:
 async def serve(
     app: Drain, address: Address, options: ServeOptions, *, stop: asyncio.Event
 ) -> None:
-    """Serve an object on this loop until ``stop`` is set."""
+    """Serve an application object on this event loop until ``stop`` is set."""
     settings = _settings(address, options)
     if settings["log_level"] == "warning":
-        # Its one warning is that embedding is experimental; the tests of Flash cover its use here.
+        # Granian warns only that embedding is experimental; Flash's tests cover this use.
         settings["log_level"] = "error"
     server = EmbeddedServer(app, **settings)
     serving = asyncio.create_task(server.serve())
@@ -88,7 +88,7 @@ async def serve(
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
-            # It cuts what is open, and may break down over it.
+            # `stop` cuts open connections and may raise errors while it does.
             await wait_for_websockets(app)
         server.stop()
         await serving
@@ -96,10 +96,11 @@ async def serve(
         stopping.cancel()
 
 
-def defer_signals() -> Callable[[], None]:
-    """In a worker of granian's, before it serves: keep it from ending at the signal itself.
+def defer_shutdown() -> Callable[[], None]:
+    """Keep a granian worker from ending at a signal; return the function that ends it.
 
-    By itself it cuts every WebSocket in that moment. What is returned tells it to end.
+    Call it in the worker before it serves. Otherwise granian cuts every WebSocket when the signal
+    arrives.
     """
     made: list[WorkerSignal] = []
 
@@ -117,7 +118,7 @@ def defer_signals() -> Callable[[], None]:
 
 
 async def wait_for_websockets(app: Drain) -> None:
-    """Wait until the app has closed its WebSockets, and granian has written that."""
+    """Wait until the app has closed its WebSockets and granian has written the close frames."""
     await app.websockets_closed(WEBSOCKET_CLOSE_TIMEOUT)
     await asyncio.sleep(FLUSH_DELAY)
 
@@ -129,12 +130,12 @@ def serve_workers(
     *,
     report: Callable[[Any], bool],
 ) -> None:
-    """Serve in ``options.workers`` processes until the process is told to stop.
+    """Serve in ``options.workers`` processes until a signal stops this process.
 
-    ``load`` runs in each of them. What it sends into its pipe is given to ``report``, in a thread
-    here; when that returns false, the server stops.
+    ``load`` runs in each worker. ``report`` receives what ``load`` sends into its pipe, in a thread
+    of this process; the server stops if it returns false.
     """
-    # All workers write into one pipe: no lock that a killed worker could keep.
+    # All workers write into one pipe without a lock, since a killed worker would not release it.
     reports, pipe = multiprocessing.Pipe(duplex=False)
     server = Granian(
         f"flash, at {address}",
@@ -144,7 +145,7 @@ def serve_workers(
         workers_kill_timeout=math.ceil(options.grace_period + CANCEL_DELAY + SHUTDOWN_TIMEOUT + 1),
     )
 
-    # Whether workers have begun to serve. Until then they say themselves why they end.
+    # Whether a worker has served. Until then the workers report themselves why they end.
     has_served = False
 
     def read_reports() -> None:
@@ -154,16 +155,16 @@ def serve_workers(
             if not has_served:
                 server.signal_handler_interrupt()
 
-    def serious(_record: logging.LogRecord) -> bool:
+    def has_started_serving(_record: logging.LogRecord) -> bool:
         return has_served
 
     reader = threading.Thread(target=read_reports, name="flash-reports", daemon=True)
     reader.start()
-    granian_logger.addFilter(serious)
+    granian_logger.addFilter(has_started_serving)
     try:
         server.serve(target_loader=partial(load, pipe), wrap_loader=False)
     finally:
-        granian_logger.removeFilter(serious)
+        granian_logger.removeFilter(has_started_serving)
         pipe.send(None)
         reader.join()
         reports.close()

@@ -1,4 +1,4 @@
-"""Serving under Hypercorn."""
+"""Serving with Hypercorn."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ async def serve(
     stop: asyncio.Event,
     listening: Callable[[], None],
 ) -> None:
-    """Serve on a bound socket until ``stop`` is set; ``listening`` is called once it accepts."""
+    """Serve on a bound socket until ``stop`` is set; call ``listening`` when it accepts."""
     config = Config()
     config.bind = f"fd://{sock.detach()}"
     config.backlog = BACKLOG
     config.certfile, config.keyfile = options.certfile, options.keyfile
-    # A logger of our own keeps Hypercorn from giving it a handler.
+    # Hypercorn adds no handler to a logger that is passed in.
     config.errorlog = logging.getLogger("hypercorn.error")
     config.accesslog = None
-    # Drain ends what runs too long; Hypercorn's own limit comes behind it.
+    # Drain ends requests that run too long; Hypercorn's own limit is later.
     config.graceful_timeout = options.grace_period + 2 * CANCEL_DELAY
 
     async def stopped() -> None:
-        # Hypercorn begins to wait for its end when every socket accepts.
+        # Hypercorn awaits its shutdown trigger when every socket accepts.
         listening()
         await stop.wait()
 

@@ -1,4 +1,4 @@
-"""Serving under uvicorn."""
+"""Serving with uvicorn."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .options import ServeOptions
 
 
-# Seconds for the app to close its WebSockets its own way.
+# Seconds for the app to close its WebSockets with its own close codes.
 WEBSOCKET_CLOSE_TIMEOUT = 0.5
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves the signals to Flash and says when it accepts."""
+    """uvicorn's server without signal handling; it calls ``listening`` when it accepts."""
 
     def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
         super().__init__(config)
@@ -49,7 +49,7 @@ async def serve(
     stop: asyncio.Event,
     listening: Callable[[], None],
 ) -> None:
-    """Serve on a bound socket until ``stop`` is set; ``listening`` is called once it accepts."""
+    """Serve on a bound socket until ``stop`` is set; call ``listening`` when it accepts."""
     server = _Server(
         uvicorn.Config(
             cast("Any", app),
@@ -62,7 +62,7 @@ async def serve(
             proxy_headers=False,
             ssl_certfile=options.certfile,
             ssl_keyfile=options.keyfile,
-            # Drain ends what runs too long; uvicorn's own limit comes behind it.
+            # Drain ends requests that run too long; uvicorn's own limit is later.
             timeout_graceful_shutdown=math.ceil(options.grace_period + 2 * CANCEL_DELAY),
         ),
         listening,
@@ -70,7 +70,7 @@ async def serve(
 
     async def stop_server() -> None:
         await stop.wait()
-        # It closes every WebSocket itself, with its own code, whatever waits to be sent.
+        # uvicorn then closes every WebSocket with its own code and drops unsent messages.
         await app.websockets_closed(WEBSOCKET_CLOSE_TIMEOUT)
         server.should_exit = True
 

@@ -1,8 +1,8 @@
-"""The end of serving: what runs may finish, and what does not finish is ended.
+"""Graceful shutdown: running requests get time to finish, then they are cancelled.
 
-The three servers differ in what they do with running requests when told to stop: some wait for
-ever, some cancel with a traceback. Drain sits between server and app and does it the same way
-everywhere; the server only has to stop accepting and wait.
+The three servers treat running requests differently when they stop: some wait for ever, some cancel
+with a traceback. `Drain` is a middleware between server and app that makes this the same for all;
+the server only has to stop accepting connections and wait.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flash.serving")
 
-# In the lifespan's state, and so in every request's scope["state"]: an asyncio.Event that is set
-# when draining begins. Long-lived responses watch it to say goodbye before they are cut.
+# The key of an asyncio.Event in the lifespan's state, and so in every request's scope["state"]. The
+# event is set when draining begins; long-lived responses end then, before they are cancelled.
 DRAINING = "flash.draining"
 
-# Seconds between telling a request that its client is gone and cancelling it.
+# Seconds between sending a request a disconnect message and cancelling it.
 CANCEL_DELAY = 0.5
 
-# Seconds after the grace period for shutdown functions, and then for threads that still run.
+# Seconds after the grace period for shutdown functions, and again for threads that still run.
 SHUTDOWN_TIMEOUT = 5.0
 
 _RETRY_LATER: Message = {
@@ -46,7 +46,7 @@ _RETRY_LATER: Message = {
 
 
 class StartupFailed(FlashError):
-    """The app's own start-up (``before_serving``) failed; ``reason`` is what it said."""
+    """The app's start-up (``before_serving``) failed; ``reason`` is the message of its error."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -57,12 +57,12 @@ class StartupFailed(FlashError):
 
 
 class Drain:
-    """An ASGI application that lets the requests of another finish, for a limited time.
+    """An ASGI middleware that lets running requests finish, for a limited time.
 
-    ``begin`` starts draining. Requests that still run after ``grace_period`` seconds see their
-    client leave, are cancelled half a second later, and are answered 503 if no answer had begun.
-    An app that knows no lifespan is taken as one that started well. ``on_startup`` is called once
-    the app has started, with None, or has failed to, with what it said.
+    ``begin`` starts draining. A request that still runs after ``grace_period`` seconds receives a
+    disconnect message and is cancelled half a second later; if its response had not begun, the
+    response is 503. An app without lifespan support counts as started. ``on_startup`` is called
+    once: with None when the app has started, with its error message when its start-up failed.
     """
 
     def __init__(
@@ -75,22 +75,23 @@ class Drain:
         self._app = app
         self._grace_period = grace_period
         self._on_startup = on_startup
-        # Set from the moment the server was told to stop.
+        # Set when draining begins.
         self.draining = asyncio.Event()
-        # What the app said when its start-up failed; None while it has not.
+        # The error message of a failed start-up, else None.
         self.startup_failure: str | None = None
-        # Tasks that run a request; tasks among theirs that wait for the client's next message.
+        # The tasks that serve a connection.
         self._running: set[asyncio.Task[object]] = set()
-        # Of those, the ones that serve a WebSocket.
+        # Those of them that serve a WebSocket.
         self._sockets: set[asyncio.Task[object]] = set()
+        # The tasks that wait for the client's next message.
         self._receiving: set[asyncio.Task[object]] = set()
-        # Those of the latter whose wait was ended because the grace period is over.
+        # Those of them whose wait was cancelled because the grace period is over.
         self._disconnected: set[asyncio.Task[object]] = set()
         self._grace_ended = False
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """Start draining; called on the loop. A second call ends the grace period at once."""
+        """Start draining; call it on the loop. A second call ends the grace period at once."""
         if self.draining.is_set():
             self._end_grace_period()
             return
@@ -98,18 +99,18 @@ class Drain:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._grace_period, self._end_grace_period)
 
-    async def websockets_closed(self, patience: float) -> None:
-        """Wait until no WebSocket is served, ``patience`` seconds at most."""
+    async def websockets_closed(self, seconds: float) -> None:
+        """Wait until no WebSocket is open, for at most ``seconds``."""
         if self._sockets:
-            await asyncio.wait(set(self._sockets), timeout=patience)
+            await asyncio.wait(set(self._sockets), timeout=seconds)
 
     def close(self) -> None:
-        """Forget the timers; called on the loop when the server has ended."""
+        """Cancel the timers; call it on the loop when the server has ended."""
         if self._timer is not None:
             self._timer.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, as ASGI has it."""
+        """Serve one connection, as ASGI defines it."""
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
@@ -151,7 +152,10 @@ class Drain:
 
     def _end_grace_period(self) -> None:
         if self._running and not self._grace_ended:
-            logger.warning("ending %d request(s) that do not finish", len(self._running))
+            logger.warning(
+                "cancelling %d request(s) that did not finish within the grace period",
+                len(self._running),
+            )
         self._disconnect_clients()
 
     def _disconnect_clients(self) -> None:
@@ -170,7 +174,7 @@ class Drain:
             task.cancel()
 
     async def _end_requests(self) -> None:
-        """End what the server left running, so that shutdown functions come after every request."""
+        """End all running requests, so that shutdown functions run after every request."""
         self._disconnect_clients()
         for _ in range(2):
             if self._running:
@@ -181,40 +185,40 @@ class Drain:
         scope.setdefault("state", {})[DRAINING] = self.draining
         answered: set[str] = set()
 
-        async def tell() -> Message:
+        async def receive_after_requests() -> Message:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
                 await self._end_requests()
             return message
 
-        async def listen(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             stage, _, outcome = message["type"].removeprefix("lifespan.").partition(".")
             if outcome == "failed" and stage == "startup":
                 self.startup_failure = str(message.get("message", ""))
             if stage == "startup" and self._on_startup is not None:
-                # Before the server hears of a failure: it may end the process at once.
+                # Called before the server gets the message: it may end the process at once.
                 self._on_startup(self.startup_failure)
             answered.add(stage)
             await send(message)
 
         try:
-            await self._app(scope, tell, listen)
-        except Exception as error:  # By ASGI, this is how an app says that it has none.
+            await self._app(scope, receive_after_requests, send_and_note)
+        except Exception as error:  # ASGI: an app without lifespan support raises an error.
             if self.startup_failure is not None:
                 raise
-            logger.debug("the app has no lifespan: %r", error)
+            logger.debug("the app does not support the lifespan protocol: %r", error)
         for stage in ("startup", "shutdown"):
             if stage not in answered and self.startup_failure is None:
                 if stage == "shutdown":
-                    await tell()
-                await listen({"type": f"lifespan.{stage}.complete"})
+                    await receive_after_requests()
+                await send_and_note({"type": f"lifespan.{stage}.complete"})
 
 
 class ShutdownWatchdog:
-    """Ends the process when serving, or a thread left behind, outlives the time it was given.
+    """Ends the process when serving, or a remaining thread, exceeds its time limit.
 
-    A blocked event loop or a thread that never returns would keep the process for ever: no
-    exception can reach them. ``start`` may be called from a signal handler.
+    A blocked event loop or a thread that never returns would keep the process alive for ever,
+    because no exception can reach it. ``start`` may be called from a signal handler.
     """
 
     def __init__(self, grace_period: float) -> None:
@@ -224,21 +228,21 @@ class ShutdownWatchdog:
         self._started = False
 
     def start(self) -> None:
-        """Begin to count; once."""
+        """Start the countdown; further calls do nothing."""
         if not self._started:
             self._started = True
             self._thread.start()
 
     def served(self) -> None:
-        """Serving has ended by itself; only threads may hold the process up now."""
+        """Note that serving has ended by itself; from now on only threads can delay the exit."""
         self._served.set()
 
     def _watch(self) -> None:
         if self._served.wait(self._seconds):
-            # Ends when the interpreter begins to wait for its threads.
+            # Returns when the interpreter begins to wait for its remaining threads.
             threading.main_thread().join()
             time.sleep(SHUTDOWN_TIMEOUT)
-        logger.warning("ending the process: a function is still running and cannot be stopped")
+        logger.warning("ending the process: a function still runs and cannot be stopped")
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(0)
@@ -247,7 +251,7 @@ class ShutdownWatchdog:
 def _current_task() -> asyncio.Task[object]:
     task = asyncio.current_task()
     if task is None:
-        raise RuntimeError("an ASGI application runs in an asyncio task")
+        raise RuntimeError("an ASGI application must be called in an asyncio task")
     return task
 
 
@@ -258,7 +262,7 @@ def _client_gone(scope: Scope) -> Message:
 
 
 def _last_response(scope: Scope, send: Send) -> Send:
-    """Tell an HTTP/1 client that its connection ends with this response."""
+    """Add ``connection: close`` to the response of an HTTP/1 request."""
     if scope["type"] != "http" or not str(scope["http_version"]).startswith("1"):
         return send
 
@@ -274,7 +278,7 @@ def _last_response(scope: Scope, send: Send) -> Send:
 
 
 async def _refuse(scope: Scope, send: Send) -> None:
-    """Answer a request that was cut before its answer began."""
+    """Send 503 or a close frame to a request that was cancelled before its response began."""
     try:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1012, "reason": "server restarts"})
@@ -282,5 +286,5 @@ async def _refuse(scope: Scope, send: Send) -> None:
             await send(_RETRY_LATER)
             await send({"type": "http.response.body", "body": b"the server is restarting\n"})
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 — each server has its own
-        # error for "too late"; granian's is a CancelledError. The task ends here either way.
-        logger.debug("a response was cut: %r", error)
+        # error for a response that has begun; granian's is a CancelledError. The task ends here.
+        logger.debug("a response was cancelled after it began: %r", error)

@@ -1,4 +1,4 @@
-"""Where the server listens: addresses, and the sockets bound to them."""
+"""The addresses on which a server listens, and the sockets bound to them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8050
 
-# Connections that the system holds while the workers are busy accepting others.
+# Connections that the operating system queues until a worker accepts them.
 BACKLOG = 1024
 
 _TCP = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]]*)(:(?P<port>\d{1,5}))?")
@@ -26,12 +26,12 @@ _TCP = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]]*)(:(?P<port>\d{1,5}))?")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A place to listen on: TCP, a Unix socket, or a socket that was opened by somebody else."""
+    """An address to listen on: TCP, a Unix socket, or an inherited file descriptor."""
 
     kind: Literal["tcp", "unix", "fd"]
     # The host name or IP address of "tcp", without brackets; the path of "unix".
     host: str
-    # The port of "tcp", where 0 lets the system choose; the descriptor's number of "fd".
+    # The port of "tcp", where 0 lets the system choose; the number of the descriptor of "fd".
     port: int = 0
 
     @classmethod
@@ -48,19 +48,19 @@ class Address:
         port = int(match["port"] or DEFAULT_PORT) if match else -1
         if match is None or not bind or not 0 <= port <= 65535:
             raise ConfigurationError(
-                f"cannot listen on {bind!r}: write host:port, [v6 address]:port, unix:/path or fd://N"
+                f"cannot listen on {bind!r}: give host:port, [v6 address]:port, unix:/path or fd://N"
             )
         return cls("tcp", match["host"].strip("[]") or "0.0.0.0", port)
 
     def url(self, *, tls: bool, path: str = "/") -> str:
-        """The address as a person would open it."""
+        """The address as a URL; the address itself if it is not TCP."""
         if self.kind == "tcp":
             host = f"[{self.host}]" if ":" in self.host else self.host
             return f"{'https' if tls else 'http'}://{host}:{self.port}{path}"
         return str(self)
 
     def ip(self) -> str:
-        """The IP address behind the host name of "tcp"; blocks while the name is looked up."""
+        """The IP address of the host of "tcp"; blocks while it resolves a name."""
         found = socket.getaddrinfo(self.host, None, family=_family(self.host))
         return str(found[0][4][0])
 
@@ -74,10 +74,10 @@ class Address:
 
 @contextmanager
 def bound(address: Address) -> Generator[tuple[socket.socket, Address]]:
-    """Bind a socket, not yet listening, and give the address it really has.
+    """Bind a socket that does not listen yet; yield it with its actual address.
 
-    A Unix socket's file is removed at the end, and one left behind by a dead server is replaced.
-    Raises ConfigurationError when the address cannot be had.
+    A Unix socket's file is removed at the end; the file of a server that no longer runs is
+    replaced. Raises ConfigurationError if the address cannot be bound.
     """
     try:
         sock = _bind(address)
@@ -99,10 +99,10 @@ def bound(address: Address) -> Generator[tuple[socket.socket, Address]]:
 
 @contextmanager
 def reserved(address: Address) -> Generator[Address]:
-    """Give an address that is free to a server that binds by itself; port 0 becomes a held one.
+    """Yield an address that is free, for a server that binds by itself; port 0 becomes a real one.
 
-    Raises ConfigurationError when another server has the address; servers that share ports among
-    their workers would otherwise take turns with that one, without a word.
+    Raises ConfigurationError if another server has the address. Without this check, servers that
+    share ports among their workers would silently share connections with the other server.
     """
     if address.kind == "fd":
         yield address
@@ -113,7 +113,7 @@ def reserved(address: Address) -> Generator[Address]:
         yield free
         return
     with socket.socket(_family(free.host)) as holder:
-        # Bound but never listening: it takes no connections and keeps the port from others.
+        # Bound but not listening: it accepts no connections and reserves the port.
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "SO_REUSEPORT"):
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -123,7 +123,7 @@ def reserved(address: Address) -> Generator[Address]:
 
 def _bind(address: Address) -> socket.socket:
     if address.kind == "fd":
-        # A copy, so that the descriptor stays its owner's.
+        # A duplicate, so that its owner keeps the original descriptor.
         return socket.socket(fileno=os.dup(address.port))
     if address.kind == "unix":
         _replace_stale(address.host)
@@ -147,7 +147,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def _replace_stale(path: str) -> None:
-    """Remove the socket file of a server that is gone; leave one that answers."""
+    """Remove the socket file of a server that no longer runs; keep one that accepts connections."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return

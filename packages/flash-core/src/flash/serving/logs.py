@@ -1,7 +1,7 @@
-"""What serving writes to the log, and where it goes when nobody configured logging.
+"""The logs of serving, and their handler if the user has not configured logging.
 
-Nothing here disables a logger, replaces a handler or touches the root logger. Where the user has
-configured logging, only levels that were asked for are set.
+This module disables no logger, replaces no handler and leaves the root logger unchanged. If the
+user has configured logging, it sets only levels that were requested.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ LEVEL_VARIABLE = "FLASH_LOG_LEVEL"
 
 access_logger = logging.getLogger("flash.access")
 
-# The page asks this every few seconds while hot reload is on.
+# Pages poll this path every few seconds while hot reload is on.
 _POLLED = "/_reload-hash"
 
 _SERVER_LOGGERS = ("hypercorn.error", "uvicorn.error", "_granian")
 
 
 class FallbackHandler(logging.StreamHandler[Any]):
-    """Writes to standard error as long as the root logger has no handler of its own."""
+    """Writes to standard error while the root logger has no handler."""
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 
     def filter(self, record: logging.LogRecord) -> Any:
-        """Leave the record to the user's handlers where there are any."""
+        """Drop the record if the root logger has handlers, because they handle it."""
         return not logging.getLogger().handlers and super().filter(record)
 
 
 def requested_level(options: ServeOptions) -> str | None:
-    """The level asked for, in the options or by FLASH_LOG_LEVEL; None when neither names one.
+    """The level requested by the options or by FLASH_LOG_LEVEL; None if neither is set.
 
-    Raises ConfigurationError when the variable holds something else.
+    Raises ConfigurationError if the variable is not a level.
     """
     if options.log_level is not None:
         return options.log_level
@@ -56,13 +56,13 @@ def requested_level(options: ServeOptions) -> str | None:
 
 
 def configure_logs(options: ServeOptions) -> None:
-    """Make the logs of Flash and of the server visible at the level asked for.
+    """Make the logs of Flash and of the server visible at the requested level.
 
-    Called after the app was imported, so that its own configuration of logging comes first.
+    Call it after the app was imported, so that the app's logging configuration comes first.
     """
     level = requested_level(options)
     configured = bool(logging.getLogger().handlers)
-    # At "info" the servers say at length what the one line of Flash says.
+    # At "info" the servers repeat, in several lines, what Flash prints in one.
     server_level = "warning" if level in {None, "info"} else level
     for name, wanted in [("flash", level or "info"), *[(n, server_level) for n in _SERVER_LOGGERS]]:
         named = logging.getLogger(name)
@@ -75,17 +75,17 @@ def configure_logs(options: ServeOptions) -> None:
 
 
 class AccessLog:
-    """An ASGI application that logs one line for each HTTP request of another.
+    """An ASGI middleware that logs one line per HTTP request.
 
-    Client, method, path, status (``-`` if none was sent) and milliseconds. The page's polling for
-    hot reload is left out.
+    The line holds client, method, path, status (``-`` if none was sent) and milliseconds. The
+    polls of hot reload are not logged.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, as ASGI has it."""
+        """Serve one connection, as ASGI defines it."""
         if (
             scope["type"] != "http"
             or not access_logger.isEnabledFor(logging.INFO)

@@ -1,4 +1,4 @@
-"""How an app is served: the settings of ``flash run`` and of ``Flash.run``."""
+"""`ServeOptions`: the settings of ``flash run`` and of ``Flash.run``."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ LOG_LEVELS: tuple[str, ...] = get_args(LogLevel)
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """Everything about serving that is not the app; the defaults are those for production."""
+    """How an app is served; the defaults are for production."""
 
-    # Where to listen: host:port, unix:/path or fd://number (a socket that somebody else opened).
+    # Where to listen: host:port, unix:/path or fd://number (an inherited socket).
     bind: str = "127.0.0.1:8050"
-    # Processes that serve, each with its own copy of the app.
+    # The number of worker processes; each has its own copy of the app.
     workers: int = 1
     # The HTTP server.
     server: ServerName = "hypercorn"
-    # Start again whenever code changes; for development, with one worker.
+    # Restart when code changes; for development, with one worker.
     reload: bool = False
-    # Files and directories beside the code, in which any change starts again too.
+    # Further files and directories; a change in them restarts, too.
     reload_paths: tuple[str, ...] = ()
-    # Of Flash's and the server's own logs; None takes FLASH_LOG_LEVEL, else "info".
+    # The level of Flash's and the server's logs; None means FLASH_LOG_LEVEL, else "info".
     log_level: LogLevel | None = None
-    # One line for each request, to the logger "flash.access".
+    # Whether to log one line per request to the logger "flash.access".
     access_log: bool = False
-    # Seconds that running requests may take to finish once the server was told to stop.
+    # Seconds in which running requests may finish after the stop signal.
     grace_period: float = 10.0
-    # The TLS certificate (chain) and key, PEM files; both or none.
+    # PEM files of the TLS certificate (chain) and key; both or neither.
     certfile: str | None = None
     keyfile: str | None = None
-    # The path under which a proxy shows the app, such as /sales; ASGI's root_path.
+    # The path under which a proxy serves the app, such as /sales; ASGI's root_path.
     root_path: str = ""
-    # Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed; "*" is all.
+    # Addresses or networks of proxies whose X-Forwarded-For and -Proto are used; "*" means all.
     trusted_proxies: tuple[str, ...] = ()
-    # The path in the printed address; nothing is served differently for it.
+    # The path in the printed address; it changes nothing else.
     shown_path: str = "/"
 
     def __post_init__(self) -> None:
@@ -60,11 +60,9 @@ class ServeOptions:
                 f"unknown log level {self.log_level!r}: choose {_or(LOG_LEVELS)}"
             )
         if self.workers < 1:
-            raise ConfigurationError(f"workers={self.workers}: at least one process has to serve")
+            raise ConfigurationError(f"workers={self.workers}: give 1 or more")
         if self.grace_period < 0:
-            raise ConfigurationError(
-                f"grace_period={self.grace_period}: seconds cannot be negative"
-            )
+            raise ConfigurationError(f"grace_period={self.grace_period}: give 0 or more seconds")
         if (self.certfile is None) != (self.keyfile is None):
             raise ConfigurationError("TLS needs both certfile and keyfile")
         for path in (self.certfile, self.keyfile):
@@ -72,16 +70,16 @@ class ServeOptions:
                 raise ConfigurationError(f"no such file: {path!r}")
         if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
             raise ConfigurationError(
-                f"root_path={self.root_path!r}: begin with a slash and end without one"
+                f"root_path={self.root_path!r}: it must begin with a slash and end without one"
             )
         if self.reload and self.workers > 1:
             raise ConfigurationError(
-                "reload serves with one worker: drop workers= (--workers) or reload (--reload)"
+                "reload works with one worker only: drop workers= (--workers) or reload (--reload)"
             )
 
 
-# Settings of Flask's development server that change nothing here: Flash is always concurrent,
-# shows Dash's own error page and loads no .env files.
+# Settings of Flask's development server that have no effect here, with their accepted values. Flash
+# is always concurrent, shows Dash's error page and loads no .env files.
 _WITHOUT_EFFECT: dict[str, tuple[object, ...]] = {
     "threaded": (True, None),
     "processes": (1, None),
@@ -95,19 +93,19 @@ _REMEDIES = {
     "threaded": "requests are served concurrently; Flash(max_threads=1) runs plain callbacks one "
     "at a time",
     "processes": "for several processes use: flash run module:app --workers N",
-    "load_dotenv": "load the file before the app is made, with dotenv.load_dotenv()",
-    "reloader_type": "changes are seen by watchfiles where that is installed, else by polling",
+    "load_dotenv": "call dotenv.load_dotenv() before you create the app",
+    "reloader_type": "watchfiles is used if it is installed, else polling",
 }
 
 _OWN = frozenset(field.name for field in dataclasses.fields(ServeOptions)) - {"bind"}
 
 
 def options_from_run(host: str, port: int, debug: bool, **flask_run_options: Any) -> ServeOptions:
-    """Read what was passed to ``app.run`` for Flask's server, or for ours, as ServeOptions.
+    """Convert the arguments of ``app.run`` to ServeOptions.
 
-    Names of ServeOptions are taken as they are. Of Flask's own, ``use_reloader``, ``extra_files``
-    and ``ssl_context=(certificate, key)`` are understood. Whatever cannot be honoured raises
-    ConfigurationError with what to do instead. ``debug`` turns reload and the access log on
+    It accepts the fields of ServeOptions, and of Flask's arguments ``use_reloader``,
+    ``extra_files`` and ``ssl_context=(certificate, key)``. Raises ConfigurationError, with the
+    remedy, for arguments without an equivalent. ``debug`` turns on reload and the access log
     unless they are set.
     """
     given = dict(flask_run_options)
@@ -122,7 +120,7 @@ def options_from_run(host: str, port: int, debug: bool, **flask_run_options: Any
             settings[name] = tuple(cast("Iterable[str]", value)) if _is_list(value) else value
         elif name not in _WITHOUT_EFFECT:
             raise ConfigurationError(
-                f"app.run() does not know {name}=; it takes Dash's own arguments and "
+                f"app.run() has no argument {name}=; it takes Dash's arguments and "
                 f"{', '.join(sorted(_OWN | {'extra_files', 'ssl_context', 'use_reloader'}))}"
             )
         elif value not in _WITHOUT_EFFECT[name]:

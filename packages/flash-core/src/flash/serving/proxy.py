@@ -1,4 +1,4 @@
-"""Behind a proxy: who the client is, and under which path the app is shown."""
+"""Middleware for apps behind a proxy: the client's address and the path of the app."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class TrustedProxy:
-    """An ASGI application that believes the X-Forwarded headers of named proxies only.
+    """An ASGI middleware that uses the X-Forwarded headers of trusted proxies only.
 
-    The client becomes the last address in ``X-Forwarded-For`` that is not itself a trusted proxy;
-    the scheme becomes ``X-Forwarded-Proto``. From any other sender both headers are ignored.
-    A connection without an address (a Unix socket) comes from this machine and is trusted.
+    The client becomes the last address in ``X-Forwarded-For`` that is not a trusted proxy, and the
+    scheme becomes ``X-Forwarded-Proto``. Both headers are ignored from other senders. A connection
+    without an address (a Unix socket) comes from this machine and is trusted.
     """
 
     def __init__(self, app: ASGIApp, *, trusted: Iterable[str]) -> None:
@@ -28,7 +28,7 @@ class TrustedProxy:
         self._networks = tuple(_network(name) for name in names if name != "*")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, as ASGI has it."""
+        """Serve one connection, as ASGI defines it."""
         if scope["type"] != "lifespan":
             client = scope.get("client")
             if not client or self._trusts(client[0]):
@@ -59,18 +59,18 @@ class TrustedProxy:
 
 
 class RootPath:
-    """An ASGI application that is shown under ``root_path``, whether or not the proxy strips it."""
+    """An ASGI middleware that sets ``root_path``, whether or not the proxy strips it."""
 
     def __init__(self, app: ASGIApp, *, root_path: str) -> None:
         self._app = app
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, as ASGI has it."""
+        """Serve one connection, as ASGI defines it."""
         if scope["type"] != "lifespan":
             scope["root_path"] = self._root_path
             if not f"{scope['path']}/".startswith(f"{self._root_path}/"):
-                # ASGI's path includes the root path; a proxy that strips it leaves it to us.
+                # ASGI's path includes the root path; it is added if the proxy has stripped it.
                 scope["path"] = self._root_path + scope["path"]
                 if scope.get("raw_path"):
                     scope["raw_path"] = self._root_path.encode() + scope["raw_path"]
@@ -82,5 +82,5 @@ def _network(name: str) -> IPv4Network | IPv6Network:
         return ip_network(name)
     except ValueError:
         raise ConfigurationError(
-            f"trusted_proxies={name!r}: name an IP address, a network such as 10.0.0.0/8, or *"
+            f"trusted_proxies={name!r}: give an IP address, a network such as 10.0.0.0/8, or *"
         ) from None

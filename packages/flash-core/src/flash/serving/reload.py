@@ -1,8 +1,8 @@
-"""Starting the script again when its code changes.
+"""Reload: restarting the script when its code changes.
 
-The process that the user started only watches. It runs its own command line a second time in a
-child process, which serves; when code changes it stops that child and starts another. A child
-that fails leaves the watcher waiting for the next change.
+The process that the user started only watches files. It runs its own command line again in a child
+process, which serves. When code changes, it stops the child and starts another one. If a child
+fails, the watcher waits for the next change.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flash.serving.reload")
 
-# In the child's environment: the watcher's process id, a colon, and the file to which the child
-# writes the source files it has imported.
+# The environment variable of the child: the watcher's process id, a colon, and the path of the file
+# to which the child writes the names of the source files that it has imported.
 CHILD_VARIABLE = "FLASH_RELOAD_CHILD"
 
-# Seconds that requests of a child may take to finish before its successor starts.
+# Seconds in which a child's requests may finish before the next child starts.
 CHILD_GRACE = 1.0
 
-# Seconds between two looks at the files, where watchfiles is not installed; a burst of changes
-# is over when two looks see the same.
+# Seconds between two scans of the files if watchfiles is not installed; a burst of changes is over
+# when two scans give the same result.
 POLL_INTERVAL = 0.5
 
-# More source files than this are not polled; the first ones found are.
+# The number of files that are polled; files found after these are ignored.
 MAX_POLLED_FILES = 10_000
 
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
 def in_child() -> bool:
-    """Whether this process was started by a watcher, and serves."""
+    """Whether this process is a child of a watcher and has to serve."""
     return CHILD_VARIABLE in os.environ
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedFiles:
-    """Which files matter: Python files below ``code``, ``modules``, and anything in ``extra``."""
+    """The watched files: Python files below ``code``, ``modules``, and all of ``extra``."""
 
     code: tuple[Path, ...]
     extra: tuple[Path, ...]
@@ -66,7 +66,7 @@ class WatchedFiles:
     modules: frozenset[Path] = frozenset()
 
     def matches(self, path: Path) -> bool:
-        """Whether a change of this file starts the app again."""
+        """Whether a change of this file restarts the app."""
         if path in self.modules or path in self.extra:
             return True
         if any(path.is_relative_to(root) and _visible(path, root) for root in self.extra):
@@ -76,7 +76,7 @@ class WatchedFiles:
         )
 
     def files(self) -> Iterator[Path]:
-        """Every file that matters and exists, without hidden, installed and cached ones."""
+        """Yield every existing file that is watched; skips hidden, installed and cached files."""
         yield from self.modules
         for root in (*self.extra, *self.code):
             if root.is_file():
@@ -88,21 +88,21 @@ class WatchedFiles:
                         yield path
 
     def directories(self) -> frozenset[Path]:
-        """The directories in which all of it lies, none inside another."""
+        """The directories that contain all watched files; none of them is inside another."""
         places = {path if path.is_dir() else path.parent for path in (*self.extra, *self.modules)}
         places = {place for place in (*places, *self.code) if place.is_dir()}
         return frozenset(p for p in places if not any(q in places for q in p.parents))
 
 
 def watch(paths: Iterable[str], *, pause: Callable[[float], None] = time.sleep) -> int:
-    """Run this process's own command line in a child, again after each change of its code.
+    """Run this process's command line in a child process and restart it when code changes.
 
-    Returns the exit code for this process: when it is told to stop, or when the child ends by
-    itself without an error. Raises ConfigurationError where there is no command line to repeat.
+    Returns this process's exit code when a signal stops it, or when the child ends by itself
+    without an error. Raises ConfigurationError if there is no command line to repeat.
     """
     if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
         raise ConfigurationError(
-            "reload starts a script again, and this is an interactive session: use_reloader=False"
+            "reload restarts a script, and this is an interactive session: pass use_reloader=False"
         )
     extra = tuple(Path(path).resolve() for path in paths)
     for path in extra:
@@ -113,42 +113,42 @@ def watch(paths: Iterable[str], *, pause: Callable[[float], None] = time.sleep) 
 
 
 def report_modules() -> None:
-    """In the child: keep telling the watcher which source files are imported.
+    """Report the imported source files to the watcher, repeatedly, in a thread; for the child.
 
-    Also ends this process when the watcher is gone.
+    Also ends this process when the watcher has ended.
     """
-    # Told by the watcher itself: it may have been killed before this child got here.
+    # Read from the environment: the watcher may have been killed before this point.
     watcher, _, path = os.environ[CHILD_VARIABLE].partition(":")
     report = Path(path)
 
-    def keep_telling() -> None:
-        told: set[str] = set()
+    def report_repeatedly() -> None:
+        reported: set[str] = set()
         while True:
             if os.name == "posix" and os.getppid() != int(watcher):
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             imported = _imported()
-            if imported != told:
-                told = imported
+            if imported != reported:
+                reported = imported
                 fresh = report.with_suffix(".new")
                 try:
                     fresh.write_text("\n".join(sorted(imported)), encoding="utf-8")
                     fresh.replace(report)
                 except OSError:
-                    # The watcher has ended and taken its directory along.
+                    # The watcher has ended and removed its directory.
                     return
             time.sleep(POLL_INTERVAL)
 
-    threading.Thread(target=keep_telling, name="flash-modules", daemon=True).start()
+    threading.Thread(target=report_repeatedly, name="flash-modules", daemon=True).start()
 
 
 def child_options(options: ServeOptions) -> ServeOptions:
-    """The options of a child: it makes room for its successor quickly."""
+    """The options of a child, whose grace period is short so that the next one starts soon."""
     return dataclasses.replace(options, grace_period=min(options.grace_period, CHILD_GRACE))
 
 
 class _Watcher:
-    """The parent: one child at a time, restarted once per burst of changes."""
+    """The watching process: runs one child at a time, restarted once per burst of changes."""
 
     def __init__(
         self, project: Path, extra: tuple[Path, ...], report: Path, pause: Callable[[float], None]
@@ -157,11 +157,11 @@ class _Watcher:
         self._extra = extra
         self._report = report
         self._pause = pause
-        # Set by a signal to end. Plain, since a handler may run inside any lock's acquire().
+        # Set by a stop signal. Not an Event: the handler may run while a lock is being acquired.
         self._stopped = False
 
     def is_set(self) -> bool:
-        """Whether to stop; the name by which watchfiles asks."""
+        """Whether to stop; watchfiles calls it under this name."""
         return self._stopped
 
     def run(self) -> int:
@@ -177,14 +177,16 @@ class _Watcher:
             for changed in changes:
                 if changed:
                     shown = ", ".join(sorted(_short(path) for path in changed)[:3])
-                    logger.info("starting again: %s changed", shown)
+                    logger.info("restarting: %s changed", shown)
                     _end(child)
                     child, reported = self._start(), False
                 elif child.poll() == 0:
                     return 0
                 elif child.poll() is not None and not reported:
                     reported = True
-                    logger.error("the app ended (exit code %s); waiting for a change", child.poll())
+                    logger.error(
+                        "the app ended with exit code %s; waiting for a change", child.poll()
+                    )
             return 0
         finally:
             if child is not None:
@@ -205,7 +207,7 @@ class _Watcher:
         return WatchedFiles((self._project_directory,), self._extra, modules)
 
     def _polled(self) -> Iterator[frozenset[Path]]:
-        """Yields what changed, or nothing, every POLL_INTERVAL seconds until stopped."""
+        """Yield the changed files, maybe none, every POLL_INTERVAL seconds until stopped."""
         seen = snapshot(self._watched().files())
         while not self._stopped:
             self._pause(POLL_INTERVAL)
@@ -222,7 +224,7 @@ class _Watcher:
             yield changed
 
     def _notified(self) -> Iterator[frozenset[Path]]:
-        """The same by watchfiles, which hears of changes from the system."""
+        """Yield the same by watchfiles, which is notified by the operating system."""
         import watchfiles
 
         while not self._stopped:
@@ -243,7 +245,7 @@ class _Watcher:
 
 
 def snapshot(files: Iterable[Path]) -> dict[Path, int]:
-    """When each file was last written, in nanoseconds, of at most MAX_POLLED_FILES."""
+    """Return when each file was last written, in nanoseconds, for at most MAX_POLLED_FILES."""
     times: dict[Path, int] = {}
     for path in files:
         if len(times) >= MAX_POLLED_FILES:
@@ -258,9 +260,9 @@ def snapshot(files: Iterable[Path]) -> dict[Path, int]:
 def differences(
     before: Mapping[Path, int], after: Mapping[Path, int], modules: frozenset[Path]
 ) -> frozenset[Path]:
-    """The files written, added or removed between two snapshots.
+    """Return the files written, added or removed between two snapshots.
 
-    A file that is new only because the app has imported it has not changed.
+    A file that is new only because the app has imported it does not count.
     """
     return frozenset(
         path
@@ -281,7 +283,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _project_directory() -> Path:
-    """The directory of the script, or where a command was started."""
+    """The directory of the script; the working directory if a command was started."""
     main = getattr(sys.modules["__main__"], "__file__", None)
     if main is not None and Path(main).suffix == ".py" and _is_source(main):
         return Path(main).resolve().parent
@@ -289,7 +291,7 @@ def _project_directory() -> Path:
 
 
 def _imported() -> set[str]:
-    """The source files of imported modules that are not installed ones."""
+    """The source files of imported modules, without installed packages."""
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     return {os.path.realpath(file) for file in files if isinstance(file, str) and _is_source(file)}
 

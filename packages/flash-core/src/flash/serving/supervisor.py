@@ -1,4 +1,4 @@
-"""Several worker processes on one socket: started, watched, replaced and stopped together."""
+"""Several worker processes on one socket: starts, watches, replaces and stops them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flash.serving")
 
-# Seconds before a worker that died while starting is tried again.
+# Seconds before another worker is started after one has died during its start.
 RESTART_DELAY = 1.0
 
 
 @dataclass(slots=True)
 class _Worker:
     process: BaseProcess
-    # Reports come in here; closing it tells the worker that its parent is gone.
+    # Receives the worker's reports; the worker stops when it is closed.
     pipe: Connection
     listening: bool = False
     failure: Failed | None = None
@@ -41,8 +41,8 @@ class _Worker:
 class Supervisor:
     """Keeps ``options.workers`` processes serving one bound socket.
 
-    A worker that ends is replaced. When one ends before any worker ever listened, the app itself
-    is broken: everything stops and ``run`` returns what that worker said.
+    A worker that ends is replaced. If one ends before any worker has listened, the app itself does
+    not work: all workers are stopped, and ``run`` returns that worker's failure.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class Supervisor:
         self._announced = False
         # Whether any worker ever listened.
         self._has_served = False
-        # A fresh interpreter for each: forking copies locks and loops in any state.
+        # A new interpreter for each worker: a fork would copy held locks and running loops.
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
-        # How often the process was told to stop.
+        # The number of stop signals received.
         self._stops = 0
         self._woken, self._wake = socket.socketpair()
-        # When a missing worker may be started, by time.monotonic().
+        # The earliest time of the next start of a worker, on time.monotonic().
         self._not_before = 0.0
 
     def run(self) -> Failed | None:
-        """Serve until told to stop; returns the failure that made serving impossible, if any."""
+        """Serve until a signal stops it; return the failure that prevented serving, if any."""
         with self._woken, self._wake, self._signals():
             failure: Failed | None = None
             while not self._stops and failure is None:
@@ -88,7 +88,7 @@ class Supervisor:
         process = self._context.Process(
             target=run_worker, args=(self._target, self._socket, self._options, theirs)
         )
-        # Inherited, so that Ctrl-C in the first moments of the new interpreter prints nothing.
+        # The child inherits this, so Ctrl-C during its start prints no traceback.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             process.start()
@@ -98,7 +98,7 @@ class Supervisor:
         return _Worker(process, ours)
 
     def _wait(self, timeout: float | None) -> None:
-        """Wait until a worker reports or ends, or a signal comes."""
+        """Wait until a worker reports or ends, or a signal arrives."""
         ready = wait(
             [
                 self._woken,
@@ -129,7 +129,7 @@ class Supervisor:
             worker.failure = report
 
     def _collect(self) -> Failed | None:
-        """Take out the workers that ended; what one said if the app cannot serve at all."""
+        """Remove the workers that ended; return a failure if the app cannot be served at all."""
         for worker in [w for w in self._workers if w.process.exitcode is not None]:
             while not worker.pipe.closed and worker.pipe.poll():
                 self._read(worker)
@@ -137,7 +137,7 @@ class Supervisor:
             self._workers.remove(worker)
             code = worker.process.exitcode
             failure = worker.failure or Failed(
-                f"flash: a worker ended while it started (exit code {code})\n", FAILURE_EXIT
+                f"flash: a worker ended during its start (exit code {code})\n", FAILURE_EXIT
             )
             if self._stops:
                 continue
@@ -145,15 +145,19 @@ class Supervisor:
                 return failure
             if worker.listening:
                 logger.warning(
-                    "worker %s ended (exit code %s); starting another", worker.process.pid, code
+                    "worker %s ended with exit code %s; starting another", worker.process.pid, code
                 )
             else:
                 self._not_before = time.monotonic() + RESTART_DELAY
-                logger.error("a new worker did not start; trying again\n%s", failure.text)
+                logger.error(
+                    "a new worker did not start; trying again in %g s\n%s",
+                    RESTART_DELAY,
+                    failure.text,
+                )
         return None
 
     def _stop(self) -> None:
-        # A second signal reaches the workers too, and ends their grace period.
+        # A second signal is passed on, too, and ends the workers' grace period.
         self._stops = max(self._stops, 1)
         passed_on = 0
         deadline = (
@@ -167,7 +171,7 @@ class Supervisor:
             self._wait(max(0.0, deadline - time.monotonic()))
             self._collect()
         for worker in self._workers:
-            logger.warning("killing worker %s, which does not end", worker.process.pid)
+            logger.warning("killing worker %s, which did not end in time", worker.process.pid)
             worker.process.kill()
             worker.process.join()
             worker.pipe.close()

@@ -1,4 +1,4 @@
-"""What is served: an ASGI application, or the ``module:attribute`` text that names one."""
+"""The application to serve: an ASGI application, or a ``module:attribute`` text naming one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# The exit codes of a process that could not serve: wrongly asked for, and failed on its own.
+# The exit codes of a process that could not serve: for wrong usage, and for a failing app.
 USAGE_EXIT = 2
 FAILURE_EXIT = 1
 
@@ -32,7 +32,7 @@ _TARGET = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an application is found: ``module:attribute``, ``module:a.b`` or ``module:make()``."""
+    """The location of an application: ``module:attribute``, ``module:a.b`` or ``module:make()``."""
 
     # The module to import, dotted.
     module: str
@@ -46,14 +46,14 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Read ``module``, ``module:attribute`` or ``module:factory()``; the attribute is ``app``.
+        """Read ``module``, ``module:attribute`` or ``module:factory()``.
 
-        Raises ConfigurationError for anything else.
+        The default attribute is ``app``. Raises ConfigurationError for any other text.
         """
         match = _TARGET.fullmatch(text)
         if match is None or text.endswith(".py"):
             raise ConfigurationError(
-                f"cannot serve {text!r}: name a module and an attribute in it, "
+                f"cannot serve {text!r}: give a module and an attribute of it, "
                 "such as app:app, pkg.web:app.server or app:create_app()"
             )
         return cls(match["module"], match["attribute"] or "app", match["call"] is not None)
@@ -61,8 +61,8 @@ class Target:
     def load(self) -> ASGIApp:
         """Import the module and return the application.
 
-        Raises ConfigurationError when module, attribute or application is not there. What the
-        module raises itself while it is imported comes out as it is.
+        Raises ConfigurationError if there is no such module, attribute or application. Errors that
+        the module raises during its import are not changed.
         """
         found: Any = self._import()
         path = self.module
@@ -92,7 +92,7 @@ class Target:
 
 
 def check_application(found: object, name: str) -> ASGIApp:
-    """Return ``found`` as the ASGI application it is; else ConfigurationError says why not."""
+    """Return ``found`` if it is an ASGI application; else raise ConfigurationError."""
     if not callable(found):
         reason = f"a {type(found).__name__} is not an ASGI application"
     elif _accepts(found, 3):
@@ -110,17 +110,17 @@ def check_application(found: object, name: str) -> ASGIApp:
 
 
 def import_from_here() -> None:
-    """Make modules in the working directory importable, as ``python -m`` does."""
+    """Make modules of the working directory importable, as ``python -m`` does."""
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """What to print about an error that kept an app from serving, and the exit code.
+    """Return the text to print for an error that prevented serving, and the exit code.
 
-    Flash's own errors are one line; an error in user code is its traceback, without the frames
-    of whoever imported it.
+    An error of Flash becomes one line. An error in user code becomes its traceback, without the
+    frames of the importing code.
     """
     if isinstance(error, ConfigurationError):
         return f"flash: {error}\n", USAGE_EXIT
@@ -134,7 +134,7 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 
 def _user_frames(error: BaseException) -> Any:
-    """The traceback from the imported module on; None when it never got there."""
+    """The traceback from the imported module on; None if no frame of it is in the traceback."""
     frame = error.__traceback__
     while frame is not None:
         filename = frame.tb_frame.f_code.co_filename
@@ -144,7 +144,7 @@ def _user_frames(error: BaseException) -> Any:
     return None
 
 
-# Where the frames between the command line and the imported module lie.
+# The paths of the frames between the command line and the imported module.
 _FLASH = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _IMPORTERS = (_FLASH, importlib.__file__, "<frozen importlib")
 

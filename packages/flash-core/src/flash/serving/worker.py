@@ -1,4 +1,4 @@
-"""One process that serves: the app in its wrappers, on an event loop, until told to stop."""
+"""One serving process: runs the app and its middleware on an event loop until it is stopped."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ if TYPE_CHECKING:
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# Characters; pickled in UTF-8 they stay below the 4096 bytes that a pipe takes in one piece.
+# Characters; pickled in UTF-8 they stay below 4096 bytes, which a pipe writes atomically.
 MAX_SHARED_TEXT = 900
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """A worker accepts connections."""
+    """The report of a worker that accepts connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A worker could not serve; what to print, and the exit code."""
+    """The report of a worker that could not serve: the text to print and the exit code."""
 
     text: str
     exit_code: int
 
     def shortened(self) -> Failed:
-        """The end of it, short enough for many processes to write into one pipe without a lock."""
+        """Keep the end of the text, so that several processes can write into one pipe unlocked."""
         return Failed(self.text[-MAX_SHARED_TEXT:], self.exit_code)
 
 
 Report: TypeAlias = Listening | Failed
 
-# Is given, on the server's loop, a thread-safe function that stops the server.
+# Called on the server's loop with a thread-safe function that stops the server.
 Until: TypeAlias = "Callable[[Callable[[], None]], None]"
 
 
 def server_module(options: ServeOptions) -> ModuleType:
-    """Import the adapter of the chosen server; ConfigurationError when that is not installed."""
+    """Import the adapter of the server; raises ConfigurationError if it is not installed."""
     if importlib.util.find_spec(options.server) is None:
         raise ConfigurationError(
             f"{options.server} is not installed: pip install flash-core[{options.server}]"
@@ -69,7 +69,7 @@ def server_module(options: ServeOptions) -> ModuleType:
 def wrap(
     app: ASGIApp, options: ServeOptions, *, on_startup: Callable[[str | None], None] | None = None
 ) -> Drain:
-    """Put an app into what every server runs around it."""
+    """Wrap an app in the middleware that every server runs."""
     if options.access_log:
         app = AccessLog(app)
     if options.root_path:
@@ -87,10 +87,10 @@ def serve_in_process(
     listening: Callable[[], None],
     until: Until | None = None,
 ) -> None:
-    """Serve in this process, on a loop of its own, until a signal says stop.
+    """Serve in this process, on a new event loop, until a signal stops it.
 
-    ``until`` is given, on that loop, a thread-safe function that stops too. Raises StartupFailed
-    when the app's start-up does.
+    ``until`` is called on that loop with a thread-safe function that stops the server. Raises
+    StartupFailed if the app's start-up fails.
     """
     watchdog = ShutdownWatchdog(options.grace_period)
     server = server_module(options)
@@ -130,7 +130,7 @@ def serve_in_process(
         with asyncio.Runner(loop_factory=_loop_factory(options)) as runner:
             runner.run(main())
     except (Exception, SystemExit):
-        # Each server fails in its own way when the app refuses to start.
+        # Each server raises its own error when the app's start-up fails.
         if drain is not None and drain.startup_failure is not None:
             raise StartupFailed(drain.startup_failure) from None
         raise
@@ -141,11 +141,11 @@ def serve_in_process(
 def run_worker(
     target: Target, sock: socket.socket, options: ServeOptions, parent: Connection
 ) -> None:
-    """The main function of a worker process: serve, and tell the parent how it goes.
+    """The main function of a worker process: serve, and report to the parent process.
 
-    The worker stops when its end of the pipe closes, so that it never outlives its parent.
+    The worker stops when the parent's end of the pipe closes, so it never outlives its parent.
     """
-    # Ctrl-C reaches the whole process group; the parent passes it on once.
+    # Ctrl-C reaches the whole process group; the parent passes the signal on once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch_parent(stop: Callable[[], None]) -> None:
@@ -157,7 +157,7 @@ def run_worker(
 
         threading.Thread(target=wait, name="flash-parent", daemon=True).start()
 
-    def tell(report: Report) -> None:
+    def report_to_parent(report: Report) -> None:
         try:
             parent.send(report)
         except OSError:
@@ -168,11 +168,11 @@ def run_worker(
         app = target.load()
         configure_logs(options)
         serve_in_process(
-            app, sock, options, listening=lambda: tell(Listening()), until=watch_parent
+            app, sock, options, listening=lambda: report_to_parent(Listening()), until=watch_parent
         )
-    except Exception as error:  # noqa: BLE001 — the boundary of the process; the parent prints it.
+    except Exception as error:  # noqa: BLE001 — process boundary; the parent prints it
         text, code = explain(error)
-        tell(Failed(text, code))
+        report_to_parent(Failed(text, code))
         sys.exit(code)
 
 
@@ -182,23 +182,23 @@ def load_for_granian(
     options: ServeOptions,
     pipe: Connection,
 ) -> ASGIApp:
-    """Load the app in one of granian's workers, which has a loop but does not run it yet."""
+    """Load the app in a granian worker, whose event loop exists but does not run yet."""
     for number in STOP_SIGNALS:
-        # A forked worker has the parent's handlers, which would lose a signal that comes now.
+        # A forked worker inherits the parent's handlers, which would lose a signal at this point.
         signal.signal(number, signal.SIG_DFL)
     try:
         app = target.load()
         configure_logs(options)
-    except Exception as error:  # noqa: BLE001 — the boundary of the process; the parent prints it.
+    except Exception as error:  # noqa: BLE001 — process boundary; the parent prints it
         failure = Failed(*explain(error))
         pipe.send(failure.shortened())
         sys.exit(failure.exit_code)
     granian = server_module(options)
-    end = granian.defer_signals()
+    end = granian.defer_shutdown()
     watchdog = ShutdownWatchdog(options.grace_period)
     tasks: list[asyncio.Task[None]] = []
 
-    async def leave() -> None:
+    async def end_after_websockets() -> None:
         await granian.wait_for_websockets(drain)
         end()
 
@@ -210,7 +210,7 @@ def load_for_granian(
 
         def begin() -> None:
             if not drain.draining.is_set():
-                tasks.append(loop.create_task(leave()))
+                tasks.append(loop.create_task(end_after_websockets()))
             drain.begin()
 
         def stop() -> None:
@@ -228,7 +228,7 @@ def load_for_granian(
 
 
 async def _call_when_accepting(address: Address, then: Callable[[], None]) -> None:
-    """Call ``then`` as soon as something accepts connections at the address."""
+    """Call ``then`` as soon as a connection to the address is accepted."""
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
     while True:
         try:
@@ -245,7 +245,7 @@ async def _call_when_accepting(address: Address, then: Callable[[], None]) -> No
 
 
 def _loop_factory(options: ServeOptions) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvicorn and granian run on uvloop where it is installed, as they do by themselves."""
+    """Return uvloop's factory for uvicorn and granian, whose default it is, if installed."""
     if options.server == "hypercorn" or importlib.util.find_spec("uvloop") is None:
         return None
     return importlib.import_module("uvloop").new_event_loop
@@ -253,9 +253,9 @@ def _loop_factory(options: ServeOptions) -> Callable[[], asyncio.AbstractEventLo
 
 @contextmanager
 def _on_signals(stop: Callable[[], None]) -> Generator[None]:
-    """Call ``stop`` for each signal to end; does nothing outside the main thread.
+    """Call ``stop`` for each stop signal; does nothing outside the main thread.
 
-    Handlers of the interpreter, not of the loop: they run even while the loop is blocked.
+    The handlers are set on the interpreter and not on the loop, so they run while it is blocked.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,15 +1,18 @@
-"""Files served from memory: read once, compressed once, never a disk read on the loop.
+"""Static files served from memory: each is read once and compressed once, off the event loop.
 
-The pure half turns a file and a request's headers into an answer (`respond`); `StaticCache`
-reads, watches and compresses in its own threads; `StaticTree` maps the paths of a folder and lets
-none leave it.
+In come a path and a request's headers; out comes a `StaticResponse`. Called by `flash.pages.views`
+for bundles and assets.
 
-Which compressed form is made when follows from measurements on Dash's bundles (5.8 MB, of which
-plotly.js 4.8 MB): zstd at level 3 takes 23 ms and sends 28 %, brotli at 5 takes 120 ms and sends
-25 %, gzip at 5 106 ms and 29 %. So a first client that takes zstd waits a few milliseconds for
-it, and brotli, the smaller, is made behind its back once a file has been sent often enough to pay
-for the work. Waiting beats sending the file as it is: on anything slower than 300 Mbit/s the
-3.4 MB saved take longer to send than to compress.
+`respond` makes a response from a file and headers and does no I/O. `StaticCache` reads files,
+checks them for changes and compresses them in its own threads. `StaticTree` maps URL paths to the
+files of a folder and refuses paths that leave it.
+
+The order of compression follows from measurements on Dash's bundles (5.8 MB, of which plotly.js has
+4.8 MB): zstd at level 3 takes 23 ms and sends 28 %, brotli at level 5 takes 120 ms and sends 25 %,
+gzip at level 5 takes 106 ms and sends 29 %. So the first client that accepts zstd waits a few
+milliseconds for it. Brotli, which is smaller, is made in the background when a file was sent often
+enough. Waiting is better than sending the file uncompressed: below 300 Mbit/s, sending the 3.4 MB
+that zstd saves takes longer than the compression.
 """
 
 from flash.static.cache import StaticCache

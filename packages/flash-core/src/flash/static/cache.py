@@ -1,4 +1,4 @@
-"""Files in memory, read and compressed once."""
+"""The cache of static files and of their compressed forms."""
 
 from __future__ import annotations
 
@@ -22,34 +22,35 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The path and the folder that it must not leave.
+# The file's path, and the folder that it must not leave.
 _Key: TypeAlias = "tuple[str, Path | None]"
 
 
 @dataclass(slots=True)
 class _Entry:
     version: Version
-    # The version's file, with the forms made of it since.
+    # The version's file, with the compressed forms made since.
     file: StaticFile
-    # On the loop's clock.
+    # The time of the last check for changes, on the loop's clock.
     checked_at: float
-    # Complete answers given.
+    # The number of complete responses (status 200).
     sent: int = 0
 
 
 class StaticCache:
-    """Files in memory with their compressed forms; least recently used ones make room.
+    """Keeps files and their compressed forms in memory and evicts the least recently used.
 
-    Belongs to one event loop at a time. Reading, looking for changes and compressing happen in
-    its own threads, once however many requests wait, and go on when a waiting request is
-    cancelled.
+    An instance belongs to one event loop at a time. It reads, checks and compresses files in its
+    own threads. Requests for the same file share one such operation, which continues when a waiting
+    request is cancelled.
 
-    - ``max_bytes``: of bodies and forms together; beyond it, least recently used files go.
+    - ``max_bytes``: the limit for all bodies and forms; beyond it the least recently used files are
+      evicted.
     - ``max_file_bytes``: a larger file raises `OversizedFile`.
-    - ``max_compressed_file_bytes``: a larger file is sent as it is, not to keep a client waiting.
-    - ``check_interval``: seconds for which a file once looked at is taken to be unchanged.
-    - ``brotli_after``: complete answers after which a file's brotli form is made for clients that
-      could be served with the cheaper zstd so far.
+    - ``max_compressed_file_bytes``: a larger file is sent uncompressed, so that no client waits.
+    - ``check_interval``: seconds after a check in which a file counts as unchanged.
+    - ``brotli_after``: the number of complete responses after which a file's brotli form is made,
+      for clients that were sent zstd until then.
     """
 
     def __init__(
@@ -71,15 +72,15 @@ class StaticCache:
         # Least recently used first.
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._bytes_held = 0
-        # Work under way; each entry is removed by the future's own callback.
+        # Running operations; the future's own callback removes each entry.
         self._reading: dict[_Key, asyncio.Future[Version | None]] = {}
         self._encoding: dict[tuple[_Key, Coding], asyncio.Future[bytes]] = {}
-        # Started by the first file, so that a closed cache can be used again.
+        # Created by the first operation, so that a closed cache can be used again.
         self._threads: ThreadPoolExecutor | None = None
 
     @property
     def bytes_held(self) -> int:
-        """Bytes of all bodies and forms in memory."""
+        """The size of all bodies and forms in memory, in bytes."""
         return self._bytes_held
 
     async def answer(
@@ -92,9 +93,9 @@ class StaticCache:
         revalidate: bool,
         root: Path | None = None,
     ) -> StaticResponse | None:
-        """Answer a request for a file, making the compressed form that its client likes best.
+        """Return the response to a request for a file; may make a compressed form first.
 
-        None when there is no such file; the rest is as in `respond` and `load`.
+        Returns None if there is no such file. The arguments are those of `respond` and `load`.
         """
         file = await self.load(path, revalidate=revalidate, root=root)
         if file is None:
@@ -102,7 +103,7 @@ class StaticCache:
         request = FileRequest.parse(method, headers)
         response = answer(file, request, immutable=immutable)
         entry = self._entries.get(_key(path, root))
-        # An entry may be missing: a file too large to stay, or evicted meanwhile.
+        # The entry may be missing: the file is larger than the cache, or was evicted meanwhile.
         if response.status != 200 or entry is None:
             return response
         entry.sent += 1
@@ -116,11 +117,10 @@ class StaticCache:
     async def load(
         self, path: Path, *, revalidate: bool, root: Path | None = None
     ) -> StaticFile | None:
-        """The file, from memory where possible; None when it is missing or not a regular file.
+        """Return the file, from memory if possible; None if it is missing or not a regular file.
 
-        With ``revalidate``, a file changed on disk is read again. With ``root``, a path whose
-        real place, symbolic links followed, is outside that folder counts as missing. Raises
-        `OversizedFile`.
+        With ``revalidate``, a file that has changed on disk is read again. With ``root``, a file
+        outside that folder, symbolic links resolved, counts as missing. Raises `OversizedFile`.
         """
         key = _key(path, root)
         entry = self._entries.get(key)
@@ -135,7 +135,7 @@ class StaticCache:
         return version.file if entry is None else entry.file
 
     async def close(self) -> None:
-        """Wait for work under way and end the threads; files stay, and a next use starts anew."""
+        """Wait for running operations and end the threads; the files stay and may be used again."""
         await asyncio.gather(
             *self._reading.values(), *self._encoding.values(), return_exceptions=True
         )
@@ -147,7 +147,7 @@ class StaticCache:
         return asyncio.get_running_loop().time() - entry.checked_at < self._check_interval
 
     def _next_form(self, entry: _Entry, request: FileRequest) -> Coding | None:
-        """The form to make now: the quickest for want of any, the smallest once it pays."""
+        """Return the form to make now, or None: first the quickest one, later the smallest one."""
         file = entry.file
         best = request.best_codings()
         if not best or not file.compressible or file.size > self._max_compressed_file_bytes:
@@ -165,14 +165,14 @@ class StaticCache:
         reading = self._run(partial(read, path, root, known, self._max_file_bytes))
         key = _key(path, root)
         self._reading[key] = reading
-        # Added before anybody waits, hence called before any waiter goes on.
+        # Added before the first waiter, so it runs before any waiter continues.
         reading.add_done_callback(partial(self._keep, key))
         return reading
 
     def _encode(self, key: _Key, entry: _Entry, coding: Coding) -> asyncio.Future[bytes]:
-        under_way = self._encoding.get((key, coding))
-        if under_way is not None:
-            return under_way
+        running = self._encoding.get((key, coding))
+        if running is not None:
+            return running
         file = entry.file
         encoding = self._run(partial(ENCODERS[coding], file.body))
         self._encoding[key, coding] = encoding
@@ -186,7 +186,7 @@ class StaticCache:
 
     def _keep(self, key: _Key, reading: asyncio.Future[Version | None]) -> None:
         del self._reading[key]
-        # Asking for the exception keeps asyncio from reporting one whose waiters all left.
+        # `exception()` marks the error as retrieved, in case all waiters were cancelled.
         version = None if reading.cancelled() or reading.exception() else reading.result()
         entry = self._entries.pop(key, None)
         if entry is not None:
@@ -209,7 +209,7 @@ class StaticCache:
         del self._encoding[key, coding]
         entry = self._entries.get(key)
         failed = encoding.cancelled() or encoding.exception() is not None
-        # The file may have changed or gone while its form was being made.
+        # The file may have changed or been evicted while its form was being made.
         if failed or entry is None or entry.file.digest != file.digest:
             return
         self._bytes_held -= entry.file.bytes_held

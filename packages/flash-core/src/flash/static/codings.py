@@ -1,4 +1,4 @@
-"""The codings in which a body can be sent compressed, and what each costs to make."""
+"""The content codings in which a body can be sent, and their encoders."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ import zstandard
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# What a body can be sent as; of equally welcome ones the earlier is sent.
+# The content codings; a client that prefers none gets the earliest of them.
 Coding: TypeAlias = Literal["br", "zstd", "gzip", "identity"]
 CODINGS: tuple[Coding, ...] = get_args(Coding)
 
-# The form that costs least to make: a fifth of the others.
+# The coding that is quickest to make: it takes a fifth of the others' time.
 QUICKEST: Coding = "zstd"
 
 
 def _gzip(body: bytes) -> bytes:
-    # The window's 16 asks for gzip's header, which zlib writes without a date: equal bodies give
-    # equal forms.
+    # 16 selects the gzip header, which zlib writes without a date: equal bodies give equal forms.
     compressor = zlib.compressobj(5, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     return compressor.compress(body) + compressor.flush()
 
@@ -35,7 +34,7 @@ def _brotli(body: bytes) -> bytes:
     return brotli.compress(body, quality=5)
 
 
-# By coding; each takes a body and returns the form.
+# The encoders by coding; each takes a body and returns the compressed form.
 ENCODERS: Mapping[Coding, Callable[[bytes], bytes]] = MappingProxyType(
     {"br": _brotli, "zstd": _zstd, "gzip": _gzip}
 )

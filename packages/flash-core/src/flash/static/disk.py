@@ -1,4 +1,4 @@
-"""A file as it is on disk, read in a thread."""
+"""Reading a file from disk, in a thread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class OversizedFile(FlashError):
-    """A file is too large to be held in memory; serve it by a handler that streams from disk."""
+    """A file is larger than the limit for files in memory; stream it from disk instead."""
 
     def __init__(self, path: Path, size: int, limit: int) -> None:
         super().__init__(path, size, limit)
@@ -29,52 +29,52 @@ class OversizedFile(FlashError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} is {self.size} bytes, more than the {self.limit} held in memory; "
-            "stream it from disk or raise StaticCache(max_file_bytes=…)"
+            f"{self.path} has {self.size} bytes, more than the limit of {self.limit} for files in "
+            "memory; stream it from disk or raise StaticCache(max_file_bytes=…)"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A file as read at one moment, and what tells that it has changed since."""
+    """A file as it was read, and the metadata that shows whether it has changed since."""
 
     file: StaticFile
     modified_ns: int
     size: int
     inode: int
-    # False when it was read so soon after a change that the clock could not tell another one.
+    # False if it was read so soon after a change that a further one may have the same time.
     settled: bool
 
     def matches(self, status: os.stat_result) -> bool:
-        """Tell whether the disk still holds this version."""
+        """Return whether the file on disk is still this version."""
         seen = (self.modified_ns, self.size, self.inode)
         return self.settled and seen == (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
-# File systems count time in steps of up to two seconds.
+# The resolution of a file system's timestamps is up to two seconds.
 _CLOCK_STEP_NS = 2_000_000_000
 
 
 def read(
     path: Path, root: Path | None, known: Version | None, max_file_bytes: int
 ) -> Version | None:
-    """Read a file, in a thread; None unless it is a regular file inside ``root``.
+    """Read a file; call it in a thread. Returns None unless it is a regular file inside ``root``.
 
-    Returns ``known`` itself when that is still what the disk holds.
+    Returns ``known`` itself if the file on disk is still that version. Raises `OversizedFile`.
     """
     try:
         real = path.resolve(strict=True)
         if root is not None and not real.is_relative_to(root.resolve(strict=True)):
             return None
         status = real.stat()
-        # Asked before opening, since opening a pipe waits for its writer.
+        # Checked before opening, because opening a pipe waits for its writer.
         if not stat.S_ISREG(status.st_mode):
             return None
         if known is not None and known.matches(status):
             return known
         if status.st_size > max_file_bytes:
             raise OversizedFile(path, status.st_size, max_file_bytes)
-        # One byte over the limit is enough to know a file that grew meanwhile.
+        # One byte above the limit shows that the file has grown meanwhile.
         with real.open("rb") as stream:
             body = stream.read(max_file_bytes + 1)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""A file in memory: its type, its tags, its compressed forms."""
+"""A file in memory: its content type, entity tags and compressed forms."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from flash.static.codings import Coding
 
-# Shorter bodies go out as they are: they fit the packet that carries their headers.
+# Bytes; shorter bodies are not compressed, as they fit into one packet with their headers.
 MIN_COMPRESSED = 512
 
-# Held here rather than read from the machine, whose registry may call a script text/plain, which
-# a browser then refuses to run.
+# Listed here because the machine's registry may map scripts to text/plain, which browsers refuse to
+# run.
 CONTENT_TYPES: Mapping[str, str] = MappingProxyType(
     {
         suffix: content_type
@@ -100,23 +100,23 @@ _NO_FORMS: Mapping[Coding, bytes] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StaticFile:
-    """One version of a file, with the compressed forms made of it so far."""
+    """One version of a file, with the compressed forms made so far."""
 
     path: Path
-    # As the header has it, charset included.
+    # The value of the Content-Type header, charset included.
     content_type: bytes
     body: bytes = field(repr=False)
-    # Hex digits that follow from the body alone.
+    # A hash of the body, in hex digits.
     digest: bytes
     # Whole seconds since 1970, never in the future.
     last_modified: int
-    # Whether compressed forms are worth making; a trial that saved nothing says no.
+    # Whether compressed forms are worth making; False after a form that saved nothing.
     compressible: bool
     forms: Mapping[Coding, bytes] = field(default_factory=lambda: _NO_FORMS, repr=False)
 
     @classmethod
     def of(cls, path: Path, body: bytes, *, last_modified: int) -> StaticFile:
-        """Describe a body; its type follows from the name in ``path``, which need not exist."""
+        """Create a file from a body; ``path`` need not exist, its suffix gives the content type."""
         content_type = CONTENT_TYPES.get(path.suffix.lower(), "application/octet-stream")
         textual = content_type.startswith("text/") or content_type.endswith(("+json", "+xml"))
         if content_type.startswith("text/"):
@@ -133,22 +133,22 @@ class StaticFile:
 
     @property
     def size(self) -> int:
-        """Bytes of the body as it is on disk."""
+        """The size of the uncompressed body, in bytes."""
         return len(self.body)
 
     @property
     def bytes_held(self) -> int:
-        """Bytes of the body and all forms."""
+        """The size of the body and all forms, in bytes."""
         return len(self.body) + sum(map(len, self.forms.values()))
 
     def tag(self, coding: Coding = "identity") -> bytes:
-        """The strong entity tag of a form, with its quotes; a form not made yet has one too."""
+        """Return the strong entity tag of a form, with quotes; the form need not be made yet."""
         if coding == "identity":
             return b'"%b"' % self.digest
         return b'"%b-%b"' % (self.digest, coding.encode())
 
     def with_form(self, coding: Coding, body: bytes) -> StaticFile:
-        """The same file with one more form, or marked incompressible if that saves nothing."""
+        """Return the file with one more form, or marked incompressible if it saves nothing."""
         if len(body) >= len(self.body):
             return replace(self, compressible=False)
         return replace(self, forms=MappingProxyType({**self.forms, coding: body}))

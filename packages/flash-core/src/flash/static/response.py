@@ -1,4 +1,4 @@
-"""The answer to a request for a file: negotiation, conditions and ranges, without a loop."""
+"""The response to a request for a file: negotiation, conditions and ranges, without I/O."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     from flash.static.file import StaticFile
 
-# A browser does not even ask again; a year stands for ever.
+# Browsers do not request the file again; a year is the longest lifetime in use.
 IMMUTABLE = b"public, max-age=31536000, immutable"
-# A browser keeps it and asks each time; the answer is a 304 when nothing changed.
+# Browsers keep the file but revalidate it each time; an unchanged file gives a 304.
 REVALIDATE = b"no-cache"
 
 
 @dataclass(frozen=True, slots=True)
 class StaticResponse:
-    """An answer ready to be written; header names are lower case, as ASGI wants them."""
+    """A complete response; header names are in lower case, as ASGI requires."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -36,12 +36,12 @@ class StaticResponse:
 def respond(
     file: StaticFile, *, method: str, headers: Iterable[tuple[bytes, bytes]], immutable: bool
 ) -> StaticResponse:
-    """Answer a request for a file out of the forms that it has; pure, and never raises.
+    """Return the response to a request for a file, from the forms that it has; never raises.
 
-    ``immutable`` says that the URL names this very content, so that a browser need never ask
-    again. A range is one of the uncompressed bytes; several ranges at once get the whole file. A
-    client that accepts nothing there is gets the uncompressed file rather than a 406, as RFC 9110
-    §12.4.1 allows: a page that works is more use to it than an error.
+    ``immutable`` means that the content of this URL never changes, so browsers need not revalidate
+    it. A range refers to the uncompressed bytes; a request for several ranges gets the whole file.
+    A client that accepts none of the forms gets the uncompressed file instead of a 406, as RFC 9110
+    §12.4.1 allows.
     """
     return answer(file, FileRequest.parse(method, headers), immutable=immutable)
 
@@ -52,17 +52,17 @@ _READ_HEADERS = frozenset(
 _TAG = re.compile(rb'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _RANGE = re.compile(rb"bytes=(?:(\d{1,30})-(\d{0,30})|-(\d{1,30}))", re.IGNORECASE)
 
-# Not excluded, yet welcome only after all that is listed: below 0.001, the least that a header
-# can say.
+# The weight of the uncompressed body if the header does not list it: below 0.001, the smallest
+# weight that a header can give.
 _UNLISTED = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
 class FileRequest:
-    """The parts of a request that an answer depends on."""
+    """The parts of a request on which the response depends."""
 
     method: str
-    # How welcome each coding is, 0 for not at all.
+    # The client's weight (q-value) of each coding; 0 if it is not acceptable.
     weights: Mapping[Coding, float]
     if_none_match: bytes | None
     if_modified_since: bytes | None
@@ -71,7 +71,7 @@ class FileRequest:
 
     @classmethod
     def parse(cls, method: str, headers: Iterable[tuple[bytes, bytes]]) -> FileRequest:
-        """Pick from a request what matters here; header names may be in any case."""
+        """Read a request's method and headers; header names may be in any case."""
         found: dict[bytes, bytes] = {}
         for name, value in headers:
             key = name.lower()
@@ -87,9 +87,9 @@ class FileRequest:
         )
 
     def choose(self, forms: Mapping[Coding, bytes]) -> Coding:
-        """The most welcome coding among what there is."""
+        """Return the coding with the highest weight among the available forms."""
         best: Coding = "identity"
-        # The uncompressed body comes last in CODINGS: what is as welcome, and smaller, wins.
+        # "identity" is last in CODINGS, so a compressed form of the same weight is preferred.
         weight = 0.0
         for coding in CODINGS:
             if self.weights[coding] > weight and (coding == "identity" or coding in forms):
@@ -97,17 +97,17 @@ class FileRequest:
         return best
 
     def best_codings(self) -> list[Coding]:
-        """The compressed forms this client would most like, whether made or not."""
+        """Return the compressed codings that the client prefers, whether made or not."""
         weight = max(self.weights.values())
         if weight == 0:
             return []
         return [c for c in CODINGS if c != "identity" and self.weights[c] == weight]
 
     def fresh_tag(self, file: StaticFile, chosen: Coding) -> bytes | None:
-        """The tag of what the client holds already, or None when the file must be sent.
+        """Return the tag of the client's copy if it is current, or None if the file must be sent.
 
-        All forms of one digest hold the same content, so any that the client accepts is as good
-        as the one that it would be sent, even when that form is not in memory any more.
+        All forms of one digest have the same content, so the tag of any form that the client
+        accepts is current, even if that form is no longer in memory.
         """
         if self.if_none_match is None:
             since = _parse_date(self.if_modified_since)
@@ -120,11 +120,11 @@ class FileRequest:
         return next((tag for tag in (file.tag(chosen), *acceptable) if tag in held), None)
 
     def span(self, file: StaticFile) -> tuple[int, int] | None:
-        """The first byte asked for and the one after the last, or None for the whole file.
+        """Return the requested range as (start, stop), or None for the whole file.
 
-        The first is at or behind the last when the file has no such bytes.
+        ``start`` is not below ``stop`` if the file has no such bytes.
         """
-        # Ranges are defined for GET alone, and are cut from the uncompressed bytes.
+        # Ranges are defined for GET only, and refer to the uncompressed bytes.
         if self.range is None or self.method != "GET" or self.weights["identity"] == 0:
             return None
         match = _RANGE.fullmatch(self.range.strip())
@@ -146,10 +146,10 @@ class FileRequest:
         return validator == file.tag() or _parse_date(validator) == file.last_modified
 
 
-# Browsers send one of a handful; the bound is against clients that do not.
+# Browsers send only a few different headers; the bound is for other clients.
 @lru_cache(maxsize=64)
 def _weigh(accept: bytes | None) -> Mapping[Coding, float]:
-    """Read Accept-Encoding; an element that is not well-formed counts as absent."""
+    """Parse Accept-Encoding into weights; ignores elements that are not well-formed."""
     listed = parse_accept_header((accept or b"").decode("latin-1").replace("x-gzip", "gzip"))
     weights: dict[Coding, float] = {coding: listed.quality(coding) for coding in CODINGS}
     if "identity" not in listed:
@@ -157,7 +157,7 @@ def _weigh(accept: bytes | None) -> Mapping[Coding, float]:
     return weights
 
 
-# As many as there are files that are asked for often.
+# The bound is the number of files that are requested often.
 @lru_cache(maxsize=1024)
 def _http_date(seconds: int) -> bytes:
     return email.utils.formatdate(seconds, usegmt=True).encode()
@@ -168,14 +168,14 @@ def _parse_date(value: bytes | None) -> int | None:
         return None
     try:
         date = email.utils.parsedate_to_datetime(value.decode("latin-1"))
-        # A zone of -0000 leaves the date naive; HTTP dates are in UTC whatever they say.
+        # A zone of -0000 gives a naive date; HTTP dates are always in UTC.
         return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp())
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
 
 def answer(file: StaticFile, request: FileRequest, *, immutable: bool) -> StaticResponse:
-    """Do what `respond` does for a request already parsed."""
+    """Return the response as `respond` does, for a parsed request."""
     nosniff = (b"x-content-type-options", b"nosniff")
     if request.method not in ("GET", "HEAD"):
         headers = [(b"allow", b"GET, HEAD"), (b"content-length", b"0"), nosniff]
@@ -185,7 +185,7 @@ def answer(file: StaticFile, request: FileRequest, *, immutable: bool) -> Static
         headers.append((b"vary", b"accept-encoding"))
     coding = request.choose(file.forms)
     if tag := request.fresh_tag(file, coding):
-        # No content-length: it would be that of the body not sent, and servers count.
+        # No content-length: it would be that of a body that is not sent, and servers check it.
         return StaticResponse(304, [(b"etag", tag), *headers], b"")
     span = request.span(file)
     if span is not None:
@@ -195,7 +195,7 @@ def answer(file: StaticFile, request: FileRequest, *, immutable: bool) -> Static
     if span is not None:
         start, stop = span
         if start >= stop:
-            # Without cache-control: a cache must not keep a refusal in the file's place.
+            # Without cache-control: a cache must not store an error in place of the file.
             headers = [(b"content-range", b"bytes */%d" % file.size), (b"content-length", b"0")]
             return StaticResponse(416, [*headers, nosniff], b"")
         status, body = 206, body[start:stop]

@@ -1,4 +1,4 @@
-"""A folder whose files are served, and nothing outside it."""
+"""The mapping from URL paths to the files of one folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_PATH = 4096
 
 
 class StaticTree:
-    """A folder whose every file is served, and nothing outside it."""
+    """Serves every file of a folder and no file outside it."""
 
     def __init__(self, root: Path, cache: StaticCache, *, revalidate: bool = True) -> None:
         self.root = root.absolute()
@@ -27,17 +27,18 @@ class StaticTree:
         self._revalidate = revalidate
 
     def locate(self, url_path: str) -> Path | None:
-        """Where a path below the folder's URL, percent-decoded once, would be; asks no disk.
+        """Return the file's path for a path below the folder's URL; does not access the disk.
 
-        None for what cannot be inside: absolute paths, empty names, ``.`` and ``..`` however
-        often encoded, backslashes, control characters.
+        ``url_path`` is percent-decoded once. Returns None for paths that could leave the folder:
+        absolute paths, empty names, ``.`` and ``..`` however often encoded, backslashes, control
+        characters.
         """
         if len(url_path) > _MAX_PATH or not all(map(_is_plain_name, url_path.split("/"))):
             return None
         return self.root / url_path
 
     async def load(self, url_path: str) -> StaticFile | None:
-        """The file at a path as in `locate`; None for links that lead outside, too."""
+        """Return the file of a URL path; None as in `locate`, and for links to outside."""
         path = self.locate(url_path)
         if path is None:
             return None
@@ -51,7 +52,7 @@ class StaticTree:
         headers: Iterable[tuple[bytes, bytes]],
         immutable: bool = False,
     ) -> StaticResponse | None:
-        """Answer a request for the file at a path as in `locate`, or None if there is none."""
+        """Return the response to a request for a URL path; None if there is no such file."""
         path = self.locate(url_path)
         if path is None:
             return None
@@ -66,7 +67,7 @@ class StaticTree:
 
 
 def _is_plain_name(name: str) -> bool:
-    """Whether a name stays one harmless name, however often something decodes it further."""
+    """Whether a name stays one plain file name, however often it is percent-decoded again."""
     try:
         if not 0 < len(os.fsencode(name)) <= _MAX_NAME:
             return False

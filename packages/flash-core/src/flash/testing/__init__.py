@@ -1,4 +1,8 @@
-"""Tests of Dash apps: without a browser here, in one with ``flash.testing.plugin``."""
+"""The test kit for Dash apps: tests without a browser, and tests in Chromium.
+
+In comes an app or the name of one; out come layouts, callback results, responses and pages.
+Called by users' tests; the fixtures for a browser are in ``flash.testing.plugin``.
+"""
 
 from flash.moved import renamed_exports
 from flash.testing.asgi import Exchange as Exchange

@@ -1,4 +1,4 @@
-"""Requests to an ASGI app in this process and on this loop, with no socket in between."""
+"""Requests to an ASGI app in this process and on this event loop, without sockets."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from flash.serving.target import ASGIApp, Message, Scope
 
-# How many unread body bytes an answer may pile up before the app's `send` waits for the reader,
-# as a socket's buffer would make it wait.
+# The number of unread body bytes from which on the app's `send` waits for the reader, as with the
+# buffer of a socket.
 MAX_UNREAD_BYTES = 256 * 1024
 
 
 class Headers(Mapping[str, str]):
-    """The headers of an answer; names in any case, a repeated one joined by commas."""
+    """The headers of a response; names are case-insensitive, repeated ones joined by commas."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._pairs = [(name.lower(), value) for name, value in pairs]
@@ -47,14 +47,14 @@ class Headers(Mapping[str, str]):
         return f"Headers({self._pairs!r})"
 
     def get_all(self, name: str) -> list[str]:
-        """Return each value of a header that may come several times, as ``Set-Cookie`` does."""
+        """Return all values of a header that may be repeated, such as ``Set-Cookie``."""
         name = name.lower()
         return [value for known, value in self._pairs if known == name]
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete answer; ``url`` is where it came from, after redirects if any were followed."""
+    """A complete response; ``url`` is its URL, after redirects if any were followed."""
 
     url: str
     status: int
@@ -63,27 +63,27 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body as UTF-8, what is not UTF-8 replaced."""
+        """The body decoded as UTF-8; invalid bytes are replaced."""
         return self.body.decode(errors="replace")
 
     def json(self) -> Any:
-        """Parse the body as JSON; raises ``ValueError`` where it is none."""
+        """Parse the body as JSON; raises ``ValueError`` if it is not JSON."""
         return json.loads(self.body)
 
 
 class Exchange:
-    """One request and its answer as it arrives.
+    """One request and its response, readable while it arrives.
 
-    The app runs in a task of its own. ``close()`` is what a browser that goes away does: the app
-    receives ``http.disconnect``, and its ``send`` does nothing from then on.
+    The app runs in its own task. ``close()`` disconnects as a browser does: the app receives
+    ``http.disconnect``, and its later calls of ``send`` do nothing.
     """
 
     def __init__(self, app: ASGIApp, scope: Scope, body: bytes, url: str) -> None:
-        # Where the request went.
+        # The URL of the request.
         self.url = url
-        # The answer's status; 0 until `start` returned.
+        # The response's status; 0 until `start` has returned.
         self.status = 0
-        # The answer's headers; empty until `start` returned.
+        # The response's headers; empty until `start` has returned.
         self.headers = Headers([])
         self._app = app
         self._scope = scope
@@ -97,7 +97,7 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, context: Context) -> None:
-        """Send the request, and return when the answer's status and headers are there."""
+        """Send the request, and return when the response's status and headers have arrived."""
         self._task = asyncio.create_task(self._run(), context=context)
         async with self._changed:
             await self._changed.wait_for(lambda: self.status or self._returned)
@@ -123,7 +123,7 @@ class Exchange:
             raise IncompleteResponse(self.url)
 
     async def lines(self) -> AsyncIterator[str]:
-        """Yield the body line by line, without the line ends: for NDJSON and server-sent events."""
+        """Yield the body line by line, without line ends; for NDJSON and server-sent events."""
         rest = b""
         async for chunk in self.chunks():
             *lines, rest = (rest + chunk).split(b"\n")
@@ -133,14 +133,14 @@ class Exchange:
             yield rest.decode()
 
     async def read(self) -> Response:
-        """Return the answer once it is complete."""
+        """Return the response when it is complete."""
         body = b"".join([chunk async for chunk in self.chunks()])
         return Response(self.url, self.status, self.headers, body)
 
     async def close(self, grace: float) -> None:
-        """Disconnect, wait for the app to return, cancel it where it does not within ``grace`` s.
+        """Disconnect and wait for the app; cancel it if it does not return in ``grace`` seconds.
 
-        What the app raised after its answer was complete is raised here.
+        Raises the error that the app raised after its response was complete.
         """
         task = self._task
         if task is None:
@@ -174,8 +174,8 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
-        # An app that never waits must not keep the loop from its reader, nor from noticing that
-        # the reader left.
+        # Yield once, so that the reader runs and a disconnect is noticed even if the app never
+        # waits.
         await asyncio.sleep(0)
         async with self._changed:
             if message["type"] == "http.response.start":
@@ -195,15 +195,16 @@ class Exchange:
 
 
 class Lifespan:
-    """The start and stop of an app, as a server runs them around its requests.
+    """The ASGI lifespan of an app: its start and stop, as a server runs them.
 
-    An app that knows no lifespan (it fails before it listens) is served without one.
+    An app without lifespan support, which raises an error before it receives a message, is served
+    without one.
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        # What the app leaves for its requests, handed to each in its scope.
+        # The lifespan's state; each request gets a copy in its scope.
         self.state: dict[str, Any] = {}
-        # The context of the app's start; requests get copies of it, never of the test's own.
+        # The context of the app's start; requests run in copies of it, not of the test's context.
         self.context = copy_context()
         self._app = app
         self._listening = False
@@ -212,7 +213,7 @@ class Lifespan:
         self._task: asyncio.Task[None] | None = None
 
     async def startup(self) -> None:
-        """Start the app; raises `StartupFailed` with the reason that it gives."""
+        """Start the app; raises `StartupFailed` with the app's reason."""
         self._task = asyncio.create_task(self._run(), context=self.context)
         try:
             await self._ask("startup")
@@ -222,7 +223,7 @@ class Lifespan:
             raise
 
     async def shutdown(self) -> None:
-        """Stop the app and wait until it returned."""
+        """Stop the app and wait until it has returned."""
         if self._task is None:
             return
         if not self._task.done():
@@ -239,7 +240,7 @@ class Lifespan:
         }
         try:
             await self._app(scope, self._receive, self._answers.put)
-        except Exception:  # ASGI's rule: an app that raises before it listens has no lifespan
+        except Exception:  # ASGI: an app that raises before it receives has no lifespan
             if self._listening:
                 raise
 
@@ -258,7 +259,7 @@ class Lifespan:
                 if message["type"] == f"lifespan.{phase}.failed":
                     raise StartupFailed(phase, message.get("message", ""))
             else:
-                # The app is gone without a word: raise what it raised, else it has no lifespan.
+                # The app has ended without a message: raise its error, if it raised one.
                 self._task.result()
         finally:
             answer.cancel()
@@ -267,7 +268,7 @@ class Lifespan:
 def http_scope(
     method: str, url: str, headers: Iterable[tuple[str, str]], state: Mapping[str, Any]
 ) -> Scope:
-    """Describe a request the way a server would that got it over HTTP/1.1."""
+    """Return the ASGI scope that a server would create for this request over HTTP/1.1."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -1,4 +1,4 @@
-"""A real browser for tests: headless Chromium, an app in a process of its own."""
+"""The browser of tests: headless Chromium, with the app in a separate process."""
 
 from __future__ import annotations
 
@@ -46,33 +46,33 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-quic",
-    # Tabs that are not in front must run as those in front do.
+    # Tabs in the background must run as fast as the tab in front.
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
-    # Drawn by a page of Chromium's own for each window, which costs more than many a page tested.
+    # Chromium renders these in an extra page per window, which can cost more than the tested page.
     "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",
     "--window-size=1280,900",
 )
 _POLL_INTERVAL = 0.05
-# Seconds that a page's load or a script's promise may take.
+# The time limit, in seconds, for loading a page and for a script's promise.
 _PAGE_TIMEOUT = 60
-# How much of a page's text a failed wait shows.
+# The number of characters of a page's text that a failed wait shows.
 _SHOWN = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class ConsoleEntry:
-    """One entry of the browser's console; ``level`` is SEVERE for errors, WARNING, INFO, DEBUG."""
+    """One entry of the browser's console; ``level`` is SEVERE (errors), WARNING, INFO or DEBUG."""
 
     level: str
     message: str
 
 
 class Chromium:
-    """A running Chromium, driven by the chromedriver of this machine; one is enough for a session.
+    """A running Chromium, controlled by chromedriver; one is enough for a test session.
 
-    Raises `BrowserMissing` where one of the two is not on the PATH; nothing is ever downloaded.
+    Raises `BrowserMissing` if one of the two is not on the PATH. Nothing is downloaded.
     """
 
     def __init__(self, profile: Path) -> None:
@@ -81,35 +81,35 @@ class Chromium:
         for flag in (*_FLAGS, f"--user-data-dir={profile}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        # The protocol that knows users who share nothing within one browser.
+        # The BiDi protocol offers isolated user contexts within one browser.
         options.enable_bidi = True
-        # With its path given, Selenium looks for no driver itself.
+        # With an explicit path, Selenium does not search for a driver.
         service = Service(executable_path=_program("chromedriver"))
-        # Selenium's driver, for what has no method here.
+        # Selenium's driver, for operations without a method here.
         self.driver = Chrome(options=options, service=service)
         self._base = self.driver.current_window_handle
         self.driver.set_page_load_timeout(_PAGE_TIMEOUT)
         self.driver.set_script_timeout(_PAGE_TIMEOUT)
 
     def to_base(self) -> None:
-        """Put the tab in front that Chromium itself opened; the driver is dead without a tab."""
+        """Switch to Chromium's first tab; the driver needs one open tab."""
         self.driver.switch_to.window(self._base)
 
     def quit(self) -> None:
         """Close the browser and its driver."""
-        # Ends the session from the browser's side; `quit` alone waits ten seconds for a socket
-        # that chromedriver does not close when it is asked to.
+        # End the session first: `quit` alone waits ten seconds for a socket that chromedriver does
+        # not close on request.
         self.driver.execute(Command.QUIT)
         self.driver.quit()
 
 
 class Tab:
-    """One tab. Everything that names a CSS selector waits for it, up to ``timeout`` seconds."""
+    """One tab. Methods that take a CSS selector wait for a match, up to ``timeout`` seconds."""
 
     def __init__(self, browser: Browser, context: str) -> None:
-        # The browser that the tab belongs to.
+        # The browser of the tab.
         self.browser = browser
-        # How long each wait may take, in seconds.
+        # The time limit of each wait, in seconds.
         self.timeout = browser.timeout
         self._chromium = browser.chromium
         self._context = context
@@ -117,11 +117,11 @@ class Tab:
             type="tab", user_context=context
         )
 
-    # Where the tab is
+    # Navigation
 
     @property
     def driver(self) -> Chrome:
-        """Selenium's driver, with this tab in front."""
+        """Selenium's driver, switched to this tab."""
         driver = self._chromium.driver
         if driver.current_window_handle != self._handle:
             driver.switch_to.window(self._handle)
@@ -129,7 +129,7 @@ class Tab:
 
     @property
     def url(self) -> str:
-        """The address that the tab shows."""
+        """The URL of the tab."""
         return self.driver.current_url
 
     @property
@@ -138,11 +138,11 @@ class Tab:
         return self.driver.title
 
     def open(self, path: str = "/") -> None:
-        """Go to a path of the app served, or to a URL, and wait until the page is loaded."""
+        """Open a path of the served app, or a URL, and wait until the page is loaded."""
         self.driver.get(urljoin(self.browser.address, path))
 
     def reload(self) -> None:
-        """Load the page again."""
+        """Reload the page."""
         self.driver.refresh()
 
     def back(self) -> None:
@@ -150,30 +150,30 @@ class Tab:
         self.driver.back()
 
     def close(self) -> None:
-        """Close the tab, as its user would."""
+        """Close the tab as a user would."""
         self.driver.close()
         self._chromium.to_base()
 
     def is_one_of(self, handles: set[str]) -> bool:
-        """Whether the tab is among the driver's windows named."""
+        """Whether the tab's window handle is one of ``handles``."""
         return self._handle in handles
 
     # What the page shows
 
     def find(self, css: str) -> WebElement:
-        """Return the first element that fits, once there is one."""
+        """Return the first matching element; wait until there is one."""
         return self.wait_for(lambda: self._present(css), f"an element {css!r}")
 
     def find_all(self, css: str) -> list[WebElement]:
-        """Return the elements that fit now, maybe none."""
+        """Return the elements that match now, maybe none; does not wait."""
         return self.driver.find_elements(By.CSS_SELECTOR, css)
 
     def text(self, css: str) -> str:
-        """Return the visible text of the first element that fits, once there is one."""
+        """Return the visible text of the first matching element; wait until there is one."""
         return self.wait_for(lambda: (self._present(css).text,), f"an element {css!r}")[0]
 
     def wait_for_text(self, css: str, text: str | re.Pattern[str]) -> None:
-        """Wait until an element's visible text is ``text``, or holds what the pattern describes."""
+        """Wait until the first match's visible text is ``text``, or contains the pattern."""
 
         def shows() -> bool:
             seen = self._present(css).text
@@ -190,7 +190,7 @@ class Tab:
             ) from None
 
     def wait_for_no(self, css: str) -> None:
-        """Wait until no element fits."""
+        """Wait until no element matches."""
         self.wait_for(lambda: not self.find_all(css), f"no element {css!r}")
 
     def wait_for(
@@ -200,10 +200,10 @@ class Tab:
         *,
         timeout: float | None = None,
     ) -> T:
-        """Call ``condition`` until it returns something true, and return that.
+        """Call ``condition`` until it returns a true value, and return that value.
 
-        It may look for elements that are not there yet or are being replaced. ``awaited`` is said
-        when the time is over.
+        It may use elements that do not exist yet or are being replaced. ``awaited`` describes the
+        condition in the `WaitTimeout`. ``timeout`` is in seconds.
         """
         timeout = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + timeout
@@ -213,14 +213,14 @@ class Tab:
                 if value:
                     return value
             except (NoSuchElementException, StaleElementReferenceException):
-                # Not there yet, or replaced while it was read.
+                # The element does not exist yet, or was replaced while it was read.
                 pass
             if time.monotonic() > deadline:
                 raise WaitTimeout(awaited, timeout, self._seen())
             time.sleep(_POLL_INTERVAL)
 
     def screenshot(self, name: str) -> Path:
-        """Write what the tab shows to ``screenshots/<name>.png`` and return that path."""
+        """Save a screenshot to ``screenshots/<name>.png`` and return that path."""
         path = self.browser.screenshots / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         self.driver.save_screenshot(str(path))
@@ -229,7 +229,7 @@ class Tab:
     # What a user does
 
     def click(self, css: str) -> None:
-        """Click the first element that fits, once it is there and nothing covers it."""
+        """Click the first matching element; wait until it exists and nothing covers it."""
         refused: list[str] = []
 
         def clicked() -> bool:
@@ -249,7 +249,7 @@ class Tab:
             raise WaitTimeout(timeout.awaited, timeout.seconds, seen) from None
 
     def type(self, css: str, text: str, *, clear: bool = False, enter: bool = False) -> None:
-        """Type into the first element that fits; ``clear`` empties it before as a user would."""
+        """Type into the first matching element; ``clear`` first deletes its text by key presses."""
         keys = (Keys.CONTROL, "a", Keys.NULL, Keys.DELETE) if clear else ()
 
         def typed() -> bool:
@@ -259,18 +259,18 @@ class Tab:
         self.wait_for(typed, f"an element {css!r}")
 
     def run_js(self, script: str, *arguments: Any) -> Any:
-        """Run a function's body in the page and return what it returns, awaited where a promise."""
+        """Run a function's body in the page; return its value, after awaiting a promise."""
         return self.driver.execute_script(script, *arguments)
 
     def set_viewport(self, width: int, height: int) -> None:
-        """Give the page this size in CSS pixels, a phone's included."""
+        """Set the page's size in CSS pixels; it may be as small as a phone's."""
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
         )
 
     def new_tab(self, path: str | None = None) -> Tab:
-        """Open another tab of the same user: it shares cookies, storage and shared workers."""
+        """Open another tab of the same user; it shares cookies, storage and shared workers."""
         tab = Tab(self.browser, self._context)
         self.browser.tabs.append(tab)
         if path is not None:
@@ -285,35 +285,35 @@ class Tab:
             text = cast("str", self.run_js("return document.body ? document.body.innerText : ''"))
             return f"the page at {self.url} shows: {text[:_SHOWN]!r}"
         except WebDriverException as error:
-            # The tab is closed, has crashed or shows a dialogue.
+            # The tab is closed, has crashed or shows a dialog.
             return f"the page cannot be read: {error.msg}"
 
 
 class Browser(Tab):
-    """What a test gets as ``flash_browser``: the first tab of a user, and the app it looks at.
+    """The fixture ``flash_browser``: the first tab of a user, and the apps served for it.
 
-    Each one has cookies, storage, cache and workers of its own, all gone when it is closed.
+    Each browser has its own cookies, storage, cache and workers; closing it deletes them.
     """
 
     def __init__(
         self, chromium: Chromium, *, screenshots: Path | None = None, timeout: float = 10.0
     ) -> None:
         self.chromium = chromium
-        # Where screenshots go.
+        # The directory of screenshots.
         self.screenshots = screenshots or Path("screenshots")
-        # How long each wait may take, in seconds; also for tabs opened from now on.
+        # The time limit of each wait, in seconds; also for tabs opened later.
         self.timeout = timeout
-        # What paths are relative to.
+        # The URL to which paths are relative.
         self.address = "about:blank"
-        # The apps that this browser looked at.
+        # The apps that this browser has opened.
         self.servers: list[AppProcess] = []
-        # Every tab opened so far, this one first.
+        # All tabs opened so far; this one is the first.
         self.tabs: list[Tab] = [self]
         self._console: list[ConsoleEntry] = []
         self._expected: list[re.Pattern[str]] = []
         self._contexts: list[str] = []
         self._running = ExitStack()
-        # What earlier tests left in the driver's log is none of this one's.
+        # Discard entries of earlier tests from the driver's log.
         chromium.driver.get_log("browser")
         super().__init__(self, self._new_context())
 
@@ -326,9 +326,10 @@ class Browser(Tab):
         arguments: Sequence[str] = (),
         path: str | None = "/",
     ) -> AppProcess:
-        """Serve an app in a process of its own until the test ends, and open ``path`` of it.
+        """Serve an app in a separate process until the test ends, and open ``path``.
 
-        ``target`` and ``arguments`` are those of `AppProcess`. A path of None opens nothing.
+        ``target`` and ``arguments`` are those of `AppProcess`. If ``path`` is None, no page is
+        opened.
         """
         process = self._running.enter_context(
             AppProcess(target, server=server, env=env, arguments=arguments)
@@ -337,14 +338,14 @@ class Browser(Tab):
         return process
 
     def visit(self, process: AppProcess, path: str | None = "/") -> None:
-        """Open an app that runs already and outlives the test, such as one for a whole module."""
+        """Open an app that already runs and outlives the test, such as one for a whole module."""
         self.servers.append(process)
         self.address = process.url
         if path is not None:
             self.open(path)
 
     def new_user(self, path: str | None = None) -> Tab:
-        """Open a tab of another user: nothing is shared, as in a second browser."""
+        """Open a tab of another user, which shares nothing, as in a second browser."""
         tab = Tab(self, self._new_context())
         self.tabs.append(tab)
         if path is not None:
@@ -352,17 +353,17 @@ class Browser(Tab):
         return tab
 
     def console(self, level: str | None = None) -> list[ConsoleEntry]:
-        """Return what all tabs wrote to the console since the test began, oldest first."""
+        """Return the console entries of all tabs since the start of the test, oldest first."""
         for entry in cast("list[dict[str, Any]]", self.chromium.driver.get_log("browser")):
             self._console.append(ConsoleEntry(entry["level"], entry["message"]))
         return [entry for entry in self._console if level in (None, entry.level)]
 
     def expect_console_errors(self, pattern: str = "") -> None:
-        """Let errors in the console be whose text holds what this regular expression describes."""
+        """Allow errors in the console whose text matches this regular expression."""
         self._expected.append(re.compile(pattern))
 
     def check_console(self) -> None:
-        """Raise `UnexpectedConsoleErrors` where the console holds others than those expected."""
+        """Raise `UnexpectedConsoleErrors` if the console contains errors that are not expected."""
         errors = [
             entry.message
             for entry in self.console("SEVERE")
@@ -372,10 +373,10 @@ class Browser(Tab):
             raise UnexpectedConsoleErrors(errors)
 
     def keep(self, name: str) -> list[Path]:
-        """Write each open tab's screenshot and source, and the servers' output, for a look later.
+        """Save each open tab's screenshot and source, and each server's output.
 
-        Returns the files: ``<name>.png``, ``<name>.html`` and ``<name>.log``, numbered from the
-        second tab or server on.
+        Returns the paths: ``<name>.png``, ``<name>.html`` and ``<name>.log``; those of the second
+        and later tabs and servers have a number.
         """
         self.screenshots.mkdir(parents=True, exist_ok=True)
         kept: list[Path] = []
@@ -384,7 +385,7 @@ class Browser(Tab):
             if not tab.is_one_of(open_tabs):
                 continue
             stem = name if number == 1 else f"{name}-{number}"
-            # A tab that has crashed or shows a dialogue has no picture; the others still have.
+            # A tab that has crashed or shows a dialog has no screenshot; the others do.
             with suppress(WebDriverException):
                 kept.append(tab.screenshot(stem))
                 source = self.screenshots / f"{stem}.html"
@@ -397,12 +398,12 @@ class Browser(Tab):
         return kept
 
     def quit(self) -> None:
-        """Close all tabs, forget all that they stored, and stop the servers.
+        """Close all tabs, delete their storage and stop the servers.
 
-        Raises what `AppProcess` raises for a server that died or does not stop.
+        Raises `ServerDied` or `ServerStuck` as `AppProcess.terminate` does.
         """
         with self._running:
-            # The pages leave first, so that no server waits for them.
+            # Close the pages first, so that no server waits for their connections.
             while self._contexts:
                 self.chromium.driver.browser.remove_user_context(self._contexts.pop())
             self.chromium.to_base()

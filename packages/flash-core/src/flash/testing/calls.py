@@ -1,7 +1,7 @@
-"""What a page sends to run a callback and what it makes of the answer; no I/O in here.
+"""The requests by which a page runs callbacks, and how it reads the responses; without I/O.
 
-The shapes are those of Dash's renderer: one entry of ``_dash-dependencies`` becomes a `Callback`,
-a test's values become the body of a POST, and the reply becomes updates of properties.
+The formats are those of Dash's renderer: an entry of ``_dash-dependencies`` becomes a `Callback`,
+a test's values become the body of a POST, and the response becomes updates of properties.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from flash.testing.asgi import Response
 
-# A property as a test names it: "id.prop", '{"index": 1, "type": "x"}.prop', or an Input, State
-# or Output, which reads better for ids that are dictionaries.
+# The name of a property in a test: "id.prop", '{"index": 1, "type": "x"}.prop', or an Input, State
+# or Output, which is easier to read for ids that are dictionaries.
 Key = str | DashDependency
 
 _WILDCARDS = ("ALL", "ALLSMALLER", "MATCH")
@@ -31,8 +31,8 @@ _WILDCARDS = ("ALL", "ALLSMALLER", "MATCH")
 class Prop:
     """A property of a component, or of a pattern of components.
 
-    ``id`` is what Dash writes on the wire: the id itself, or a dictionary's JSON with sorted keys,
-    in which a wildcard is a list such as ``["ALL"]``.
+    ``id`` has the format of Dash's requests: the id itself, or a dictionary as JSON with sorted
+    keys, in which a wildcard is a list such as ``["ALL"]``.
     """
 
     id: str
@@ -40,12 +40,12 @@ class Prop:
 
     @classmethod
     def of(cls, key: Key) -> Prop:
-        """Read a property as a test or Dash names it; raises ``ValueError`` without a dot."""
+        """Parse a property's name from a test or from Dash; raises ``ValueError`` without a dot."""
         if isinstance(key, DashDependency):
             return cls(_canonical(key.component_id_str()), key.component_property)
         component_id, dot, prop = key.rpartition(".")
         if not dot:
-            raise ValueError(f"{key!r} is no property; write it as 'id.property'")
+            raise ValueError(f"{key!r} is not a property; write it as 'id.property'")
         return cls(_canonical(component_id), prop)
 
     def __str__(self) -> str:
@@ -53,25 +53,25 @@ class Prop:
 
     @property
     def fields(self) -> dict[str, Any] | None:
-        """The id's dictionary; None for an id that is a plain string."""
+        """The id as a dictionary; None if it is a plain string."""
         return json.loads(self.id) if self.id.startswith("{") else None
 
     @property
     def is_pattern(self) -> bool:
-        """Whether the id holds a wildcard."""
+        """Whether the id contains a wildcard."""
         return any(_wildcard(value) for value in (self.fields or {}).values())
 
     @property
     def is_multiple(self) -> bool:
-        """Whether the id holds a wildcard that stands for several components at once."""
+        """Whether the id contains a wildcard that matches several components at once."""
         values = (self.fields or {}).values()
         return any(_wildcard(value) in ("ALL", "ALLSMALLER") for value in values)
 
     def covers(self, other: Prop, matched: Mapping[str, Any] | None = None) -> bool:
-        """Whether ``other`` is this property or fits this pattern.
+        """Whether ``other`` is this property or matches this pattern.
 
-        ``matched`` holds what each MATCH stands for; without it every MATCH and ALLSMALLER fits.
-        The ``@hash`` that ``allow_duplicate`` adds counts only where both have one.
+        ``matched`` gives the value of each MATCH; without it MATCH and ALLSMALLER match any value.
+        The ``@hash`` that ``allow_duplicate`` adds is compared only if both have one.
         """
         if not _same_name(self.name, other.name):
             return False
@@ -83,7 +83,7 @@ class Prop:
         return all(_fits(mine[key], theirs[key], key, matched) for key in mine)
 
     def resolve(self, matched: Mapping[str, Any]) -> Prop:
-        """Put what each MATCH stands for into the pattern."""
+        """Replace each MATCH in the pattern by its value."""
         mine = self.fields
         if mine is None:
             return self
@@ -94,30 +94,30 @@ class Prop:
         return Prop(_dump_id(resolved), self.name)
 
     def on_wire(self) -> dict[str, Any]:
-        """The property as Dash's renderer lists it in a body."""
+        """The property in the format of a request's body."""
         fields = self.fields
         return {"id": self.id if fields is None else fields, "property": self.name}
 
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """One entry of ``_dash-dependencies``, taken apart."""
+    """One parsed entry of ``_dash-dependencies``."""
 
-    # Its name on the wire: the outputs, or a hash of the inputs where there are none.
+    # Its name in requests: the outputs, or a hash of the inputs if it has none.
     output: str
     outputs: tuple[Prop, ...]
     inputs: tuple[Prop, ...]
     state: tuple[Prop, ...]
-    # Runs in the browser only.
+    # Whether it runs in the browser only.
     clientside: bool
-    # Seconds between two looks at a background callback; None for one that answers directly.
+    # Seconds between two polls of a background callback; None for other callbacks.
     interval: float | None
-    # Length of a body from which on it is compressed; None where it never is.
+    # The length in bytes above which a body is compressed; None if it never is.
     compress_from: int | None
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Callback:
-        """Read an entry of ``_dash-dependencies``."""
+        """Parse an entry of ``_dash-dependencies``."""
         output: str = entry["output"]
         background: Mapping[str, Any] | None = entry.get("background")
         return cls(
@@ -137,17 +137,17 @@ class Callback:
         return f"{outputs} ← {', '.join(map(str, self.inputs + self.state))}"
 
     def takes(self, prop: Prop) -> bool:
-        """Whether a property is among the callback's Inputs and States."""
+        """Whether a property is one of the callback's Inputs and States."""
         return any(known.covers(prop) for known in self.inputs + self.state)
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackResult:
-    """What a callback changed on its page.
+    """The changes that a callback made on its page.
 
-    ``updates`` holds the outputs that got a value and ``side_updates`` what `set_props` set, both
-    as ``"id.prop"`` to the JSON value. ``progress`` lists, for a background callback, each state
-    of its progress that was seen; ``frames`` lists what a streaming callback yielded.
+    ``updates`` holds the outputs that got a value and ``side_updates`` what `set_props` set; both
+    map ``"id.prop"`` to a JSON value. ``progress`` lists the progress updates of a background
+    callback that polls have seen; ``frames`` lists what a streaming callback yielded.
     """
 
     response: Response
@@ -159,10 +159,10 @@ class CallbackResult:
 
     @property
     def value(self) -> Any:
-        """The value of the output asked for, `dash.no_update` where it was left alone.
+        """The value of the requested output; `dash.no_update` if it was not changed.
 
-        Where several were asked for, or one whose pattern stands for several components: a
-        dictionary of those that changed.
+        If several outputs were requested, or one pattern of several components, it is a dictionary
+        of the outputs that changed.
         """
         if len(self.wanted) == 1 and not self.wanted[0].is_pattern:
             return self[str(self.wanted[0])]
@@ -180,14 +180,14 @@ class CallbackResult:
 
 
 def split_outputs(output: str) -> Iterable[Prop]:
-    """Take apart a callback's name on the wire: ``a.x``, or ``..a.x...b.y..`` for several."""
+    """Parse a callback's name in requests: ``a.x``, or ``..a.x...b.y..`` for several outputs."""
     names = output[2:-2].split("...") if output.startswith("..") else [output]
-    # Dash escapes the dots of an id, so that no three of them look like a separator.
+    # Dash escapes the dots of an id, so that three of them are not read as a separator.
     return [Prop.of(name.replace("\\.", ".")) for name in names]
 
 
 def read_outputs(output: Key | Sequence[Key] | None) -> tuple[Prop, ...]:
-    """Read the outputs that a test asks for; None asks for a callback that has none."""
+    """Parse the outputs that a test requests; None requests a callback without outputs."""
     if output is None:
         return ()
     if isinstance(output, str):
@@ -200,9 +200,9 @@ def read_outputs(output: Key | Sequence[Key] | None) -> tuple[Prop, ...]:
 def find_callback(
     callbacks: Iterable[Callback], wanted: Sequence[Prop], given: Iterable[Prop]
 ) -> Callback:
-    """Return the one callback that writes what is wanted and takes what is given.
+    """Return the only callback that has the outputs ``wanted`` and the inputs ``given``.
 
-    Raises `CallbackNotFound` with what the app has where there is none or no single one.
+    Raises `CallbackNotFound`, with the app's callbacks, if there is none or more than one.
     """
     known = list(callbacks)
     given = list(given)
@@ -210,16 +210,16 @@ def find_callback(
     writers = [callback for callback in known if _writes(callback, wanted)]
     if not writers:
         listed = "".join(f"\n  {callback}" for callback in known) or " none"
-        raise CallbackNotFound(name, f"no callback writes it; the app has:{listed}")
+        raise CallbackNotFound(name, f"no callback has this output; the app has:{listed}")
     exact = [callback for callback in writers if len(callback.outputs) == len(wanted)]
     takers = _takers(exact, given) or _takers(writers, given)
     if len(takers) == 1:
         return takers[0]
     listed = "".join(f"\n  {callback}" for callback in takers or writers)
     if takers:
-        raise CallbackNotFound(name, f"name more inputs, several callbacks fit:{listed}")
+        raise CallbackNotFound(name, f"several callbacks match, give more inputs:{listed}")
     values = ", ".join(map(str, given))
-    raise CallbackNotFound(name, f"{values} is not what it takes:{listed}")
+    raise CallbackNotFound(name, f"{values} is not an input or state of it:{listed}")
 
 
 def request_body(
@@ -228,10 +228,10 @@ def request_body(
     values: Mapping[Prop, Any],
     triggered: Sequence[Prop],
 ) -> dict[str, Any]:
-    """Build what Dash's renderer would POST on a page that has the components named here.
+    """Build the body that Dash's renderer would POST on a page with the components named here.
 
-    The page is taken to hold the ids in ``wanted`` and ``values``, in that order; a value that is
-    not given is a property never set, which Dash hands to the callback as None.
+    The page is assumed to contain the ids in ``wanted`` and ``values``, in that order. A property
+    without a value counts as never set; Dash passes None to the callback.
     """
     matched = _matched(callback, [*wanted, *triggered, *values])
 
@@ -245,7 +245,7 @@ def request_body(
         prop = spec.resolve(matched)
         if prop.is_pattern:
             raise CallbackNotFound(
-                str(spec), "nothing says what MATCH stands for; give the output's full id"
+                str(spec), "the value of MATCH is unknown; give the output's full id"
             )
         return {**prop.on_wire(), **({"value": values[prop]} if prop in values else {})}
 
@@ -271,10 +271,10 @@ def request_body(
 
 
 def without_values(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body of a later look at a background callback, which repeats no values."""
+    """Return the body of a poll of a background callback, which repeats no values."""
 
     def emptied(items: Iterable[Any]) -> list[Any]:
-        # A pattern's list gets no value of its own in the renderer's JSON either.
+        # The list of a pattern gets no value in the renderer's JSON either.
         return [
             item if isinstance(item, list) else {**cast("dict[str, Any]", item), "value": None}
             for item in items
@@ -285,7 +285,7 @@ def without_values(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_updates(response: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Flatten the ``response`` of a reply to ``"id.prop"`` and value."""
+    """Flatten the ``response`` of a response's body to a dictionary of ``"id.prop"`` to value."""
     return {
         str(Prop(_canonical(component_id), prop)): value
         for component_id, props in response.items()
@@ -294,7 +294,7 @@ def read_updates(response: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def read_side_updates(updates: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten what `set_props` (by id) or progress (by ``id.prop``) changed, likewise."""
+    """Flatten the changes of `set_props` (by id) or of progress (by ``id.prop``) likewise."""
     flat: dict[str, Any] = {}
     for key, value in updates.items():
         is_id = key.endswith("}") if key.startswith("{") else "." not in key
@@ -314,7 +314,7 @@ def _writes(callback: Callback, wanted: Sequence[Prop]) -> bool:
 
 def _takers(callbacks: Sequence[Callback], given: Sequence[Prop]) -> list[Callback]:
     takers = [callback for callback in callbacks if all(map(callback.takes, given))]
-    # Of several that write one output, the one is meant whose every Input is given.
+    # If several have the output, the test means the one whose Inputs are all given.
     complete = [
         callback
         for callback in takers
@@ -324,9 +324,9 @@ def _takers(callbacks: Sequence[Callback], given: Sequence[Prop]) -> list[Callba
 
 
 def _matched(callback: Callback, concrete: Iterable[Prop]) -> dict[str, Any]:
-    """Return what the MATCH wildcards stand for, by the first property that settles them.
+    """Return the values of the MATCH wildcards, from the first property that determines them.
 
-    All MATCH keys of a callback are in each of its outputs, and stand for the same everywhere.
+    Every output of a callback contains all its MATCH keys, and a key has the same value everywhere.
     """
     specs = [*callback.outputs, *callback.inputs, *callback.state]
     for prop in concrete:
@@ -336,7 +336,7 @@ def _matched(callback: Callback, concrete: Iterable[Prop]) -> dict[str, Any]:
         for spec in specs:
             pattern = spec.fields or {}
             keys = [key for key, value in pattern.items() if _wildcard(value) == "MATCH"]
-            # An output is named for its id alone: any property of that component settles it.
+            # Only the id of an output matters: any property of that component determines MATCH.
             same_component = Prop(prop.id, spec.name)
             if keys and spec.covers(same_component):
                 return {key: fields[key] for key in keys}

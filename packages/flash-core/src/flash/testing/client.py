@@ -1,4 +1,4 @@
-"""The browserless client: an app's pages and callbacks, in this process and on this loop."""
+"""`FlashClient`: an app's pages and callbacks without a browser, in the test's event loop."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from flash.testing.asgi import Response
 
 _CONFIG = re.compile(r'<script id="_dash-config"[^>]*>(.*?)</script>', re.DOTALL)
-# A background callback is looked at this often even where its page would look less often.
+# Seconds; background callbacks are polled at least this often, even if a page would poll slower.
 _MAX_POLL_INTERVAL = 0.05
-# The ids that `dash.page_container` is made of.
+# The ids of the components in `dash.page_container`.
 _PAGES_LOCATION = "_pages_location"
 _PAGES_CONTENT = Prop("_pages_content", "children")
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """A loaded page, as far as the renderer would remember it."""
+    """A loaded page: its URL, configuration and callbacks."""
 
     url: str
     config: Mapping[str, Any]
@@ -53,17 +53,17 @@ class _Page:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A background callback that a page waits for; ``outputs`` is JSON, to find its successor."""
+    """A running background callback; ``outputs`` is JSON, to find a later call that replaces it."""
 
     outputs: str
     cancel: tuple[Prop, ...]
 
 
 class FlashClient(AppClient):
-    """Speaks to a Flash app, or to any Dash app on an ASGI server object, as a browser would.
+    """Loads pages and runs callbacks of a Flash app, or of a Dash app with an ASGI server object.
 
-    The path of ``base_url`` is where the app's pages live; without one it is the app's own prefix.
-    Requests, cookies and the app's start and stop are those of `AppClient`.
+    The path of ``base_url`` is the prefix of the app's pages; by default it is the app's own
+    prefix. Requests, cookies and the start and stop of the app are those of `AppClient`.
     """
 
     def __init__(
@@ -86,19 +86,19 @@ class FlashClient(AppClient):
             grace=grace,
         )
         self._page: _Page | None = None
-        # The background callbacks that are being followed, by the names the server gave them.
+        # The running background callbacks, by the job ids from the server.
         self._jobs: dict[str, _Job] = {}
-        # Held while a job has no name yet, so that a later call can cancel or overtake it.
-        self._jobs_named = asyncio.Lock()
+        # Held until a started job has its id, so that a later call can cancel or replace it.
+        self._start_lock = asyncio.Lock()
 
     # Pages
 
     async def layout(self, path: str | None = None) -> Node:
-        """Load a page and return what a browser on that path shows before callbacks run.
+        """Load a page and return its layout as a browser has it before callbacks run.
 
-        ``path`` may hold a query and a hash; without one it is the app's root. Of an app with
-        pages the page's own content stands in its place. What follows on this client, callbacks
-        included, comes from the page loaded last.
+        ``path`` may contain a query and a hash; by default it is the app's root. In an app with
+        pages, the layout contains the content of the page. Later calls on this client, callbacks
+        included, belong to the page that was loaded last.
         """
         page = await self._open(path or self.base_url)
         answer = await self.get(
@@ -120,17 +120,17 @@ class FlashClient(AppClient):
         *,
         triggered: Iterable[Key] | None = None,
     ) -> CallbackResult:
-        """Run the callback that writes ``output``, as a page would that has these ``values``.
+        """Run the callback that has the output ``output``, as a page with these ``values`` would.
 
-        Keys are ``"id.property"`` or `Input`, `State` and `Output` objects, of which those with a
-        dictionary as id must name single components. ``values`` holds Inputs and States alike,
-        ``state`` is there for who likes them apart. What is not given is unset: None for the
-        callback, an empty list for ALL. ``triggered`` names the Inputs that changed, by default
-        all that are given; an empty one is what a page sends when it loads. An output of None
-        asks for the callback without outputs that takes these values.
+        Keys are ``"id.property"``, or `Input`, `State` and `Output` objects; one whose id is a
+        dictionary must name a single component. ``values`` may contain Inputs and States; States
+        may be passed in ``state`` instead. A property without a value is unset: the callback gets
+        None, or an empty list for ALL. ``triggered`` lists the Inputs that changed, by default all
+        that are given; an empty one is what a page sends when it loads. With an output of None it
+        runs the callback without outputs that has these inputs.
 
-        A background callback is followed to its end. Raises `CallbackNotFound` where the app has
-        no such callback, `CallbackFailed` where the server answers with an error.
+        A background callback is polled until it ends. Raises `CallbackNotFound` if the app has no
+        such callback, and `CallbackFailed` if the server's response is an error.
         """
         page = self._page or await self._open(self.base_url)
         wanted = read_outputs(output)
@@ -139,12 +139,12 @@ class FlashClient(AppClient):
         callback = find_callback(page.callbacks, wanted, [*given, *(changed or [])])
         if callback.clientside:
             raise CallbackNotFound(
-                str(callback), "it runs in the browser only; use flash_browser for it"
+                str(callback), "it runs in the browser only; test it with flash_browser"
             )
         if changed is None:
             changed = [p for p in given if any(spec.covers(p) for spec in callback.inputs)]
         body = request_body(callback, wanted, given, changed)
-        # A callback without Outputs has nothing to be asked for: all that it sets is its result.
+        # For a callback without Outputs, the properties that it sets are the result.
         return await self._execute(page, callback, body, wanted or callback.outputs)
 
     async def _open(self, path: str) -> _Page:
@@ -163,7 +163,7 @@ class FlashClient(AppClient):
         return self._page
 
     async def _with_page_content(self, tree: Node, page: _Page, router: Callback) -> Node:
-        """Put the content of the page's path into the container of an app with pages."""
+        """Put the content for the page's path into the container of an app with pages."""
         props = {node.id: node.props for node in tree.walk() if isinstance(node.id, str)}
         known = {
             prop: props[prop.id][prop.name]
@@ -185,7 +185,7 @@ class FlashClient(AppClient):
     ) -> CallbackResult:
         if callback.interval is not None:
             return await self._follow(page, callback, body, wanted)
-        async with self._jobs_named:
+        async with self._start_lock:
             query = self._job_arguments(callback, body)
         answer = await self._post(page, callback, body, query)
         if answer.status == 204:
@@ -203,8 +203,8 @@ class FlashClient(AppClient):
     async def _follow(
         self, page: _Page, callback: Callback, body: Mapping[str, Any], wanted: Sequence[Prop]
     ) -> CallbackResult:
-        """Start a background callback and look at it until it ends, is cancelled or overtaken."""
-        async with self._jobs_named:
+        """Start a background callback and poll it until it ends, is cancelled or is replaced."""
+        async with self._start_lock:
             query = self._job_arguments(callback, body)
             answer = await self._post(page, callback, body, query)
             job_id, handles = self._note_job(callback, body, answer)
@@ -230,7 +230,7 @@ class FlashClient(AppClient):
     def _note_job(
         self, callback: Callback, body: Mapping[str, Any], answer: Response
     ) -> tuple[str | None, list[tuple[str, str]]]:
-        """Remember a job just started; return its name and what to ask about it with."""
+        """Register a started job; return its id and the query arguments of its polls."""
         reply = _reply(callback, answer) if answer.status != 204 else {}
         if "job" not in reply:
             return None, []
@@ -241,10 +241,13 @@ class FlashClient(AppClient):
         return reply["job"], [("cacheKey", reply["cacheKey"]), ("job", reply["job"])]
 
     def _job_arguments(self, callback: Callback, body: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Name the running jobs that this call overtakes, which end unseen, or cancels."""
+        """Return query arguments for the running jobs that this call replaces or cancels.
+
+        A replaced job ends without a result for its page.
+        """
         outputs = json.dumps(body.get("outputs"))
-        overtaken = [job_id for job_id, job in self._jobs.items() if job.outputs == outputs]
-        for job_id in overtaken:
+        replaced = [job_id for job_id, job in self._jobs.items() if job.outputs == outputs]
+        for job_id in replaced:
             del self._jobs[job_id]
         cancelled = [
             job_id
@@ -252,7 +255,7 @@ class FlashClient(AppClient):
             if not set(job.cancel).isdisjoint(callback.inputs)
         ]
         return [
-            *(("oldJob", job_id) for job_id in overtaken),
+            *(("oldJob", job_id) for job_id in replaced),
             *(("cancelJob", job_id) for job_id in cancelled),
         ]
 
@@ -286,7 +289,7 @@ class FlashClient(AppClient):
 
 
 def _with_location(tree: Node, page: _Page) -> Node:
-    """Put the page's address into each `dcc.Location`, as that component does in a browser."""
+    """Put the page's URL into each `dcc.Location`, as that component does in a browser."""
     url = urlsplit(page.url)
     address = {
         "pathname": url.path,
@@ -312,7 +315,7 @@ def _reply(callback: Callback, answer: Response) -> dict[str, Any]:
 
 
 def _streamed(callback: Callback, answer: Response, wanted: Sequence[Prop]) -> CallbackResult:
-    """Read what a streaming callback yielded; the last value of each output is its result."""
+    """Parse the frames of a streaming callback; the result is the last value of each output."""
     frames: list[Mapping[str, Any]] = []
     updates: dict[str, Any] = {}
     side_updates: dict[str, Any] = {}

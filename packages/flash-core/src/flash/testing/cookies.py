@@ -1,4 +1,4 @@
-"""The cookies that a client remembers, with a browser's rules for which request gets which."""
+"""The cookies of a client, with a browser's rules for sending them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Cookies(MutableMapping[str, str]):
-    """Names to values; path, domain, expiry and ``Secure`` of what the server set are honoured.
+    """A mapping of cookie names to values; observes path, domain, expiry and ``Secure``.
 
-    Setting an item makes a cookie for every path of ``origin``. One name set for several paths
-    reads as the one that was set last.
+    Setting an item creates a cookie for every path of ``origin``. If a name was set for several
+    paths, its value is the one that was set last.
     """
 
     def __init__(self, origin: str, values: Mapping[str, str] | None = None) -> None:
@@ -48,11 +48,11 @@ class Cookies(MutableMapping[str, str]):
         return f"Cookies({self._values()!r})"
 
     def store(self, url: str, set_cookie: Iterable[str]) -> None:
-        """Remember what an answer from ``url`` said in its ``Set-Cookie`` headers."""
+        """Store the cookies in the ``Set-Cookie`` headers of a response from ``url``."""
         self._jar.extract_cookies(cast("HTTPResponse", _SetCookieHeaders(set_cookie)), Request(url))
 
     def header(self, url: str) -> str | None:
-        """Return the ``Cookie`` header of a request to ``url``, None where no cookie is due."""
+        """Return the ``Cookie`` header for a request to ``url``; None if no cookie applies."""
         request = Request(url)
         self._jar.add_cookie_header(request)
         return request.get_header("Cookie")
@@ -62,7 +62,7 @@ class Cookies(MutableMapping[str, str]):
 
 
 class _SetCookieHeaders:
-    """As much of an HTTP answer as `CookieJar` reads."""
+    """The part of an HTTP response that `CookieJar` reads."""
 
     def __init__(self, set_cookie: Iterable[str]) -> None:
         self._message = Message()

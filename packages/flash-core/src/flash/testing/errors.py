@@ -1,16 +1,16 @@
-"""What the test kit raises.
+"""The errors of the test kit.
 
 FlashError
-├── CallbackFailed                      the server answered a callback with an error
-├── CallbackNotFound (LookupError)      no callback of the app fits the call
-├── PageFailed                          the answer to a page's path is not a page of a Dash app
-├── StartupFailed                       the app's ASGI lifespan did not start or stop
-├── IncompleteResponse                            the app returned without finishing its answer
-├── ServerDied                          a served app's process ended on its own
-├── ServerStuck (TimeoutError)          a served app's process did not come up, or did not stop
-├── BrowserMissing                      no Chromium or no chromedriver on this machine
-├── WaitTimeout (AssertionError)        the browser did not show in time what was waited for
-└── UnexpectedConsoleErrors (AssertionError)   the browser's console holds errors at a test's end
+├── CallbackFailed                      the server's response to a callback is an error
+├── CallbackNotFound (LookupError)      no callback of the app matches the call
+├── PageFailed                          the response is not a page of a Dash app
+├── StartupFailed                       the app's ASGI lifespan failed to start or stop
+├── IncompleteResponse                  the app returned before its response was complete
+├── ServerDied                          the server process ended by itself
+├── ServerStuck (TimeoutError)          the server process did not start or stop in time
+├── BrowserMissing                      Chromium or chromedriver is not installed
+├── WaitTimeout (AssertionError)        the browser did not reach the awaited state in time
+└── UnexpectedConsoleErrors (AssertionError)   the browser's console contains errors
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from flash.errors import FlashError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# How much of a server's text an error shows; the fields hold all of it.
+# The number of characters of a server's text that an error shows; the fields hold all of it.
 _SHOWN = 4_000
 
 
@@ -32,10 +32,10 @@ def _excerpt(text: str) -> str:
 
 
 class CallbackFailed(FlashError):
-    """The server answered a callback with something other than a result.
+    """The server's response to a callback is not a result.
 
-    ``text`` is the whole body of that answer; for a raising callback in debug mode it is the
-    error page with the traceback.
+    ``text`` is the complete body. If the callback raised an error in debug mode, it is the error
+    page with the traceback.
     """
 
     def __init__(self, output: str, status: int, text: str) -> None:
@@ -45,11 +45,11 @@ class CallbackFailed(FlashError):
         self.text = text
 
     def __str__(self) -> str:
-        return f"the callback of {self.output!r} answered {self.status}: {_excerpt(self.text)}"
+        return f"the callback of {self.output!r} failed with {self.status}: {_excerpt(self.text)}"
 
 
 class CallbackNotFound(FlashError, LookupError):
-    """No callback of the app, or more than one, fits what the test asked for."""
+    """No callback of the app, or more than one, matches the test's request."""
 
     def __init__(self, wanted: str, reason: str) -> None:
         super().__init__(wanted, reason)
@@ -61,9 +61,9 @@ class CallbackNotFound(FlashError, LookupError):
 
 
 class PageFailed(FlashError):
-    """The answer to a page's path is not a page of a Dash app.
+    """The response to a page's path is not a page of a Dash app.
 
-    ``url`` is where the request ended, after redirects.
+    ``url`` is the URL of the response, after redirects.
     """
 
     def __init__(self, url: str, status: int, text: str) -> None:
@@ -74,13 +74,13 @@ class PageFailed(FlashError):
 
     def __str__(self) -> str:
         return (
-            f"{self.url} answered {self.status} without a Dash page in it (an app below a prefix "
-            f"needs base_url='http://testserver/prefix/'): {_excerpt(self.text)}"
+            f"the response of {self.url} has status {self.status} and is not a Dash page (an app "
+            f"with a prefix needs base_url='http://testserver/prefix/'): {_excerpt(self.text)}"
         )
 
 
 class StartupFailed(FlashError):
-    """The app refused to start or to stop; ``reason`` is what it said over ASGI's lifespan."""
+    """The app failed to start or stop; ``reason`` is its message in the ASGI lifespan."""
 
     def __init__(self, phase: str, reason: str) -> None:
         super().__init__(phase, reason)
@@ -92,18 +92,18 @@ class StartupFailed(FlashError):
 
 
 class IncompleteResponse(FlashError):
-    """The app returned before its answer to ``url`` was complete."""
+    """The app returned before its response to ``url`` was complete."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.url = url
 
     def __str__(self) -> str:
-        return f"the app returned without finishing its answer to {self.url}"
+        return f"the app returned before its response to {self.url} was complete"
 
 
 class ServerDied(FlashError):
-    """A served app's process ended on its own, or with an exit code that speaks of a crash."""
+    """The server process ended by itself, or its exit code indicates a crash."""
 
     def __init__(self, target: str, exit_code: int, output: str) -> None:
         super().__init__(target, exit_code, output)
@@ -112,11 +112,14 @@ class ServerDied(FlashError):
         self.output = output
 
     def __str__(self) -> str:
-        return f"the server of {self.target} ended with {self.exit_code}:\n{_excerpt(self.output)}"
+        return (
+            f"the server of {self.target} ended with exit code {self.exit_code}:\n"
+            f"{_excerpt(self.output)}"
+        )
 
 
 class ServerStuck(FlashError, TimeoutError):
-    """A served app's process did not answer, or did not stop, within ``seconds``."""
+    """The server process did not accept requests, or did not stop, within ``seconds``."""
 
     def __init__(self, target: str, what: str, seconds: float, output: str) -> None:
         super().__init__(target, what, seconds, output)
@@ -133,7 +136,7 @@ class ServerStuck(FlashError, TimeoutError):
 
 
 class BrowserMissing(FlashError):
-    """A program that ``flash_browser`` needs is not on this machine."""
+    """A program that ``flash_browser`` needs is not installed."""
 
     def __init__(self, program: str) -> None:
         super().__init__(program)
@@ -147,7 +150,7 @@ class BrowserMissing(FlashError):
 
 
 class WaitTimeout(FlashError, AssertionError):
-    """The browser did not show in time what the test waited for; ``seen`` is what it did show."""
+    """The browser did not reach the awaited state in time; ``seen`` describes what it showed."""
 
     def __init__(self, awaited: str, seconds: float, seen: str) -> None:
         super().__init__(awaited, seconds, seen)
@@ -160,7 +163,7 @@ class WaitTimeout(FlashError, AssertionError):
 
 
 class UnexpectedConsoleErrors(FlashError, AssertionError):
-    """The browser's console holds errors that the test did not announce."""
+    """The browser's console contains errors that the test did not expect."""
 
     def __init__(self, messages: Sequence[str]) -> None:
         super().__init__(tuple(messages))
@@ -169,6 +172,6 @@ class UnexpectedConsoleErrors(FlashError, AssertionError):
     def __str__(self) -> str:
         listed = "\n".join(f"  {message}" for message in self.messages)
         return (
-            "errors in the browser's console (announce wanted ones with "
+            "errors in the browser's console (allow expected ones with "
             f"flash_browser.expect_console_errors(pattern)):\n{_excerpt(listed)}"
         )

@@ -1,4 +1,4 @@
-"""Requests to an ASGI app as a browser makes them: with cookies, redirects, a start and stop."""
+"""`AppClient`: HTTP requests to an ASGI app, with cookies, redirects and the app's lifespan."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MAX_REDIRECTS = 20
 
 
 class AppClient:
-    """Speaks HTTP to an ASGI app in this process; ``async with`` starts and stops the app.
+    """Sends HTTP requests to an ASGI app in this process; ``async with`` starts and stops the app.
 
-    Paths are relative to ``base_url``. Cookies persist from request to request, ``headers`` go
-    with every one. An app that does not return ``grace`` seconds after its answer was taken or
-    abandoned is cancelled.
+    Paths are relative to ``base_url``. Cookies persist between requests, and every request has
+    ``headers``. If the app does not return within ``grace`` seconds after its response was read or
+    abandoned, it is cancelled.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class AppClient:
         headers: Mapping[str, str] | None = None,
         grace: float = 5.0,
     ) -> None:
-        # What paths are relative to.
+        # The URL to which paths are relative.
         self.base_url = base_url
-        # What the client's browser would remember.
+        # The cookies that a browser would have stored.
         self.cookies = Cookies(base_url, cookies)
-        # What goes with every request.
+        # The headers of every request.
         self.headers = dict(headers or {})
         self._app = check_application(app, type(app).__name__)
         self._grace = grace
@@ -64,10 +64,10 @@ class AppClient:
         form: Mapping[str, Any] | None = None,
         body: bytes = b"",
     ) -> AsyncGenerator[Exchange]:
-        """Send a request and hand out the answer while it arrives; leaving disconnects.
+        """Send a request and yield the response while it arrives; leaving the block disconnects.
 
-        ``path`` is absolute on the server, the app's prefix included, or a URL. Of ``json``,
-        ``form`` and ``body`` one is sent. Redirects are not followed.
+        ``path`` is an absolute path, including the app's prefix, or a URL. Give only one of
+        ``json``, ``form`` and ``body``. Redirects are not followed.
         """
         url = urljoin(self.base_url, path)
         if params:
@@ -110,9 +110,9 @@ class AppClient:
         body: bytes = b"",
         follow_redirects: bool = False,
     ) -> Response:
-        """Send a request and return the whole answer; see `stream` for the arguments.
+        """Send a request and return the complete response; see `stream` for the arguments.
 
-        Cancelling the call disconnects, as a browser does that leaves the page.
+        Cancelling the call disconnects, as a browser does when the user leaves the page.
         """
         redirects = 0
         while True:
@@ -125,7 +125,9 @@ class AppClient:
                 return response
             redirects += 1
             if redirects > _MAX_REDIRECTS:
-                raise PageFailed(response.url, response.status, "it redirects without end")
+                raise PageFailed(
+                    response.url, response.status, f"it redirects more than {_MAX_REDIRECTS} times"
+                )
             path, params = urljoin(response.url, target), None
             if response.status not in (307, 308) and method.upper() != "HEAD":
                 method, json, form, body = "GET", None, None, b""

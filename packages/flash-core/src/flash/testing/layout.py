@@ -1,4 +1,4 @@
-"""Component trees as the browser gets them: JSON, made searchable."""
+"""`Node`: a searchable component tree, from the JSON that the browser receives."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _COMPONENT = frozenset({"type", "namespace", "props"})
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A component of a layout, or a plain value that stands where one could.
+    """A component of a layout, or a plain value in place of one.
 
-    ``props`` are the component's properties exactly as sent. The root of a layout that is a list
-    or a text has the empty ``type`` and that value as its ``children``.
+    ``props`` are the component's properties as sent. For a layout that is a list or a text, the
+    root has an empty ``type`` and that value as its ``children``.
     """
 
     type: str
@@ -25,37 +25,37 @@ class Node:
 
     @classmethod
     def of(cls, value: Any) -> Node:
-        """Read a parsed layout, or the value that a callback gave for a ``children``."""
+        """Create a node from a parsed layout, or from a callback's value for ``children``."""
         if _is_component(value):
             return cls(value["type"], value["namespace"], value["props"])
         return cls("", "", {"children": value})
 
     @property
     def id(self) -> str | dict[str, Any] | None:
-        """The component's id, a dictionary for pattern-matching ones."""
+        """The component's id; a dictionary for pattern-matching ids."""
         return self.props.get("id")
 
     @property
     def children(self) -> Any:
-        """The ``children`` property as sent: a text, a component, a list, or nothing."""
+        """The ``children`` property as sent: a text, a component, a list or None."""
         return self.props.get("children")
 
     @property
     def text(self) -> str:
-        """All texts below this component in order, without separators."""
+        """All texts below this component, in order and without separators."""
         return "".join(_texts(self.children))
 
     def __getitem__(self, prop: str) -> Any:
         return self.props[prop]
 
     def walk(self) -> Iterator[Node]:
-        """Yield this component and all below it, top down, in whatever property they stand."""
+        """Yield this component and all components below it, in any property, top down."""
         yield self
         for component in _components(self.props):
             yield from Node.of(component).walk()
 
     def find(self, component_id: str | Mapping[str, Any]) -> Node:
-        """Return the component with that id; raises ``LookupError`` naming the ids there are."""
+        """Return the component with that id; raises ``LookupError`` with the existing ids."""
         for node in self.walk():
             if node.id == component_id:
                 return node
@@ -63,7 +63,7 @@ class Node:
         raise LookupError(f"no component {component_id!r} in this layout; its ids are {known!r}")
 
     def find_all(self, component_type: str | None = None, /, **props: Any) -> list[Node]:
-        """Return the components of a type (``"Dropdown"``) and with these properties, in order."""
+        """Return the components with this type (``"Dropdown"``) and these properties, in order."""
         return [
             node
             for node in self.walk()
@@ -72,7 +72,7 @@ class Node:
         ]
 
     def replace(self, changes: Mapping[tuple[str, str], Any]) -> Node:
-        """Return the tree with properties changed; keys are (id, property), unknown ids ignored."""
+        """Return a copy with changed properties; keys are (id, property), unknown ids ignored."""
         return Node(self.type, self.namespace, _replaced(self.props, self.id, changes))
 
 
@@ -81,7 +81,7 @@ def _is_component(value: Any) -> bool:
 
 
 def _components(value: Any) -> Iterator[Any]:
-    """Yield the outermost components inside a value."""
+    """Yield the outermost components in a value."""
     if isinstance(value, dict):
         for item in cast("dict[str, Any]", value).values():
             if _is_component(item):

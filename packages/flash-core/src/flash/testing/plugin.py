@@ -1,13 +1,13 @@
-"""The pytest plugin; it loads where asked for: ``pytest_plugins = ["flash.testing.plugin"]``.
+"""The pytest plugin; enable it with ``pytest_plugins = ["flash.testing.plugin"]``.
 
 Fixtures:
 
-- ``flash_browser``: a `flash.testing.browser.Browser`, fresh for each test.
-- ``flash_browser_timeout``: how long its waits may take, in seconds; 10 unless a ``conftest.py``
-  has a fixture of that name that returns something else.
+- ``flash_browser``: a new `flash.testing.browser.Browser` for each test.
+- ``flash_browser_timeout``: the time limit of its waits in seconds; 10 by default. Define a fixture
+  of this name in a ``conftest.py`` to change it.
 
-A test that leaves errors in the browser's console fails, unless it announced them. When a test
-fails, what its tabs show and what its servers wrote is kept in ``screenshots/``.
+A test fails if the browser's console contains errors that it did not expect. When a test fails, the
+content of its tabs and the output of its servers are saved in ``screenshots/``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BROWSER = pytest.StashKey[Browser]()
 
 @pytest.fixture(scope="session")
 def flash_chromium(tmp_path_factory: pytest.TempPathFactory) -> Generator[Chromium]:
-    """One Chromium for all tests, with an empty profile."""
+    """One Chromium with an empty profile, for all tests of the session."""
     chromium = Chromium(tmp_path_factory.mktemp("chromium"))
     yield chromium
     chromium.quit()
@@ -35,7 +35,7 @@ def flash_chromium(tmp_path_factory: pytest.TempPathFactory) -> Generator[Chromi
 
 @pytest.fixture(scope="session")
 def flash_browser_timeout() -> float:
-    """How long each wait of ``flash_browser`` may take, in seconds."""
+    """The time limit of each wait of ``flash_browser``, in seconds."""
     return 10.0
 
 
@@ -43,7 +43,7 @@ def flash_browser_timeout() -> float:
 def flash_browser(
     request: pytest.FixtureRequest, flash_chromium: Chromium, flash_browser_timeout: float
 ) -> Generator[Browser]:
-    """A browser without a past, and apps served for it: ``flash_browser.serve("app.py")``."""
+    """A browser without cookies, storage or cache; serve an app with ``serve("app.py")``."""
     screenshots = request.config.rootpath / "screenshots"
     browser = Browser(flash_chromium, screenshots=screenshots, timeout=flash_browser_timeout)
     node: pytest.Item = request.node
@@ -55,7 +55,7 @@ def flash_browser(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that passed but left errors in the console."""
+    """Fail a test that passed if the console contains unexpected errors."""
     result = yield
     browser = item.stash.get(_BROWSER, None)
     if browser is not None:
@@ -67,15 +67,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep what a failed test's browser shows, and say where."""
+    """Save what a failed test's browser shows, and add the paths to the report."""
     report = yield
     browser = item.stash.get(_BROWSER, None)
     if browser is not None and call.when == "call" and report.failed:
         try:
             kept = browser.keep(re.sub(r"[^\w.-]+", "-", item.name))
         except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001
-            # A browser that hangs may be why the test failed; that is the failure to report.
-            report.sections.append(("flash_browser kept nothing", repr(error)))
+            # A hanging browser may be the cause; the test's own failure is what is reported.
+            report.sections.append(("flash_browser saved nothing", repr(error)))
         else:
-            report.sections.append(("flash_browser kept", "\n".join(map(str, kept))))
+            report.sections.append(("flash_browser saved", "\n".join(map(str, kept))))
     return report

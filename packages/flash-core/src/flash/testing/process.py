@@ -1,4 +1,4 @@
-"""An app served in a process of its own, for tests that need a real server or a crash."""
+"""`AppProcess`: an app served in a separate process, for tests of servers and crashes."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _POLL_INTERVAL = 0.05
 
 
 class AppProcess:
-    """Serves an app with ``flash run`` on a free port of this machine; ``with`` starts and stops.
+    """Serves an app with ``flash run`` on a free local port; ``with`` starts and stops it.
 
-    ``target`` is ``module:attribute``, or the path of a Python file, with ``:attribute`` where that
-    is not ``app``; a file's directory becomes the working directory. ``arguments`` go to
-    ``flash run``. It counts as up when a GET of ``ready_path`` gets any answer. Coming up and
-    stopping may take ``timeout`` seconds each. Blocking, and usable from async tests too, since
-    the app runs elsewhere.
+    ``target`` is ``module:attribute`` or the path of a Python file, followed by ``:attribute`` if
+    that is not ``app``; the directory of a file becomes the working directory. ``arguments`` are
+    passed to ``flash run``. The server counts as started when a GET of ``ready_path`` gets any
+    response. Starting and stopping may take ``timeout`` seconds each. The methods block; async
+    tests may use them, too, because the app runs in another process.
 
-    Without ``port`` it has a free one, which on Linux is given to nobody else while this object
-    lives, not even while the server is down.
+    Without ``port`` it uses a free port. On Linux this port stays reserved while the object exists,
+    also while the server is stopped.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class AppProcess:
         ready_path: str = "/",
         timeout: float = 60.0,
     ) -> None:
-        # What is served, as given.
+        # The target as given.
         self.target = str(target)
-        # The port, the same after a restart.
+        # The port; it stays the same after a restart.
         self.port = port or self._reserve()
         module, here = _import_target(self.target)
         self._cwd = Path(cwd) if cwd is not None else here
@@ -66,7 +66,7 @@ class AppProcess:
         descriptor, log = tempfile.mkstemp(prefix="flash-", suffix=".log")
         os.close(descriptor)
         self._log = Path(log)
-        # The output can be read when all has ended, as long as somebody may want to.
+        # The log file exists as long as this object, so the output can be read after the end.
         weakref.finalize(self, self._log.unlink, missing_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -80,26 +80,26 @@ class AppProcess:
 
     @property
     def url(self) -> str:
-        """The server's address, without a slash at its end."""
+        """The URL of the server, without a slash at the end."""
         return f"http://{_HOST}:{self.port}"
 
     @property
     def pid(self) -> int:
-        """The process; with several workers the one that watches over them."""
+        """The process id; with several workers that of their supervisor."""
         return self._running().pid
 
     @property
     def output(self) -> str:
-        """All that the processes wrote so far, those before a restart included."""
+        """The output of the processes so far, including those before a restart."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def start(self) -> None:
-        """Start the server and return when it answers.
+        """Start the server and return when it responds.
 
-        Raises `ServerDied` when it ends before that, `ServerStuck` when it takes too long.
+        Raises `ServerDied` if it ends before that, and `ServerStuck` if it takes too long.
         """
         if self._process is not None:
-            raise RuntimeError(f"{self.target} is being served already; call restart()")
+            raise RuntimeError(f"{self.target} is already being served; call restart()")
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -108,7 +108,7 @@ class AppProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A group of its own, so that no worker outlives the test.
+                # A separate process group, so that all workers can be killed after the test.
                 start_new_session=True,
             )
         try:
@@ -118,16 +118,16 @@ class AppProcess:
             raise
 
     def restart(self) -> None:
-        """Stop the server where it runs, as an operator would, and start it on the same port."""
+        """Stop the server with SIGTERM if it runs, and start it again on the same port."""
         if self._process is not None:
             self.terminate()
         self.start()
 
     def terminate(self) -> None:
-        """Ask the server to stop, and wait for it.
+        """Stop the server with SIGTERM and wait until it has ended.
 
-        Raises `ServerDied` when it had ended before or ends with an error, `ServerStuck` when it
-        does not end.
+        Raises `ServerDied` if it had ended before or ends with an error, and `ServerStuck` if it
+        does not end in time.
         """
         process = self._running()
         ended_before = process.poll() is not None
@@ -143,9 +143,9 @@ class AppProcess:
             raise ServerDied(self.target, exit_code, self.output)
 
     def kill(self) -> None:
-        """End the server and its workers at once, as a crash would."""
+        """Kill the server and its workers with SIGKILL, as in a crash."""
         process = self._running()
-        # A group of which all have ended is no group.
+        # The group no longer exists if all its processes have ended.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -157,7 +157,7 @@ class AppProcess:
         if sys.platform == "linux":
             weakref.finalize(self, held.close)
         else:
-            # Elsewhere a port that is held is not free for the server either.
+            # On other systems the server could not bind a reserved port.
             held.close()
         return port
 
@@ -191,7 +191,7 @@ class AppProcess:
 
 
 def _import_target(target: str) -> tuple[str, Path | None]:
-    """Return what to import, and the directory to do it in where the target is a file."""
+    """Return the name to import, and the working directory if the target is a file."""
     name, colon, attribute = target.rpartition(":")
     file = Path(name if colon and name.endswith(".py") else target)
     if file.suffix != ".py":

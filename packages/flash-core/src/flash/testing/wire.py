@@ -1,4 +1,4 @@
-"""JSON as a page writes it, from anything that a test may hold: components and figures too."""
+"""JSON in the renderer's format, from any value in a test, such as components and figures."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from plotly.utils import PlotlyJSONEncoder
 
 
 def dump(value: Any) -> bytes:
-    """Write a value the way the renderer's `JSON.stringify` would, without spaces."""
+    """Encode a value as the renderer's `JSON.stringify` does, without spaces."""
     return json.dumps(value, cls=PlotlyJSONEncoder, separators=(",", ":")).encode()

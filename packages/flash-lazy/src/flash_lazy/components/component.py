@@ -1,4 +1,4 @@
-"""The components: `LazyLoad`, the panel that a loader makes, and `Skeleton`."""
+"""The components `LazyLoad`, `LazyPanel` and `Skeleton`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 When: TypeAlias = Literal["visible", "idle", "click", "mount"]
 Size: TypeAlias = "int | float | str"
-# Pixels: on all sides; horizontally and vertically; top, right, bottom, left; or by side.
+# Pixels: one number for all sides; (horizontal, vertical); (top, right, bottom, left); or by side.
 Offset: TypeAlias = "float | Sequence[float] | Mapping[str, float]"
 
 _SIDES = ("top", "right", "bottom", "left")
@@ -47,30 +47,32 @@ _COMMON = [
 class LazyLoad(Component):
     """Children that are sent with the page and drawn when they come near the viewport.
 
-    - ``height``, ``width``: the room kept for them, in pixels or as CSS says it, so that nothing
-      moves when they are drawn. Without a height a panel of 100 pixels stands in.
-    - ``offset``: how near, in pixels; a number, two (horizontally, vertically), four (top, right,
-      bottom, left) or a dictionary by side. Below zero: how far inside.
+    - ``height``, ``width``: the space reserved for them, in pixels or as a CSS value, so that
+      nothing moves when they are drawn. Without a height, 100 pixels are reserved until then.
+    - ``offset``: the distance from the viewport that counts as near, in pixels: a number, two
+      (horizontal, vertical), four (top, right, bottom, left) or a dictionary by side. A negative
+      one requires the panel to be that far inside.
     - ``once``: stop watching after the first time.
-    - ``unmount_if_invisible``: take them out of the page again when they are far; their room stays.
-    - ``suspend``: while the panel is far, what it holds is told to rest: ``suspended`` is True, for
-      callbacks, and the page's scripts find it at the element.
-    - ``placeholder``: components to show until then; "thumbnail": a static picture of the graph
-      that the panel holds, drawn by the server, or a message where it cannot draw.
-    - ``scroll_container``: a CSS selector, for panels within something that scrolls by itself; the
-      nearest ancestor that fits, else the first in the page.
-    - ``throttle``, ``debounce``: milliseconds; look at changes at most that often, or only once
+    - ``unmount_if_invisible``: remove the children from the page when the panel is not near; the
+      space stays reserved.
+    - ``suspend``: suspend the panel's content while the panel is not near: ``suspended`` is True
+      for callbacks, and the element has an attribute for the page's scripts.
+    - ``placeholder``: components to show until the children are drawn. "thumbnail" is a static
+      picture of the panel's graph, rendered by the server, or a message if it cannot render.
+    - ``scroll_container``: a CSS selector of the element that scrolls, for panels inside one. It
+      means the nearest matching ancestor, else the first match in the page.
+    - ``throttle``, ``debounce``: milliseconds; react to changes at most that often, or only after
       nothing has changed for that long; True is 300.
-    - ``when``: "visible", "idle" (the browser has nothing to do), "click", "mount" (at once).
-    - ``anchors``: ids within the panel that ``#id`` in the address leads to; those in ``children``
-      are found without being named.
+    - ``when``: "visible", "idle" (when the browser is idle), "click", "mount" (at once).
+    - ``anchors``: ids within the panel to which ``#id`` in the address can lead; ids in
+      ``children`` are found without being listed.
 
     Callbacks can read ``visible``, ``suspended``, ``status`` ("idle", "loaded") and
     ``load_count``. Callbacks whose outputs are in ``children`` run when the page opens, as anywhere
-    in a layout; `lazy` is for work that shall wait.
+    in a layout; use `lazy` to delay work on the server.
     """
 
-    _children_props = ["placeholder"]  # noqa: RUF012  Dash's own form of it
+    _children_props = ["placeholder"]  # noqa: RUF012  the format that Dash requires
     _base_nodes = ["placeholder", "children"]  # noqa: RUF012
     _namespace = "flash_lazy"
     _type = "LazyLoad"
@@ -125,13 +127,14 @@ class LazyLoad(Component):
 
 
 class LazyPanel(LazyLoad):
-    """What a loader puts into a layout: a `LazyLoad` whose children the server sends when asked.
+    """The component that a loader returns: a `LazyLoad` whose children are loaded from the server.
 
-    ``token`` says what to load, ``live`` what news concern it; ``request`` and ``answer`` are the
-    page's and the server's side of a load. ``status`` may also be "loading" and "error".
+    ``token`` identifies what to load, and ``live`` is the topic of its invalidations. ``request``
+    and ``answer`` are the request and the response of a load. ``status`` may also be "loading" and
+    "error".
     """
 
-    # Dash reads these off the class itself, not what it inherits.
+    # Dash reads these attributes from the class itself and ignores inherited ones.
     _children_props = ["placeholder"]  # noqa: RUF012
     _namespace = "flash_lazy"
     _type = "LazyPanel"
@@ -140,7 +143,7 @@ class LazyPanel(LazyLoad):
 
 
 class Skeleton(Component):
-    """A quiet grey shape in the place of what is being loaded."""
+    """A grey shape to show while a panel is loading."""
 
     _children_props: list[str] = []  # noqa: RUF012
     _base_nodes = ["children"]  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""What stands in the place of a graph that is not drawn yet: its picture, or a message."""
+"""The placeholder "thumbnail" of a graph: a picture of it, or a message."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _CLASS = "flash-lazy-thumbnail"
 
 
 class Thumbnail:
-    """A graph's placeholder while it is in Python; it becomes a component when a page is written.
+    """A graph's placeholder before it is written as JSON, which turns it into a component.
 
-    Before that there may be no app, and so nobody to draw.
+    When it is created, there may be no app yet to render the picture.
     """
 
     def __init__(self, children: Any, width: object, height: object) -> None:
@@ -30,7 +30,7 @@ class Thumbnail:
         self.height = height
 
     def to_plotly_json(self) -> Any:
-        """Return the component, as JSON has it, for the app that is writing."""
+        """Return the component as JSON, for the app that answers the current request."""
         panels = find_panels()
         source = None
         if panels is not None:

@@ -1,4 +1,4 @@
-"""Static pictures of figures, in the place of graphs that are not drawn yet."""
+"""Thumbnails: static pictures of figures, shown until the graphs are drawn."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flash_lazy")
 
 ROUTE = "_flash_lazy/thumbnail/<name>"
-# Pixels, where neither panel nor figure says it: plotly's own.
+# Plotly's default size in pixels, used if neither the panel nor the figure has one.
 _WIDTH, _HEIGHT = 700, 450
-# Seconds for which a figure can be drawn after its page was sent, and its picture is kept.
+# Seconds that a figure is kept for rendering after its page was sent, and that a picture is kept.
 _LIFETIME = 3600
-# Pictures are drawn one after the other; these wait, and one more shows the message.
+# Pictures are rendered one at a time; so many may wait, and further ones show the message.
 _MAX_WAITING = 200
-# Seconds for a picture, its turn included.
+# The time limit of a picture in seconds, including its wait.
 _DRAW_TIMEOUT = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A drawn figure."""
+    """A rendered figure."""
 
     content: bytes
-    # As in "image/svg+xml".
+    # The media type, such as "image/svg+xml".
     media_type: str
 
 
 class Renderer(Protocol):
-    """Draws a figure, given as plotly's JSON has it, in so many pixels.
+    """Renders a figure, given as the dictionary of its Plotly JSON; the size is in pixels.
 
-    Called in a thread of its own, one figure after the other; what it raises is logged, and the
-    page shows a message.
+    It is called in a separate thread, for one figure at a time. An error is logged, and the page
+    shows a message.
     """
 
     def __call__(self, figure: dict[str, Any], width: int, height: int) -> Picture:
@@ -57,15 +57,15 @@ class Renderer(Protocol):
 
 
 def kaleido_renderer() -> Renderer | None:
-    """Return what draws with kaleido; None where that is not installed."""
+    """Return a renderer that uses kaleido; None if kaleido is not installed."""
     if importlib.util.find_spec("kaleido") is None:
         return None
 
     def draw(figure: dict[str, Any], width: int, height: int) -> Picture:
-        # It needs a Chrome, and says so; imported in the thread, for that takes a second.
+        # Imported in the thread because it takes a second; it raises an error without a Chrome.
         library: Any = importlib.import_module("kaleido")
-        # A Chrome for each picture, which takes two seconds: kaleido's own server would save them,
-        # but waits for ever once its Chrome is gone.
+        # Starts a Chrome for each picture, which takes two seconds. Kaleido's server would save
+        # them, but it waits for ever if its Chrome ends.
         size = {"format": "webp", "width": width, "height": height}
         return Picture(library.calc_fig_sync(figure, opts=size), "image/webp")
 
@@ -73,9 +73,9 @@ def kaleido_renderer() -> Renderer | None:
 
 
 class Thumbnails:
-    """Draws the thumbnails of one app, and keeps them in its cache for an hour.
+    """Renders the thumbnails of one app and keeps them in the app's cache for an hour.
 
-    Figures wait there, too, so that any worker that shares the cache can draw them.
+    Figures are kept in the cache, too, so any worker that shares the cache can render them.
     """
 
     def __init__(
@@ -87,29 +87,29 @@ class Thumbnails:
         self._renderer = renderer
         self._cache: LazyCache = MemoryCache()
         self._prefix = prefix
-        # Awaits something on the app's loop; from any thread.
+        # Runs a coroutine function on the app's event loop; from any thread.
         self._schedule = schedule
         self._pool = WorkerPool(max_threads=1, max_waiting=_MAX_WAITING)
         self._signer: Signer | None = None
         self._scope = ""
 
     def open(self, signer: Signer, scope: str, cache: LazyCache) -> None:
-        """Settle what figures are called, and where they are kept."""
+        """Set the signer that names figures, and the cache that keeps them."""
         self._signer, self._scope, self._cache = signer, scope, cache
 
     def close(self) -> None:
-        """Let go of the thread."""
+        """End the thread."""
         self._pool.close()
 
     def url_of(self, figure: Any, width: object, height: object) -> str | None:
-        """Return where a figure's picture will be found; None where nobody can draw."""
+        """Return the URL of a figure's picture; None if no renderer is available."""
         if self._renderer is None or self._signer is None:
             return None
         encoded = dumps(figure)
         layout = orjson.loads(encoded).get("layout") or {}
         wide = _pixels(width, layout.get("width"), _WIDTH)
         high = _pixels(height, layout.get("height"), _HEIGHT)
-        # The name cannot be guessed, and says what it shows: it may be cached for good.
+        # The name is a keyed hash of the figure: it cannot be guessed, and browsers may cache it.
         name = self._signer.digest("figure", f"{wide} {high}", encoded.decode())
         content = b"%d %d %b" % (wide, high, encoded)
 
@@ -123,14 +123,14 @@ class Thumbnails:
         return self._prefix + ROUTE.replace("<name>", name)
 
     async def serve(self, name: str) -> quart.Response:
-        """Answer a page that asks for a picture."""
+        """Return the response to a request for a picture."""
         try:
             entry = await self._picture(name)
-        except Exception:  # a boundary: the renderer is the app's own, and the page has a message
-            logger.exception("a thumbnail could not be drawn")
-            return quart.Response("this figure could not be drawn", 404, mimetype="text/plain")
+        except Exception:  # boundary: the renderer is user code; the page shows a message
+            logger.exception("a thumbnail could not be rendered")
+            return quart.Response("this figure could not be rendered", 404, mimetype="text/plain")
         if entry is None:
-            return quart.Response("no such figure, or not any more", 404, mimetype="text/plain")
+            return quart.Response("no such figure, or it has expired", 404, mimetype="text/plain")
         media_type, _, content = entry.content.partition(b"\n")
         headers = {"Cache-Control": f"private, max-age={_LIFETIME}, immutable"}
         return quart.Response(content, mimetype=media_type.decode(), headers=headers)
@@ -160,5 +160,5 @@ class Thumbnails:
 
 
 def _pixels(*sizes: object) -> int:
-    """Return the first size that is a number of pixels."""
+    """Return the first of ``sizes`` that is a positive number."""
     return next(int(size) for size in sizes if isinstance(size, int | float) and size > 0)

@@ -1,4 +1,4 @@
-"""Whom a panel is for: what ``bind=`` puts into the signature of its token."""
+"""The visitor of a panel: the identity that ``bind=`` adds to the signature of its token."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _KEY = "_flash_lazy"
 
 
 def identity(loader: str, bind: Bind) -> str:
-    """Return who is asking, in the way ``bind`` says; "" where a panel is for everyone.
+    """Return the current visitor's identity as ``bind`` defines it; "" if the panel is not bound.
 
-    Raises `ConfigurationError` where there is no visitor, or no way to know one again.
+    Raises `ConfigurationError` if there is no request, or no session to store an identity in.
     """
     if bind is None:
         return ""
     if not quart.has_request_context():
         raise ConfigurationError(
-            f"{loader}: bind= needs a visitor; place the panel in a layout that is sent to a page"
+            f"{loader}: bind= needs a visitor; place the panel in a layout that a page requests"
         )
     if bind != "session":
         return f"by:{bind()}"

@@ -1,6 +1,6 @@
-"""The registry that resolves the name in a token to the loaders defined in this process.
+"""The registry of this process's loaders, which resolves the name in a token.
 
-Python defines loaders by importing modules; what apps do with them is not kept here.
+It holds no state of apps.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Named(Protocol):
-    """A loader, as far as its name goes."""
+    """An object with a name, such as a loader."""
 
     name: str
 
@@ -19,19 +19,19 @@ L = TypeVar("L", bound=Named)
 
 
 class LoaderRegistry(Generic[L]):
-    """Loaders by name, as long as they live."""
+    """Loaders by name, held weakly."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, weakref.WeakSet[L]] = {}
 
     def add(self, loader: L) -> None:
-        """Note a loader; one defined in a module takes the place of an older one of its name."""
-        # Loaders made by calling one function several times differ: each has a closure of its own.
+        """Register a loader; one defined at module level replaces an older one of the same name."""
+        # Loaders defined inside a function are all kept: each call gives them another closure.
         known = self._by_name.setdefault(loader.name, weakref.WeakSet())
         if "<locals>" not in loader.name:
             known.clear()
         known.add(loader)
 
     def named(self, name: str) -> list[L]:
-        """Return the loaders of that name: one, none, or several made by one function."""
+        """Return the loaders of that name: none, one, or several from calls of one function."""
         return list(self._by_name.get(name, ()))

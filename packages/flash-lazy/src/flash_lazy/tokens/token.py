@@ -1,4 +1,4 @@
-"""Tokens: which loader to call with which arguments, signed, as a page carries them.
+"""Tokens: a loader's name and arguments, signed, as a page carries them.
 
 Pure: a `Signer` holds a key and nothing else.
 """
@@ -19,7 +19,7 @@ from flash_lazy.errors import ArgumentError, TokenRefused
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Bytes of the arguments' JSON. A token is sent with the layout and comes back with the load.
+# The limit of the arguments' JSON in bytes; pages receive it with the layout and send it back.
 MAX_ARGUMENT_BYTES = 4096
 _MAX_TOKEN_CHARS = 2 * MAX_ARGUMENT_BYTES + 1024
 _MAC_CHARS = 43
@@ -28,7 +28,7 @@ _DIGEST_BYTES = 12
 
 @dataclass(frozen=True, slots=True)
 class LoaderCall:
-    """One loader with its arguments; equal calls load the same."""
+    """A loader's name with arguments; equal calls have equal results."""
 
     loader: str
     # Canonical JSON: an object by parameter name.
@@ -40,19 +40,19 @@ class LoaderCall:
 
     @classmethod
     def of(cls, loader: str, arguments: Mapping[str, Any]) -> LoaderCall:
-        """Write the arguments down; raises `ArgumentError` for what would not come back equal."""
+        """Encode the arguments; raises `ArgumentError` for values that JSON does not preserve."""
         for name, value in arguments.items():
             if (found := _first_unsupported(value)) is not None:
                 raise ArgumentError(
                     loader,
                     f"argument {name}={found!r} is a {type(found).__name__}, which JSON does not "
-                    "keep; give an id, a number or a string, and fetch the rest in the loader",
+                    "preserve; give an id, a number or a string, and fetch the rest in the loader",
                 )
         text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         try:
             size = len(text.encode())
         except UnicodeEncodeError as error:
-            raise ArgumentError(loader, "an argument holds half a surrogate pair") from error
+            raise ArgumentError(loader, "an argument contains half a surrogate pair") from error
         if size > MAX_ARGUMENT_BYTES:
             raise ArgumentError(
                 loader,
@@ -63,17 +63,17 @@ class LoaderCall:
 
 
 class Signer:
-    """Signs calls with a key of the app's own and reads back only what it signed.
+    """Signs calls with a key of the app, and reads only tokens that it signed.
 
-    ``identity`` is who the token is for; it is part of the signature and not of the token, so a
-    token says nothing about its visitor and is worth nothing to another one.
+    ``identity`` is the visitor of the token. It is part of the signature and not of the token, so a
+    token does not reveal its visitor, and another visitor cannot use it.
     """
 
     def __init__(self, secret: bytes, scope: str) -> None:
         self._key = hmac.digest(secret, f"flash-lazy\0{scope}".encode(), "sha256")
 
     def digest(self, *parts: str) -> str:
-        """Return what stands for ``parts`` where they are not to be read; short, and the app's."""
+        """Return a short keyed hash of ``parts``, which hides them and differs between apps."""
         message = json.dumps(parts).encode()
         return hmac.digest(self._key, b"digest\0" + message, "sha256")[:_DIGEST_BYTES].hex()
 
@@ -83,11 +83,11 @@ class Signer:
         return self._mac(payload, identity) + payload
 
     def loader(self, token: object) -> str:
-        """Return which loader a token names, before it is known to be genuine."""
+        """Return the loader's name in a token, without checking the signature."""
         return self._parse(token)[1].loader
 
     def read(self, token: object, identity: str = "") -> LoaderCall:
-        """Return the call that was signed; raises `TokenRefused` for everything else."""
+        """Return the call in a token; raises `TokenRefused` if the signature is not valid."""
         mac, call, payload = self._parse(token)
         if not hmac.compare_digest(mac.encode(), self._mac(payload, identity).encode()):
             raise TokenRefused
@@ -118,7 +118,7 @@ def _encode(data: bytes) -> str:
 def _first_unsupported(value: Any) -> Any:
     """Return the first part of ``value`` that JSON would change or refuse, else None.
 
-    Exact classes only: an enum or a numpy integer would come back as something else.
+    Only exact classes pass: an enum or a numpy integer would be decoded as another class.
     """
     kind = type(value)
     if kind in (str, int, bool, type(None)) or (kind is float and math.isfinite(value)):
