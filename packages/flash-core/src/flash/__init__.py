@@ -1,7 +1,7 @@
-"""Flash: Dash on Quart, with nothing blocking.
+"""Flash: Dash on Quart, in which nothing blocks the event loop.
 
-Everything that ``from dash import …`` offers is here, so an app moves by one changed import line;
-`Dash` is `Flash`, and `callback` knows a few options more.
+Everything that ``from dash import …`` offers is here, so that an app needs one changed import line.
+`Dash` is `Flash`, and `callback` has additional options.
 """
 
 from dash import (
@@ -45,7 +45,7 @@ from flash.moved import install_moved_modules as _install_moved_modules
 
 __version__ = "0.1.0"
 
-# So that an app moves by changing `from dash import Dash` to `from flash import Dash`.
+# An app can change `from dash import Dash` to `from flash import Dash`.
 Dash = Flash
 
 __all__ = [
@@ -95,7 +95,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Return what a newer Dash exports and this list does not name yet."""
+    """Return an export of a newer Dash that `__all__` does not have yet."""
     import dash
 
     if name in dash.__all__:

@@ -1,8 +1,8 @@
 """dash-extensions' ``enrich`` on Flash: ``from flash.enrich import DashProxy, Input, Output, …``.
 
-Everything that ``dash_extensions.enrich`` offers is here under the same name. `Dash`, `DashProxy`
-and `DashBlueprint` are its classes put on top of `flash.Flash`: its transforms apply, and callbacks
-and layouts may be ``async def``. Needs the package dash-extensions.
+Everything that ``dash_extensions.enrich`` exports is here under the same name. `Dash`, `DashProxy`
+and `DashBlueprint` are its classes with `flash.Flash` as their base: its transforms apply, and
+callbacks and layouts may be ``async def``. Needs the package dash-extensions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flash.callbacks.execution import is_async
 try:
     from dash_extensions import enrich
 
-    # All that it has, in any version; the three classes below take the place of its own.
+    # All of its exports, in any version; the three classes below replace its own.
     from dash_extensions.enrich import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary, reportAssignmentType]
 except ImportError as error:
     raise ImportError(
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
 
-class _Bridge:
-    """An ``async def`` as the transforms know functions: called from a thread, it gives a result.
+class _BlockingFunction:
+    """Wraps an ``async def`` so that a transform can call it in a thread and use its result.
 
-    A transform wraps a callback in a plain function that works on what the callback returned, and
-    may touch a disk (`ServersideOutputTransform`). So the whole chain runs in a thread, which waits
-    while the async function at its heart runs on the app's loop.
+    A transform wraps a callback in a plain function that uses the result of the callback and may
+    access a disk (`ServersideOutputTransform`). The wrappers therefore run in a thread, which waits
+    while the async function runs on the app's loop.
     """
 
     def __init__(self, function: Callable[..., Coroutine[Any, Any, Any]]) -> None:
         update_wrapper(self, function)
-        # Transforms read the annotations, for which they do not look through wrappers.
+        # Transforms read the signature, and do not follow ``__wrapped__``.
         self.__signature__ = inspect.signature(function)
         self.function = function
 
@@ -48,8 +48,8 @@ class _Bridge:
         return get_app().wait_for(self.function(*args, **kwargs))
 
 
-class _BridgeTransform(enrich.DashTransform):
-    """Comes before all others and bridges the async callbacks."""
+class _WrapAsyncTransform(enrich.DashTransform):
+    """Runs before all other transforms and wraps async callbacks."""
 
     def sort_key(self) -> Any:
         return float("-inf")
@@ -57,19 +57,22 @@ class _BridgeTransform(enrich.DashTransform):
     def apply_serverside(self, callbacks: Any) -> Any:
         for blueprint in callbacks:
             if is_async(blueprint.f):
-                blueprint.f = _Bridge(blueprint.f)
+                blueprint.f = _BlockingFunction(blueprint.f)
         return callbacks
 
 
-class _UnbridgeTransform(enrich.DashTransform):
-    """Comes after all others: an async callback that none of them wrapped stays on the loop."""
+class _UnwrapAsyncTransform(enrich.DashTransform):
+    """Runs after all other transforms and unwraps async callbacks that none of them wrapped.
+
+    Such callbacks run on the loop.
+    """
 
     def sort_key(self) -> Any:
         return float("inf")
 
     def apply_serverside(self, callbacks: Any) -> Any:
         for blueprint in callbacks:
-            if isinstance(blueprint.f, _Bridge):
+            if isinstance(blueprint.f, _BlockingFunction):
                 blueprint.f = blueprint.f.function
         return callbacks
 
@@ -77,7 +80,7 @@ class _UnbridgeTransform(enrich.DashTransform):
 class DashBlueprint(enrich.DashBlueprint):
     """`dash_extensions.enrich.DashBlueprint`, whose callbacks and layout may be ``async def``.
 
-    An async callback that one of ``transforms`` wraps occupies a thread while it runs.
+    An async callback that one of ``transforms`` has wrapped occupies a thread while it runs.
     """
 
     def __init__(
@@ -85,27 +88,27 @@ class DashBlueprint(enrich.DashBlueprint):
         transforms: Sequence[enrich.DashTransform] | None = None,
         include_global_callbacks: bool = False,
     ) -> None:
-        bridged = [_BridgeTransform(), *(transforms or ()), _UnbridgeTransform()]
+        bridged = [_WrapAsyncTransform(), *(transforms or ()), _UnwrapAsyncTransform()]
         super().__init__(bridged, include_global_callbacks)
 
     @property
     def layout(self) -> Any:
-        """The layout, or the function that makes it; an async one can be called like a plain one.
+        """The layout, or the function that returns it.
 
-        It must then be called from a thread.
+        An async function is wrapped: call it from a thread, without ``await``.
         """
         return super().layout
 
     @layout.setter
     def layout(self, value: Any) -> None:
-        value = _Bridge(value) if is_async(value) else value
+        value = _BlockingFunction(value) if is_async(value) else value
         enrich.DashBlueprint.layout.fset(self, value)  # type: ignore[attr-defined]
 
 
 class DashProxy(enrich.DashProxy, Flash):
-    """`dash_extensions.enrich.DashProxy` on Flash; it takes the arguments of both.
+    """`dash_extensions.enrich.DashProxy` on Flash; takes the arguments of both.
 
-    Callbacks take the options of `flash.callback`, too.
+    Callbacks also take the options of `flash.callback`.
     """
 
     # Assigned by dash-extensions.
@@ -127,36 +130,36 @@ class DashProxy(enrich.DashProxy, Flash):
 
     @property
     def raw_layout(self) -> Any:
-        """What gives the layout with the transforms applied."""
+        """The layout, or the function that returns it, with the transforms applied."""
         layout = self.blueprint.layout
         if layout is None:
             return None
         if not self.has_started:
-            # A transform may look at the layout only after it saw the callbacks, at start-up.
-            return self._called
-        if isinstance(layout, _Bridge):
-            return self._awaited
-        return self._called if callable(layout) else self._transformed(layout)
+            # Transforms must process the callbacks, at start-up, before the layout.
+            return self._evaluate
+        if isinstance(layout, _BlockingFunction):
+            return self._await_layout
+        return self._evaluate if callable(layout) else self._apply_transforms(layout)
 
     @raw_layout.setter
     def raw_layout(self, value: Any) -> None:
         self.blueprint.layout = value
 
     def layout_value(self) -> Any:
-        """Return the layout with the transforms applied; from a thread where it is async."""
-        return self.with_extras(self._called())
+        """Return the layout with the transforms applied; from a thread if it is async."""
+        return self.with_extras(self._evaluate())
 
-    def _called(self) -> Any:
+    def _evaluate(self) -> Any:
         layout = self.blueprint.layout
-        return self._transformed(layout() if callable(layout) else layout)
+        return self._apply_transforms(layout() if callable(layout) else layout)
 
-    async def _awaited(self) -> Any:
-        return self._transformed(await self.blueprint.layout.function())
+    async def _await_layout(self) -> Any:
+        return self._apply_transforms(await self.blueprint.layout.function())
 
-    def _transformed(self, layout: Any) -> Any:
-        changes = callable(self.blueprint.layout)
+    def _apply_transforms(self, layout: Any) -> Any:
+        is_function = callable(self.blueprint.layout)
         for transform in self.blueprint.transforms:
-            layout = transform.layout(layout, changes)
+            layout = transform.layout(layout, is_function)
         return layout
 
 

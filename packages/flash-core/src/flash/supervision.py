@@ -1,8 +1,8 @@
-"""Supervised tasks: work that has to go on for as long as the app does.
+"""Supervised tasks: work that must run as long as the app runs.
 
-Whatever ends such work but its cancellation is logged once with its traceback, counted, and shown
-in readiness; the work is started again after a backoff. Tasks that end by themselves, such as one
-request or one job, are not supervised.
+If such work ends, except by cancellation, the reason is logged once with its traceback, counted and
+shown in readiness, and the work is restarted after a backoff. Tasks that are meant to end, such as
+a request or a job, are not supervised.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Seconds for which work has to run before an earlier failure counts as overcome.
+# Seconds for which work must run before its last failure is cleared.
 RECOVERED_AFTER = 5.0
 
-# Seconds between two attempts to cancel work that swallows a cancellation, as redis-py does while
+# Seconds between attempts to cancel work that suppresses a cancellation, as redis-py does while
 # it connects.
 _CANCEL_EVERY = 1.0
 
 
 class SupervisedTask:
-    """One piece of work that is started again whenever it ends.
+    """Work that is restarted whenever it ends.
 
-    ``work()`` is awaited on the loop that `start` was called on, under the name ``name``. It must
-    be safe to call again after any failure. Returning counts as a failure, since the work is meant
-    to last.
+    ``work()`` is awaited on the loop on which `start` was called, in a task named ``name``. It must
+    be safe to call again after any failure. To return counts as a failure.
     """
 
     def __init__(
@@ -48,20 +47,20 @@ class SupervisedTask:
         self._backoff = backoff or Backoff(first=0.5, cap=30.0)
         self._recovered_after = recovered_after
         self._task: asyncio.Task[None] | None = None
-        # How often the work has ended since `start`, by whatever but a cancellation.
+        # How often the work has ended since `start`, except by cancellation.
         self.failures = 0
-        # What ended it last, until it has run for ``recovered_after`` seconds; None if all is well.
+        # The last failure in one line, until the work has run for ``recovered_after`` seconds.
         self._failure: str | None = None
         self._begun_at = 0.0
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and not stopped."""
+        """Whether the task has been started and not stopped."""
         return self._task is not None and not self._task.done()
 
     @property
     def failure(self) -> str | None:
-        """What ended the work lately, in one line; None once it has run well for a while."""
+        """The last failure in one line; None after the work has recovered."""
         if self._failure is not None and self._task is not None:
             lasted = self._task.get_loop().time() - self._begun_at
             if self._begun_at and lasted >= self._recovered_after:
@@ -69,7 +68,7 @@ class SupervisedTask:
         return self._failure
 
     def start(self) -> None:
-        """Begin on the running loop; does nothing while it runs."""
+        """Start the work on the running loop; does nothing if it is running."""
         if self.is_running:
             return
         loop = asyncio.get_running_loop()
@@ -95,16 +94,18 @@ class SupervisedTask:
             self._begun_at = loop.time()
             try:
                 await self._work()
-                error: BaseException = RuntimeError("it returned, although it is meant to last")
+                error: BaseException = RuntimeError(
+                    "it returned, although it must run as long as the app"
+                )
             except GeneratorExit:
-                # The loop is gone, and this coroutine is being closed.
+                # The loop has ended, and Python closes this coroutine.
                 raise
             except asyncio.CancelledError as cancelled:
                 if current.cancelling():
                     raise
-                # A task that the work waited for was cancelled, not the work.
+                # Not the work was cancelled, but a task that it awaited.
                 error = cancelled
-            except BaseException as raised:  # noqa: BLE001  the boundary: logged, and started again
+            except BaseException as raised:  # noqa: BLE001  the boundary: logged, then restarted
                 error = raised
             if loop.time() - self._begun_at >= self._recovered_after:
                 self._backoff.reset()
@@ -113,16 +114,16 @@ class SupervisedTask:
             self.failures += 1
             self._failure = f"{type(error).__name__}: {error}".partition("\n")[0]
             wait = self._backoff.wait()
-            # Once for each failure: the same one, time and again, would fill the log.
+            # A repeated failure is logged once, so that it does not fill the log.
             if self._failure != logged:
                 logged = self._failure
-                logger.error("%s ended and starts again in %.1f s", self.name, wait, exc_info=error)
-            # Its traceback would keep the frames of the work alive.
+                logger.error("%s ended and restarts in %.1f s", self.name, wait, exc_info=error)
+            # The traceback would keep the frames of the work alive.
             del error
             await asyncio.sleep(wait)
 
 
-# By loop, since a worker has one, and readiness and metrics speak of the worker.
+# By loop: each worker has one, and readiness and metrics are per worker.
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[SupervisedTask]] = (
     WeakKeyDictionary()
 )
@@ -133,6 +134,6 @@ def _tasks_of(loop: asyncio.AbstractEventLoop) -> WeakSet[SupervisedTask]:
 
 
 def supervised() -> list[SupervisedTask]:
-    """Return the tasks that are supervised on the running loop, by name."""
+    """Return the supervised tasks of the running loop, sorted by name."""
     tasks = _tasks_of(asyncio.get_running_loop())
     return sorted(tasks, key=lambda task: task.name)

@@ -1,7 +1,7 @@
-"""Cleaning: a value in, the same in types that orjson knows out, by the rules of Dash.
+"""Cleaning: converts a value to types that orjson knows, by the rules of Dash.
 
-Each class of values has its form worked out once. Numpy, pandas and PIL are asked only where the
-app has loaded them.
+The conversion for a class is determined once. Rules for numpy, pandas and PIL apply only if the app
+has imported them.
 """
 
 from __future__ import annotations
@@ -21,46 +21,46 @@ from flash.serialize.plain import CONTAINERS, PLAIN, all_plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # What to put in a value's place.
+    # Returns the value that replaces its argument.
     Form = Callable[[Any], object]
 
-# Up to this many members, copying them costs less than asking whether all are plain.
-_FEW = 3
+# Up to this many members, a copy costs less than the check that all are plain.
+_MAX_COPIED = 3
 
 
-def shape(value: Any) -> object:
-    """The outermost value as it describes itself by ``to_plotly_json``, its members untouched."""
-    return _SHAPES[type(value)](value)
+def plotly_form(value: Any) -> object:
+    """Return the result of ``to_plotly_json`` for ``value``; its members are not cleaned."""
+    return _PLOTLY_FORMS[type(value)](value)
 
 
 def clean(value: Any) -> object:
-    """The value with everything in it cleaned. The result shares what needed no change."""
+    """Return ``value`` cleaned with all its members; parts that need no change are shared."""
     return _CLEANED[type(value)](value)
 
 
 class _PerClass(dict[type, "Form"]):
-    """What to do with the instances of a class, worked out when the class is first met.
+    """The conversion for each class, determined when the class is first used.
 
-    Two threads may work out the same class at once; both come to the same answer.
+    Two threads may determine it at the same time; both get the same result.
     """
 
-    def __init__(self, work_out: Callable[[type], Form], known: dict[type, Form]) -> None:
+    def __init__(self, determine: Callable[[type], Form], known: dict[type, Form]) -> None:
         super().__init__(known)
-        self._work_out = work_out
+        self._determine = determine
 
     def __missing__(self, cls: type) -> Form:
-        form = self[cls] = self._work_out(cls)
+        form = self[cls] = self._determine(cls)
         return form
 
 
-def _shape_of(cls: type) -> Form:
+def _plotly_form_of(cls: type) -> Form:
     if is_ordinary(cls):
-        return component_form(cls, _unchanged, _own_shape)
+        return component_form(cls, _unchanged, _to_plotly_json)
     if is_known_figure(cls):
         return lambda figure: figure_form(figure, _unchanged)
     if is_known_part(cls):
         return part_form
-    return _own_shape
+    return _to_plotly_json
 
 
 def _cleaning_of(cls: type) -> Form:
@@ -77,15 +77,15 @@ def _unchanged(value: Any) -> object:
     return value
 
 
-def _own_shape(value: Any) -> object:
+def _to_plotly_json(value: Any) -> object:
     try:
         return value.to_plotly_json()
-    except AttributeError:  # Dash takes one from within the method for a missing method, too
+    except AttributeError:  # also one raised inside the method, as in Dash
         return value
 
 
 def _clean_dict(members: dict[Any, Any]) -> object:
-    if len(members) > _FEW and all_plain(map(type, members.values())):
+    if len(members) > _MAX_COPIED and all_plain(map(type, members.values())):
         return members
     cleaned: dict[Any, object] = {}
     for key, value in members.items():
@@ -95,13 +95,13 @@ def _clean_dict(members: dict[Any, Any]) -> object:
 
 
 def _clean_sequence(members: list[Any] | tuple[Any, ...]) -> object:
-    if len(members) > _FEW and all_plain(map(type, members)):
+    if len(members) > _MAX_COPIED and all_plain(map(type, members)):
         return members
     return [_CLEANED[type(value)](value) for value in members]
 
 
 def _clean_other(value: Any) -> object:
-    """Clean a value by Dash's rules in Dash's order: the first that applies decides."""
+    """Clean a value by Dash's rules in Dash's order; the first that applies decides."""
     if isinstance(value, (int, float, str)):
         return value
     if _has_members(value):
@@ -122,12 +122,12 @@ def _clean_other(value: Any) -> object:
     pil = sys.modules.get("PIL.Image")
     if pil is not None and isinstance(value, pil.Image):
         return _data_uri(value)
-    value = _own_shape(value)
+    value = _to_plotly_json(value)
     return _clean_members(value) if _has_members(value) else value
 
 
 def _has_members(value: Any) -> bool:
-    # An empty sequence is left to orjson, which refuses a named tuple.
+    # An empty sequence is passed to orjson, which refuses a named tuple.
     return isinstance(value, dict) or (isinstance(value, (list, tuple)) and bool(value))
 
 
@@ -139,7 +139,7 @@ def _clean_members(container: Any) -> object:
 
 
 def _clean_numpy(value: Any) -> tuple[bool, Any]:
-    """Whether numpy's rules decide, and what the value is by then."""
+    """Apply the rules for numpy; return whether one decides, and the value so far."""
     numpy: Any = sys.modules.get("numpy")
     if numpy is None:
         return False, value
@@ -164,7 +164,7 @@ def _clean_numpy(value: Any) -> tuple[bool, Any]:
 
 
 def _clean_pandas(value: Any) -> tuple[bool, Any]:
-    """Whether pandas' rules decide, and what the value is by then."""
+    """Apply the rules for pandas; return whether one decides, and the value so far."""
     pandas: Any = sys.modules.get("pandas")
     if pandas is None:
         return False, value
@@ -185,7 +185,7 @@ def _data_uri(image: Any) -> str:
     return "data:image/png;base64," + b64encode(png.getvalue()).decode()
 
 
-_SHAPES = _PerClass(_shape_of, dict.fromkeys(PLAIN | CONTAINERS, _unchanged))
+_PLOTLY_FORMS = _PerClass(_plotly_form_of, dict.fromkeys(PLAIN | CONTAINERS, _unchanged))
 _CLEANED = _PerClass(
     _cleaning_of,
     {

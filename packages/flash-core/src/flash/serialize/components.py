@@ -1,4 +1,4 @@
-"""Components: their properties, read from the instance instead of probed for name by name."""
+"""Components: their properties are read from the ``__dict__`` of the instance."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from flash.serialize.plain import PLAIN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What the code generated for every component class keeps beside the properties.
-_BOOKKEEPING = frozenset(
+# Attributes that generated component classes set on instances and that are no properties.
+_INTERNAL_ATTRIBUTES = frozenset(
     {
         "_namespace",
         "_prop_names",
@@ -24,15 +24,15 @@ _BOOKKEEPING = frozenset(
         "available_wildcard_properties",
     }
 )
-# As many of them as current generated code sets on each instance.
-_USUAL_BOOKKEEPING = 4
+# How many of them current generated classes set on each instance.
+_USUAL_INTERNAL_ATTRIBUTES = 4
 
 
 def is_ordinary(cls: type) -> bool:
-    """Whether the properties of an instance are what its ``__dict__`` holds.
+    """Return whether ``cls`` is a component whose instances have all properties in ``__dict__``.
 
-    They are not where a class says itself how it is written, looks its attributes up in a way of
-    its own, or is something that Dash's rules know by another name than component.
+    False for a class that overrides ``to_plotly_json`` or attribute access, and for a class to
+    which another of Dash's rules applies first.
     """
     return (
         issubclass(cls, Component)
@@ -47,38 +47,39 @@ def is_ordinary(cls: type) -> bool:
 
 
 def component_form(
-    cls: type, finish: Callable[[Any], object], otherwise: Callable[[Any], object]
+    cls: type, convert: Callable[[Any], object], fallback: Callable[[Any], object]
 ) -> Callable[[Any], object]:
-    """What ``to_plotly_json`` gives, with ``finish`` applied to each property that is not plain.
+    """Return a function that does what ``to_plotly_json`` of ``cls`` does.
 
-    ``otherwise`` forms an instance that has more to say than properties, or says them differently.
+    ``convert`` is applied to each property that is not plain. ``fallback`` converts an instance
+    that has other attributes than properties, or properties on its class.
     """
-    # Generated code lists the property names on each instance anew. The names, as a list to compare
-    # and as a set to look in, are replaced as one, so no thread sees one without the other.
-    learnt: tuple[list[str], frozenset[str]] = ([], frozenset())
+    # Generated classes make a new list of property names for each instance. The last list and its
+    # set are replaced together, so that no thread sees one without the other.
+    known: tuple[list[str], frozenset[str]] = ([], frozenset())
 
     def form(component: Any) -> object:
-        nonlocal learnt
-        declared, names = learnt
+        nonlocal known
+        declared, names = known
         if component._prop_names != declared:
             declared = component._prop_names[:]
             names = frozenset(declared)
             if any(hasattr(cls, name) for name in names):
-                # A value on the class counts as set, whether or not the instance has its own.
-                return otherwise(component)
-            learnt = declared, names
+                # A value on the class counts as a property, too.
+                return fallback(component)
+            known = declared, names
         state: dict[str, Any] = component.__dict__
         props: dict[str, object] = {}
         for name, value in state.items():
             if name in names:
-                props[name] = value if type(value) in PLAIN else finish(value)
-        if len(props) + _USUAL_BOOKKEEPING != len(state):
+                props[name] = value if type(value) in PLAIN else convert(value)
+        if len(props) + _USUAL_INTERNAL_ATTRIBUTES != len(state):
             wildcards = tuple(component._valid_wildcard_attributes)
             for name, value in state.items():
-                if name not in names and name not in _BOOKKEEPING:
+                if name not in names and name not in _INTERNAL_ATTRIBUTES:
                     if not name.startswith(wildcards):
-                        return otherwise(component)
-                    props[name] = finish(value)
+                        return fallback(component)
+                    props[name] = convert(value)
         return {"props": props, "type": component._type, "namespace": component._namespace}
 
     return form

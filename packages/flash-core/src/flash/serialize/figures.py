@@ -1,8 +1,8 @@
-"""Figures: what ``to_dict`` gives, without copying what needs no change.
+"""Figures: the result of ``to_dict`` without copies of the parts that do not change.
 
-A figure keeps its traces and its layout as dicts and lists. Plotly copies them deeply and then, in
-the copy, turns arrays into *typed arrays*: ``{"dtype": "f8", "bdata": base64}``. Here only dicts
-and lists that hold more than plain values are built anew; all others are shared with the figure.
+A figure keeps its traces and its layout as dicts and lists. Plotly makes a deep copy of them and
+converts arrays in the copy to *typed arrays*: ``{"dtype": "f8", "bdata": base64}``. Here, only
+dicts and lists that hold more than plain values are copied; all others are shared with the figure.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from flash.serialize.plain import CONTAINERS, PLAIN, all_plain
 
 try:
     from _plotly_utils.utils import convert_to_base64 as _convert_to_base64
-except ImportError:  # before plotly 6 arrays were written as lists
+except ImportError:  # before version 6, plotly wrote arrays as lists
     _convert_to_base64 = None
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Below these keys plotly leaves arrays as they are.
+# Plotly does not convert arrays below these keys.
 _UNTYPED_KEYS = frozenset({"geojson", "layer", "layers", "range"})
 
-# Plotly's name for each numpy type that plotly.js can read as bytes.
+# Plotly's name for each numpy type that plotly.js reads as bytes.
 _TYPE_NAMES = {
     "|i1": "i1",
     "|u1": "u1",
@@ -38,23 +38,23 @@ _TYPE_NAMES = {
     "<f4": "f4",
     "<f8": "f8",
 }
-# The types that hold integers wider than plotly.js can read, and the ones to try instead.
+# Integer types that are too wide for plotly.js, each with narrower types and their ranges.
 _NARROWER = {
     "<i8": (("<i1", -(2**7), 2**7), ("<i2", -(2**15), 2**15), ("<i4", -(2**31), 2**31)),
     "<u8": (("<u1", 0, 2**8), ("<u2", 0, 2**16), ("<u4", 0, 2**32)),
 }
 
 
-class _MaybeShared(Exception):
-    """Below a key where arrays stay lies something that plotly would change in another place.
+class _SharedPart(Exception):
+    """A part below one of `_UNTYPED_KEYS` may be used elsewhere in the figure, too.
 
-    If one dict is in both places, its arrays are typed in both: what plotly then writes depends on
-    which objects are one and the same.
+    Plotly would then convert the arrays of the part in both places, which depends on object
+    identity. Such a figure is converted by plotly itself.
     """
 
 
 def is_known_figure(cls: type) -> bool:
-    """Whether the instances of a class are figures that are written as plotly's own are."""
+    """Return whether ``cls`` is a figure class that plotly writes in its standard way."""
     return (
         _convert_to_base64 is not None
         and issubclass(cls, BaseFigure)
@@ -65,7 +65,7 @@ def is_known_figure(cls: type) -> bool:
 
 
 def is_known_part(cls: type) -> bool:
-    """Whether the instances of a class are traces, or other parts, that say their props only."""
+    """Return whether ``cls`` is a trace or other part that plotly writes as its ``_props``."""
     return (
         issubclass(cls, BasePlotlyType)
         and cls.to_plotly_json is BasePlotlyType.to_plotly_json
@@ -74,29 +74,29 @@ def is_known_part(cls: type) -> bool:
 
 
 def part_form(part: Any) -> dict[str, Any]:
-    """What ``part.to_plotly_json()`` gives, shared with the part. Arrays in it are not typed."""
+    """Return ``part.to_plotly_json()``, shared with the part; arrays in it are not converted."""
     return part._props or {}
 
 
-def figure_form(figure: Any, finish: Callable[[Any], object]) -> object:
-    """What ``figure.to_dict()`` gives, with ``finish`` applied to what holds no typed arrays.
+def figure_form(figure: Any, convert: Callable[[Any], object]) -> object:
+    """Return ``figure.to_dict()``, with ``convert`` applied to values that are not plain.
 
-    The result shares parts with the figure: it is to be written, not changed.
+    The result shares parts with the figure and must not be changed.
     """
     state: dict[str, Any] = vars(figure)
     parts = {"data": state["_data"], "layout": state["_layout"]}
     if frames := [frame._props for frame in state["_frame_objs"]]:
         parts["frames"] = frames
     try:
-        return _typed(parts, finish)
-    except _MaybeShared:
-        return finish(figure.to_dict())
+        return _typed(parts, convert)
+    except _SharedPart:
+        return convert(figure.to_dict())
 
 
-def _typed(node: Any, finish: Callable[[Any], object], *, typing: bool = True) -> object:
-    """Form a dict, list or tuple; ``typing`` is false below the keys where arrays stay."""
+def _typed(node: Any, convert: Callable[[Any], object], *, typing: bool = True) -> object:
+    """Convert a dict, list or tuple; ``typing`` is false below `_UNTYPED_KEYS`."""
     if type(node) is not dict:
-        return _typed_sequence(node, finish, typing=typing)
+        return _typed_sequence(node, convert, typing=typing)
     members = cast("dict[Any, Any]", node)
     if all_plain(map(type, members.values())):
         return members
@@ -106,18 +106,18 @@ def _typed(node: Any, finish: Callable[[Any], object], *, typing: bool = True) -
         if kind in PLAIN:
             typed[key] = value
         elif kind in CONTAINERS:
-            typed[key] = _typed(value, finish, typing=typing and key not in _UNTYPED_KEYS)
+            typed[key] = _typed(value, convert, typing=typing and key not in _UNTYPED_KEYS)
         elif typing and key not in _UNTYPED_KEYS:
-            typed[key] = finish(_typed_value(value))
+            typed[key] = convert(_typed_value(value))
         elif typing and not isinstance(value, (dict, list, tuple)):
-            typed[key] = finish(deepcopy(value))
+            typed[key] = convert(deepcopy(value))
         else:
-            raise _MaybeShared
+            raise _SharedPart
     return typed
 
 
 def _typed_sequence(
-    node: list[Any] | tuple[Any, ...], finish: Callable[[Any], object], *, typing: bool
+    node: list[Any] | tuple[Any, ...], convert: Callable[[Any], object], *, typing: bool
 ) -> object:
     if all_plain(map(type, node)):
         return node
@@ -127,20 +127,20 @@ def _typed_sequence(
         if kind in PLAIN:
             typed.append(value)
         elif kind in CONTAINERS:
-            typed.append(_typed(value, finish, typing=typing))
+            typed.append(_typed(value, convert, typing=typing))
         elif typing:
-            typed.append(finish(_converted([value])[0]))
+            typed.append(convert(_converted([value])[0]))
         else:
-            raise _MaybeShared
+            raise _SharedPart
     return typed
 
 
 def _typed_value(value: Any) -> object:
-    """What plotly makes of a value, neither plain nor a plain container, that has a key."""
+    """Return plotly's form of the value of a dict, which is neither plain nor a container."""
     if type(value).__module__ == "numpy" and type(value).__name__ == "ndarray":
         kind: str = value.dtype.kind
         if kind == "M":
-            return value if value.ndim < 2 or _has_years(value) else _as_text(value)
+            return value if value.ndim < 2 or _has_writable_dates(value) else _as_text(value)
         if kind == "O" and all_plain(map(type, value.flat)):
             return value
         if kind in "iuf" and value.ndim and (typed := _typed_array(value)):
@@ -148,22 +148,22 @@ def _typed_value(value: Any) -> object:
     return _converted({"": value})[""]
 
 
-def _has_years(dates: Any) -> bool:
-    """Whether every date has a year that any orjson can write; NaT has none.
+def _has_writable_dates(dates: Any) -> bool:
+    """Return whether every version of orjson can write all dates; NaT it cannot write.
 
-    Of several dimensions orjson writes the rest as broken JSON, without an error.
+    In an array of several dimensions orjson writes other dates as invalid JSON, without an error.
     """
     years = dates.astype("datetime64[Y]").view("int64") + 1970
     return bool(((years >= 1) & (years <= 9998)).all())
 
 
 def _as_text(dates: Any) -> list[Any]:
-    """Dates as they are written where one of them is unknown to orjson."""
+    """Return dates as text, for an array with a date that orjson cannot write."""
     return sys.modules["numpy"].datetime_as_string(dates).tolist()
 
 
 def _typed_array(array: Any) -> dict[str, str] | None:
-    """Plotly's form of an array of numbers, where its type is one that plotly.js reads."""
+    """Return plotly's typed array for an array; None if plotly.js cannot read its type."""
     code: str = array.dtype.str
     if code in _NARROWER and array.size:
         lowest, highest = int(array.min()), int(array.max())
@@ -182,7 +182,7 @@ def _typed_array(array: Any) -> dict[str, str] | None:
 
 
 def _converted(holder: Any) -> Any:
-    """Let plotly convert what a dict or a list holds: it looks at keys, and changes in place."""
+    """Return a copy of a dict or list, converted by plotly, which changes its argument in place."""
     copied = deepcopy(holder)
     cast("Callable[[object], None]", _convert_to_base64)(copied)
     return copied

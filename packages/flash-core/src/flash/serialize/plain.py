@@ -1,4 +1,4 @@
-"""Which values need nothing done to them before they are written."""
+"""The classes whose instances orjson can write without cleaning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# Instances of exactly these classes are the same before and after cleaning.
+# Cleaning does not change an instance of exactly one of these classes.
 PLAIN: frozenset[type] = frozenset(
     {
         bool,
@@ -24,8 +24,8 @@ PLAIN: frozenset[type] = frozenset(
     }
 )
 
-# Instances of exactly these are what their members are.
+# An instance of exactly one of these classes is plain if all its members are.
 CONTAINERS: frozenset[type] = frozenset({dict, list, tuple})
 
-# Whether all of these classes are plain, asked without a Python loop.
+# Returns whether all of these classes are plain; runs in C.
 all_plain = cast("Callable[[Iterable[type]], bool]", PLAIN.issuperset)
