@@ -69,7 +69,11 @@ def test_c3_a_token_with_one_character_changed_is_refused(position, character):
 
 
 @pytest.mark.parametrize(
-    "token", [None, 7, "", "short", "x" * 43, "é" * 60, "A" * 100_000, ["a"], {"n": 1}, "=" * 80]
+    "token",
+    [
+        *(None, 7, "", "short", "x" * 43, "é" * 60, "A" * 100_000, ["a"], {"n": 1}, "=" * 80),
+        *("\ud800" * 60, "\ud800" * 43 + SIGNER.sign(CALL)[43:]),
+    ],
 )
 def test_c3_what_is_no_token_is_refused(token):
     with pytest.raises(TokenRefused):
@@ -110,3 +114,48 @@ def test_a_refusal_is_a_bad_request_with_one_line():
     assert isinstance(refused, BadRequest)
     assert refused.status == 400
     assert "\n" not in str(refused)
+
+
+def test_a_token_names_its_loader_before_it_is_known_to_be_genuine():
+    assert Signer(b"other", "/").loader(SIGNER.sign(CALL)) == "shop.orders"
+
+
+def test_a_visitor_and_a_payload_cannot_be_divided_in_another_way():
+    call = LoaderCall("a", "{}")
+    payload = SIGNER.sign(call)[43:]
+    token = SIGNER.sign(call, "session:1")
+    with pytest.raises(TokenRefused):
+        SIGNER.read(token, "session:")
+    assert SIGNER.sign(call, "x")[43:] == payload
+    assert SIGNER.sign(call, "x")[:43] != SIGNER.sign(call, "y")[:43]
+
+
+def test_the_longest_arguments_make_a_token_that_is_read():
+    fits = MAX_ARGUMENT_BYTES - len('{"text":""}')
+    for text in ("x" * fits, '"' * (fits // 2), "é" * (fits // 2)):
+        call = LoaderCall.of("l" * 200, {"text": text})
+        assert SIGNER.read(SIGNER.sign(call)) == call
+    with pytest.raises(ArgumentError, match="take 4,097 bytes"):
+        LoaderCall.of("l", {"text": "x" * (fits + 1)})
+
+
+def test_arguments_are_written_in_one_way_only():
+    call = LoaderCall.of("loader", {"b": 1, "a": ["Å", None, True]})
+    assert call.arguments == '{"a":["Å",null,true],"b":1}'
+    assert call.values() == {"a": ["Å", None, True], "b": 1}
+
+
+def test_the_part_of_an_argument_that_does_not_travel_is_named():
+    for value, found in [([1, {"a": (1,)}], "(1,) is a tuple"), ({"a": [1], 2: 3}, "2 is a int")]:
+        with pytest.raises(ArgumentError) as refused:
+            LoaderCall.of("shop.orders", {"fine": 1, "rows": value})
+        assert f"argument rows={found}" in str(refused.value)
+
+
+def test_a_digest_stands_for_its_parts_in_their_order_under_one_key():
+    digest = SIGNER.digest("a", "b")
+    assert digest == Signer(b"secret", "/").digest("a", "b")
+    assert len(digest) == 24
+    others = [SIGNER.digest("b", "a"), SIGNER.digest("a,b"), SIGNER.digest("a", "b", "")]
+    others += [Signer(b"secret", "/x").digest("a", "b"), Signer(b"x", "/").digest("a", "b")]
+    assert len({digest, *others}) == 6

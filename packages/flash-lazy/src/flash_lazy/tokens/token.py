@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 # The limit of the arguments' JSON in bytes; pages receive it with the layout and send it back.
 MAX_ARGUMENT_BYTES = 4096
-_MAX_TOKEN_CHARS = 2 * MAX_ARGUMENT_BYTES + 1024
+# Within a token each quotation mark of the arguments' JSON takes twice as much, and base64 a third
+# more; the rest is for the loader's name.
+_MAX_TOKEN_CHARS = 3 * MAX_ARGUMENT_BYTES + 1024
 _MAC_CHARS = 43
 _DIGEST_BYTES = 12
 
@@ -79,7 +81,8 @@ class Signer:
 
     def sign(self, call: LoaderCall, identity: str = "") -> str:
         """Return the token of ``call``; equal calls for the same visitor have equal tokens."""
-        payload = _encode(json.dumps([call.loader, call.arguments]).encode())
+        members = json.dumps([call.loader, call.arguments], ensure_ascii=False)
+        payload = _encode(members.encode())
         return self._mac(payload, identity) + payload
 
     def loader(self, token: object) -> str:
@@ -89,7 +92,9 @@ class Signer:
     def read(self, token: object, identity: str = "") -> LoaderCall:
         """Return the call in a token; raises `TokenRefused` if the signature is not valid."""
         mac, call, payload = self._parse(token)
-        if not hmac.compare_digest(mac.encode(), self._mac(payload, identity).encode()):
+        if not hmac.compare_digest(
+            mac.encode(errors="replace"), self._mac(payload, identity).encode()
+        ):
             raise TokenRefused
         return call
 

@@ -24,7 +24,7 @@ def apply_patch(value: Any, patch: Patch) -> Any:
     for each in operations:
         try:
             value = _applied(value, each)
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
             path = ".".join(map(str, each["location"])) or "the value itself"
             raise ValueError(
                 f"Patch: {each['operation']} at {path} does not fit what is stored: {error!r}"

@@ -1,0 +1,93 @@
+"""Whom a panel is for, and which loaders a name stands for."""
+
+import gc
+
+import pytest
+import quart
+
+from flash import ConfigurationError
+from flash_lazy.tokens.binding import identity
+from flash_lazy.tokens.registry import LoaderRegistry
+
+
+@pytest.fixture
+def server():
+    server = quart.Quart(__name__)
+    server.secret_key = "secret"
+    return server
+
+
+async def test_a_panel_for_everyone_asks_for_nobody(server):
+    assert identity("loader", None) == ""
+    async with server.test_request_context("/"):
+        assert identity("loader", None) == ""
+        assert not quart.session
+
+
+async def test_without_a_visitor_the_error_names_the_loader_and_the_remedy():
+    with pytest.raises(ConfigurationError, match=r"shop\.orders: bind= needs a visitor.*layout"):
+        identity("shop.orders", "session")
+
+
+async def test_a_function_says_who_it_is(server):
+    async with server.test_request_context("/?user=ada"):
+        assert identity("loader", lambda: quart.request.args["user"]) == "by:ada"
+
+
+async def test_a_session_is_known_again_and_two_sessions_differ(server):
+    async with server.test_request_context("/"):
+        one = identity("loader", "session")
+        assert one == identity("other", "session")
+        kept = dict(quart.session)
+    async with server.test_request_context("/"):
+        other = identity("loader", "session")
+    async with server.test_request_context("/"):
+        quart.session.update(kept)
+        assert identity("loader", "session") == one
+    assert one.startswith("session:")
+    assert len(one) >= len("session:") + 32
+    assert other != one
+
+
+async def test_what_is_no_text_in_a_session_is_replaced(server):
+    async with server.test_request_context("/"):
+        identity("loader", "session")
+        (key,) = quart.session
+        quart.session[key] = 7
+        assert identity("loader", "session") != "session:7"
+        assert isinstance(quart.session[key], str)
+
+
+async def test_without_a_secret_key_the_error_says_to_set_one(server):
+    server.secret_key = None
+    async with server.test_request_context("/"):
+        with pytest.raises(ConfigurationError, match=r"shop\.orders: .*app\.server\.secret_key"):
+            identity("shop.orders", "session")
+
+
+class Loader:
+    def __init__(self, name):
+        self.name = name
+
+
+def test_a_module_that_is_imported_anew_replaces_its_loader():
+    registry, old, new = LoaderRegistry(), Loader("shop.orders"), Loader("shop.orders")
+    registry.add(old)
+    registry.add(new)
+    assert registry.named("shop.orders") == [new]
+    assert registry.named("shop.prices") == []
+
+
+def test_loaders_that_one_function_makes_stand_side_by_side():
+    registry = LoaderRegistry()
+    made = [Loader("shop.make.<locals>.load") for _ in range(2)]
+    for loader in made:
+        registry.add(loader)
+    assert set(registry.named("shop.make.<locals>.load")) == set(made)
+
+
+def test_a_loader_that_nobody_holds_is_forgotten():
+    registry = LoaderRegistry()
+    registry.add(Loader("shop.orders"))
+    gc.collect()
+    assert registry.named("shop.orders") == []
