@@ -67,7 +67,7 @@ class Panels:
         self._placed: dict[str, Loader[...]] = {}
         # Background loads that replace stale results; at most one per key.
         self._revalidations: dict[Key, asyncio.Task[None]] = {}
-        # Running notifications of the cache and of pages about invalidations.
+        # Running operations that nothing awaits: invalidations, and figures to keep.
         self._tasks: set[asyncio.Task[None]] = set()
         self._signer: Signer | None = None
         self._secret = b""
@@ -236,23 +236,23 @@ class Panels:
 
     async def _run(self, loader: Loader[...], call: LoaderCall, *, shared: bool) -> bytes:
         args, kwargs = loader.arguments(call)
-        limit = asyncio.timeout(None)
+        deadline = asyncio.timeout(None)
         async with self._limit_of(loader), self._limit:
             seconds = loader.options.timeout
             try:
-                async with limit:
+                async with deadline:
                     if seconds is not None:
-                        limit.reschedule(asyncio.get_running_loop().time() + seconds)
+                        deadline.reschedule(asyncio.get_running_loop().time() + seconds)
                     result = await self._app.pool.call(loader.function, *args, **kwargs)
             except TimeoutError as error:
-                if limit.expired() and seconds is not None:
+                if deadline.expired() and seconds is not None:
                     raise LoaderTimeout(loader.name, seconds) from error
                 raise
-            mark = _shared_with_all.set(shared)
+            reset_token = _shared_with_all.set(shared)
             try:
                 return await self._app.internal_pool.run(dumps, result)
             finally:
-                _shared_with_all.reset(mark)
+                _shared_with_all.reset(reset_token)
 
     def _limit_of(self, loader: Loader[...]) -> ConcurrencyLimit:
         if loader not in self._limits:
@@ -283,38 +283,44 @@ class Panels:
     def invalidated(self, loader: Loader[...], call: LoaderCall | None) -> None:
         """Drop results in the cache; from any thread, in order if it is the app's own thread."""
         if self._is_open:
-            self._schedule(partial(self._drop, loader, call))
+            self._schedule(
+                partial(self._drop, loader, call), "an invalidation did not reach the cache"
+            )
 
     async def _drop(self, loader: Loader[...], call: LoaderCall | None) -> None:
-        what = None if call is None else self._call_digest(call)
-        invalidation = Invalidation(self._scope, self._loader_digest(loader), what)
+        digest = None if call is None else self._call_digest(call)
+        invalidation = Invalidation(self._scope, self._loader_digest(loader), digest)
         await self.cache.forget(invalidation, seconds=_lifetime(loader.options))
 
     def _notify_pages(self, invalidation: Invalidation) -> None:
         """Tell open pages of an invalidation, which any worker may have made."""
         if self._live is not None:
             topic = (invalidation.loader or "") + (invalidation.call or "")
-            self._schedule(partial(self._live.send_event, EVENT, topic))
+            send = partial(self._live.send_event, EVENT, topic)
+            self._schedule(send, "an invalidation did not reach the open pages")
 
-    def _schedule(self, operation: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run ``operation`` as a task on the app's event loop; from any thread."""
+    def _schedule(self, operation: Callable[[], Coroutine[Any, Any, None]], failure: str) -> None:
+        """Run ``operation`` as a task on the app's event loop; from any thread.
+
+        An error is logged with the text ``failure``.
+        """
         if self._loop is None or self._loop.is_closed():
             return
         try:
-            here = asyncio.get_running_loop() is self._loop
+            on_loop = asyncio.get_running_loop() is self._loop
         except RuntimeError:
-            here = False
-        if here:
-            self._start_task(operation)
+            on_loop = False
+        if on_loop:
+            self._start_task(operation, failure)
         else:
-            self._loop.call_soon_threadsafe(self._start_task, operation)
+            self._loop.call_soon_threadsafe(self._start_task, operation, failure)
 
-    def _start_task(self, operation: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _start_task(self, operation: Callable[[], Coroutine[Any, Any, None]], failure: str) -> None:
         async def run() -> None:
             try:
                 await operation()
             except Exception:  # boundary of the task
-                logger.exception("an invalidation did not reach the cache or the open pages")
+                logger.exception(failure)
 
         task = asyncio.create_task(run())
         self._tasks.add(task)

@@ -7,8 +7,9 @@ import pytest
 
 from flash import Flash, dcc, html
 from flash.testing import FlashClient
-from flash_lazy import LazyLoad, Picture, configure
+from flash_lazy import LazyLoad, MemoryCache, Picture, configure
 from flash_lazy.components.placeholder import MESSAGE
+from flash_lazy.panels import panels_of
 
 FIGURE = {"data": [{"y": [1, 3, 2], "type": "bar"}], "layout": {"width": 200}}
 
@@ -83,6 +84,21 @@ async def test_a_figure_that_cannot_be_drawn_is_logged_and_not_found(caplog):
         answer = await client.get(image["props"]["src"])
     assert answer.status == 404
     assert "no ink" in caplog.text
+
+
+async def test_a_figure_that_the_cache_does_not_take_is_logged_as_what_it_is(caplog):
+    class FullCache(MemoryCache):
+        async def load(self, key, run, **options):
+            raise OSError("no room")
+
+    app = app_of(panel(), thumbnails=Pen())
+    panels_of(app).cache = FullCache()
+    async with FlashClient(app) as client:
+        await placeholders(client)
+    assert "no room" in caplog.text
+    assert {record.getMessage() for record in caplog.records if record.name == "flash_lazy"} == {
+        "a figure could not be kept for its thumbnail"
+    }
 
 
 async def test_pictures_are_guarded_as_everything_else():

@@ -17,7 +17,7 @@ from flash.serialize import dumps
 from flash_lazy.cache.seam import Entry, Key, MemoryCache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from flash_lazy.cache.seam import LazyCache
     from flash_lazy.tokens.token import Signer
@@ -82,12 +82,13 @@ class Thumbnails:
         self,
         renderer: Renderer | None,
         prefix: str,
-        schedule: Callable[[Any], None],
+        schedule: Callable[[Callable[[], Coroutine[Any, Any, None]], str], None],
     ) -> None:
         self._renderer = renderer
         self._cache: LazyCache = MemoryCache()
         self._prefix = prefix
-        # Runs a coroutine function on the app's event loop; from any thread.
+        # Runs a coroutine function on the app's event loop, and logs the text if it fails; from any
+        # thread.
         self._schedule = schedule
         self._pool = WorkerPool(max_threads=1, max_waiting=_MAX_WAITING)
         self._signer: Signer | None = None
@@ -119,7 +120,7 @@ class Thumbnails:
         async def run() -> Entry:
             return Entry(content, 1.0)
 
-        self._schedule(keep)
+        self._schedule(keep, "a figure could not be kept for its thumbnail")
         return self._prefix + ROUTE.replace("<name>", name)
 
     async def serve(self, name: str) -> quart.Response:
