@@ -33,48 +33,33 @@ class BrokerError(PubSubError):
 class BrokerUnavailable(BrokerError, ConnectionError):
     """Redis did not answer in time.
 
-    - ``doing``: what was asked for, ``reason``: what went wrong.
-    - ``address``: the broker's address without its password; None if it is not known.
-    - ``timeout``: the time limit in seconds; None if it is not known.
-
-    A publication that failed like this may have happened all the same. Publishing again with the
-    same ``key=`` is safe.
+    ``doing`` is what was asked for. ``reason`` is a sentence that names the address, the time limit
+    and the cause. A publication that failed like this may have happened all the same. Publishing
+    again with the same ``key=`` is safe.
     """
 
-    def __init__(
-        self,
-        doing: str,
-        reason: str,
-        *,
-        address: str | None = None,
-        timeout: float | None = None,
-    ) -> None:
+    def __init__(self, doing: str, reason: str) -> None:
         super().__init__(doing, reason)
         self.doing = doing
         self.reason = reason
-        self.address = address
-        self.timeout = timeout
 
     def __str__(self) -> str:
-        limit = "" if self.timeout is None else f" within {self.timeout:g} s"
-        return f"{self.doing}: {_redis_at(self.address)} did not answer{limit}: {self.reason}"
+        return f"{self.doing}: {self.reason}"
 
 
 class BrokerRefused(BrokerError):
     """Redis answered with an error; nothing has happened.
 
-    ``doing`` is what was asked for, ``reason`` the error. ``address`` is the broker's address
-    without its password, or None if it is not known.
+    ``doing`` is what was asked for. ``reason`` is a sentence that names the address and the error.
     """
 
-    def __init__(self, doing: str, reason: str, *, address: str | None = None) -> None:
+    def __init__(self, doing: str, reason: str) -> None:
         super().__init__(doing, reason)
         self.doing = doing
         self.reason = reason
-        self.address = address
 
     def __str__(self) -> str:
-        return f"{self.doing}: {_redis_at(self.address)} refused it: {self.reason}"
+        return f"{self.doing}: {self.reason}"
 
 
 class BrokerClosed(BrokerError, RuntimeError):
@@ -178,7 +163,3 @@ class InvalidBrokerURL(PubSubError, InvalidAddress):
 
     def __str__(self) -> str:
         return f"broker address {self.url!r}: {self.reason}"
-
-
-def _redis_at(address: str | None) -> str:
-    return "Redis" if address is None else f"Redis at {address}"

@@ -31,7 +31,7 @@ from flash_pubsub.feeder import Feeder, make_feeder
 from flash_pubsub.presence import Handler, Presence
 from flash_pubsub.registry import PubSubRegistry
 from flash_pubsub.shared.declaration import make_shared_callback
-from flash_pubsub.shared.layout import filled, find
+from flash_pubsub.shared.layout import fill_layout, find_value
 from flash_pubsub.shared.runs import SharedRuns
 from flash_pubsub.shared.state import SHARED, SharedState
 from flash_pubsub.shared.values import SharedValues
@@ -399,10 +399,10 @@ class PubSub:
         for key in self._shared_keys:
             if self._state.json(key) is not None:
                 values.setdefault(key[0], {})[key[1]] = self._state.value(key)
-        return filled(layout, values, lambda channel: sign(self.app, channel))
+        return fill_layout(layout, values, lambda channel: sign(self.app, channel))
 
     async def _layout_value(self, key: Key) -> Any:
-        return find(await self.app.render_layout(), *key)
+        return find_value(await self.app.render_layout(), *key)
 
     # -- serving ---------------------------------------------------------------------------------
 

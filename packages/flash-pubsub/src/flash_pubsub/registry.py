@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class PubSubRegistry(Registry):
-    """What waits until one app has a `PubSub`."""
+    """The callbacks that wait until one app has a `PubSub`."""
 
     extension = "flash_pubsub"
     taken = "this app has a PubSub already; use that one"

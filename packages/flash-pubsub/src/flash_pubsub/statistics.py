@@ -13,29 +13,33 @@ if TYPE_CHECKING:
 
 
 def metrics_of(status: Status, *, skipped: int, fenced: int) -> Iterable[Metric]:
-    """Return a broker's status as metrics, and what the worker's callbacks could not do.
+    """Return a broker's status and the failures of the worker's callbacks as metrics.
 
-    ``skipped`` messages were too many for channel callbacks, ``fenced`` runs of shared callbacks
-    lost their lease.
+    - ``skipped``: messages that were skipped because channel callbacks were too slow.
+    - ``fenced``: runs of shared callbacks that lost their lease.
     """
-    yield Metric("flash_broker_ready", status.ready, "Whether what others publish arrives.")
+    yield Metric("flash_broker_ready", status.ready, "Whether publications of others arrive.")
     yield Metric(
-        "flash_broker_subscribed", status.subscribed, "Channels that this worker listens to."
+        "flash_broker_subscribed",
+        status.subscribed,
+        "Channels that this worker is subscribed to.",
     )
     if status.lag is not None:
         yield Metric(
-            "flash_broker_lag_seconds", status.lag, "What the last probe took to come back."
+            "flash_broker_lag_seconds",
+            status.lag,
+            "Seconds from publishing the last probe to receiving it.",
         )
     for name, value, meaning in (
         ("broker_published", status.published, "Publications acknowledged."),
         ("broker_delivered", status.delivered, "Publications that arrived."),
         ("broker_retries", status.retries, "Attempts at publishing beyond the first."),
-        ("broker_reconnects", status.reconnects, "Connections for listening replaced."),
+        ("broker_reconnects", status.reconnects, "Connections for subscriptions replaced."),
         ("broker_gaps", status.gaps, "Times that numbers were missing."),
         ("broker_refilled", status.refilled, "Publications that filled gaps from history."),
-        ("broker_resets", status.resets, "Times that a channel had lost something."),
-        ("broker_unreadable", status.unreadable, "Messages that nobody could read."),
-        ("channel_skipped", skipped, "Messages that callbacks were too slow for."),
+        ("broker_resets", status.resets, "Times that messages of a channel were lost."),
+        ("broker_unreadable", status.unreadable, "Messages of another version or program."),
+        ("channel_skipped", skipped, "Messages skipped because callbacks were too slow."),
         ("shared_fenced", fenced, "Runs of shared callbacks that lost their lease."),
     ):
         yield Metric(f"flash_{name}", value, meaning, "counter")

@@ -3,7 +3,7 @@
 import msgpack
 import pytest
 
-from flash_pubsub.broker.recent_frames import Recent
+from flash_pubsub.broker.recent_frames import RecentFrames
 from flash_pubsub.broker.redis.keys import Keys, slot_of
 from flash_pubsub.broker.redis.sequence import ChannelHead, Entry, Sequence, Verdict
 from flash_pubsub.errors import UnsupportedEnvelope
@@ -191,7 +191,7 @@ def numbers(frames):
 
 
 def test_frames_after_a_position_come_in_order_and_publications_without_one_are_passed_over():
-    recent = Recent(Position("E", 5))
+    recent = RecentFrames(Position("E", 5))
     recent.advance(6, Frame("six", 3, "c", 6))
     recent.advance(7, None)
     recent.advance(8, Frame("eight", 5, "c", 8))
@@ -212,15 +212,15 @@ def test_frames_after_a_position_come_in_order_and_publications_without_one_are_
     ],
 )
 def test_it_is_known_between_where_it_began_and_where_it_is(position, known):
-    recent = Recent(Position("E", 5))
+    recent = RecentFrames(Position("E", 5))
     recent.advance(6, Frame("six", 3, "c", 6))
     recent.advance(7, None)
-    assert recent.knows(position) is known
+    assert recent.covers(position) is known
 
 
 def test_beyond_a_thousand_frames_or_a_mebibyte_the_oldest_are_unknown():
     def floor(count, size):
-        recent = Recent(Position("E", 0))
+        recent = RecentFrames(Position("E", 0))
         for number in range(1, count + 1):
             recent.advance(number, Frame("x", size, "c", number))
         assert numbers(recent.after(0)) == list(range(recent.floor + 1, count + 1))
@@ -234,7 +234,7 @@ def test_beyond_a_thousand_frames_or_a_mebibyte_the_oldest_are_unknown():
 
 
 def test_another_epoch_begins_with_nothing():
-    recent = Recent(Position("E", 0), max_bytes=10)
+    recent = RecentFrames(Position("E", 0), max_bytes=10)
     recent.advance(1, Frame("x", 8, "c", 1))
     recent.begin(Position("F", 3))
     assert (recent.position, recent.floor, recent.after(0)) == (Position("F", 3), 3, [])

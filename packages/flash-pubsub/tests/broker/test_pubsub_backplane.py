@@ -6,7 +6,8 @@ import random
 import pytest
 from pubsub_worlds import World, pages, until
 
-from flash import ConfigurationError, Input, Output, html
+from flash import ConfigurationError, Flash, Input, Output, html
+from flash_pubsub import BrokerUnavailable, PubSub
 from flash_ws.clients.recipients import page as audience_of
 
 # The last event of those that are counted.
@@ -273,6 +274,19 @@ async def test_several_workers_without_a_broker_between_them_are_refused(monkeyp
     world = World(workers=1)
     with pytest.raises(ConfigurationError, match="FLASH_BROKER_URL=redis"):
         await world.apps[0].server.startup()
+
+
+async def test_a_start_without_redis_ends_with_its_address_the_time_and_the_cause():
+    app = Flash(__name__)
+    app.layout = html.Div()
+    PubSub(app, broker="redis://ann:secret@127.0.0.1:1/0", start_timeout=0.3)
+    with pytest.raises(BrokerUnavailable) as caught:
+        await app.server.startup()
+    text = str(caught.value)
+    assert text.startswith(
+        "start: Redis at redis://ann:***@127.0.0.1:1/0 did not answer within 0.3 s"
+    )
+    assert "Connect call failed" in text
 
 
 async def test_the_brokers_figures_stand_beside_the_links():

@@ -123,13 +123,13 @@ class BrokerBackplane:
             async with asyncio.timeout(self._start_timeout):
                 await self._broker.ready()
         except TimeoutError as error:
+            # Read before the broker is closed: then the reason is only that it is closed.
+            cause = self._broker.status.reason or "no answer"
             await self._listeners.close()
             address = getattr(self._broker, "address", None)
+            name = "the broker" if address is None else f"Redis at {address}"
             raise BrokerUnavailable(
-                "starting",
-                self._broker.status.reason or "no answer",
-                address=None if address is None else str(address),
-                timeout=self._start_timeout,
+                "start", f"{name} did not answer within {self._start_timeout:g} s: {cause}"
             ) from error
         await self._listeners.listen(COMMANDS, self)
         for each in self.on_start:
@@ -336,7 +336,10 @@ class BrokerBackplane:
     async def resume(
         self, client_id: str, user: str | None
     ) -> frozenset[str] | OwnedByAnotherUser | None:
-        """Take over a page from the worker that had it; that one reads of it in its channel."""
+        """Make this worker the owner of a page and return the page's groups.
+
+        The earlier owner is notified in the page's channel and forgets the page.
+        """
         snapshot = await self._broker.snapshot(f"{PREFIX}page:{client_id}")
         owner = snapshot.values.get(_OWNER)
         if owner is None:
@@ -371,7 +374,7 @@ class BrokerBackplane:
     # -- commands --------------------------------------------------------------------------------
 
     async def broadcast_command(self, command: Disconnect) -> None:
-        """Have every worker handle ``command``."""
+        """Send a command to every worker."""
         extras = {"client": command.client, "user": command.user}
         await self._broker.publish(COMMANDS, Envelope(COMMAND, b"", extras=extras).pack())
 

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def filled(node: Any, values: Mapping[str, Mapping[str, Any]], sign: Callable[[str], str]) -> Any:
+def fill_layout(
+    node: Any, values: Mapping[str, Mapping[str, Any]], sign: Callable[[str], str]
+) -> Any:
     """Return a layout in which ``values``, by component id and property, replace its own.
 
     The given layout is not modified. Components that differ, and those around them, are copied;
     all others are used in both layouts.
     """
     if isinstance(node, list | tuple):
-        children = [filled(each, values, sign) for each in node]
+        children = [fill_layout(each, values, sign) for each in node]
         if all(new is old for new, old in zip(children, node, strict=True)):
             return node
         return children if isinstance(node, list) else tuple(children)
@@ -35,7 +37,7 @@ def filled(node: Any, values: Mapping[str, Mapping[str, Any]], sign: Callable[[s
         changes.update(values.get(stringify_id(component_id), {}))
     for name in ("children", *_holders(node)):
         if name not in changes and (child := getattr(node, name, None)) is not None:
-            new = filled(child, values, sign)
+            new = fill_layout(child, values, sign)
             if new is not child:
                 changes[name] = new
     if not changes:
@@ -46,11 +48,11 @@ def filled(node: Any, values: Mapping[str, Mapping[str, Any]], sign: Callable[[s
     return changed
 
 
-def find(node: Any, component_id: str, prop: str) -> Any:
+def find_value(node: Any, component_id: str, prop: str) -> Any:
     """Return the value of a property in the layout; None if the layout does not set it."""
     if isinstance(node, list | tuple):
         for each in node:
-            found = find(each, component_id, prop)
+            found = find_value(each, component_id, prop)
             if found is not None:
                 return found
     elif isinstance(node, Component):
@@ -58,7 +60,7 @@ def find(node: Any, component_id: str, prop: str) -> Any:
         if own_id is not None and stringify_id(own_id) == component_id:
             return getattr(node, prop, None)
         for name in ("children", *_holders(node)):
-            found = find(getattr(node, name, None), component_id, prop)
+            found = find_value(getattr(node, name, None), component_id, prop)
             if found is not None:
                 return found
     return None

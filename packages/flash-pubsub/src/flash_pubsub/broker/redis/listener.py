@@ -149,9 +149,11 @@ class Listener:
             await asyncio.wait([begun], timeout=self._store.timeout)
         if not begun.done():
             self._drop(following)
+            limit = f"within {self._store.timeout:g} s"
+            cause = self.reason or "the subscription was not confirmed"
             raise BrokerUnavailable(
                 f"subscribe {channel!r}",
-                self.reason or f"not confirmed within {self._store.timeout:g} s",
+                f"Redis at {self._store.address} did not answer {limit}: {cause}",
             )
         if begun.cancelled():
             # Unsubscribed meanwhile.

@@ -85,6 +85,7 @@ class Store:
     """
 
     def __init__(self, address: Address, *, max_payload_bytes: int = 1 << 20) -> None:
+        self.address = address
         self.keys = Keys(address.prefix)
         # Seconds for one call, with all its attempts.
         self.timeout = address.timeout
@@ -329,7 +330,9 @@ class Store:
             async with asyncio.timeout(self.timeout):
                 return await self.topology.owners()
         except (RedisError, OSError) as error:
-            raise BrokerUnavailable("list servers", reason_of(error)) from error
+            limit = f"within {self.timeout:g} s"
+            reason = str(RedisUnavailable(self.address, limit, reason_of(error)))
+            raise BrokerUnavailable("list servers", reason) from error
 
     def _checked_names(self, channel: str) -> ChannelKeys:
         check_channel(channel)
