@@ -1,4 +1,4 @@
-"""WebSocket and SSE endpoints and the live link, for Flash."""
+"""Server push, events and event callbacks over a live link; WebSocket and SSE endpoints."""
 
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Refused

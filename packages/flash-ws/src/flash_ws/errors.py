@@ -1,14 +1,14 @@
-"""What flash-ws raises.
+"""The errors of flash-ws.
 
 LiveError (flash.FlashError)
-├── NotServing (RuntimeError)      the app is not being served, or not yet
-├── NoCaller (RuntimeError)        `Live.client` where no page is calling
-├── ConnectionClosed               an endpoint's WebSocket that has ended
-└── protocol.errors.LinkClosed     a page's link that has ended; ``code`` says why
-    └── ProtocolError                  because the page sent what the protocol does not know
+├── NotServing (RuntimeError)      the app is not being served
+├── NoCaller (RuntimeError)        `Live.client` outside of a call from a page
+├── ConnectionClosed               an endpoint's WebSocket has ended
+└── protocol.errors.LinkClosed     a page's link has ended, with ``code``
+    └── ProtocolError                  because the page violated the protocol
 
-A connection that is not opened raises `flash.access.refusal.Refused`. A wrong set-up raises
-`flash.ConfigurationError`, as everywhere in Flash.
+A refused connection raises `flash.access.refusal.Refused`. Wrong configuration raises
+`flash.ConfigurationError`.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ from flash import FlashError
 
 
 class LiveError(FlashError):
-    """The base of every error of flash-ws."""
+    """The base class of the errors of flash-ws."""
 
 
 class NotServing(LiveError, RuntimeError):
-    """The live link is needed where the app is not being served."""
+    """The live link was used while the app is not being served."""
 
     def __str__(self) -> str:
-        return "the live link has not started: it does when the app is served"
+        return "the live link has not started; it starts when the app is served"
 
 
 class NoCaller(LiveError, RuntimeError):
-    """``live.client`` was read where no page is calling."""
+    """``live.client`` was read outside of a call from a page."""
 
     def __str__(self) -> str:
-        return "live.client: no page is calling; name whom to reach with to=live.group(…)"
+        return (
+            "live.client is only set in a call from a page; pass other recipients, to=live.group(…)"
+        )
 
 
 class ConnectionClosed(LiveError):
     """The WebSocket has ended; ``code`` and ``reason`` are those of its close frame.
 
-    A handler need not catch it: ending with it is as good as returning.
+    A handler need not catch it: raising it ends the handler like returning.
     """
 
     def __init__(self, code: int, reason: str = "") -> None:

@@ -1,4 +1,4 @@
-"""`Live`: what an app uses to reach its pages."""
+"""`Live`: the public interface of the live link, with which an app reaches its pages."""
 
 from __future__ import annotations
 
@@ -69,27 +69,27 @@ H = TypeVar("H", bound=Callable[..., Any])
 class Live:
     """The live link of one app.
 
-    - ``backplane``: what stands behind push and events; this process alone by default.
-    - ``allowed_origins``: pages of other origins that may connect, as ``"https://host"``.
-    - ``authorize``: called with the `OpeningRequest` before a page, or an endpoint's connection or
-      stream, is opened; may be async, with request, session and cookies at hand. False refuses; a
-      string names the user. An endpoint may have another.
-    - ``recheck_interval``: seconds, about, after which ``authorize`` and the app's own guards are
-      asked again of what is still open; what they no longer allow is closed.
-    - ``resume_window``: seconds for which a page that broke off stays the same client.
-    - ``max_message_bytes``: of one message from a page, after inflating.
-    - ``metrics``: figures for Prometheus. True serves them to this machine alone, on port 9464
-      (another worker on the next free port), an int on that port; a string is a token that has to
-      be shown at ``_flash/metrics``, as ``Authorization: Bearer``, a function decides there as
-      ``authorize`` does. Needs ``flash-ws[metrics]``.
-    - ``inspect``: who may open ``_flash/inspect``, a page that shows this worker's readiness,
-      pages and figures; decides as ``authorize`` does, after the app's guards. Without it the page
-      is there for a developer alone: with ``debug=True``, from this machine.
+    - ``backplane``: carries messages between workers; by default only within this process.
+    - ``allowed_origins``: other origins whose pages may connect, such as ``"https://host"``.
+    - ``authorize``: called with the `OpeningRequest` before the link of a page, or a connection or
+      stream of an endpoint, is opened. May be async; request, session and cookies are available.
+      False refuses; a string names the user. An endpoint can have another ``authorize``.
+    - ``recheck_interval``: about how many seconds until ``authorize`` and the app's own guards are
+      called again for each open connection; one that they no longer allow is closed.
+    - ``resume_window``: seconds within which a disconnected page can resume as the same client.
+    - ``max_message_bytes``: the size of one message from a page, after decompression.
+    - ``metrics``: exports metrics to Prometheus. True serves them on port 9464 of the loopback
+      address (other workers take the next free port), an int on that port. A string is a token
+      that requests to ``_flash/metrics`` must send as ``Authorization: Bearer``. A function
+      authorises those requests as ``authorize`` does. Needs ``flash-ws[metrics]``.
+    - ``inspect``: authorises requests to ``_flash/inspect`` as ``authorize`` does, after the app's
+      guards. The page shows this worker's readiness, pages and metrics. Without ``inspect`` it is
+      served only with ``debug=True`` and only to this machine.
 
-    Below the app's prefix, ``_flash/health`` answers 200 while the process lives and
-    ``_flash/ready`` while it is to get requests, with what `readiness` was given to check.
+    Below the app's prefix, ``_flash/health`` responds with 200 while the process runs, and
+    ``_flash/ready`` while the worker accepts requests and every check of `readiness` passes.
 
-    An app's ``before_request`` functions guard the link and the endpoints, too.
+    The app's ``before_request`` functions also guard the link and the endpoints.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Live:
     ) -> None:
         self._backplane = backplane or MemoryBackplane()
         self._origins = OriginPolicy(allowed_origins)
-        # WebSockets and event streams of the app's own, for dash-extensions' components and others.
+        # The app's own WebSockets and event streams, for dash-extensions' components and others.
         self.endpoints = Endpoints(
             allowed_origins=allowed_origins,
             authorize=authorize,
@@ -131,11 +131,11 @@ class Live:
         self._event_callbacks = EventCallbackRunner()
         self._connect_handlers: list[Callable[[Client], Any]] = []
         self._disconnect_handlers: list[Callable[[Client], Any]] = []
-        # What add-on packages bring: channels that every page follows, kinds of frames.
+        # From add-on packages: channels that every page follows, and handlers of kinds of frames.
         self._common_channels: list[str] = []
         self._frame_handlers: dict[str, FrameHandler] = {}
         self._forget_handlers: list[Callable[[Client], Any]] = []
-        # What add-ons and the app add to the figures and to what has to be well.
+        # Metrics and readiness checks that add-on packages and the app add.
         self.metrics = CustomMetrics()
         self.metrics.add(supervised_task_metrics)
         self.readiness = Readiness()
@@ -150,11 +150,9 @@ class Live:
             self.init_app(app)
 
     def init_app(self, app: Flash) -> None:
-        """Serve the link of ``app``; call once, before the app is served."""
+        """Add the link and its routes to ``app``; call once, before the app is served."""
         if self._app is not None:
-            raise ConfigurationError(
-                "this Live has an app already; make another Live for another app"
-            )
+            raise ConfigurationError("this Live has an app already; make a Live for each app")
         self._app = app
         admission = Admission(
             app, self._origins, self._authorize, recheck_interval=self._recheck_interval
@@ -174,8 +172,8 @@ class Live:
         app.add_asgi_route("_flash/ready", probes.ready)
         app.add_asgi_route("_flash/metrics", self._metrics_route(app))
         app.add_asgi_route("_flash/inspect", self._inspection_page(app))
-        # The script is on the pages of every app of a process that imports flash_ws; this one's
-        # pages are to connect.
+        # Every app of a process that imports flash_ws has the script on its pages. This setting
+        # makes the pages of this app connect.
         app.page_extras["flash_link"] = {"max_message": self._max_message_bytes}
         self.endpoints.init_app(app)
         LiveRegistry.of(app).attach(self)
@@ -193,8 +191,9 @@ class Live:
     ) -> None:
         """Set properties of components on pages: ``push(id, props)`` or ``push([(id, props), …])``.
 
-        Serialised once. Returns when the message is on its way, in order with every other to the
-        same recipients. A page that is away gets it when it comes back; one loaded later does not.
+        The message is serialised once, and messages to the same recipients arrive in order. Returns
+        when the message is published, without waiting for pages. A page that is away gets it when
+        it reconnects; a page loaded later does not get it.
         """
         updates: Any = [(component, props)] if props is not None else component
         await self.hub.publish(to.channel, props_message(updates))
@@ -222,27 +221,26 @@ class Live:
     everybody = EVERYBODY
 
     def group(self, name: str) -> Recipients:
-        """Return the audience of the pages that joined ``name``, on any worker.
+        """Return the pages that joined the group ``name``, on any worker, for ``to=``.
 
-        For ``to=`` of `push` and `send_event`. Pages join with ``client.join(name)``; for the
-        WebSockets of endpoints see `connections`.
+        Pages join with ``client.join(name)``. For the WebSockets of endpoints see `connections`.
         """
         return recipients.group(name)
 
     def connections(self, group: str) -> ConnectionGroup:
-        """Return the endpoints' WebSockets of this worker that joined ``group``.
+        """Return the endpoint WebSockets of this worker that joined ``group``.
 
         For ``await live.connections(group).send(message)``. Connections join with
-        ``connection.join(group)``; groups of pages, which have a link, are another kind: `group`.
+        ``connection.join(group)``. These are not the groups of pages; for those see `group`.
         """
         return self.endpoints.connections(group)
 
     @property
     def client(self) -> Client | PageRecipients:
-        """The page that the running handler, event callback or callback was called by.
+        """The page that called the running handler, event callback or callback.
 
         In an ordinary callback it is a `PageRecipients` if the page is connected to another worker.
-        Raises `NoCaller` where no page is calling.
+        Raises `NoCaller` outside of a call from a page.
         """
         client = current_client.get()
         if client is not None:
@@ -256,12 +254,12 @@ class Live:
     # -- hearing from pages ----------------------------------------------------------------------
 
     def on_connect(self, handler: H) -> H:
-        """Call ``handler(client)`` when a page connects for the first time; async or plain."""
+        """Call ``handler(client)``, async or plain, when a page connects for the first time."""
         self._connect_handlers.append(handler)
         return handler
 
     def on_disconnect(self, handler: H) -> H:
-        """Call ``handler(client)`` when a page has gone and not come back within the window."""
+        """Call ``handler(client)`` when a page has been away for longer than ``resume_window``."""
         self._disconnect_handlers.append(handler)
         return handler
 
@@ -276,17 +274,18 @@ class Live:
     ) -> Callable[[H], H]:
         """Run an async generator when an Input changes; what it yields is set on that page.
 
-        It yields `stream_props`, any number of times, over the live link: an endless one holds no
-        request. Not called when the page loads. A page that is slow or away slows or stops its own
-        generator; when it is gone for good the generator is closed.
+        It yields `stream_props` any number of times. They are sent over the live link, so even an
+        endless generator holds no HTTP request. It is not called when the page loads. A slow page
+        slows its own generator, and a page that is away pauses it. When the page is removed, the
+        generator is closed.
 
         - ``inputs``: dependencies by argument name, in place of positional ones.
-        - ``cancel``: an Input that ends the running calls when it changes, or ``(Input, value)``:
-          when it changes to anything but ``value``.
-        - ``reset_props``: set when a call ends, however it ends; by the page itself if the server
-          is lost.
-        - ``on_error``: called with what the generator raised; may return `stream_props`.
-        - ``mode``: a new trigger replaces the running call, or runs in parallel.
+        - ``cancel``: Inputs that cancel the running calls when they change, or ``(Input, value)``
+          to cancel them when the Input changes to anything other than ``value``.
+        - ``reset_props``: set when a call ends, for any reason; the page sets them itself if it
+          loses the server.
+        - ``on_error``: called with the exception of the generator; may return `stream_props`.
+        - ``mode``: at a new trigger "replace" cancels the running call, "parallel" keeps it.
         """
 
         def register(function: H) -> H:
@@ -312,21 +311,22 @@ class Live:
     # -- who is there ----------------------------------------------------------------------------
 
     async def clients(self) -> list[ClientInfo]:
-        """Return who is connected, on any worker."""
+        """Return the clients that are connected to any worker."""
         return await self._backplane.clients()
 
     async def disconnect(self, *, user: str | None = None, client: str | None = None) -> None:
-        """Disconnect for good: all that a user has open, or one page by its id; on any worker.
+        """Disconnect everything of a user, or one page by its id, on any worker.
 
-        A page shows "offline" until it is loaded again. Endpoints' connections and streams are
-        closed, too. Whether the user may come back is for ``authorize`` to say.
+        The pages show "offline" and do not reconnect until they are reloaded. Of a user, endpoint
+        connections and streams are closed as well. ``authorize`` decides whether the user may
+        connect again.
         """
         if (user is None) == (client is None):
-            raise ConfigurationError("disconnect() takes either user= or client=")
+            raise ConfigurationError("disconnect() needs either user= or client=, not both or none")
         await broadcast(self._backplane, Disconnect(client=client, user=user))
 
     def statistics(self) -> LiveStatistics:
-        """Return what this worker does at this moment, and has done since it started."""
+        """Return the state of this worker and its counters since the start."""
         hub, counters = self.hub, self.hub.counters
         clients = list(hub.clients.values())
         links = [client.link.outbox.statistics() for client in clients if client.link]
@@ -380,24 +380,24 @@ class Live:
     # -- for add-on packages, before the app is served -------------------------------------------
 
     def attach(self, backplane: Backplane) -> None:
-        """Put another backplane behind this; raises `ConfigurationError` if it comes too late."""
+        """Replace the default backplane; raises `ConfigurationError` if replaced or in use."""
         if self._hub is not None or not isinstance(self._backplane, MemoryBackplane):
             raise ConfigurationError(
-                "this Live has a backplane already, or is being served: make PubSub(app) before "
-                "that, and one only"
+                "this Live has a backplane already or is being served; make one PubSub(app) before "
+                "the app is served"
             )
         self._backplane = backplane
 
     def follow_everywhere(self, channel: str) -> None:
-        """Have every page follow ``channel``."""
+        """Make every page follow ``channel``."""
         self._common_channels.append(channel)
 
     def on_frame(self, kind: str, handler: FrameHandler) -> None:
-        """Give the frames of a kind that pages send to ``handler(client, frame)``."""
+        """Call ``handler(client, frame)`` for each frame of this kind from a page."""
         self._frame_handlers[kind] = handler
 
     def on_forget(self, handler: Callable[[Client], Any]) -> None:
-        """Call ``handler(client)`` when a page has gone, or goes on with another worker."""
+        """Call ``handler(client)`` when a page is gone or continues on another worker."""
         self._forget_handlers.append(handler)
 
     # -- serving ---------------------------------------------------------------------------------
@@ -406,12 +406,12 @@ class Live:
     def app(self) -> Flash:
         """The app; raises `ConfigurationError` before `init_app`."""
         if self._app is None:
-            raise ConfigurationError("this Live has no app yet: Live(app), or live.init_app(app)")
+            raise ConfigurationError("this Live has no app; use Live(app) or live.init_app(app)")
         return self._app
 
     @property
     def hub(self) -> Hub:
-        """The pages of this worker; raises `NotServing` before the app is served."""
+        """The hub of this worker; raises `NotServing` before the app is served."""
         if self._hub is None:
             raise NotServing
         return self._hub

@@ -72,7 +72,7 @@ def test_plain_functions_are_refused_with_the_remedy(endpoints):
 
 
 def test_a_path_is_taken_once(endpoints, echo):
-    with pytest.raises(ConfigurationError, match="taken"):
+    with pytest.raises(ConfigurationError, match="exists already"):
         endpoints.sse("/echo")(EventStream.serve)
 
 
@@ -107,7 +107,7 @@ async def test_endpoints_registered_before_and_after_the_app_are_served_below_it
         assert await socket.receive() == "before"
     async with connect(app, "/sales/after") as socket:
         assert await socket.receive() == "after"
-    with pytest.raises(ConfigurationError, match="make others"):
+    with pytest.raises(ConfigurationError, match="belong to another app"):
         endpoints.init_app(Flash(__name__, url_base_pathname="/other/"))
 
 

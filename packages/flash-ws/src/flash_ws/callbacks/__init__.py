@@ -1,5 +1,5 @@
 """Functions that answer a page over the live link: event callbacks and handlers of page events.
 
-In come calls and events from a page; out go property updates and acknowledgements.
-Called by `flash_ws.live` and by the hub.
+Calls and events of pages come in; property updates and acknowledgements go out.
+`flash_ws.live` may call it, the hub calls its frame handlers, and flash-pubsub its registration.
 """

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """What waits until one app has a part that is made later; each kind of part has a subclass."""
+    """The registrations that wait for an object of one app; each kind of object has a subclass."""
 
-    # Names the part, and the server's extension that keeps the registries of its apps.
+    # The key in the server's ``extensions`` that holds the registries of its apps.
     extension: ClassVar[str]
-    # The error of a second part.
+    # The text of the error for a second object.
     taken: ClassVar[str]
 
     def __init__(self) -> None:
-        # None until the app has it.
+        # The object; None until `attach` is called.
         self.part: Any = None
         self._waiting: list[Callable[[Any], Any]] = []
 
@@ -32,12 +32,12 @@ class Registry:
         return registries.setdefault(id(app), cls())
 
     def check_free(self) -> None:
-        """Raise `ConfigurationError` if the app has the part already."""
+        """Raise `ConfigurationError` if the app has the object already."""
         if self.part is not None:
             raise ConfigurationError(self.taken)
 
     def attach(self, part: Any) -> None:
-        """Set the app's part and do what waited for it; raises as `check_free` does."""
+        """Set the app's object and run the registrations; raises as `check_free` does."""
         self.check_free()
         self.part = part
         for register in self._waiting:
@@ -45,7 +45,7 @@ class Registry:
         self._waiting.clear()
 
     def add(self, register: Callable[[Any], Any]) -> None:
-        """Call ``register`` with the app's part, now or once `attach` is called."""
+        """Call ``register`` with the app's object, now or when `attach` is called."""
         if self.part is None:
             self._waiting.append(register)
         else:
@@ -55,7 +55,7 @@ class Registry:
     def decorator(
         cls, decorate: Callable[[Any], Callable[..., Any]]
     ) -> Callable[[Callable[..., Any]], Any]:
-        """Return a decorator that applies ``decorate(part)`` once the current app has the part."""
+        """Return a decorator that applies ``decorate(part)`` once the current app has it."""
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             cls.of(get_app()).add(lambda part: decorate(part)(function))
@@ -65,7 +65,7 @@ class Registry:
 
 
 class LiveRegistry(Registry):
-    """What waits until one app has a `Live`."""
+    """The registrations that wait for the `Live` of one app."""
 
     extension = "flash_ws"
     taken = "this app has a Live already; use that one (PubSub makes one: pubsub.live)"

@@ -29,13 +29,13 @@ logger = logging.getLogger(__name__)
 
 Mode = Literal["replace", "parallel"]
 
-# Calls of one page that may run at the same time; one more ends the oldest.
+# Calls of one page that may run at the same time; one more cancels the oldest.
 MAX_CALLS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class StreamedProps:
-    """What an event callback yields: properties to set, applied together."""
+    """Properties that an event callback sets; the page applies them together."""
 
     updates: Updates
 
@@ -52,21 +52,21 @@ def stream_props(
 class EventCallback:
     """One registered event callback."""
 
-    # Names it to the page; the same in every worker.
+    # Identifies it to the page; the same in every worker.
     name: str
     function: Callable[..., AsyncIterator[Any]]
-    # Inputs, then States: as the page sends their values.
+    # Inputs, then States, which is the order in which the page sends their values.
     order: tuple[Input | State, ...]
     # Names of the arguments, or None for positional ones.
     arguments: tuple[str, ...] | None
-    # (input, the value at which calls go on, or `_ANY_CHANGE`).
+    # (input, the value with which calls continue, or `_ANY_CHANGE`).
     cancel: tuple[tuple[Input, Any], ...]
     reset: tuple[tuple[ComponentId, Mapping[str, Any]], ...]
     on_error: Callable[[Exception], Any] | None
     mode: Mode
 
     def bind(self, values: Sequence[Any]) -> AsyncIterator[Any]:
-        """Call the function with the page's values."""
+        """Call the function with the values from the page."""
         if self.arguments is None:
             return self.function(*values)
         return self.function(**dict(zip(self.arguments, values, strict=True)))
@@ -77,30 +77,30 @@ _ANY_CHANGE = object()
 
 @dataclass(slots=True)
 class _Calls:
-    """The calls of one page that run, by the number the page gave them."""
+    """The running calls of one page, by the number that the page chose."""
 
     running: dict[int, tuple[EventCallback, asyncio.Task[None]]] = field(default_factory=dict)
 
 
 class EventCallbackRunner:
-    """The event callbacks of one app, and their calls."""
+    """Holds the event callbacks of one app and runs their calls."""
 
     def __init__(self) -> None:
         self._callbacks: dict[str, EventCallback] = {}
-        # Callbacks whose calls a cancel trigger ends, by the trigger's name.
+        # Callbacks whose calls are cancelled, by the name of the cancel trigger.
         self._cancels: dict[str, EventCallback] = {}
         self._calls: dict[str, _Calls] = {}
         self._hub: Hub | None = None
         self._app: Flash | None = None
 
     def start(self, app: Flash, hub: Hub) -> None:
-        """Begin to take calls."""
+        """Register the handlers of ``call`` and ``stop`` frames with the hub."""
         self._app, self._hub = app, hub
         hub.handlers["call"] = self.call
         hub.handlers["stop"] = self.stop
 
     def add(self, callback: EventCallback) -> None:
-        """Register a callback; raises `ConfigurationError` for one that is registered already."""
+        """Register a callback; raises `ConfigurationError` if it is registered already."""
         if callback.name in self._callbacks:
             raise ConfigurationError(
                 f"the event callback {callback.function.__qualname__!r} is registered twice"
@@ -110,7 +110,7 @@ class EventCallbackRunner:
             self._cancels[cancel_name(callback.name)] = callback
 
     async def call(self, client: Client, frame: dict[str, Any]) -> None:
-        """Begin what a page's ``call`` frame asks for; raises `ProtocolError`."""
+        """Start the call that a page's ``call`` frame requests; raises `ProtocolError`."""
         number, body = frame.get("id"), frame.get("body")
         if not isinstance(number, int) or not isinstance(body, dict):
             raise ProtocolError(CloseCode.MALFORMED, "'call' needs an integer 'id' and a 'body'")
@@ -120,7 +120,7 @@ class EventCallbackRunner:
         changed = request.get("changedPropIds", [])
         lists = (inputs, state, changed)
         if not isinstance(name, str) or not all(isinstance(each, list) for each in lists):
-            raise ProtocolError(CloseCode.MALFORMED, "'body' is no event callback's")
+            raise ProtocolError(CloseCode.MALFORMED, "'body' is not a request of an event callback")
         if name in self._cancels:
             await self._cancel_calls(client, self._cancels[name], inputs)
             await self._send(client, call_message(number, "done"))
@@ -128,7 +128,7 @@ class EventCallbackRunner:
         callback = self._callbacks.get(name)
         calls = self._calls.setdefault(client.id, _Calls())
         if callback is None or number in calls.running:
-            # No reason to break with the page: it may be older than this deployment.
+            # The link stays open: the page may have been loaded from an earlier deployment.
             reason = "no such event callback" if callback is None else "the number is in use"
             await self._send(client, call_message(number, "failed", reason=reason))
             return
@@ -147,18 +147,18 @@ class EventCallbackRunner:
 
     @property
     def running(self) -> int:
-        """How many calls run, of all pages."""
+        """The number of running calls of all pages."""
         return sum(len(calls.running) for calls in self._calls.values())
 
     async def stop(self, client: Client, frame: dict[str, Any]) -> None:
-        """End the call that a page's ``stop`` frame names; one that has ended is no error."""
+        """Cancel the call that a page's ``stop`` frame names; ignores a call that has ended."""
         number = frame.get("id")
         calls = self._calls.get(client.id)
         if calls is not None and isinstance(number, int):
             await self._end_one(calls, number)
 
     async def forget(self, client: Client) -> None:
-        """End every call of a page that has gone."""
+        """Cancel every call of a page that is gone, and wait for their end."""
         calls = self._calls.pop(client.id, None)
         if calls is not None:
             await self._end(calls, lambda _: True)
@@ -187,7 +187,7 @@ class EventCallbackRunner:
     async def _run(
         self, client: Client, callback: EventCallback, number: int, context: EventContext
     ) -> None:
-        """Run one call to its end and tell the page how it ended."""
+        """Run one call to its end and send the page how it ended."""
         current_client.set(client)
         running = call_message(number, "running", reset=[list(each) for each in callback.reset])
         await self._send(client, running)
@@ -197,10 +197,10 @@ class EventCallbackRunner:
                 with context.active():
                     await self._stream(client, callback, context)
         except asyncio.CancelledError:
-            # Swallowed: whoever cancelled waits for this task, and the page is to be told.
+            # Not raised again: the canceller waits for this task, and the page has to be informed.
             end = call_message(number, "cancelled")
         except Exception as error:
-            # An application's generator: logged, and handed to its own on_error.
+            # An application's generator: logged, and passed to its on_error.
             logger.exception("event callback %r failed", callback.function.__qualname__)
             end = call_message(number, "failed", reason=type(error).__name__)
             await self._apply_error(client, callback, error)
@@ -213,7 +213,7 @@ class EventCallbackRunner:
         try:
             async for item in generator:
                 await self._send_item(client, item, context)
-                # A slow page slows its own generator; one that is away stops it until it is back.
+                # Backpressure: a slow page slows its generator, and a page that is away pauses it.
                 await client.wait_for_room()
         finally:
             close = getattr(generator, "aclose", None)
@@ -238,7 +238,7 @@ class EventCallbackRunner:
         try:
             outcome = await self._app.pool.call(callback.on_error, error)
         except Exception:
-            # An application's handler, of an error that is logged already.
+            # An application's handler; the error it handles is logged already.
             logger.exception("on_error of %r failed", callback.function.__qualname__)
             return
         if isinstance(outcome, StreamedProps):
@@ -258,20 +258,20 @@ def make_callback(
     on_error: Callable[[Exception], Any] | None,
     mode: Mode,
 ) -> EventCallback:
-    """Check and return an event callback; raises `ConfigurationError`."""
+    """Validate the arguments and return an event callback; raises `ConfigurationError`."""
     if not inspect.isasyncgenfunction(function):
         raise ConfigurationError(
             f"the event callback {function!r} must be an async generator: async def with yield"
         )
     if mode not in ("replace", "parallel"):
-        raise ConfigurationError(f"mode={mode!r}: say 'replace' or 'parallel'")
+        raise ConfigurationError(f"mode={mode!r} is unknown; use 'replace' or 'parallel'")
     listed: list[Any] = list(
         dependencies.values() if isinstance(dependencies, Mapping) else dependencies
     )
     if not any(isinstance(each, Input) for each in listed):
         raise ConfigurationError(f"the event callback {function!r} needs an Input to start it")
     identity = "|".join((function.__module__, function.__qualname__, *map(repr, listed)))
-    # The page sends inputs and state apart, as Dash does.
+    # The page sends inputs and state separately, as Dash does.
     order = [each for kind in (Input, State) for each in listed if isinstance(each, kind)]
     names = None
     if isinstance(dependencies, Mapping):
@@ -292,12 +292,12 @@ def make_callback(
 
 
 def cancel_name(name: str) -> str:
-    """Return the name under which the page calls to cancel the callback ``name``."""
+    """Return the name that the page calls to cancel the calls of the callback ``name``."""
     return f"{name}-cancel"
 
 
 def register_on_page(app: Any, callback: EventCallback) -> None:
-    """Have the page call the callback, and its cancel triggers, over the link."""
+    """Register clientside callbacks that start the callback and its cancel triggers."""
     _register_on_page(app, callback.name, callback.order)
     if callback.cancel:
         _register_on_page(app, cancel_name(callback.name), [each for each, _ in callback.cancel])
@@ -314,9 +314,9 @@ def _register_on_page(app: Any, name: str, dependencies: Sequence[Input | State]
 
 
 class NamedInput(Input):
-    """The first Input of a callback without outputs: tells it from others with the same Inputs.
+    """The first Input of a callback without outputs; its name makes the callback's key unique.
 
-    Dash, and its page, know such a callback by what its Inputs are called.
+    Dash and its renderer identify such a callback only by the names of its Inputs.
     """
 
     def __init__(self, dependency: Any, callback: str) -> None:
@@ -332,7 +332,7 @@ class NamedInput(Input):
 
 
 def _values(slots: Sequence[Any]) -> list[Any]:
-    """Return the values of dependencies as the page sends them; a wildcard's are a list."""
+    """Return the values of the dependencies; those of a wildcard are a list."""
     return [
         [each.get("value") for each in slot] if isinstance(slot, list) else slot.get("value")
         for slot in slots

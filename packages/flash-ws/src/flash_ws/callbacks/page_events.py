@@ -1,4 +1,4 @@
-"""Events that pages send: each page's are handled one after the other, in order, none is lost."""
+"""`PageEvents`: the handlers of events from pages, run in order for each page."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ logger = logging.getLogger(__name__)
 
 H = TypeVar("H", bound=Callable[..., Any])
 
-# Events of one page waiting for earlier ones. With one more nothing is read from it until there is
-# room; if that takes longer than so many seconds, it is disconnected as too fast.
+# Events of one page that may wait. With one more, reading from the page stops until there is room.
+# If that takes longer than ``QUEUE_TIMEOUT`` seconds, its link is closed with TOO_FAST.
 MAX_WAITING = 100
 QUEUE_TIMEOUT = 10.0
 
-# Seconds that handlers have to end before the pages are sent away, since the server stops.
+# Seconds that running handlers have to end before the server closes the links to stop.
 DRAIN_TIMEOUT = 0.25
 
-# Names of events without a handler that are told apart in the log: they come from browsers.
+# Names of events without a handler that are logged, at most, since browsers choose the names.
 MAX_UNKNOWN_NAMES = 100
 
 
 @dataclass(eq=False, slots=True)
 class _EventQueue:
-    """One page's events."""
+    """The events of one page."""
 
-    # Name, data and number of each; 0 for one that its sender has not numbered.
+    # Name, data and number of each event; the number is 0 if the page sent none.
     waiting: asyncio.Queue[tuple[str, Any, int]] = field(
         default_factory=lambda: asyncio.Queue(MAX_WAITING)
     )
     worker: asyncio.Task[None] | None = None
-    # The numbers up to which events have come, and have been handled.
+    # The highest numbers of the events received and handled.
     received: int = 0
     handled: int = 0
     is_handling: bool = False
@@ -51,33 +51,35 @@ class _EventQueue:
 class PageEvents:
     """The handlers of one app's page events.
 
-    A page numbers its events, learns how far they have been handled, and sends the others again
-    with its next connection. What has come already is not handled again, so that each event is
-    handled exactly once as long as this worker lives and keeps the page. Where the page moves to
-    another worker, the events not handled here are handled there; one whose handler was cut off,
-    by the end of its process or by the page's move, is handled a second time.
+    The events of one page are handled one after the other, in order.
 
-    An event without a handler is dropped and logged, once per name and for `MAX_UNKNOWN_NAMES`
-    names at most: it is an application's mistake, but the name comes from the browser.
+    A page numbers its events. The server acknowledges the handled ones, and the page sends the
+    others again with its next connection. Events received already are not handled again, so each
+    event is handled exactly once as long as this worker runs and has the page. If the page moves to
+    another worker, that worker handles the events not handled here. An event is handled twice only
+    if its handler was interrupted, by the end of the process or by the move of the page.
+
+    An event without a handler is dropped. It is logged once for each name, and for at most
+    `MAX_UNKNOWN_NAMES` names.
     """
 
     def __init__(self) -> None:
         self._pool: WorkerPool | None = None
         self._handlers: dict[str, Callable[..., Any]] = {}
-        # Names that were logged.
+        # Names without a handler that have been logged.
         self._unknown_names: set[str] = set()
-        # By page.
+        # By client id.
         self._queues: dict[str, _EventQueue] = {}
-        # Whether no more events are begun, for the server is about to stop.
+        # Whether no more events are started, because the server is about to stop.
         self._is_draining = False
 
     def start(self, pool: WorkerPool) -> None:
-        """Handle events from now on; plain functions run in the pool's threads."""
+        """Start handling events; plain functions run in the threads of ``pool``."""
         self._pool = pool
         self._is_draining = False
 
     def on(self, name: str) -> Callable[[H], H]:
-        """Register the handler of an event."""
+        """Return a decorator that registers the handler of event ``name``."""
 
         def register(handler: H) -> H:
             self._handlers[name] = handler
@@ -91,13 +93,13 @@ class PageEvents:
         if not isinstance(name, str):
             raise ProtocolError(CloseCode.MALFORMED, "'event' needs a 'name' that is a string")
         if type(number) is not int or number < 0:
-            raise ProtocolError(CloseCode.MALFORMED, "'k' of an 'event' is no positive integer")
+            raise ProtocolError(CloseCode.MALFORMED, "'k' of an 'event' is not a positive integer")
         queue = self._queues.get(client.id)
         if queue is None:
             queue = self._queues[client.id] = _EventQueue()
             queue.worker = asyncio.ensure_future(self._work(client, queue))
         if 0 < number <= queue.received:
-            # Sent again by a page that has not learned of it, or not yet.
+            # The page sends it again because it has not received the acknowledgement.
             _acknowledge(client, queue)
             return
         try:
@@ -108,9 +110,9 @@ class PageEvents:
         queue.received = max(queue.received, number)
 
     async def drain(self) -> None:
-        """Begin no more events, and give those handled at this moment a while to end.
+        """Start no more events, and wait up to `DRAIN_TIMEOUT` seconds for running handlers.
 
-        The pages send the others again, to whoever serves them next.
+        The pages send the other events again to the worker that serves them next.
         """
         self._is_draining = True
         busy = [each.worker for each in self._queues.values() if each.is_handling and each.worker]
@@ -142,16 +144,16 @@ class PageEvents:
                 assert self._pool is not None
                 await self._pool.call(handler, data)
         except Exception:
-            # An application's handler: logged, and the next event is handled.
+            # An application's handler: logged; the next event is handled.
             logger.exception("the handler of event %r failed", name)
 
     def _log_unknown(self, name: str) -> None:
         if name not in self._unknown_names and len(self._unknown_names) < MAX_UNKNOWN_NAMES:
             self._unknown_names.add(name)
-            logger.warning("no @live.on_event handler for %r", name)
+            logger.warning("dropped an event of a page: no @live.on_event handler for %r", name)
 
     async def forget(self, client: Client) -> None:
-        """Stop handling the events of a page that has gone."""
+        """Stop handling the events of a page that is gone."""
         queue = self._queues.pop(client.id, None)
         if queue is not None and queue.worker is not None:
             queue.worker.cancel()
@@ -159,6 +161,6 @@ class PageEvents:
 
 
 def _acknowledge(client: Client, queue: _EventQueue) -> None:
-    """Tell a page how far its events have been handled."""
+    """Send the page the number up to which its events have been handled."""
     if queue.handled:
         client.deliver(connection_frame("taken", k=queue.handled))

@@ -1,5 +1,5 @@
 """The pages that are connected: the hub that knows them, their groups, and who receives a push.
 
-In come links that opened and frames to deliver; out go frames to the links of the recipients.
-Called by `flash_ws.live`; the `Backplane` Protocol lets flash-pubsub span several workers.
+Opened links and published messages come in; frames for the recipients' links go out.
+`flash_ws.live`, `endpoints` (groups) and flash-pubsub (which implements `Backplane`) may call it.
 """

@@ -1,4 +1,4 @@
-"""A page, as the server knows it: it outlives its connections, for a while."""
+"""`Client`: the server's object for one page, which survives a broken connection for a while."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ if TYPE_CHECKING:
 
 
 class Following(Protocol):
-    """The hub's part that lets a client follow channels and leave them."""
+    """The part of the hub with which a client follows channels."""
 
     def join(
         self, client: Client, channel: str, position: Position | None = None
     ) -> asyncio.Task[bool]:
-        """Let a client follow a channel from this moment on."""
+        """Let a client follow a channel from now on; see `Hub.join`."""
         ...
 
     def unfollow(self, client: Client, channel: str) -> None:
-        """Let a client follow a channel no more; idempotent."""
+        """Stop a client from following a channel; idempotent."""
         ...
 
 
 class Client:
-    """One page. Given to ``on_connect`` and ``on_disconnect``; ``live.client`` inside handlers.
+    """One page; passed to ``on_connect`` and ``on_disconnect``, and ``live.client`` in handlers.
 
-    A page whose connection breaks stays the same client if it comes back within the resume window.
+    A page that reconnects within the resume window is still the same client.
     """
 
     def __init__(self, hub: Following, info: ClientInfo, token: str, handshake: Handshake) -> None:
         self._hub = hub
         self.info = info
-        # The page's secret: whoever shows it is this page.
+        # The page's secret. A connection that sends it is taken for this page.
         self.token = token
         # The request that opened the latest connection.
         self.handshake = handshake
-        # None while the page is away.
+        # None while the page is not connected.
         self.link: Link | None = None
-        # Done when the page is back; made when somebody waits for that.
+        # Set when the page reconnects; exists only while a task waits for that.
         self._reconnected: asyncio.Future[None] | None = None
         # Names of the groups joined.
         self.groups: set[str] = set()
         # Channels of add-on packages that this page follows.
         self.extra_channels: set[str] = set()
-        # Whether the backplane has been told of it.
+        # Whether `Backplane.enter` has been called for it.
         self.is_registered = False
-        # For the application's own use.
+        # For the application's use.
         self.data: dict[str, Any] = {}
 
     def __repr__(self) -> str:
@@ -63,12 +63,12 @@ class Client:
 
     @property
     def id(self) -> str:
-        """The page's public name; not a secret."""
+        """The public identifier of the page; not a secret."""
         return self.info.id
 
     @property
     def user(self) -> str | None:
-        """What ``authorize`` identified the user by."""
+        """The user that ``authorize`` named; None if it named nobody."""
         return self.info.user
 
     @property
@@ -78,9 +78,9 @@ class Client:
 
     @property
     def session(self) -> dict[str, Any]:
-        """A copy of Quart's session, as the browser sent it with its latest connection.
+        """A copy of Quart's session, as the browser sent it when it last connected.
 
-        For handlers and whatever else runs for this page; raises ``RuntimeError`` elsewhere.
+        Works in handlers and event callbacks of this page; raises ``RuntimeError`` elsewhere.
         """
         return dict(quart.session)
 
@@ -91,33 +91,33 @@ class Client:
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a connection at this moment."""
+        """Whether the page is connected now."""
         return self.link is not None
 
     def join(self, group: str) -> asyncio.Task[bool]:
-        """Join a group; the task, which need not be awaited, is done when it is effective.
+        """Join a group; the task is done when joining is complete and need not be awaited.
 
-        A message published to the group after this call reaches the page in any case.
+        Every message published to the group after this call reaches the page, awaited or not.
         """
         self.groups.add(group)
         return self._hub.join(self, recipients.group(group).channel)
 
     def leave(self, group: str) -> None:
-        """Leave a group; leaving one that was not joined does nothing."""
+        """Leave a group; idempotent."""
         self.groups.discard(group)
         self._hub.unfollow(self, recipients.group(group).channel)
 
     def follow(self, channel: str, position: Position | None = None) -> asyncio.Task[bool]:
-        """Follow a channel of an add-on package, as `join` does a group's.
+        """Follow a channel of an add-on package, as `join` does for the channel of a group.
 
-        With the ``position`` up to which the page has followed it before, it is sent what it has
-        missed since; the task's result is whether that was everything.
+        If ``position`` says how far the page has followed it before, the page is sent what it has
+        missed since. The task's result is whether that was everything.
         """
         self.extra_channels.add(channel)
         return self._hub.join(self, channel, position)
 
     def restore_channels(self, channels: frozenset[str]) -> None:
-        """Take up what a page has joined on another worker; before it is caught up with."""
+        """Add what a page has joined on another worker; called before the page catches up."""
         for channel in channels:
             group = recipients.group_of(channel)
             if group is None:
@@ -126,25 +126,25 @@ class Client:
                 self.groups.add(group)
 
     def unfollow(self, channel: str) -> None:
-        """Stop following it; idempotent."""
+        """Stop following a channel of an add-on package; idempotent."""
         if channel in self.extra_channels:
             self.extra_channels.discard(channel)
             self._hub.unfollow(self, channel)
 
     @property
     def joined(self) -> frozenset[str]:
-        """The channels of its groups and those of add-ons."""
+        """The channels of its groups, and those of add-on packages that it follows."""
         return frozenset(
             {recipients.group(name).channel for name in self.groups} | self.extra_channels
         )
 
     def deliver(self, frame: Frame) -> None:
-        """Put a frame on its way; while the page is away the channels' histories keep it."""
+        """Queue a frame for the link. While the page is away, only the histories keep it."""
         if self.link is not None:
             self.link.deliver(frame)
 
     def attach(self, link: Link) -> None:
-        """Take a new connection; an older one is closed."""
+        """Use ``link`` as the connection, and close the one before."""
         self.close(CloseCode.REPLACED)
         self.link = link
         reconnected, self._reconnected = self._reconnected, None
@@ -152,14 +152,14 @@ class Client:
             reconnected.set_result(None)
 
     def detach(self, link: Link) -> bool:
-        """Note that a connection has ended; False if the page has another by now."""
+        """Remove a connection that has ended; returns False if the page already has another."""
         if self.link is not link:
             return False
         self.link = None
         return True
 
     async def wait_for_room(self) -> None:
-        """Wait until the page is there and takes its messages."""
+        """Wait until the page is connected and its outbox is less than half full."""
         while self.link is None:
             if self._reconnected is None:
                 self._reconnected = asyncio.get_running_loop().create_future()
@@ -167,6 +167,6 @@ class Client:
         await self.link.wait_for_room()
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        """Close the connection, if there is one."""
+        """Close the connection if there is one."""
         if self.link is not None:
             self.link.close(code, reason)

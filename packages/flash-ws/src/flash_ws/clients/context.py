@@ -8,5 +8,5 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flash_ws.clients.client import Client
 
-# The client that a handler or an event callback runs for.
+# The client for which a handler or an event callback runs.
 current_client: ContextVar[Client | None] = ContextVar("flash_ws.current_client", default=None)

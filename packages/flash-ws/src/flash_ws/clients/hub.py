@@ -1,4 +1,4 @@
-"""The pages of this worker: who follows what, who is connected, who may come back."""
+"""`Hub`: the pages of one worker, the channels they follow, and how they connect and reconnect."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Seconds for a page to say hello.
+# Seconds within which a page has to send ``hello``.
 HELLO_TIMEOUT = 10.0
 
-# Characters that an identity must have, to be nobody's guess.
+# Characters of a page's token, at least, so that it cannot be guessed.
 MIN_TOKEN_LENGTH = 32
 
-# Pages told to go at a time when the server stops, and seconds between two such batches.
+# Pages closed at a time when the server stops, and seconds between two batches.
 DRAIN_BATCH_SIZE = 100
 DRAIN_PAUSE = 0.05
 
@@ -58,8 +58,9 @@ ClientHandler = Callable[[Client], Any]
 class Hub:
     """Connects pages to the backplane. Belongs to the app's event loop.
 
-    - ``resume_window``: seconds for which a page that broke off stays the same client.
-    - ``max_clients``: pages connected or expected back; one more is told to try later.
+    - ``resume_window``: seconds within which a disconnected page can resume as the same client.
+    - ``max_clients``: pages connected or within their resume window; the link of one more is closed
+      with `CloseCode.FULL`.
     """
 
     def __init__(
@@ -77,45 +78,45 @@ class Hub:
         self._resume_window = resume_window
         self._max_clients = max_clients
         self.clients: dict[str, Client] = {}
-        # Kinds of frames from pages, and who takes them.
+        # The handler of each kind of frame from pages.
         self.handlers: dict[str, FrameHandler] = {}
-        # Channels that every page follows, the one for everybody first.
+        # Channels that every page follows; the channel for everybody is first.
         self.common = [recipients.EVERYBODY.channel]
-        # Also called with every command.
+        # Called with every command, before the hub handles it.
         self.on_command: list[Callable[[Command], object]] = []
         self.on_connect: list[ClientHandler] = []
-        # Called when this worker has no more to do with a page, before `on_disconnect` if it is
-        # gone, and also when it goes on with another worker.
+        # Called when this worker removes a page: one that is gone, before `on_disconnect`, and one
+        # that continues on another worker.
         self.on_forget: list[ClientHandler] = []
         self.on_disconnect: list[ClientHandler] = []
         self._followers: dict[str, set[Client]] = {}
-        # By channel, what is done once the backplane knows of it; messages wait for that.
+        # For each channel, a future that is done when `Backplane.follow` is; `publish` awaits it.
         self._following: dict[str, asyncio.Future[None]] = {}
-        # Stands there for every task that has ended well: a page stays longer than its tasks.
+        # A completed future that replaces finished follow tasks, so that they are freed.
         self._completed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._completed.set_result(None)
-        # By client id, what lets go of a page that does not come back.
+        # By client id, the timer that removes a page which does not reconnect.
         self._expiries: dict[str, asyncio.TimerHandle] = {}
-        # What the links have done that have ended.
+        # Counters of the links that have ended.
         self.counters = LinkCounters()
-        # Kept until done, since the loop itself holds tasks weakly.
+        # Kept until done, since the loop holds only weak references to tasks.
         self._tasks: set[asyncio.Task[Any]] = set()
-        # Called before the pages are sent away; each returns soon.
+        # Awaited before pages are closed because the server stops; each returns soon.
         self.on_drain: list[Callable[[], Awaitable[None]]] = []
         self._draining: asyncio.Task[None] | None = None
-        # When messages leave for the pages of this worker.
+        # Decides when waiting frames are written.
         self._flush_scheduler = FlushScheduler(limits.max_batch_delay)
 
     async def start(self) -> None:
-        """Begin to deliver; call before serving."""
+        """Start the backplane and follow the common channels; call before `serve`."""
         await self._backplane.start(self.deliver, self.handle_command)
         for channel in self.common:
             await self._backplane.follow(channel)
 
     async def close(self) -> None:
-        """Close every link and forget every page.
+        """Close every link and remove every page.
 
-        Disconnect handlers run, unless pages may go on with another worker.
+        Disconnect handlers run, unless pages can continue on another worker.
         """
         for client in list(self.clients.values()):
             client.close(CloseCode.DRAINING)
@@ -131,22 +132,22 @@ class Hub:
     # -- messages --------------------------------------------------------------------------------
 
     async def publish(self, channel: str, message: Message) -> Position:
-        """Send a message to whoever follows the channel, on any worker."""
+        """Send a message to the followers of the channel, on any worker."""
         following = self._following.get(channel)
         if following is not None and not following.done():
-            # Joined a moment ago: the message must not overtake the joining.
+            # The channel is just being followed: published now, this worker would miss it.
             await following
         return await self._backplane.publish(channel, message)
 
     def deliver(self, frame: Frame) -> None:
-        """Give a frame to this worker's followers of its channel."""
+        """Queue a frame for the followers of its channel on this worker."""
         for client in self._followers.get(frame.channel or "", ()):
             link = client.link
             if link is not None:
                 link.deliver(frame)
 
     def handle_command(self, command: Command) -> None:
-        """Close the links that a command concerns."""
+        """Close the links that a command concerns; for `Moved`, also remove the page."""
         for handler in self.on_command:
             handler(command)
         if isinstance(command, Moved):
@@ -162,9 +163,9 @@ class Hub:
     def join(
         self, client: Client, channel: str, position: Position | None = None
     ) -> asyncio.Task[bool]:
-        """Let a client that is connected follow a channel from this moment on.
+        """Let a connected client follow a channel from now on.
 
-        With a ``position``, it is sent what it has missed since; the task's result is whether that
+        With a ``position``, it is sent what it has missed since. The task's result is whether that
         was everything.
         """
         link = client.link
@@ -188,17 +189,17 @@ class Hub:
     ) -> bool:
         await following
         while (latest := self._following.get(channel)) and not latest.done():
-            # Nobody followed it for a moment meanwhile.
+            # All followers had left meanwhile, so it is being followed again.
             await latest
         if link is None or not link.is_held(channel, held):
-            # Caught up with when the page is back, or not wanted any more.
+            # The page is away and catches up when it reconnects, or it has left the channel.
             return False
         catch_up = await self._backplane.catch_up(channel, position)
         if not link.is_held(channel, held):
             return False
         number = catch_up.position.number
         if position is None or not catch_up.recovered:
-            # What was published since the call is held, and comes after the position told.
+            # Frames published since the call are held; they come after the position sent here.
             first = None if catch_up.frames else link.first_held(channel)
             number = number if first is None else first - 1
             link.deliver(connection_frame("at", at={channel: (catch_up.position.epoch, number)}))
@@ -206,7 +207,7 @@ class Hub:
         return catch_up.recovered
 
     def follow(self, client: Client, channel: str) -> asyncio.Future[None]:
-        """Note that a client follows a channel; the future is done when the backplane knows."""
+        """Add a client to a channel's followers; the future is done when `Backplane.follow` is."""
         followers = self._followers.setdefault(channel, set())
         followers.add(client)
         following = self._following.get(channel)
@@ -221,11 +222,11 @@ class Hub:
         if not task.cancelled() and task.exception() is None:
             self._following[channel] = self._completed
         else:
-            # Tried again for the next page that wants it.
+            # The next page that follows it tries again.
             del self._following[channel]
 
     def unfollow(self, client: Client, channel: str) -> None:
-        """Stop a client from following a channel; nothing happens if it does not."""
+        """Stop a client from following a channel; idempotent."""
         if client.link is not None:
             client.link.discard_held(channel)
         followers = self._followers.get(channel, set())
@@ -239,7 +240,7 @@ class Hub:
     # -- connections -----------------------------------------------------------------------------
 
     async def serve(self, transport: Transport, handshake: Handshake, user: str | None) -> None:
-        """Serve one connection to its end."""
+        """Serve one connection until it ends."""
         hello = await _receive_hello(transport)
         if hello is None:
             return
@@ -261,7 +262,7 @@ class Hub:
         try:
             if not await self._catch_up(client, link, hello, is_new=is_new, has_moved=has_moved):
                 return
-            # The page may stay for days: what it opened with is not kept as long.
+            # The page may stay for days; free what only its opening needed.
             del hello, joined
             if not client.is_registered:
                 await self._backplane.enter(client.info)
@@ -279,8 +280,10 @@ class Hub:
                 self._start_expiry(client)
 
     async def _close_unavailable(self, transport: Transport, error: ConnectionError) -> None:
-        """Let a page come back later, when what the backplane needs may be there again."""
-        logger.warning("a page is sent away, to come back: %s", error)
+        """Close the link with a retryable code because the backplane is unavailable."""
+        logger.warning(
+            "closed a page's link, to reconnect later: the backplane is unavailable: %s", error
+        )
         await transport.close(CloseCode.FULL, CloseCode.FULL.meaning)
 
     def _client_for(self, hello: Hello, handshake: Handshake, user: str | None) -> Client | None:
@@ -289,14 +292,13 @@ class Hub:
             token = self._app.new_page_identity()
         page_id = self.id_of(token)
         if page_id in self.clients and not hello.positions:
-            # A page that begins anew under a known identity is a copy: a duplicated tab, or one
-            # that the browser made again from its cache.
+            # A page that starts without positions under a known token is a copy: a duplicated tab,
+            # or a page that the browser restored from its cache.
             token = self._app.new_page_identity()
             page_id = self.id_of(token)
         client = self.clients.get(page_id)
         if client is not None and client.user != user:
-            # Somebody else by now, on the same page: what was meant for the user before is not
-            # for this one.
+            # The same page has another user now, who must not get messages for the previous one.
             token = self._app.new_page_identity()
             page_id, client = self.id_of(token), None
         if client is None:
@@ -308,18 +310,20 @@ class Hub:
         return client
 
     def id_of(self, token: str) -> str:
-        """Return the id of the page whose identity ``token`` is."""
+        """Return the id of the page that has this token."""
         page_id = self._app.page_of(token)
         if page_id is not None:
             return page_id
-        # Signed with another key: before a restart, or by a worker that does not share it. Whoever
-        # shows it is still one page, with a name that no signed identity can have.
+        # Signed with another key: before a restart, or by a worker that does not share the key. The
+        # page gets an id that no signed token can have.
         return "u-" + hashlib.sha256(token.encode()).hexdigest()[:24]
 
     async def _resume(self, hello: Hello, user: str | None) -> tuple[Hello, frozenset[str] | None]:
-        """Take a page over from the worker that had it: what it has joined, None if nobody had it.
+        """Take a page over from the worker that had it.
 
-        A page that was another user's is a new one; it is told nothing of what that one missed.
+        Returns the ``hello`` to use and the channels that the page has joined there, or None if no
+        other worker had the page. A page that belonged to another user becomes a new page, and gets
+        nothing that was sent to the old one.
         """
         token = hello.token
         if token is None or len(token) < MIN_TOKEN_LENGTH or not hello.positions:
@@ -336,21 +340,21 @@ class Hub:
         expiry = self._expiries.pop(client.id, None)
         if expiry is not None:
             expiry.cancel()
-        # Held before anything is awaited: what is published from now on is not lost.
+        # Hold before the first await, so that no frame published from now on is lost.
         for channel in self._channels(client):
             link.hold(channel)
         client.attach(link)
 
     def _channels(self, client: Client) -> list[str]:
-        """Return what a client follows, in the order in which it is caught up with."""
+        """Return the channels of a client in the order in which it catches up."""
         return [*self.common, *sorted(client.joined), client.channel]
 
     async def _catch_up(
         self, client: Client, link: Link, hello: Hello, *, is_new: bool, has_moved: bool
     ) -> bool:
-        """Send ``welcome`` and what the page missed, then let live frames through.
+        """Send ``welcome`` and what the page missed, then release the frames held meanwhile.
 
-        False if the page has left meanwhile; what it missed stays in the channels' histories.
+        Returns False if the page has left; what it missed stays in the channels' histories.
         """
         catch_ups: dict[str, CatchUp] = {}
         at: dict[str, tuple[str, int]] = {}
@@ -364,7 +368,7 @@ class Hub:
             at[channel] = (
                 known if known and catch_ups[channel].recovered else (current.epoch, current.number)
             )
-        # A page that this server does not remember had groups and calls that are gone, too.
+        # If no server knows the page, its groups and calls are lost as well.
         recovered = None
         if hello.positions:
             recovered = not is_new and all(each.recovered for each in catch_ups.values())
@@ -377,7 +381,7 @@ class Hub:
             beat=round(self._limits.heartbeat * 1000),
             at=at,
             recovered=recovered,
-            # Its event callbacks ran on the worker that it comes from, and have ended there.
+            # Its event callbacks ran on the previous worker and have ended there.
             **({"moved": True} if has_moved else {}),
         )
         missed = [frame for each in catch_ups.values() for frame in each.frames]
@@ -405,12 +409,12 @@ class Hub:
         )
 
     async def _expire(self, client: Client) -> None:
-        # It may have come back in the same moment.
+        # The page may have reconnected while this task was starting.
         if client.link is None:
             await self._remove_client(client)
 
     async def _remove_client(self, client: Client, *, moved: bool = False) -> None:
-        """Forget a page: it is gone for good, or with another worker."""
+        """Remove a page that is gone or, with ``moved``, continues on another worker."""
         expiry = self._expiries.pop(client.id, None)
         if expiry is not None:
             expiry.cancel()
@@ -433,20 +437,20 @@ class Hub:
                     Exception
                 ):  # an application's session store: cleaning up must not wait for it
                     logger.exception(
-                        "the session of %r was not opened; handlers run without", client
+                        "cannot open the session of %r; its handlers run without a session", client
                     )
                 for handler in handlers:
                     try:
                         await self._app.pool.call(handler, client)
                     except Exception:  # an application's handler: logged, and the rest run
-                        logger.exception("%r failed for %r", handler, client)
+                        logger.exception("the handler %r failed for %r", handler, client)
         finally:
             current_client.reset(token)
 
     # -- the end ---------------------------------------------------------------------------------
 
     def watch_draining(self, draining: asyncio.Event | None) -> None:
-        """Send the pages away, in batches, once the server says that it is about to stop."""
+        """Close the links in batches once the event ``draining`` is set; idempotent."""
         if draining is not None and self._draining is None:
             self._draining = self._spawn(self._drain(draining))
 
@@ -458,13 +462,13 @@ class Hub:
         batches = [
             clients[i : i + DRAIN_BATCH_SIZE] for i in range(0, len(clients), DRAIN_BATCH_SIZE)
         ]
-        # Spread over the time that the others need to take so many pages.
+        # Milliseconds; about the time that the other workers need to accept so many pages.
         spread = 200.0 + 5.0 * len(clients)
         for batch in batches:
             for client in batch:
                 client.deliver(connection_frame("bye", after=round(random.uniform(0, spread))))
                 if client.link is not None:
-                    # Some servers close every WebSocket themselves within a moment.
+                    # Some servers close all WebSockets themselves soon after the stop signal.
                     client.link.flush_now()
             await asyncio.sleep(0)
         for batch in batches:
@@ -480,7 +484,7 @@ class Hub:
 
 
 async def _receive_hello(transport: Transport) -> Hello | None:
-    """Return a page's first frame; None if it has left, or was told to."""
+    """Return the ``hello`` of a page; None if it has left or its link was closed."""
     try:
         async with asyncio.timeout(HELLO_TIMEOUT):
             message = await transport.receive()

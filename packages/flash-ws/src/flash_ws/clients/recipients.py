@@ -1,4 +1,4 @@
-"""Whom a message is for."""
+"""The recipients of a push or an event."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from flash.moved import renamed_exports
 
 
 class HasChannel(Protocol):
-    """Anything that messages can be addressed to: `Recipients` or a connected client."""
+    """A possible ``to=`` of a message: `Recipients` or a connected client."""
 
     @property
     def channel(self) -> str:
-        """The name of the channel that reaches it."""
+        """The channel that the recipients follow."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Everybody, a group, or one page: whoever follows the channel."""
+    """All pages that follow a channel: everybody, a group, or one page."""
 
     channel: str
 
 
 @dataclass(frozen=True, slots=True)
 class PageRecipients(Recipients):
-    """One page, wherever it is connected."""
+    """One page, on whichever worker it is connected."""
 
-    # The page's public name, as `Client.id`.
+    # As `Client.id`.
     id: str
 
 
@@ -36,18 +36,18 @@ EVERYBODY = Recipients("all")
 
 
 def group(name: str) -> Recipients:
-    """Return the recipients: the pages that joined ``name``."""
+    """Return the pages that joined the group ``name``, on any worker."""
     return Recipients(f"group:{name}")
 
 
 def group_of(channel: str) -> str | None:
-    """Return the group whose channel this is; None for any other channel."""
+    """Return the name of the group whose channel this is; None for any other channel."""
     kind, _, name = channel.partition(":")
     return name if kind == "group" else None
 
 
 def page(client_id: str) -> PageRecipients:
-    """Return the recipients: one page."""
+    """Return the page with this client id, on any worker."""
     return PageRecipients(f"page:{client_id}", client_id)
 
 

@@ -1,5 +1,5 @@
 """WebSocket and SSE endpoints that an app declares, for the components of dash-extensions.
 
-In come ASGI scopes of an endpoint's path; out goes what the user's function sends.
-Called by `flash_ws.live` and by the gateway.
+ASGI requests for an endpoint's path come in; messages of the user's function go out.
+`flash_ws.live` may call it; the gateway of flash-core routes requests to it.
 """

@@ -1,4 +1,4 @@
-"""The ASGI applications behind endpoints: the way from a request to its handler."""
+"""The ASGI applications of endpoints, from admission to the call of the handler."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Seconds that a request's body may take to come in.
+# Seconds within which a request's body has to arrive.
 BODY_TIMEOUT = 60.0
 
 
 class WebSocketEndpoint:
-    """The ASGI application behind one path."""
+    """The ASGI application of one WebSocket endpoint."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class WebSocketEndpoint:
         return connection
 
     def _choose_subprotocol(self, offered: Iterable[str]) -> str | None:
-        """Return the subprotocol to speak: of the browser's, the one this endpoint likes best."""
+        """Return the endpoint's preferred subprotocol of those offered; None if there is none."""
         theirs = set(offered)
         if not theirs or not self._subprotocols:
             return None
@@ -104,12 +104,12 @@ class WebSocketEndpoint:
                 return name
         raise Refused(
             HTTPStatus.BAD_REQUEST,
-            f"none of the subprotocols offered is spoken here: {', '.join(self._subprotocols)}",
+            f"none of the offered subprotocols is supported; offer {', '.join(self._subprotocols)}",
         )
 
 
 class StreamEndpoint:
-    """The ASGI application behind one path."""
+    """The ASGI application of one SSE endpoint."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class StreamEndpoint:
         sharing = self._origins.cors_headers(scope)
         allowed = ", ".join(self._methods).encode()
         if scope["method"] == "OPTIONS" and sharing:
-            # A browser asks so whether a page of another origin may send JSON.
+            # The CORS preflight of a page of another origin that sends JSON.
             preflight = [
                 (b"access-control-allow-methods", allowed),
                 (b"access-control-allow-headers", b"content-type, last-event-id"),
@@ -154,14 +154,14 @@ class StreamEndpoint:
             return
         if scope["method"] not in self._methods:
             raise Refused(
-                HTTPStatus.METHOD_NOT_ALLOWED, "another method is needed", (b"allow", allowed)
+                HTTPStatus.METHOD_NOT_ALLOWED, "this method is not allowed", (b"allow", allowed)
             )
         self._open_connections.check_room(scope)
         await self._admission.check_guards(scope)
         request = await self._request(scope, receive)
         await self._admission.authorize(scope, request, request.body)
         if self._settings.end is not None and request.last_event_id == self._settings.end:
-            # An EventSource that has had everything and came back: this stops it.
+            # An EventSource that has received everything reconnects; 204 stops it.
             await _send_empty(send, HTTPStatus.NO_CONTENT, sharing)
             return
         stream = EventStream(request, self._settings, receive, send, headers=sharing)
@@ -187,7 +187,7 @@ class StreamEndpoint:
 
 
 def _as_refusal(error: Exception, scope: Scope) -> Refused:
-    """Turn what a generator raised before its first event into an answer."""
+    """Return the refusal for an exception raised before the first event."""
     if isinstance(error, BadRequest):
         return Refused(error.status, error.reason)
     if isinstance(error, HTTPException) and error.code is not None:

@@ -1,4 +1,4 @@
-"""One HTTP request answered with server-sent events, from a generator."""
+"""`EventStream`: one HTTP request that is answered with the events of a generator."""
 
 from __future__ import annotations
 
@@ -29,72 +29,71 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Seconds that a generator may take to its first event before the answer's headers are sent. What it
-# raises within them is answered with an HTTP status.
+# Seconds to wait for the first event before the response's headers are sent. An exception before
+# that becomes an HTTP status.
 _FIRST_EVENT_TIMEOUT = 0.5
 
 # Seconds that a cancelled generator may take to end.
 _CLEANUP_TIMEOUT = 2.0
 
-# Milliseconds after which browsers come back to a server that restarts, spread out.
+# Milliseconds after which browsers reconnect to a server that restarts; chosen at random.
 _RETRY_AFTER_RESTART = (500, 3000)
 
 _HEADERS: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    # A proxy that compresses would wait for more; one that caches would repeat it.
+    # Proxies must neither compress the stream, which would delay it, nor cache it.
     (b"cache-control", b"no-cache, no-transform"),
-    # nginx keeps back what it can otherwise.
+    # Without it nginx buffers the response.
     (b"x-accel-buffering", b"no"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """How an endpoint answers; times are in seconds."""
+    """The settings of an SSE endpoint; times are in seconds."""
 
-    # Between lines that keep a silent stream open through proxies.
+    # Time between comment lines that keep a silent stream open through proxies.
     keep_alive: float = 15.0
-    # Milliseconds that a browser is told to wait before it connects again; None tells it nothing.
+    # Milliseconds that browsers wait before they reconnect; None leaves it to the browser.
     retry: int | None = None
-    # The data of the event that ends a stream; None ends it without one.
+    # The data of the last event of a stream; None sends no such event.
     end: str | None = DONE
-    # Of a request's body; a longer one is answered 413.
+    # The size of a request's body; a larger one is answered with 413.
     max_body_bytes: int = 64 * 1024
-    # That a browser may take nothing of what is sent; then the stream ends.
+    # Time after which a stream ends if the browser accepts no data.
     stall_timeout: float = 60.0
-    # That a generator may go on once the server is told to stop.
+    # Time that a generator may continue after the server is told to stop.
     linger: float = 5.0
 
 
 class StreamRequest(OpeningRequest):
-    """The request that a stream answers.
+    """The request of an event stream, passed to the generator.
 
-    `quart.request`, ``session`` and ``dash.ctx.cookies`` work inside the generator, too.
+    `quart.request`, ``session`` and ``dash.ctx.cookies`` also work inside the generator.
     """
 
     def __init__(self, scope: Scope, body: bytes) -> None:
         super().__init__(scope)
-        # GET from an ``EventSource``; POST from the SSE component with a payload.
+        # GET from an ``EventSource``, POST from the SSE component with a payload.
         self.method: str = scope["method"]
-        # The whole body.
+        # The complete body.
         self.body = body
-        # The id of the last event that the browser got before its connection broke, or None.
+        # The id of the last event that the browser received before it reconnected, or None.
         self.last_event_id = _header(scope, b"last-event-id")
 
     @property
     def args(self) -> MultiDict[str, str]:
-        """What follows the question mark in the URL; the same as ``query``."""
+        """The parameters in the URL's query; the same as ``query``."""
         return self.query
 
     async def get_data(self) -> bytes:
-        """Return the body, as `quart.Request.get_data` does."""
+        """Return the body; the same as ``body``, for code written for `quart.Request`."""
         return self.body
 
     async def get_json(self) -> Any:
-        """Return what the body holds as JSON, whatever its content type.
+        """Parse the body as JSON, whatever its content type, since the component sends text.
 
-        (The component sends a string payload as text.) Raises `flash.errors.BadRequest`, which ends
-        the request with status 400.
+        Raises `flash.errors.BadRequest`, which ends the request with status 400.
         """
         try:
             return json.loads(self.body)
@@ -103,11 +102,11 @@ class StreamRequest(OpeningRequest):
 
 
 class _ClientDisconnected(Exception):
-    """The browser is gone: whatever the server raised when it was written to."""
+    """Writing failed because the browser has disconnected; raised from the server's error."""
 
 
 class EventStream:
-    """The answer to one request, while it lasts."""
+    """The response to one request."""
 
     def __init__(
         self,
@@ -125,9 +124,9 @@ class EventStream:
         self._headers = [*_HEADERS, *headers]
         self._loop = asyncio.get_running_loop()
         self._started = False
-        # One writes at a time: the generator's events, or a keep-alive.
+        # Held by the one who writes: the generator or the keep-alive.
         self._writing = asyncio.Lock()
-        # The loop's time when the last write began, and whether it still goes on.
+        # The loop's time when the last write began.
         self._wrote_at = self._loop.time()
         self._generating: asyncio.Task[None] | None = None
         self._stopping = False
@@ -136,29 +135,30 @@ class EventStream:
         self.sent = 0
 
     def drain(self) -> None:
-        """End because the server stops, if the generator has not ended by itself soon."""
+        """Cancel the generator after ``linger`` seconds, because the server stops."""
         if not self._stopping:
             self._stopping = True
             self._timer = self._loop.call_later(self._settings.linger, self._stop)
 
     def abort(self, code: CloseCode) -> None:
-        """End at once because the application does not want it any more."""
+        """End at once because the application disconnected the user or the permission ended."""
         logger.info("ended a stream of %s: %s", self._request.path, code.meaning)
         self._stopping = True
         self._stop()
 
     @property
     def user(self) -> str | None:
-        """Who reads it, if ``authorize`` named somebody."""
+        """The user that ``authorize`` named; None if it named nobody."""
         return self._request.user
 
     async def serve(
         self,
         generate: Callable[[StreamRequest], AsyncIterable[Any] | Awaitable[AsyncIterable[Any]]],
     ) -> Exception | None:
-        """Send what ``generate`` gives until it ends, the browser goes or the server stops.
+        """Send what ``generate`` yields until it ends, the browser leaves or the server stops.
 
-        Returns what the generator raised before the answer began: it is for the caller to answer.
+        Returns an exception that the generator raised before the response began, which the caller
+        has to answer; else None.
         """
         generating = self._generating = self._loop.create_task(
             self._run(generate), context=self._request.context()
@@ -174,7 +174,7 @@ class EventStream:
                 return cast("Exception", error)
             await self._finish(generating.cancelled(), error)
         except (_ClientDisconnected, TimeoutError) as error:
-            logger.debug("an event stream cannot be written to: %r", error)
+            logger.debug("cannot write to an event stream: %r", error)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -182,7 +182,7 @@ class EventStream:
                 task.cancel()
             _, running = await asyncio.wait({generating, disconnected}, timeout=_CLEANUP_TIMEOUT)
             for task in running:
-                logger.warning("%r goes on although it was cancelled", task.get_coro())
+                logger.warning("%r still runs although it was cancelled", task.get_coro())
         return None
 
     def _stop(self) -> None:
@@ -196,7 +196,7 @@ class EventStream:
     async def _wait_for_end(
         self, generating: asyncio.Task[None], disconnected: asyncio.Task[None]
     ) -> bool:
-        """Wait for the generator's end; true if the browser went, or takes nothing, before it."""
+        """Wait for the generator; return True if the browser leaves or stalls before its end."""
         settings = self._settings
         while True:
             wait = settings.keep_alive if self._started else _FIRST_EVENT_TIMEOUT
@@ -210,7 +210,9 @@ class EventStream:
             quiet = self._loop.time() - self._wrote_at
             if self._writing.locked():
                 if quiet >= settings.stall_timeout:
-                    logger.info("ended a stream of %s: nobody reads it", self._request.path)
+                    logger.info(
+                        "ended a stream of %s: the browser accepts no data", self._request.path
+                    )
                     return True
             elif not self._started or quiet >= settings.keep_alive:
                 async with asyncio.timeout(settings.stall_timeout):
@@ -243,7 +245,7 @@ class EventStream:
                 start = {"type": "http.response.start", "status": status, "headers": self._headers}
                 await self._transmit(start)
                 if self._settings.retry is not None:
-                    # A field of the first event, not an event of its own: see KEEP_ALIVE.
+                    # A field of the first event, not a separate event; see KEEP_ALIVE.
                     chunk = b"retry: %d\n%b" % (self._settings.retry, chunk)
             await self._transmit({"type": "http.response.body", "body": chunk, "more_body": True})
 
@@ -254,10 +256,10 @@ class EventStream:
             raise _ClientDisconnected from error
 
     async def _finish(self, stopped: bool, error: BaseException | None) -> None:
-        """Send the last event, as the component understands it, and end the answer.
+        """Send the last event in the form that the SSE component expects, and end the response.
 
-        After an error that is an event of type ``error``: the SSE component closes and its ``done``
-        stays false. When the server stops there is none, and an ``EventSource`` comes back.
+        After an exception it is an event of type ``error``: the component closes and its ``done``
+        stays false. When the server stops there is no last event; an ``EventSource`` reconnects.
         """
         async with asyncio.timeout(_CLEANUP_TIMEOUT):
             if error is not None:
@@ -270,8 +272,8 @@ class EventStream:
             elif stopped:
                 await self._write(b"retry: %d\n" % random.randint(*_RETRY_AFTER_RESTART))
             elif self._settings.end is not None:
-                # Its id comes back with an EventSource, which connects again after any end and is
-                # told then that there is no more.
+                # An EventSource reconnects after any end. It then sends this id back, and the
+                # endpoint tells it to stop.
                 await self._write(
                     ServerSentEvent(self._settings.end, id=self._settings.end).encode()
                 )
@@ -281,7 +283,7 @@ class EventStream:
 
 
 def _reason(error: BaseException) -> str | None:
-    """Return what the browser may know of an error; None for what is nobody's business but ours."""
+    """Return the text of an error that the browser may see; None for an internal error."""
     if isinstance(error, BadRequest):
         return error.reason.partition("\n")[0]
     if isinstance(error, HTTPException):

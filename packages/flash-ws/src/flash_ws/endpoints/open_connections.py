@@ -1,4 +1,4 @@
-"""Who is there: the connections and streams that an app's endpoints have open."""
+"""`OpenConnections`: the connections and event streams that an app's endpoints have open."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 class OpenConnection(Protocol):
-    """A connection or a stream while it lasts."""
+    """A connection or an event stream that is open."""
 
     @property
     def user(self) -> str | None:
-        """What ``authorize`` identified the user by."""
+        """The user that ``authorize`` named; None if it named nobody."""
         ...
 
     def drain(self) -> None:
-        """End soon, since the server stops; returns at once."""
+        """Begin to close because the server stops; returns at once."""
         ...
 
     def abort(self, code: CloseCode) -> None:
-        """End now; returns at once."""
+        """Close without sending what waits; returns at once."""
         ...
 
 
 class OpenConnections:
-    """What is open at this moment, of all endpoints of an app."""
+    """Counts the open connections of all endpoints of an app, and closes them."""
 
     def __init__(self, max_connections: int) -> None:
         self._max_connections = max_connections
@@ -47,7 +47,7 @@ class OpenConnections:
         self.closed: Counter[int] = Counter()
 
     def check_room(self, scope: Scope) -> None:
-        """Refuse with 503 when there is no room, or the server is about to stop."""
+        """Raise `Refused` with 503 at ``max_connections``, or if the server is about to stop."""
         draining = draining_event(scope)
         if len(self._open) >= self._max_connections:
             raise Refused(
@@ -65,7 +65,7 @@ class OpenConnections:
             )
 
     def add(self, connection: OpenConnection, scope: Scope) -> None:
-        """Count ``connection`` in, and tell it when the server is to stop."""
+        """Add an open connection; its `drain` is called when the server is about to stop."""
         self._open.add(connection)
         self._opened += 1
         self._connections += isinstance(connection, Connection)
@@ -74,7 +74,7 @@ class OpenConnections:
             self._watcher = asyncio.create_task(self._watch(draining))
 
     def remove(self, connection: OpenConnection) -> None:
-        """Count ``connection`` out."""
+        """Remove a connection that has ended."""
         self._open.discard(connection)
         self._connections -= isinstance(connection, Connection)
         if not self._open and self._watcher is not None:
@@ -87,13 +87,13 @@ class OpenConnections:
             connection.drain()
 
     def disconnect(self, user: str) -> None:
-        """Send a user's guests away."""
+        """Close all connections and streams of a user."""
         for connection in tuple(self._open):
             if connection.user == user:
                 connection.abort(CloseCode.KICKED)
 
     def statistics(self, groups: int) -> EndpointStatistics:
-        """Return the figures."""
+        """Return the counts."""
         return EndpointStatistics(
             connections=self._connections,
             streams=len(self._open) - self._connections,

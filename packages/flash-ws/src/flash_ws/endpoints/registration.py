@@ -1,4 +1,4 @@
-"""WebSocket and SSE endpoints, as an app registers them."""
+"""`Endpoints`: registers the WebSocket and SSE endpoints of an app."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 class Endpoints:
     """The endpoints of one app.
 
-    The options are defaults for every endpoint, which may have others. Paths are below the app's
+    The options are defaults that each endpoint can override. Paths are relative to the app's
     ``routes_pathname_prefix``.
 
     - ``allowed_origins``: see `OriginPolicy`.
@@ -39,7 +39,8 @@ class Endpoints:
       every ``recheck_interval`` seconds; see `Admission`. The app's ``before_request`` functions
       always run before it.
     - ``max_message_bytes``, ``rate``, ``idle_timeout``, ``heartbeat``: see `ConnectionLimits`.
-    - ``max_connections``: connections and streams open at the same time; one more is answered 503.
+    - ``max_connections``: connections and streams open at the same time; one more is refused with
+      503.
     """
 
     def __init__(
@@ -73,13 +74,15 @@ class Endpoints:
             self.init_app(app)
 
     def init_app(self, app: Flash) -> None:
-        """Serve the endpoints from ``app``, those registered later, too; idempotent."""
+        """Serve the endpoints from ``app``, including those registered later; idempotent."""
         if self._app is app:
             return
         if self._app is not None:
-            raise ConfigurationError("these endpoints belong to an app; make others for another")
+            raise ConfigurationError(
+                "these endpoints belong to another app; make an Endpoints for each app"
+            )
         self._app = app
-        # Tells flash_ws.js to give dash-extensions' WebSocket its messages one by one.
+        # Makes flash_ws.js pass messages to dash-extensions' WebSocket one at a time.
         app.page_extras["flash_endpoints"] = True
         for path, make in self._routes.items():
             app.add_asgi_route(path, make(app))
@@ -89,11 +92,11 @@ class Endpoints:
         return self._groups[group]
 
     def disconnect(self, user: str) -> None:
-        """Close all that a user has open here: WebSockets with `CloseCode.KICKED`, and streams."""
+        """Close all WebSockets (with `CloseCode.KICKED`) and streams of a user on this worker."""
         self._open_connections.disconnect(user)
 
     def statistics(self) -> EndpointStatistics:
-        """Return what the endpoints do and have done."""
+        """Return the state and counters of the endpoints of this worker."""
         return self._open_connections.statistics(len(self._groups.names()))
 
     def websocket(
@@ -113,11 +116,11 @@ class Endpoints:
     ) -> Callable[[F], F]:
         """Register the handler of a WebSocket: ``async def handler(connection)``.
 
-        ``path`` may have variables, ``/room/<name>``, found in ``connection.path_params``. A
-        handler that is an async generator has what it yields sent. ``subprotocols`` are those it
-        speaks, the best first; a browser that offers only others is refused. ``authorize`` replaces
-        the one for all endpoints; ``lambda request: True`` allows everybody. The rest is explained
-        at `ConnectionLimits`; None takes the default.
+        ``path`` may have variables, ``/room/<name>``, which are in ``connection.path_params``. If
+        the handler is an async generator, what it yields is sent. ``subprotocols`` are those that
+        it supports, in order of preference; a browser that offers only others is refused.
+        ``authorize`` replaces the one of all endpoints; ``lambda request: True`` allows everybody.
+        For the other arguments see `ConnectionLimits`; None takes the default.
         """
         names = (subprotocols,) if isinstance(subprotocols, str) else tuple(subprotocols)
         limits = _replaced(
@@ -161,10 +164,10 @@ class Endpoints:
     ) -> Callable[[F], F]:
         """Register a stream of server-sent events: ``async def generator(request)``.
 
-        It yields str, `ServerSentEvent` or anything that has a JSON form; an ``async def`` that
-        returns an async iterator will do, too. It is closed as soon as the browser goes. What it
-        raises before its first event is answered with an HTTP status, 500 or that of the
-        exception. The rest is explained at `StreamSettings`.
+        It yields str, `ServerSentEvent` or anything that has a JSON form. An ``async def`` that
+        returns an async iterator also works. The generator is closed as soon as the browser
+        disconnects. An exception before the first event becomes an HTTP error: its own status, or
+        500. For the other arguments see `StreamSettings`.
         """
         names = (methods,) if isinstance(methods, str) else tuple(methods)
         settings = StreamSettings(
@@ -201,7 +204,7 @@ class Endpoints:
 
     def _register(self, path: str, make: Callable[[Flash], ASGIApp]) -> None:
         if path in self._routes:
-            raise ConfigurationError(f"{path!r} is taken: an endpoint is already served there")
+            raise ConfigurationError(f"an endpoint at {path!r} exists already; choose another path")
         self._routes[path] = make
         if self._app is not None:
             self._app.add_asgi_route(path, make(self._app))
@@ -233,8 +236,8 @@ def _is_async_generator(function: Callable[..., Any]) -> bool:
 def _not_async(function: Callable[..., Any], remedy: str) -> ConfigurationError:
     name = getattr(function, "__qualname__", repr(function))
     return ConfigurationError(
-        f"{name} is a plain function, and one would hold a thread for as long as a browser stays: "
-        f"{remedy}; for plain code inside it, await asyncio.to_thread(…)"
+        f"{name} is a plain function, which would hold a thread as long as a browser is connected; "
+        f"{remedy}, and call blocking code with await asyncio.to_thread(…)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Server-sent events as text: what stands between a generator's values and the wire."""
+"""`ServerSentEvent`: the encoding of server-sent events."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from flash.serialize import dumps
 
-# What dash-extensions' SSE component takes for the end of a stream.
+# The data that dash-extensions' SSE component takes as the end of a stream.
 DONE = "[DONE]"
 
-# A line that every client passes over. Not followed by an empty line, as comments often are: the
-# SSE component takes that for an event without data, and would clear its value.
+# A comment line, which clients ignore. No empty line follows: the SSE component would take that as
+# an event without data and clear its value.
 KEEP_ALIVE = b":\n"
 
 _LINE_ENDS = str.maketrans("", "", "\r\n\0")
@@ -21,13 +21,15 @@ _LINE_ENDS = str.maketrans("", "", "\r\n\0")
 class ServerSentEvent:
     """One event of a stream.
 
-    - ``data``: str is sent as it is, over as many lines as it has; anything else as JSON.
-    - ``event``: its type; a browser calls listeners for that type instead of ``onmessage``, and
-      dash-extensions' components take in only events without one.
-    - ``id``: what the browser sends as ``Last-Event-ID`` when it connects again.
-    - ``retry``: milliseconds that it is to wait before that.
+    - ``data``: str is sent as it is, one line of the protocol for each of its lines; anything else
+      is sent as JSON.
+    - ``event``: the type. A browser calls listeners of that type instead of ``onmessage``, and
+      dash-extensions' components accept only events without a type.
+    - ``id``: sent back by the browser as ``Last-Event-ID`` when it reconnects.
+    - ``retry``: milliseconds that the browser waits before it reconnects.
 
-    Raises ``ValueError`` for an ``event`` or ``id`` with a line end, which would be a second field.
+    Raises ``ValueError`` for an ``event`` or ``id`` with a line end, which would start another
+    field, and for a negative ``retry``.
     """
 
     data: Any
@@ -38,19 +40,19 @@ class ServerSentEvent:
     def __post_init__(self) -> None:
         for name, value in (("event", self.event), ("id", self.id)):
             if value is not None and value.translate(_LINE_ENDS) != value:
-                raise ValueError(f"{name}={value!r}: it has to fit on one line")
+                raise ValueError(f"{name}={value!r} contains a line end or NUL; use one line")
         if self.retry is not None and self.retry < 0:
-            raise ValueError(f"retry={self.retry}: milliseconds cannot be negative")
+            raise ValueError(f"retry={self.retry} is negative; use milliseconds, 0 or more")
 
     @classmethod
     def of(cls, value: Any) -> ServerSentEvent:
-        """Return ``value`` if it is an event, else an event with it as data."""
+        """Return ``value`` if it is an event, else an event with ``value`` as its data."""
         return value if isinstance(value, cls) else cls(value)
 
     def encode(self) -> bytes:
-        """Return the event as it goes over the wire, the empty line that ends it included.
+        """Return the event as bytes, including the empty line that ends it.
 
-        ``data`` arrives as it was but for line ends, which arrive as ``\\n`` whichever they were.
+        The browser receives ``data`` unchanged, except that every line end becomes ``\\n``.
         """
         data = self.data if isinstance(self.data, str) else dumps(self.data).decode()
         lines: list[str] = []

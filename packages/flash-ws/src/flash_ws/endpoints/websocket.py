@@ -1,10 +1,10 @@
-"""One WebSocket and the handler that talks over it.
+"""`Connection`: one WebSocket of an endpoint and the run of its handler.
 
-Close codes, beside those a handler chooses:
+Close codes, besides those that a handler chooses:
 
 - 1000 the handler returned; 1011 it raised; 1012 the server is about to restart
 - 4413, 4529, 4530, 4508: `CloseCode.TOO_LARGE`, `TOO_FAST`, `TOO_SLOW`, `SILENT`
-- 4430, 4532: `CloseCode.KICKED` by `Live.disconnect`, `EXPIRED` when ``authorize`` is asked again
+- 4430, 4532: `CloseCode.KICKED` by `Live.disconnect`, `EXPIRED` when a recheck refuses
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The codes of RFC 6455 that may be sent, beside 3000 to 4999 for applications.
+# The codes of RFC 6455 that may be sent, besides 3000 to 4999 for applications.
 _STANDARD_CODES = frozenset(
     {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 )
@@ -44,10 +44,10 @@ ABNORMAL = 1006
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A message sent whenever nothing else was for ``every`` seconds.
+    """A message that is sent when nothing else was sent for ``every`` seconds.
 
-    The page sees it like any other message. What keeps the connection open through proxies without
-    the page's seeing it is the server's own ping.
+    The page receives it like any other message. To keep the connection open through proxies it is
+    not needed: the server's pings do that, and the page does not see them.
     """
 
     every: float
@@ -56,61 +56,61 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What one browser may cost, and how long it may take; times are in seconds."""
+    """The limits and timeouts of one connection; times are in seconds."""
 
-    # Of one message, after inflating; a longer one closes with 4413.
+    # The size of one message, after decompression; a larger one closes with 4413.
     max_message_bytes: int = 64 * 1024
-    # Messages from the browser; more close with 4529.
+    # The rate of messages from the browser; a higher one closes with 4529.
     rate: RateLimit = field(default_factory=lambda: RateLimit(per_second=100.0, burst=500))
-    # Messages read ahead of the handler; then reading stops, and the browser has to wait.
+    # Messages read before the handler takes them; then reading stops and the browser has to wait.
     max_waiting: int = 64
-    # Of what groups have sent and the browser has not taken; more closes with 4530.
+    # Bytes from groups that the browser has not accepted; more close with 4530.
     max_outbox_bytes: int = 1 << 20
-    # Without a message in either direction, until closed with 4508; None is for ever.
+    # Time without a message in either direction, then closed with 4508; None is no limit.
     idle_timeout: float | None = None
-    # That one message may take to be sent (then 4530), or that the handler may take nothing while
-    # the browser has to wait (then 4529).
+    # Time that sending one message may take (then 4530), and time that the handler may take no
+    # message while the browser has to wait (then 4529).
     stall_timeout: float = 60.0
-    # That the handler may go on once the browser has gone or the server stops; then cancelled.
+    # Time that the handler may continue after the connection ended; then it is cancelled.
     linger: float = 5.0
     heartbeat: Heartbeat | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStatistics:
-    """What has passed through one connection, and what waits."""
+    """Message counters and queue lengths of one connection."""
 
     received: int
     sent: int
-    # Messages that the handler has not taken yet.
+    # Messages that the handler has not received yet.
     inbox: int
-    # Messages, and of those from groups the bytes, that the browser has not taken yet.
+    # Messages that the browser has not accepted yet, and the bytes of those from groups.
     outbox: int
     outbox_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class CloseInfo:
-    """Why a connection ends."""
+    """Why and how a connection ends."""
 
     code: int
     reason: str = ""
-    # Whether the browser has gone, so that nobody is left to be told.
+    # Whether the browser has disconnected, so that no close frame can be sent.
     is_browser_gone: bool = False
-    # Whether what waits in either direction still counts.
+    # Whether messages that wait are still delivered, in both directions.
     is_orderly: bool = True
 
     @classmethod
     def violation(cls, code: CloseCode) -> CloseInfo:
-        """The browser has broken a limit, or may not stay: what waits is dropped."""
+        """Return the close for a broken limit or a refused recheck; it drops what waits."""
         return cls(code.number, code.meaning, is_orderly=False)
 
 
 class Connection(OpeningRequest):
-    """A browser's WebSocket, given to the handler of an endpoint.
+    """A browser's WebSocket, passed to the handler of an endpoint.
 
-    Iterating gives the browser's messages in order, each once, and ends when the connection does.
-    Belongs to the loop that it was opened on; to send from a thread, use a group.
+    Iterating yields the browser's messages in order, each once, until the connection ends. Belongs
+    to the event loop it was opened on; to send from a thread, use a group.
     """
 
     def __init__(
@@ -124,9 +124,9 @@ class Connection(OpeningRequest):
         subprotocol: str | None = None,
     ) -> None:
         super().__init__(scope)
-        # The one agreed on of those that browser and endpoint know.
+        # The negotiated subprotocol, or None.
         self.subprotocol = subprotocol
-        # For the application's own use.
+        # For the application's use.
         self.data: dict[str, Any] = {}
         self._receive = receive
         self._send = send
@@ -149,10 +149,10 @@ class Connection(OpeningRequest):
         )
         self._received = 0
         self._received_at = now
-        # Who waits for the next message, and the reader that waits for room.
+        # Futures of the handler that waits for a message, and of the reader that waits for room.
         self._receiver: asyncio.Future[None] | None = None
         self._inbox_room: asyncio.Future[None] | None = None
-        # The loop's time when the handler last took a message, or when it last could.
+        # The loop's time when the handler last took a message, or when the inbox became full.
         self._handler_took_at = now
         self._close_info: CloseInfo | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -166,12 +166,12 @@ class Connection(OpeningRequest):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the connection has ended or is about to."""
+        """Whether the connection has ended or is closing."""
         return self._close_info is not None
 
     @property
     def close_code(self) -> int | None:
-        """The code it was closed with, by either side; None while it is open."""
+        """The close code, from either side; None while it is open."""
         return None if self._close_info is None else self._close_info.code
 
     def __aiter__(self) -> Connection:
@@ -184,15 +184,17 @@ class Connection(OpeningRequest):
             raise StopAsyncIteration from None
 
     async def receive(self) -> Message:
-        """Return the next message; raises `ConnectionClosed` once there will be none.
+        """Return the next message; raises `ConnectionClosed` when there are no more.
 
-        What came before the browser left is still given.
+        Messages that arrived before the browser disconnected are still returned.
         """
         while not len(self._inbox):
             if self._close_info is not None:
                 raise self._error(self._close_info)
             if self._receiver is not None:
-                raise RuntimeError("another task is receiving from this connection already")
+                raise RuntimeError(
+                    "another task is already receiving from this connection; receive in one task"
+                )
             self._receiver = self._loop.create_future()
             try:
                 await self._receiver
@@ -208,17 +210,17 @@ class Connection(OpeningRequest):
     async def send(self, message: Any) -> None:
         """Send str as text, bytes as binary, anything else as JSON text.
 
-        Waits while the browser does not take what was sent before. Raises `ConnectionClosed`, and
+        Waits until the browser has accepted what was sent before. Raises `ConnectionClosed`, and
         what `flash.serialize.dumps` raises.
         """
         await self._transmit(as_event(message))
 
     async def send_json(self, value: Any) -> None:
-        """Send ``value`` as JSON text, a str in quotes."""
+        """Send ``value`` as JSON text; a str becomes a JSON string."""
         await self._transmit({"type": "websocket.send", "text": dumps(value).decode()})
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close, after what was sent before, and return when that is done; the first code stands.
+        """Close after sending what waits, and return when closed; later calls keep the first code.
 
         Raises ``ValueError`` for a code that may not be sent.
         """
@@ -228,7 +230,7 @@ class Connection(OpeningRequest):
         await self._closed.wait()
 
     def join(self, group: ConnectionGroup | str) -> None:
-        """Get what is sent to a group from now on, until `leave` or the connection's end.
+        """Join a group until `leave` or the end of the connection; idempotent.
 
         Raises ``ValueError`` above `MAX_GROUPS` groups.
         """
@@ -241,13 +243,13 @@ class Connection(OpeningRequest):
         self._groups.add(name, self)
 
     def leave(self, group: ConnectionGroup | str) -> None:
-        """Leave a group; one that was not joined is no error."""
+        """Leave a group; idempotent."""
         name = group if isinstance(group, str) else group.name
         self._joined.discard(name)
         self._groups.discard(name, self)
 
     def statistics(self) -> ConnectionStatistics:
-        """Return what has passed and what waits."""
+        """Return the counters and queue lengths."""
         return ConnectionStatistics(
             received=self._received,
             sent=self._writer.sent,
@@ -259,7 +261,7 @@ class Connection(OpeningRequest):
     # -- for groups and endpoints ----------------------------------------------------------------
 
     def offer(self, event: Event, size: int) -> bool:
-        """Send without waiting; without room, close with `CloseCode.TOO_SLOW` instead."""
+        """Queue a message without waiting; without room, close with `CloseCode.TOO_SLOW`."""
         if self._close_info is not None:
             return False
         if self._writer.offer(event, size):
@@ -268,15 +270,15 @@ class Connection(OpeningRequest):
         return False
 
     def drain(self) -> None:
-        """Close because the server stops."""
+        """Close with 1012 because the server stops."""
         self._begin_close(CloseInfo(SERVICE_RESTART, "the server is about to restart"))
 
     def abort(self, code: CloseCode) -> None:
-        """Close because the application does not want it any more: what waits is dropped."""
+        """Close with ``code`` and drop what waits."""
         self._begin_close(CloseInfo.violation(code))
 
     async def serve(self, handler: Callable[[Connection], Awaitable[None]]) -> CloseInfo:
-        """Run the handler, from `accept` to the end of everything; returns why it ended."""
+        """Run the handler until handler and connection have ended; returns how it ended."""
         handling = self._loop.create_task(self._run_handler(handler), context=self.context())
         handling.add_done_callback(self._on_handler_done)
         reading = self._loop.create_task(self._read_ahead())
@@ -300,7 +302,7 @@ class Connection(OpeningRequest):
     # -- within ----------------------------------------------------------------------------------
 
     def _begin_close(self, close_info: CloseInfo) -> None:
-        """Begin to end; the first reason stands."""
+        """Begin to close; later calls do nothing."""
         if self._close_info is not None:
             return
         self._close_info = close_info
@@ -314,7 +316,7 @@ class Connection(OpeningRequest):
         return ConnectionClosed(close_info.code, close_info.reason)
 
     def _on_write_failure(self, error: Exception) -> None:
-        logger.debug("a WebSocket cannot be written to: %r", error)
+        logger.debug("cannot write to a WebSocket: %r", error)
         self._begin_close(CloseInfo(ABNORMAL, "the browser is gone", is_browser_gone=True))
 
     async def _transmit(self, event: Event) -> None:
@@ -348,7 +350,7 @@ class Connection(OpeningRequest):
         )
 
     async def _read_ahead(self) -> None:
-        """Take in messages until the browser is gone; once it all ends, throw them away."""
+        """Read messages until the browser disconnects; drop them once the connection is closing."""
         try:
             while True:
                 message = await self._receive()
@@ -385,7 +387,7 @@ class Connection(OpeningRequest):
                 self._inbox_room = None
 
     def _check_timeouts(self) -> None:
-        """See whether somebody takes too long; called every now and then."""
+        """Close the connection at a timeout, send a heartbeat if due, and check again later."""
         limits, writer, now = self._limits, self._writer, self._loop.time()
         writing_since = writer.writing_since
         quiet_since = max(self._received_at, writer.wrote_at)
@@ -395,7 +397,7 @@ class Connection(OpeningRequest):
         elif self._inbox_room is not None and now - self._handler_took_at >= limits.stall_timeout:
             self._begin_close(CloseInfo.violation(CloseCode.TOO_FAST))
         elif limits.idle_timeout is not None and now - quiet_since >= limits.idle_timeout:
-            self._begin_close(CloseInfo(CloseCode.SILENT.number, "nothing was said for too long"))
+            self._begin_close(CloseInfo(CloseCode.SILENT.number, "no message for too long"))
         else:
             if (
                 heartbeat is not None
@@ -407,7 +409,7 @@ class Connection(OpeningRequest):
             self._timer = self._loop.call_later(self._next_check_delay(), self._check_timeouts)
 
     def _next_check_delay(self) -> float:
-        """Return in how many seconds to look again."""
+        """Return the seconds until the next check."""
         limits, now = self._limits, self._loop.time()
         waits = [limits.stall_timeout / 2]
         if limits.idle_timeout is not None:
@@ -417,11 +419,11 @@ class Connection(OpeningRequest):
         return max(min(waits), 0.01)
 
     async def _close_handshake(self, close_info: CloseInfo, reading: asyncio.Task[None]) -> None:
-        """Send what was sent before, then the close frame, and wait for the browser's answer.
+        """Send what waits, then the close frame, and wait for the browser's close frame.
 
-        Reading goes on meanwhile: a socket closed with bytes unread would be reset, and the browser
-        would never see the code. Except for the moment of the close frame: granian sends none while
-        a receive is pending.
+        Reading continues meanwhile: closing a socket with unread bytes resets it, and the browser
+        would not receive the code. It stops only while the close frame is sent, since granian sends
+        none while a receive is pending.
         """
         reason = truncate_reason(close_info.reason)
         try:
@@ -447,9 +449,9 @@ class Connection(OpeningRequest):
 
 
 async def _cancel_and_wait(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks and wait for them; one that does not care is left behind, and logged."""
+    """Cancel tasks and wait for them; a task that does not end in time is logged and left."""
     for task in tasks:
         task.cancel()
     _, running = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
     for task in running:
-        logger.warning("%r goes on although it was cancelled", task.get_coro())
+        logger.warning("%r still runs although it was cancelled", task.get_coro())

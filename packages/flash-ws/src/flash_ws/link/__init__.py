@@ -1,5 +1,5 @@
 """One link: a page's connection over WebSocket or SSE, and the writing of frames to it.
 
-In come frames from the hub and bytes from the browser; out go bytes to the browser.
-Called by `flash_ws.clients` and by the gateway, which opens links.
+Frames from the hub and messages of the page come in; frames of the page and bytes for it go out.
+`clients`, `endpoints` (only `writer`) and `flash_ws.live`, which adds its routes, may call it.
 """

@@ -1,4 +1,4 @@
-"""Where links are opened: the ASGI applications at ``_flash/link``."""
+"""`LinkAcceptor`: the ASGI applications at ``_flash/link``, which accept or refuse links."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from flash.http.gateway import Receive, Scope, Send
     from flash_ws.link.link import Transport
 
-# Seconds that a posted message may take to come in.
+# Seconds within which a posted message has to arrive.
 BODY_TIMEOUT = 60.0
 
 
 class LinkHost(Protocol):
-    """What serves a link once it is let in: the hub."""
+    """The part of the hub that serves an accepted link."""
 
     def watch_draining(self, draining: asyncio.Event | None) -> None:
-        """Close links in stages once ``draining`` is set."""
+        """Close the links in batches once ``draining`` is set."""
         ...
 
     async def serve(self, transport: Transport, handshake: Handshake, user: str | None) -> None:
-        """Serve one connection to its end."""
+        """Serve one connection until it ends."""
         ...
 
 
 class LinkAcceptor:
-    """Lets pages in and hands them to the hub.
+    """Admits pages and passes their transports to the hub.
 
     - ``hub``: returns the hub; raises `NotServing`.
-    - ``max_message_bytes``: of one message from a page, after inflating.
-    - ``max_links``: open at the same time, those included whose page has not said hello.
+    - ``max_message_bytes``: the size of one message from a page, after decompression.
+    - ``max_links``: links open at the same time, including those that have not sent ``hello`` yet.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class LinkAcceptor:
         self._max_message_bytes = max_message_bytes
         self._max_links = max_links
         self._open = 0
-        # Event streams by connection id, for the posts that belong to them.
+        # Event streams by connection id, which posts name.
         self._streams: dict[str, EventStreamTransport] = {}
-        # Links that were not opened.
+        # The number of links refused.
         self.refused = 0
 
     async def websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +87,7 @@ class LinkAcceptor:
         await self._serve(transport, scope, request)
 
     async def events(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a link's way to the page over server-sent events."""
+        """Serve the event stream of a link over server-sent events."""
         try:
             await _expect_http(scope, receive, "GET")
             request = await self._admit(scope)
@@ -107,7 +107,7 @@ class LinkAcceptor:
             del self._streams[transport.id]
 
     async def frames(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take a message that belongs to an event stream."""
+        """Accept a posted message for the link of an event stream."""
         try:
             await _expect_http(scope, receive, "POST")
             await self._take_frames(scope, receive)
@@ -139,7 +139,7 @@ class LinkAcceptor:
             raise Refused(HTTPStatus.TOO_MANY_REQUESTS, CloseCode.TOO_FAST.meaning)
 
     async def _admit(self, scope: Scope) -> OpeningRequest:
-        """Return who comes; raises `Refused`."""
+        """Check the request and return it; raises `Refused`."""
         self._admission.check_origin(scope)
         draining = draining_event(scope)
         for code, applies in (
@@ -171,7 +171,7 @@ class LinkAcceptor:
         expired: list[asyncio.Task[None]] = []
 
         async def expire() -> None:
-            # Closed from here, since the page may not answer: the link is cut off in any case.
+            # Close here and cancel the serving task, since the page may not answer the close.
             with contextlib.suppress(OSError, RuntimeError):
                 await transport.close(CloseCode.EXPIRED, CloseCode.EXPIRED.meaning)
             serving.cancel()

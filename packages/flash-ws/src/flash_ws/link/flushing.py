@@ -1,4 +1,4 @@
-"""When messages leave for their pages: together, and none later than promised."""
+"""`FlushScheduler`: decides when the frames that wait for pages are written."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ if TYPE_CHECKING:
 
 
 class FlushScheduler:
-    """Sends a `Flusher` to the pages that have something waiting, within ``delay`` seconds.
+    """Flushes each scheduled writer within ``delay`` seconds.
 
-    One timer for all, since a timer and a task for each page would cost more than the writing. It
-    starts with the first message that waits anywhere and runs until ``delay`` after the departure
-    before: what comes by then leaves together, and what comes after a rest leaves at once.
+    All writers share one timer, since a timer and a task for each page would cost more than the
+    writing. The timer starts with the first writer scheduled and ends ``delay`` seconds after the
+    previous flush. So writers scheduled by then are flushed together, and a writer scheduled after
+    a pause is flushed at once.
     """
 
     def __init__(self, delay: float) -> None:
         self._delay = delay
         self._loop = asyncio.get_running_loop()
         self.flusher = Flusher()
-        # In the order in which they began to wait; a page is in here once at most.
+        # In the order of scheduling, each writer once.
         self._waiting: dict[Flushable, None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        # The loop's time of the next departure, at the earliest.
+        # The earliest time of the next flush, by the loop's clock.
         self._next_at = self._loop.time() + delay
 
     def schedule(self, writer: Flushable) -> None:
@@ -36,16 +37,16 @@ class FlushScheduler:
             self._timer = self._loop.call_at(self._next_at, self._flush)
 
     def flush_now(self, writer: Flushable) -> None:
-        """Have the flusher call at ``writer`` now."""
+        """Flush ``writer`` without waiting for the timer."""
         self._waiting.pop(writer, None)
         self.flusher.flush(writer)
 
     def cancel(self, writer: Flushable) -> None:
-        """Call at ``writer`` no more; idempotent."""
+        """Do not flush ``writer``; idempotent."""
         self._waiting.pop(writer, None)
 
     def close(self) -> None:
-        """Forget who waits."""
+        """Stop the timer and drop the scheduled writers."""
         self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()

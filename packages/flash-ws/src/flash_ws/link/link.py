@@ -1,4 +1,4 @@
-"""One connection of one page: a thin shell between a transport and an outbox."""
+"""`Link`: one connection of one page, between a transport and an outbox."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ logger = logging.getLogger(__name__)
 
 _BEAT = connection_frame("beat")
 
-# Seconds that a page has to take the reason why its link is closed.
+# Seconds within which a page has to accept the close message.
 _CLOSE_TIMEOUT = 5.0
 
 
 class Transport(Protocol):
-    """What carries messages to one page and from it; belongs to one task for each direction."""
+    """Carries messages to and from one page. One task reads and one task at a time writes."""
 
-    # Hard to guess.
+    # Secret; hard to guess.
     id: str
 
     async def receive(self) -> str | None:
-        """Return the page's next message, or None once it is gone. Raises `ProtocolError`."""
+        """Return the page's next message, or None once the page is gone; raises `ProtocolError`."""
         ...
 
     def send(self, message: str) -> Awaitable[None]:
-        """Send a message; waits while the page does not take what was sent before."""
+        """Send a message; waits until the page has accepted what was sent before."""
         ...
 
     async def close(self, code: CloseCode, reason: str) -> None:
-        """Close from this side; does nothing once the page is gone."""
+        """Close from the server's side; does nothing once the page is gone."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LinkLimits:
-    """What one page may use."""
+    """The limits of one page's link."""
 
-    # Seconds between heartbeats; a page not heard for twice as long is taken to be gone.
+    # Seconds between heartbeats. A link that is silent for twice as long is closed.
     heartbeat: float = 25.0
     # Messages from the page.
     rate: RateLimit = RateLimit(per_second=50.0, burst=200)  # noqa: RUF009  frozen itself
     # Bytes waiting for the page; one frame more closes the link as too slow.
     max_outbox_bytes: int = 1 << 20
-    # Seconds that the first frame waiting may wait for company.
+    # Seconds that a frame may wait, so that later frames are sent in the same message.
     max_batch_delay: float = 0.005
-    # Bytes of a message at which it no longer waits.
+    # Bytes waiting at which the message is sent without delay.
     max_batch_bytes: int = 1 << 16
 
 
@@ -65,11 +65,13 @@ Handle = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Link:
-    """A page's connection while it lasts. Reads in the task that runs it, and writes in no task of
-    its own: ``flush_scheduler`` says when.
+    """One connection of a page.
+
+    It reads in the task that calls `run`. ``flush_scheduler`` decides when it writes, and provides
+    the task.
     """
 
-    # One per page: without slots a dictionary each.
+    # There is one for each page; slots save a dictionary each.
     __slots__ = (
         "_closing",
         "_flush_scheduler",
@@ -94,7 +96,7 @@ class Link:
     def __init__(
         self, transport: Transport, limits: LinkLimits, flush_scheduler: FlushScheduler
     ) -> None:
-        # Names this connection to the page; a secret, since whoever shows it may send frames here.
+        # Identifies the connection to the page. Secret, since it authorises posted frames.
         self.id = transport.id
         self._transport = transport
         self._limits = limits
@@ -103,49 +105,46 @@ class Link:
         self.outbox = Outbox(
             max_bytes=limits.max_outbox_bytes, max_batch_bytes=limits.max_batch_bytes
         )
-        # Live frames of channels that are being caught up with; bounded by the outbox's bytes.
+        # Frames held while the page catches up with a channel; at most ``max_outbox_bytes``.
         self._held: dict[str, list[Frame]] = {}
         self._held_bytes = 0
-        # Whether what comes may be written: neither before `run` nor after it.
+        # Whether frames may be written: only during `run`.
         self._is_open = False
-        # Whether the flusher is here, or on its way at once.
+        # Whether the flusher writes this link, or will without delay.
         self._is_flush_pending = False
-        # The flusher's task while it is here.
+        # The flusher's task while it writes this link.
         self._flush_task: asyncio.Task[None] | None = None
-        # Done when there is room again; made when somebody waits for that.
+        # Set when the outbox has room again; exists only while a task waits for that.
         self._room: asyncio.Future[None] | None = None
-        # Why the link is to be closed from this side, once it is.
+        # The code and reason with which the server closes the link; None while it is open.
         self._closing: tuple[CloseCode, str] | None = None
-        # Ends the reading, while that lasts.
+        # The timeout that ends the reading; None outside of `run`.
         self._reading: asyncio.Timeout | None = None
-        # Runs while the link does, to notice a page that says nothing.
+        # The timer that detects a silent page.
         self._silence_timer: asyncio.TimerHandle | None = None
-        # The loop's time when listening for a message began.
+        # The loop's time when waiting for the next message began.
         self._listening_since = 0.0
         self._is_listening = False
-        # Whether the page has been asked to say something, and has not.
+        # Whether a heartbeat was sent to a silent page and no message has come since.
         self._is_beat_requested = False
 
     # -- from the server -------------------------------------------------------------------------
 
     def hold(self, channel: str) -> list[Frame]:
-        """Collect the channel's frames in the list returned, until `release` or `discard_held`."""
+        """Collect the channel's frames in the returned list until `release` or `discard_held`."""
         return self._held.setdefault(channel, [])
 
     def is_held(self, channel: str, held: list[Frame] | None) -> bool:
-        """Tell whether the channel's frames are still kept back in this list."""
+        """Return whether the channel's frames are still held in this list."""
         return self._held.get(channel) is held
 
     def first_held(self, channel: str) -> int | None:
-        """Return the number of the first frame held back, or None if there is none."""
+        """Return the number of the first held frame, or None if there is none."""
         held = self._held.get(channel)
         return held[0].number if held else None
 
     def release(self, channel: str, after: int, first: Iterable[Frame] = ()) -> None:
-        """Send what was held back, but for the numbers up to ``after``, which the page has.
-
-        ``first`` goes before it.
-        """
+        """Send the frames ``first``, then the held frames above ``after`` or of a newer epoch."""
         held = self._held.pop(channel, [])
         for frame in first:
             self.deliver(frame)
@@ -157,11 +156,11 @@ class Link:
                 self.deliver(frame)
 
     def discard_held(self, channel: str) -> None:
-        """Throw away what was held back, for a page that does not want it any more."""
+        """Drop the held frames of a channel that the page no longer follows."""
         self._held_bytes -= sum(frame.size for frame in self._held.pop(channel, ()))
 
     def deliver(self, frame: Frame) -> None:
-        """Put a frame on its way; a page too slow for it is disconnected."""
+        """Queue a frame; closes the link with `CloseCode.TOO_SLOW` if there is no room for it."""
         if self._closing is not None:
             return
         if self._held and frame.channel in self._held:
@@ -177,7 +176,7 @@ class Link:
             self._schedule_flush()
 
     def _schedule_flush(self) -> None:
-        """Have what waits written, soon."""
+        """Schedule the writing of what waits."""
         if self.outbox.is_batch:
             self._is_flush_pending = True
             self._flush_scheduler.flush_now(self)
@@ -185,7 +184,7 @@ class Link:
             self._flush_scheduler.schedule(self)
 
     def flush_now(self) -> None:
-        """Have what waits written now rather than with the next departure."""
+        """Write what waits without the usual delay."""
         if self._is_open and not self._is_flush_pending and len(self.outbox):
             self._is_flush_pending = True
             self._flush_scheduler.flush_now(self)
@@ -198,13 +197,13 @@ class Link:
             await asyncio.shield(self._room)
 
     def _wake_waiting_for_room(self) -> None:
-        """Resume the tasks in `wait_for_room`."""
+        """Resume the tasks that are in `wait_for_room`."""
         room, self._room = self._room, None
         if room is not None:
             room.set_result(None)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        """Close from this side; the first reason stands."""
+        """Close from the server's side; later calls do not change code and reason."""
         if self._closing is None:
             self._closing = (code, reason or code.meaning)
             self._wake_waiting_for_room()
@@ -212,19 +211,19 @@ class Link:
 
     @property
     def close_code(self) -> CloseCode | None:
-        """Why it was closed from this side; None while it is open, or if the page left."""
+        """The code with which the server closed it; None while it is open, or if the page left."""
         return None if self._closing is None else self._closing[0]
 
     @property
     def undelivered(self) -> int:
-        """Frames that have not been written, the one included for which there was no room."""
+        """The number of frames not written, including the one for which there was no room."""
         held = sum(len(frames) for frames in self._held.values())
         return len(self.outbox) + held + (self.close_code is CloseCode.TOO_SLOW)
 
     # -- moving messages -------------------------------------------------------------------------
 
     async def send_first(self, frames: Iterable[Frame]) -> None:
-        """Send frames before `run`, in messages of the usual size, past the outbox."""
+        """Send frames before `run`, in messages of the usual size, without the outbox."""
         batch: list[str] = []
         size = 0
         for frame in frames:
@@ -237,16 +236,16 @@ class Link:
             await self._transport.send(f"[{','.join(batch)}]")
 
     async def run(self, handle: Handle) -> None:
-        """Move messages until the page is gone or the link is closed; ``handle`` gets each frame.
+        """Read and write until the page is gone or the link is closed; ``handle`` gets each frame.
 
-        Raises what ``handle`` raises, but for `LinkClosed`, which closes the link with its code.
+        Raises what ``handle`` raises, except `LinkClosed`, which closes the link with its code.
         """
         self._is_open = True
         if len(self.outbox):
             self._schedule_flush()
         self._check_silence_in(self._limits.heartbeat)
         try:
-            # Closed before it ran: the timeout is over at once.
+            # If the link was closed before, the timeout expires at once.
             async with asyncio.timeout(None if self._closing is None else 0) as self._reading:
                 await self._read(handle)
         except TimeoutError:
@@ -259,13 +258,13 @@ class Link:
             await self._stop_writing()
             if self._closing is not None:
                 code, reason = self._closing
-                # The page may be gone in the same moment, or take nothing, not even this.
+                # The page may be gone by now, or accept no more messages.
                 with contextlib.suppress(OSError, RuntimeError, TimeoutError):
                     async with asyncio.timeout(_CLOSE_TIMEOUT):
                         await self._transport.close(code, reason)
 
     async def write_waiting(self, task: asyncio.Task[None]) -> None:
-        """Write what waits; for the flusher, whose ``task`` this is."""
+        """Write what waits; called by the flusher in its ``task``."""
         if self._flush_task is not None or not self._is_open:
             return
         self._is_flush_pending = True
@@ -276,8 +275,8 @@ class Link:
                 if self._room is not None and not self.outbox.is_half_full:
                     self._wake_waiting_for_room()
         except Exception as error:  # noqa: BLE001  each server has its own for a socket that is gone
-            # What the page missed is in the channels' histories.
-            logger.debug("a page cannot be written to: %r", error)
+            # The channels' histories keep what the page missed.
+            logger.debug("cannot write to a page: %r", error)
             self._stop_reading()
         finally:
             self._flush_task = None
@@ -289,7 +288,7 @@ class Link:
         self._wake_waiting_for_room()
         flush_task = self._flush_task
         if flush_task is not None:
-            # A page that does not take what it is sent.
+            # The page does not accept what it is sent.
             self._flush_scheduler.flusher.detach(flush_task)
             flush_task.cancel()
             await asyncio.wait({flush_task})
@@ -315,7 +314,7 @@ class Link:
                     if frame["t"] != "beat":
                         await handle(frame)
                     elif not has_beat:
-                        # One answer to a message, however many it has.
+                        # One answer for each message, however many heartbeats it holds.
                         has_beat = True
                         self.deliver(_BEAT)
         except LinkClosed as closed:
@@ -326,9 +325,9 @@ class Link:
         self._silence_timer = self._loop.call_later(seconds, self._check_silence)
 
     def _check_silence(self) -> None:
-        """Ask a page that has said nothing for a heartbeat, and give it up after another.
+        """Send a heartbeat to a page that was silent for one interval; close the link after two.
 
-        A browser slows the timers of hidden pages, but answers what it hears.
+        Browsers slow down the timers of hidden pages, but such a page still answers a heartbeat.
         """
         heartbeat = self._limits.heartbeat
         silent = self._loop.time() - self._listening_since if self._is_listening else 0.0

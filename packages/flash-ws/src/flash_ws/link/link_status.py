@@ -1,4 +1,4 @@
-"""The component that shows callbacks how the page's link is."""
+"""`LinkStatus`: a component whose properties are the state of the page's link."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Status = Literal["connecting", "open", "reconnecting", "offline"]
 
 
 class LinkStatus(Component):
-    """Shows nothing; its properties tell callbacks how the page's live link is.
+    """Displays nothing; its properties pass the state of the page's link to callbacks.
 
-    - ``status``: "connecting" until the server was reached for the first time, "open",
-      "reconnecting" while the link is down and will come back, "offline" when it will not until the
-      page is loaded again (the server refused the page, or another took its place).
+    - ``status``: "connecting" until the page has reached the server for the first time; "open";
+      "reconnecting" while the link is down and the page tries again; "offline" if it does not try
+      until it is reloaded (the server refused or disconnected it, or another page took its place).
     - ``latency``: milliseconds to the server and back, measured with each heartbeat; None while the
       link is not open.
-    - ``recovered``: after a reconnect, whether the page missed nothing; None before the first.
+    - ``recovered``: after a reconnect, whether the page missed nothing; None before the first one.
 
-    The page sets them; values given here are what callbacks see until it has.
+    The page sets them. Values given here are initial values.
     """
 
     # Declared as the base class does.

@@ -1,7 +1,7 @@
-"""What carries a link's messages: a WebSocket, or an event stream and posts the other way.
+"""The transports of a link: a WebSocket, or an event stream with posts in the other direction.
 
-Both are ASGI, spoken directly: Quart's inbound WebSocket queue has no bound, and a link needs none
-of its machinery per message.
+Both use ASGI directly, since Quart's inbound WebSocket queue is unbounded and a link does not need
+its other work for each message.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     from flash.http.gateway import Receive, Send
 
-# Messages of a page that wait while earlier ones are handled; with one more, a post gets 429.
+# Posted messages that may wait for earlier ones; a post beyond them is answered with 429.
 MAX_POSTS_WAITING = 64
 
-# Characters: a WebSocket close frame has room for 123 bytes.
+# Characters of a reason; a WebSocket close frame has room for 123 bytes.
 MAX_REASON = 100
 
 
 class WebSocketTransport:
-    """A link over a WebSocket that has been accepted."""
+    """The transport of a link over an accepted WebSocket."""
 
     def __init__(self, receive: Receive, send: Send, *, max_message_bytes: int) -> None:
         self.id = secrets.token_urlsafe(16)
@@ -36,7 +36,7 @@ class WebSocketTransport:
         self._is_open = True
 
     async def receive(self) -> str | None:
-        """Return the page's next message; raises `ProtocolError` for one too long or binary."""
+        """Return the page's next message; raises `ProtocolError` if it is too long or binary."""
         event = await self._receive()
         if event["type"] == "websocket.disconnect":
             self._is_open = False
@@ -62,19 +62,19 @@ class WebSocketTransport:
 
 
 class EventStreamTransport:
-    """A link over server-sent events; what the page posts comes in through `post`."""
+    """The transport of a link over server-sent events; `post` takes what the page posts."""
 
     def __init__(self, receive: Receive, send: Send, hello: str) -> None:
         self.id = secrets.token_urlsafe(16)
         self._receive = receive
         self._send = send
-        # The page's messages, then None once it is gone. The hello came with the address.
+        # The page's messages. The first is the ``hello`` from the URL.
         self._posted: asyncio.Queue[str | None] = asyncio.Queue(MAX_POSTS_WAITING)
         self._posted.put_nowait(f"[{hello}]")
         self._is_open = True
 
     async def open(self) -> None:
-        """Begin the response."""
+        """Send the head of the response."""
         await self._send(
             {
                 "type": "http.response.start",
@@ -82,14 +82,14 @@ class EventStreamTransport:
                 "headers": [
                     (b"content-type", b"text/event-stream; charset=utf-8"),
                     (b"cache-control", b"no-cache, no-transform"),
-                    # Asks nginx not to collect the response before passing it on.
+                    # Tells nginx not to buffer the response.
                     (b"x-accel-buffering", b"no"),
                 ],
             }
         )
 
     def post(self, message: str) -> bool:
-        """Take a message that the page posted; False if too many wait."""
+        """Queue a message that the page posted; returns False if too many wait."""
         try:
             self._posted.put_nowait(message)
         except asyncio.QueueFull:
@@ -117,11 +117,11 @@ class EventStreamTransport:
             pass
 
     async def send(self, message: str) -> None:
-        """Send a message; JSON has no line breaks, so it is one line of data."""
+        """Send a message as one line of data; its JSON has no line breaks."""
         await self._write(f"data: {message}\n\n")
 
     async def close(self, code: CloseCode, reason: str) -> None:
-        """Say why, and end the response."""
+        """Send an event with code and reason, and end the response."""
         if self._is_open:
             self._is_open = False
             data = f'{{"code":{code.number},"reason":"{_plain(reason)}"}}'
@@ -134,5 +134,5 @@ class EventStreamTransport:
 
 
 def _plain(reason: str) -> str:
-    """Return a reason as it can stand in a JSON string without escapes."""
+    """Return a reason without the characters that JSON would escape."""
     return "".join(c for c in reason[:MAX_REASON] if c.isprintable() and c not in '"\\')

@@ -1,4 +1,4 @@
-"""Writing to WebSockets: to each in order and bounded in bytes, to many in one task."""
+"""Writing to WebSockets: `Writer` for one, in order and bounded; `Flusher` for many in one task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Event = dict[str, Any]
 
 
 def as_event(message: Any) -> Event:
-    """Return what sends ``message``: str and bytes as they are, anything else as JSON text.
+    """Return the ASGI event that sends ``message``: str as text, bytes as binary, else JSON text.
 
     Raises what `flash.serialize.dumps` raises.
     """
@@ -31,7 +31,7 @@ def as_event(message: Any) -> Event:
 
 
 def size_of(event: Event) -> int:
-    """Return how many bytes an event sends; raises ``UnicodeEncodeError`` for half characters."""
+    """Return the bytes that an event sends; raises ``UnicodeEncodeError`` for lone surrogates."""
     text: str | None = event.get("text")
     if text is None:
         return len(event["bytes"])
@@ -41,49 +41,49 @@ def size_of(event: Event) -> int:
 @dataclass(slots=True)
 class _QueuedMessage:
     event: Event
-    # Bytes that count against the limit: none for a message whose sender waits for it.
+    # Bytes that count against the limit; 0 for a message whose sender waits for it.
     size: int
-    # Of a sender that waits; cancelled when that gave up, and then the message is not sent.
+    # The future of a waiting sender. If it is cancelled, the message is not sent.
     sender: asyncio.Future[None] | None
 
 
 class Flushable(Protocol):
-    """Where a `Flusher` calls."""
+    """A writer that a `Flusher` writes."""
 
     async def write_waiting(self, task: asyncio.Task[None]) -> None:
-        """Write what waits, in the flusher's ``task``; raises only when that is cancelled."""
+        """Write all that waits, in the flusher's ``task``; raises only ``CancelledError``."""
         ...
 
 
 class Flusher:
-    """Writes what waits in many writers, in one task for as long as none of them makes it wait.
+    """Writes what waits in many writers, in one task as long as no write blocks.
 
-    A task for each message of each connection would cost as much again as the writing. When a write
-    does wait, a new task goes on with the others, and the old one stays until that is done.
+    A task for each message of each connection would double the cost of writing. When a write
+    blocks, a new task continues with the other writers, and the old task ends with its writer.
     """
 
-    # Writers visited before other work of the loop gets its turn.
+    # Writers that one task writes before the loop runs other work.
     MAX_WRITERS = 256
 
     def __init__(self) -> None:
         self._queue: deque[Flushable] = deque()
-        # The task on its way; not one that waits for a single writer.
+        # The task that writes; None while it is blocked on a single writer, or has ended.
         self._task: asyncio.Task[None] | None = None
 
     def flush(self, writer: Flushable) -> None:
-        """Write what waits in ``writer``, soon."""
+        """Queue ``writer`` to be written soon."""
         self._queue.append(writer)
         if self._task is None:
             self._start_task()
 
     def flush_all(self, writers: Iterable[Flushable]) -> None:
-        """Write what waits in each of ``writers``, soon."""
+        """Queue each of ``writers`` to be written soon."""
         self._queue.extend(writers)
         if self._task is None and self._queue:
             self._start_task()
 
     def detach(self, task: asyncio.Task[None]) -> None:
-        """Let the others go on without ``task``, which waits for a writer."""
+        """Continue with the other writers in a new task, since ``task`` is blocked or ended."""
         if self._task is task:
             self._task = None
             if self._queue:
@@ -96,7 +96,7 @@ class Flusher:
         task = self._task
         if task is None:
             return
-        # It runs after this task's first step: if that has not come to its end by then, it waits.
+        # It runs after this task's first step. If the task has not ended by then, it is blocked.
         asyncio.get_running_loop().call_soon(self.detach, task)
         try:
             for _ in range(self.MAX_WRITERS):
@@ -108,11 +108,11 @@ class Flusher:
 
 
 class Writer:
-    """Writes messages in the order in which they came.
+    """Writes messages to one WebSocket in the order of the calls.
 
-    `send` waits until the server has taken the message, and the server waits for the browser.
-    `offer` never waits: what cannot be written at once is kept, up to ``max_bytes``, and written by
-    ``flusher``. ``on_failure`` is called when the socket cannot be written to.
+    `send` waits until the server has accepted the message; the server waits for the browser.
+    `offer` never waits: it queues the message, up to ``max_bytes``, and ``flusher`` writes it.
+    ``on_failure`` is called if a write fails.
     """
 
     def __init__(
@@ -130,30 +130,30 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_QueuedMessage] = deque()
         self._bytes = 0
-        # Whether somebody is writing, or about to: the flusher, or a sender by itself.
+        # Whether the flusher or a sender writes, or is about to.
         self._is_busy = False
-        # The flusher's task while it is here.
+        # The flusher's task while it writes.
         self._flush_task: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
         # Messages written so far.
         self.sent = 0
-        # The loop's time when the write under way began; None between writes.
+        # The loop's time when the current write began; None between writes.
         self.writing_since: float | None = None
         # The loop's time when the last write ended.
         self.wrote_at = self._loop.time()
 
     @property
     def waiting(self) -> int:
-        """Messages not yet written."""
+        """The number of messages not yet written."""
         return len(self._waiting)
 
     @property
     def bytes_waiting(self) -> int:
-        """Bytes of the messages that were offered and are not yet written."""
+        """The bytes of offered messages that are not yet written."""
         return self._bytes
 
     async def send(self, event: Event) -> None:
-        """Write a message after those before it; raises what the server raises."""
+        """Write a message after all earlier ones; raises what the server raises."""
         if self._is_busy:
             sender: asyncio.Future[None] = self._loop.create_future()
             self._waiting.append(_QueuedMessage(event, 0, sender))
@@ -169,7 +169,7 @@ class Writer:
                 self._become_idle()
 
     def offer(self, event: Event, size: int) -> bool:
-        """Write a message when those before it are written; False if there is no room for it."""
+        """Queue a message after all earlier ones; returns False if there is no room for it."""
         if self._bytes + size > self._max_bytes:
             return False
         self._bytes += size
@@ -180,7 +180,7 @@ class Writer:
         return True
 
     async def write_waiting(self, task: asyncio.Task[None]) -> None:
-        """Write what waits; for the flusher, whose ``task`` this is."""
+        """Write what waits; called by the flusher in its ``task``."""
         self._flush_task = task
         try:
             while self._waiting:
@@ -197,14 +197,14 @@ class Writer:
             self._become_idle()
 
     async def flush(self) -> None:
-        """Wait until nothing waits to be written."""
+        """Wait until every message is written."""
         while self._is_busy:
             if self._idle is None:
                 self._idle = self._loop.create_future()
             await asyncio.shield(self._idle)
 
     async def stop(self, error: Exception) -> None:
-        """Forget what waits and end the writing; senders that wait get ``error``."""
+        """Drop what waits and cancel the current write; waiting senders get ``error``."""
         waiting, self._waiting, self._bytes = self._waiting, deque(), 0
         for each in waiting:
             if each.sender is not None and not each.sender.done():
@@ -231,7 +231,7 @@ class Writer:
             await self._write(event)
         except BaseException as error:
             if not sender.done():
-                gone = ConnectionResetError("cut while it was sent")
+                gone = ConnectionResetError("the connection ended while the message was being sent")
                 sender.set_exception(error if isinstance(error, Exception) else gone)
             if not isinstance(error, UnicodeError):
                 raise

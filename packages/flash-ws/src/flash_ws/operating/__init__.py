@@ -1,5 +1,5 @@
 """What an operator reads: statistics, Prometheus metrics, readiness and the inspection page.
 
-In come counters of the hub and of endpoints; out go numbers, text and HTML.
-Called by `flash_ws.live` and by monitoring.
+Counters of the hub and of endpoints come in; numbers, Prometheus text, JSON and HTML go out.
+`flash_ws.live`, `clients` and `endpoints` may call it; monitoring requests its routes.
 """

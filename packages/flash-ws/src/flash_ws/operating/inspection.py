@@ -1,4 +1,4 @@
-"""A page for whoever operates a worker: its readiness, its pages, its metrics at this moment."""
+"""The page ``_flash/inspect``: readiness, pages and metrics of one worker, for operators."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from flash_ws.operating.statistics import Metric
     from flash_ws.protocol.outbox import Outbox
 
-# Pages that are listed: those with the most bytes waiting.
+# Pages listed, at most: those with the most bytes waiting.
 MAX_PAGES = 200
 
-# Seconds between two looks of a browser that is left open.
+# Seconds after which the browser reloads the page.
 REFRESH_INTERVAL = 2
 
 LOCAL = ("127.0.0.1", "::1")
@@ -35,61 +35,61 @@ LOCAL_NAMES = ("127.0.0.1", "[::1]", "localhost")
 
 
 class PageLink(Protocol):
-    """What the inspection page shows of a page's connection."""
+    """The part of a link that the inspection page shows."""
 
     outbox: Outbox
 
 
 class Page(Protocol):
-    """What the inspection page shows of a page: a `Client`."""
+    """The part of a `Client` that the inspection page shows."""
 
     groups: set[str]
 
     @property
     def id(self) -> str:
-        """The page's public name."""
+        """The public identifier of the page."""
         ...
 
     @property
     def user(self) -> str | None:
-        """Who uses it."""
+        """The user that ``authorize`` named."""
         ...
 
     @property
     def path(self) -> str:
-        """The path of its location."""
+        """The path of its location when it first connected."""
         ...
 
     @property
     def is_connected(self) -> bool:
-        """Whether it has a connection at this moment."""
+        """Whether the page is connected now."""
         ...
 
     @property
     def link(self) -> PageLink | None:
-        """Its connection; None while it is away."""
+        """Its connection; None while the page is away."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PageRow:
-    """One page, as the worker knows it."""
+    """One row of the table of pages."""
 
     id: str
     user: str | None
     path: str
     is_connected: bool
     groups: tuple[str, ...]
-    # In its outbox at this moment.
+    # In its outbox now.
     frames_waiting: int
     bytes_waiting: int
-    # Over its connection so far; conflated ones were replaced by later ones.
+    # Over its current connection; conflated frames were replaced by later ones.
     frames_sent: int
     frames_conflated: int
 
     @classmethod
     def of(cls, client: Page) -> PageRow:
-        """Return how a page is."""
+        """Return the row of a page."""
         passed = client.link.outbox.statistics() if client.link else None
         return cls(
             client.id,
@@ -106,20 +106,20 @@ class PageRow:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSnapshot:
-    """One worker at one moment."""
+    """The state of one worker at one moment."""
 
     worker: int
-    # What each readiness check says, ``"ok"`` or why not.
+    # The result of each readiness check: ``"ok"`` or the reason for failing.
     checks: Mapping[str, str]
     pages: tuple[PageRow, ...]
     metrics: tuple[Metric, ...]
 
 
 class Inspection:
-    """Serves the page to whom ``admission`` lets in, after the app's own guards.
+    """Serves the page to requests that the app's guards and then ``admission`` allow.
 
-    Without an admission it is there for a developer: on this machine, while ``is_developing()``.
-    ``clients`` and ``metrics`` are asked on the loop and return at once.
+    Without an admission it is served only to requests from this machine while ``is_developing()``.
+    ``clients`` and ``metrics`` are called on the event loop and return at once.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Inspection:
                 raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks HTTP")
             if scope["method"] not in ("GET", "HEAD"):
                 allow = (b"allow", b"GET, HEAD")
-                raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes GET", allow)
+                raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes only GET", allow)
             await self._check(scope)
         except Refused as refused:
             await refuse(scope, receive, send, refused)
@@ -162,7 +162,7 @@ class Inspection:
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
             (b"x-content-type-options", b"nosniff"),
-            # It shows what browsers have sent.
+            # The page shows text that browsers have sent.
             (
                 b"content-security-policy",
                 b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -179,11 +179,13 @@ class Inspection:
             await self._admission.check_guards(scope)
             await self._admission.authorize(scope, OpeningRequest(scope))
         elif not self._is_developing() or not _is_local(scope):
-            raise Refused(HTTPStatus.NOT_FOUND, "nothing to see here: see Live(inspect=…)")
+            raise Refused(
+                HTTPStatus.NOT_FOUND, "the inspection page is disabled; see Live(inspect=…)"
+            )
 
 
 def _is_local(scope: Scope) -> bool:
-    """Tell whether a request comes from this machine, and not by way of another site's name."""
+    """Return whether a request comes from this machine and names it by a local host name."""
     host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
     return (scope.get("client") or ("",))[0] in LOCAL and name.lower() in LOCAL_NAMES

@@ -1,6 +1,6 @@
-"""Metrics as Prometheus reads them: below the app's prefix for who may, or on a port of their own.
+"""The Prometheus export of metrics: on a guarded route of the app, or on a local port.
 
-Each worker answers for itself, with its process id as the label ``worker``.
+Each worker exports its own metrics, with its process id as the label ``worker``.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Off; on `PORT`; on that port; for who shows the token; for whom the function lets in.
+# False: disabled. True: on `PORT`. int: on that port. str: for requests with that token. Function:
+# for requests that it allows.
 MetricsAccess = bool | int | str | Authorize
 
-# Where ``metrics=True`` listens, on this machine alone. Other workers take the ports after it.
+# The port of ``metrics=True``, on the loopback address. Further workers use the ports after it.
 PORT = 9464
 MAX_WORKERS = 64
 
 HOST = "127.0.0.1"
 
-# Characters that a token must have, to be nobody's guess.
+# Characters of a token, at least, so that it cannot be guessed.
 MIN_TOKEN_LENGTH = 16
 
-# Seconds and bytes for a request to a port.
+# The seconds and bytes that a request to a port may take.
 REQUEST_TIMEOUT = 5.0
 MAX_HEAD_BYTES = 8192
 
@@ -49,9 +50,9 @@ ReadMetrics = Callable[[], Iterable["Metric"]]
 
 
 class Exposition:
-    """Writes metrics in the text format of Prometheus, with those of the app's own registry.
+    """Writes metrics in Prometheus' text format, plus prometheus_client's registry.
 
-    Raises `ConfigurationError` where prometheus_client is not installed.
+    Raises `ConfigurationError` if prometheus_client is not installed.
     """
 
     def __init__(self, read: ReadMetrics) -> None:
@@ -63,11 +64,11 @@ class Exposition:
 
         self._read = read
         self.content_type = CONTENT_TYPE_LATEST
-        # Where plain work runs; set before the first text.
+        # The threads that write the text; set before `text` is called.
         self.pool: WorkerPool | None = None
 
     async def text(self) -> bytes:
-        """Return the text; written in a thread, as the process' own metrics come from files."""
+        """Return the text; written in a thread, since process metrics are read from files."""
         assert self.pool is not None
         return await self.pool.run(self._write, tuple(self._read()))
 
@@ -80,7 +81,7 @@ class Exposition:
 
 
 class _Collector:
-    """Metrics as prometheus_client wants them, one family for each name."""
+    """A collector for prometheus_client; metrics of one name are one family."""
 
     def __init__(self, metrics: tuple[Metric, ...]) -> None:
         self._metrics = metrics
@@ -101,7 +102,7 @@ class _Collector:
 
 
 def bearer(token: str) -> Authorize:
-    """Return a guard that lets in who shows ``Authorization: Bearer <token>``."""
+    """Return a guard that allows requests with ``Authorization: Bearer <token>``."""
     if len(token) < MIN_TOKEN_LENGTH:
         raise ConfigurationError(
             f"metrics={token!r} is a token of {len(token)} characters; make it "
@@ -117,9 +118,9 @@ def bearer(token: str) -> Authorize:
 
 
 class MetricsEndpoint:
-    """The metrics below the app's prefix, for whom ``guard`` lets in.
+    """The route ``_flash/metrics``, for requests that ``admission`` authorises.
 
-    The app's ``before_request`` functions are not asked: a scraper logs in nowhere.
+    The app's ``before_request`` functions are not called, since a scraper does not log in.
     """
 
     def __init__(self, exposition: Exposition, admission: Admission) -> None:
@@ -134,7 +135,7 @@ class MetricsEndpoint:
                 raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks HTTP")
             if scope["method"] != "GET":
                 allow = (b"allow", b"GET")
-                raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes GET", allow)
+                raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes only GET", allow)
             await self._admission.authorize(scope, OpeningRequest(scope))
         except Refused as refused:
             await refuse(scope, receive, send, refused)
@@ -151,30 +152,30 @@ class MetricsEndpoint:
 
 
 async def metrics_disabled(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer where nobody asked for metrics: Dash would send a page."""
+    """Refuse with 404 because metrics are disabled; without this route Dash would send a page."""
     if scope["type"] != "http":
         await receive()  # websocket.connect
-    reason = "no metrics here: see Live(metrics=…)"
+    reason = "metrics are disabled; see Live(metrics=…)"
     await refuse(scope, receive, send, Refused(HTTPStatus.NOT_FOUND, reason))
 
 
 class MetricsPort:
-    """The metrics on a port of this machine: the first free one of `MAX_WORKERS` from ``port``.
+    """Serves metrics on a loopback port: the first free one of `MAX_WORKERS` ports from ``port``.
 
-    So each of several workers has one. 0 is any port.
+    So each of several workers has a port. 0 takes any free port.
     """
 
     def __init__(self, exposition: Exposition, port: int) -> None:
         if not 0 <= port <= 65535:
-            raise ConfigurationError(f"metrics={port}: no port; say one from 1 to 65535")
+            raise ConfigurationError(f"metrics={port} is not a port; use 1 to 65535")
         self._exposition = exposition
         self._wanted = port
         self._server: asyncio.Server | None = None
-        # The port taken; None while it does not listen.
+        # The port that it listens on; None while it does not listen.
         self.port: int | None = None
 
     async def start(self) -> None:
-        """Begin to listen; raises ``OSError`` where no port is free."""
+        """Start to listen; raises ``OSError`` if no port is free."""
         for port in range(self._wanted, min(self._wanted + MAX_WORKERS, 65536)):
             try:
                 self._server = await asyncio.start_server(
@@ -192,7 +193,7 @@ class MetricsPort:
         )
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         server, self._server, self.port = self._server, None, None
         if server is not None:
             server.close()
@@ -219,12 +220,12 @@ class MetricsPort:
         method, _, rest = request.partition(" ")
         path = rest.partition(" ")[0].partition("?")[0]
         if not _is_local(fields):
-            # A page of another site, whose host's name leads to this machine.
-            return HTTPStatus.FORBIDDEN, "text/plain", b"ask by the address 127.0.0.1\n"
+            # Refuse DNS rebinding: a web page whose host name resolves to this machine.
+            return HTTPStatus.FORBIDDEN, "text/plain", b"use the address 127.0.0.1\n"
         if path not in ("/", "/metrics", "/_flash/metrics"):
             return HTTPStatus.NOT_FOUND, "text/plain", b"metrics are at /metrics\n"
         if method != "GET":
-            return HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"this path takes GET\n"
+            return HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"this path takes only GET\n"
         return HTTPStatus.OK, self._exposition.content_type, await self._exposition.text()
 
 
@@ -233,5 +234,5 @@ def _is_local(fields: list[str]) -> bool:
         name, _, value = each.partition(":")
         if name.lower() == "host":
             return value.strip().rpartition(":")[0] in (HOST, "localhost")
-    # No browser.
+    # Without a Host header it is not a browser.
     return True

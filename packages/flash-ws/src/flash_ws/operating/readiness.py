@@ -1,4 +1,4 @@
-"""Whether a worker is to get requests, asked by whoever sends them: a balancer, an orchestrator."""
+"""Readiness checks of a worker, and the health and readiness routes for load balancers."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ logger = logging.getLogger(__name__)
 
 Check = Callable[[], Any]
 
-# Seconds that a check may take, and for which an answer is good: anybody may ask.
+# Seconds that a check may take, and seconds for which a report is reused: the route is public.
 CHECK_TIMEOUT = 5.0
 MAX_AGE = 1.0
 
-# The answer of a check that has nothing to object.
+# The result of a check that passes.
 OK = "ok"
 
 
 class Readiness:
-    """Checks that have to pass before a worker counts as ready: ``live.readiness``."""
+    """The checks that have to pass for a worker to be ready: ``live.readiness``."""
 
     def __init__(self) -> None:
-        # Where plain checks run; set before the first report.
+        # The threads for plain checks; set before the first report.
         self.pool: WorkerPool | None = None
         self._checks: dict[str, Check] = {}
         self._latest: dict[str, str] | None = None
@@ -44,17 +44,19 @@ class Readiness:
         self._running: asyncio.Task[dict[str, str]] | None = None
 
     def add(self, name: str, check: Check) -> None:
-        """Ask ``check()``, async or plain: None or True is fine, False or one line of text is not.
+        """Add ``check``, async or plain: None or True passes, False or one line of text fails.
 
-        One that raises is logged and shown as failed. Whoever can reach the app can read the text.
-        Raises `ConfigurationError` for a name that is taken.
+        A check that raises is logged and reported as "failed". The text is public to everybody who
+        can reach the app. Raises `ConfigurationError` if ``name`` is in use.
         """
         if name in self._checks or name in (_SERVING_CHECK, _TASKS_CHECK):
-            raise ConfigurationError(f"there is a readiness check {name!r} already; name it anew")
+            raise ConfigurationError(
+                f"a readiness check {name!r} exists already; choose another name"
+            )
         self._checks[name] = check
 
     async def report(self) -> Mapping[str, str]:
-        """Return what each check says, ``"ok"`` or why not; asked once a second at most."""
+        """Return each check's result, ``"ok"`` or a reason; checks run once a second at most."""
         loop = asyncio.get_running_loop()
         if self._latest is not None and loop.time() - self._latest_at < MAX_AGE:
             return self._latest
@@ -70,11 +72,11 @@ class Readiness:
             self._latest_at = asyncio.get_running_loop().time()
 
     async def _run_checks(self) -> dict[str, str]:
-        answers = await asyncio.gather(
+        results = await asyncio.gather(
             *(self._run_check(name, check) for name, check in self._checks.items())
         )
-        report = dict(zip(self._checks, answers, strict=True))
-        # Without names and reasons: they quote an application, and anybody may ask.
+        report = dict(zip(self._checks, results, strict=True))
+        # Without names and reasons, since they quote the application and the route is public.
         if ended := sum(task.failure is not None for task in supervised()):
             report[_TASKS_CHECK] = f"{ended} ended lately; the log says which and why"
         return report
@@ -100,10 +102,10 @@ _TASKS_CHECK = "tasks"
 
 
 class Probes:
-    """The two addresses that tell how a worker is: whether it lives, and whether it is ready.
+    """The routes ``_flash/health`` and ``_flash/ready``.
 
-    Open to everybody who reaches the app, since balancers log in nowhere. ``is_serving`` says
-    whether the app has started and not stopped.
+    They are public, since load balancers do not log in. ``is_serving`` returns whether the app has
+    started and not stopped.
     """
 
     def __init__(self, readiness: Readiness, is_serving: Callable[[], bool]) -> None:
@@ -111,17 +113,17 @@ class Probes:
         self._is_serving = is_serving
 
     async def health(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 200 for as long as the event loop turns."""
-        await answer_json(scope, receive, send, HTTPStatus.OK, {"alive": True})
+        """Respond with 200 as long as the event loop runs."""
+        await respond_json(scope, receive, send, HTTPStatus.OK, {"alive": True})
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 200 if every check passes and the worker is to stay, else 503."""
+        """Respond with 200 if every check passes and the worker is not stopping, else 503."""
         checks = {_SERVING_CHECK: self._serving(scope)}
         if checks[_SERVING_CHECK] == OK:
             checks.update(await self._readiness.report())
         is_ready = all(each == OK for each in checks.values())
         status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-        await answer_json(scope, receive, send, status, {"ready": is_ready, "checks": checks})
+        await respond_json(scope, receive, send, status, {"ready": is_ready, "checks": checks})
 
     def _serving(self, scope: Scope) -> str:
         draining = draining_event(scope)
@@ -130,17 +132,17 @@ class Probes:
         return OK if self._is_serving() else "not started"
 
 
-async def answer_json(
+async def respond_json(
     scope: Scope, receive: Receive, send: Send, status: HTTPStatus, value: dict[str, Any]
 ) -> None:
-    """Answer a GET or HEAD with JSON that names this worker; anything else is refused."""
+    """Respond to GET or HEAD with JSON that includes the worker's process id; refuse the rest."""
     if scope["type"] != "http":
         await receive()  # websocket.connect
         await send({"type": "websocket.close", "code": 1008})
         return
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     if scope["method"] not in ("GET", "HEAD"):
-        status, value = HTTPStatus.METHOD_NOT_ALLOWED, {"error": "this path takes GET"}
+        status, value = HTTPStatus.METHOD_NOT_ALLOWED, {"error": "this path takes only GET"}
         headers.append((b"allow", b"GET, HEAD"))
     body = dumps({**value, "worker": os.getpid()}) + b"\n"
     headers.append((b"content-length", str(len(body)).encode()))

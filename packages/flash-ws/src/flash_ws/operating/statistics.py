@@ -1,4 +1,4 @@
-"""What an operator can read: counted here, told by `Live.statistics` and to Prometheus."""
+"""Counters and gauges of one worker, read by `Live.statistics` and exported to Prometheus."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One value at one moment, under the name by which Prometheus knows it.
+    """One value at one moment, under its Prometheus name.
 
-    A counter only grows while the process lives; its ``name`` is without ``_total``. Metrics of one
-    name have the same ``labels`` and differ in what these say.
+    A counter only grows while the process runs; its ``name`` has no ``_total``. Metrics of the same
+    name have the same label names and differ in the label values.
     """
 
     name: str
     value: float
-    # One sentence.
+    # The help text, one sentence.
     meaning: str
     kind: Literal["counter", "gauge"] = "gauge"
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -40,44 +40,46 @@ Collect = Callable[[], Iterable[Metric]]
 
 
 class CustomMetrics:
-    """What add-on packages and apps count beside the link's own metrics: ``live.metrics``."""
+    """The metrics that add-on packages and apps add to those of the link: ``live.metrics``."""
 
     def __init__(self) -> None:
         self._collectors: list[Collect] = []
 
     def add(self, collect: Collect) -> None:
-        """Ask ``collect`` whenever metrics are read: on the loop, so it returns at once."""
+        """Call ``collect`` whenever metrics are read, on the event loop; it must not block."""
         self._collectors.append(collect)
 
     def read(self) -> tuple[Metric, ...]:
-        """Return the metrics of all who were added; one who fails is logged and left out."""
+        """Return the metrics of all collectors; a collector that raises is logged and skipped."""
         metrics: list[Metric] = []
         for collect in self._collectors:
             try:
                 metrics.extend(collect())
-            except Exception:  # an application's function: the others' metrics are still read
-                logger.exception("%r failed; its metrics are left out", collect)
+            except Exception:  # an application's function: the other collectors still run
+                logger.exception(
+                    "the metrics collector %r failed; its metrics are left out", collect
+                )
         return tuple(metrics)
 
 
 class EndedLink(Protocol):
-    """What a link says of itself once it has ended."""
+    """The attributes of an ended link that are counted."""
 
     outbox: Outbox
 
     @property
     def close_code(self) -> CloseCode | None:
-        """The code that it was closed with; None where the page went by itself."""
+        """The code with which the server closed it; None if the page left."""
         ...
 
     @property
     def undelivered(self) -> int:
-        """Frames that had not left when it ended."""
+        """The number of frames not written when it ended."""
         ...
 
 
 def supervised_task_metrics() -> Iterable[Metric]:
-    """Yield how often each supervised task of this worker has ended and was started again."""
+    """Yield how often each supervised task of this worker has failed and was started again."""
     for task in supervised():
         if task.failures:
             meaning = "Times that a task ended and was started again"
@@ -88,10 +90,10 @@ def supervised_task_metrics() -> Iterable[Metric]:
 
 @dataclass(slots=True)
 class LinkCounters:
-    """What the links of one worker have done since the start; of those that have ended."""
+    """Counters of one worker's links since the start; frames are counted when a link ends."""
 
     opened: int = 0
-    # By the name of the close code, or LEFT where the page went by itself.
+    # By the name of the close code, or LEFT if the page closed the link.
     closed: Counter[str] = field(default_factory=Counter[str])
     recovered: int = 0
     lost: int = 0
@@ -101,7 +103,7 @@ class LinkCounters:
     dropped: int = 0
 
     def resumed(self, recovered: bool | None, replayed: int) -> None:
-        """Note that a page was welcomed; ``recovered`` as its ``welcome`` says."""
+        """Count an opened link; ``recovered`` is that of its ``welcome`` frame."""
         self.opened += 1
         self.replayed += replayed
         if recovered is not None:
@@ -109,7 +111,7 @@ class LinkCounters:
             self.lost += not recovered
 
     def ended(self, link: EndedLink) -> None:
-        """Note that a link has ended, and what it had done."""
+        """Count a link that has ended, and its frames."""
         passed = link.outbox.statistics()
         code = link.close_code
         self.closed["LEFT" if code is None else code.name] += 1
@@ -120,7 +122,7 @@ class LinkCounters:
 
 @dataclass(frozen=True, slots=True)
 class EndpointStatistics:
-    """What the endpoints of one app do, and have done since the start."""
+    """The state of one app's endpoints, and their counters since the start."""
 
     # Open now.
     connections: int
@@ -134,7 +136,7 @@ class EndpointStatistics:
     groups: int
 
     def as_metrics(self) -> Iterable[Metric]:
-        """Return them as metrics."""
+        """Yield the values as metrics."""
         for name, value, meaning in (
             ("connections", self.connections, "WebSockets open"),
             ("streams", self.streams, "Event streams open"),
@@ -156,39 +158,39 @@ class EndpointStatistics:
 
 @dataclass(frozen=True, slots=True)
 class LiveStatistics:
-    """What one worker's links and endpoints do, and have done since the start."""
+    """The state of one worker's links and endpoints, and their counters since the start."""
 
-    # Pages connected, and pages expected back.
+    # Pages connected, and pages away but within their resume window.
     connected: int
     away: int
-    # Links opened so far, refused so far, and closed by the name of the code (LEFT: by the page).
+    # Links opened, refused, and closed by the name of the code (LEFT: closed by the page).
     opened: int
     refused: int
     closed: Mapping[str, int]
-    # Pages that came back: with everything they had missed, and those told that something is lost.
+    # Pages that reconnected: with everything they missed, and with something lost.
     recovered: int
     lost: int
-    # Frames and bytes waiting in outboxes at this moment.
+    # Frames and bytes in outboxes now.
     frames_waiting: int
     bytes_waiting: int
-    # Frames sent, frames with which pages that came back were brought up to date, and frames that
-    # were replaced by later ones before they were sent.
+    # Frames sent, frames sent to pages that caught up after a reconnect, and frames replaced by
+    # later ones before they were sent.
     frames_sent: int
     frames_replayed: int
     frames_conflated: int
-    # Frames that had not left when their page's connection ended. One that comes back in time gets
-    # them: they are counted as replayed then.
+    # Frames not yet written when the connection ended. A page that reconnects in time gets them;
+    # then they also count as replayed.
     frames_dropped: int
-    # Event callbacks running.
+    # Running calls of event callbacks.
     calls: int
-    # Seconds by which the event loop was late, at most, in the last moments: what delays everybody.
+    # The largest delay of the event loop lately, in seconds; see `LoopLag`.
     lag: float
     endpoints: EndpointStatistics
-    # What add-on packages and the app count: `CustomMetrics`.
+    # Those of add-on packages and the app; see `CustomMetrics`.
     metrics: tuple[Metric, ...]
 
     def as_metrics(self) -> Iterable[Metric]:
-        """Return all of it as metrics."""
+        """Yield all values as metrics."""
         yield Metric("flash_live_pages", self.connected, _PAGES, labels={"state": "connected"})
         yield Metric("flash_live_pages", self.away, _PAGES, labels={"state": "away"})
         for name, value, meaning in (
@@ -244,12 +246,9 @@ _PAGES = "Pages of this worker"
 
 
 class LoopLag:
-    """Measures by how much the loop is late, since that delays everything there is.
+    """Measures how late the event loop runs its timers."""
 
-    ``seconds`` is the worst of the last `WINDOW` measurements.
-    """
-
-    # Seconds between two measurements.
+    # Seconds between two measurements, and how many measurements are kept.
     INTERVAL = 0.5
     WINDOW = 20
 
@@ -258,25 +257,25 @@ class LoopLag:
         self._measured = [0.0] * self.WINDOW
         self._next = 0
         self._due = 0.0
-        self._timer = self._set()
+        self._timer = self._schedule()
 
     @property
     def seconds(self) -> float:
-        """The worst of late, what is overdue now included."""
+        """The largest of the last `WINDOW` delays, including a measurement that is overdue now."""
         return max(*self._measured, self._loop.time() - self._due)
 
     def stop(self) -> None:
-        """Measure no more."""
+        """Stop measuring."""
         self._timer.cancel()
 
-    def _set(self) -> asyncio.TimerHandle:
+    def _schedule(self) -> asyncio.TimerHandle:
         self._due = self._loop.time() + self.INTERVAL
         return self._loop.call_at(self._due, self._measure)
 
     def _measure(self) -> None:
         self._measured[self._next] = max(0.0, self._loop.time() - self._due)
         self._next = (self._next + 1) % self.WINDOW
-        self._timer = self._set()
+        self._timer = self._schedule()
 
 
 __getattr__ = renamed_exports(__name__, {"Figure": "Metric", "Figures": "CustomMetrics"})

@@ -1,5 +1,5 @@
 """The live link's protocol without an event loop: frames, positions, history, outbox and limits.
 
-In come values and JSON text; out come frames, positions and decisions.
-Called by `clients`, `link` and flash-pubsub; a test forbids imports of an event loop here.
+Values and JSON text come in; frames, positions and decisions go out.
+All rooms of flash-ws and flash-pubsub may call it; a test forbids event-loop imports here.
 """

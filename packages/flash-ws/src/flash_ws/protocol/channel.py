@@ -1,4 +1,4 @@
-"""One channel in one process: its numbers, its recent messages, its current state."""
+"""One channel in one process: its numbering, recent messages and current state."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """What a page needs to be up to date with a channel."""
+    """The frames that bring a page up to date with a channel."""
 
-    # Where the page stands once it has applied ``frames``.
+    # The page's position once it has applied ``frames``.
     position: Position
-    # In order: everything missed; or, if that is not known any more, one snapshot or nothing.
+    # In order: every frame missed; if these are no longer known, one snapshot or nothing.
     frames: tuple[Frame, ...]
-    # Whether ``frames`` is everything missed.
+    # Whether ``frames`` are all frames that the page missed.
     recovered: bool
 
 
 class State:
-    """The values that properties were last set to, bounded: the one set longest ago goes first.
+    """The latest value of each property; over the bounds, the values set longest ago are removed.
 
-    A change that builds on a value (`Patch`, `extendData`) makes that value unknown.
+    A change that builds on a value (`Patch`, `extendData`) removes that value.
     """
 
     def __init__(self, *, max_values: int = 1000, max_bytes: int = 1 << 20) -> None:
         self._max_values = max_values
         self._max_bytes = max_bytes
-        # By component id and property; all three as JSON. What was set last is at the end.
+        # By component id and property; all three are JSON. The latest is at the end.
         self._values: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._bytes = 0
 
     def apply(self, message: Message) -> None:
-        """Take note of what a message changes."""
+        """Store the values that a message sets, and remove those that it builds on."""
         for component_id, prop, value in message.values:
             self._forget((component_id, prop))
             if value is not None:
@@ -55,7 +55,7 @@ class State:
             self._bytes -= len(value)
 
     def updates(self) -> str:
-        """Return the state as the ``u`` of a frame, in the order in which it was set."""
+        """Return the state as JSON for the ``u`` of a frame, in the order of setting."""
         entries = (
             f"[{component_id},{{{prop}:{value}}}]"
             for (component_id, prop), value in self._values.items()
@@ -67,7 +67,7 @@ class State:
 
 
 class Channel:
-    """A channel kept in this process."""
+    """A channel whose history and state are kept in this process."""
 
     def __init__(self, name: str, history: History | None = None) -> None:
         self.name = name
@@ -76,18 +76,18 @@ class Channel:
 
     @property
     def position(self) -> Position:
-        """Where somebody stands who has seen everything."""
+        """The position of a page that has received every frame."""
         return self._history.position
 
     def append(self, message: Message, now: float) -> Frame:
-        """Number a message, keep it, and return the frame to send."""
+        """Number a message, store it, and return the frame to send."""
         frame = message.numbered(self.name, self._history.next_number)
         self._history.append(frame, now)
         self._state.apply(message)
         return frame
 
     def catch_up(self, position: Position, now: float) -> CatchUp:
-        """Return what somebody at ``position`` missed, or the state if that is unknown."""
+        """Return the frames after ``position``, or a snapshot if they are no longer known."""
         missed = self._history.since(position, now)
         if missed is not None:
             frames = tuple(entry.frame for entry in missed)

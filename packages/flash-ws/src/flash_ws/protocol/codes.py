@@ -1,4 +1,4 @@
-"""Why a link or an endpoint's WebSocket is closed, and what the page does then."""
+"""The close codes of links and endpoint WebSockets, and whether the page reconnects."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import enum
 class CloseCode(enum.Enum):
     """A WebSocket close code of flash-ws.
 
-    Codes 4400 to 4499 are final for the live link: the page stops and shows "offline". The rest are
-    answered with a reconnect after the usual jittered wait. `docs/link-protocol.md` lists them; a
-    test holds the two together.
+    Codes 4400 to 4499 are final for the live link: the page does not reconnect and shows "offline".
+    After any other code it reconnects, after the usual jittered wait. `docs/link-protocol.md` lists
+    the codes; a test compares the two.
     """
 
     def __init__(self, number: int, meaning: str, reconnects: bool) -> None:

@@ -1,4 +1,4 @@
-"""What ends a link: errors that carry a close code."""
+"""Errors that end a link; each carries a close code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class LinkClosed(LiveError):
-    """A link that has ended; ``reason`` is one line."""
+    """The link is closed with ``code``; ``reason`` is one line."""
 
     def __init__(self, code: CloseCode, reason: str = "") -> None:
         super().__init__(code, reason)
@@ -23,4 +23,4 @@ class LinkClosed(LiveError):
 
 
 class ProtocolError(LinkClosed):
-    """The page sent something that no page of this version sends."""
+    """The page sent a message that violates the protocol or its limits."""

@@ -1,6 +1,6 @@
-"""The frames of the link: written once for every page, read with suspicion.
+"""The frames of the link: serialised once for all pages, and checked when a page sends them.
 
-`docs/link-protocol.md` is the vocabulary. Nothing here knows an event loop or a connection.
+`docs/link-protocol.md` defines them.
 """
 
 from __future__ import annotations
@@ -22,55 +22,54 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
-# Frames that one message of a page may hold: more than a page ever has waiting.
+# Frames in one message of a page, at most: more than a page ever has waiting.
 MAX_FRAMES = 1024
 
 ComponentId = str | Mapping[str, Any]
 Updates = Sequence[tuple[ComponentId, Mapping[str, Any]]]
 
-# Properties whose value is an instruction to add something: two of them are not the same as the
-# later one.
+# Properties whose value is an instruction to add data: a later value does not replace an earlier.
 INCREMENTAL = frozenset({"extendData", "prependData", "rowTransaction", "rowTransactionAsync"})
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame as it goes to pages: the same text to all of them."""
+    """One frame as it is sent; all pages get the same text."""
 
     text: str
     # Bytes in UTF-8.
     size: int
-    # None for a frame of one connection's own, which is not numbered.
+    # None for a frame of a single connection, which has no number.
     channel: str | None = None
     number: int = 0
-    # (component id, property) that it sets in full; empty if any of its changes builds on a value.
+    # Each (component id, property) that it sets in full; empty if any change builds on a value.
     sets: frozenset[Hashable] = frozenset()
-    # (component id, property) of every change, if any of them builds on a value.
+    # Each (component id, property) that it changes, if any change builds on a value; else empty.
     touches: frozenset[Hashable] = frozenset()
-    # Whether the channel's numbers begin anew with it.
+    # Whether a new epoch of the channel starts with this frame.
     starts_epoch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A frame before it has a channel and a number: serialised already, and only once."""
+    """A serialised frame that has no channel and no number yet."""
 
     # The frame's members after channel and number, without braces.
     members: str
     sets: frozenset[Hashable] = frozenset()
     touches: frozenset[Hashable] = frozenset()
-    # For each property changed: its component's id, its name and its value, as JSON; None for a
-    # value that builds on the one before.
+    # For each property changed: component id, property name and value, all as JSON. The value is
+    # None if it builds on the previous one.
     values: tuple[tuple[str, str, str | None], ...] = ()
 
     def numbered(self, channel: str, number: int) -> Frame:
-        """Return the frame that this message is in ``channel``."""
+        """Return this message as frame ``number`` of ``channel``."""
         text = f'{{"c":{_json(channel)},"n":{number},{self.members}}}'
         return Frame(text, len(text.encode()), channel, number, self.sets, self.touches)
 
 
 def props_message(updates: Updates) -> Message:
-    """Return the message that sets properties; raises ``TypeError`` for what has no JSON form."""
+    """Return a message that sets properties; raises ``TypeError`` for values without JSON form."""
     keys: set[Hashable] = set()
     values: list[tuple[str, str, str | None]] = []
     entries: list[str] = []
@@ -96,13 +95,13 @@ def props_message(updates: Updates) -> Message:
 
 
 def snapshot_frame(channel: str, number: int, updates: str) -> Frame:
-    """Return the frame that brings a page to a channel's state, ``updates`` being JSON."""
+    """Return a frame that sets a channel's whole state; ``updates`` is JSON."""
     text = f'{{"t":"snapshot","c":{_json(channel)},"n":{number},"u":{updates}}}'
     return Frame(text, len(text.encode()), channel, number)
 
 
 def reset_frame(channel: str, position: Position, updates: str) -> Frame:
-    """Return the frame that tells pages of a channel that has begun anew, and that some is lost."""
+    """Return a snapshot that starts a new epoch and reports that messages are lost."""
     text = (
         f'{{"t":"snapshot","c":{_json(channel)},"e":{_json(position.epoch)},"n":{position.number},'
         f'"recovered":false,"u":{updates}}}'
@@ -111,25 +110,25 @@ def reset_frame(channel: str, position: Position, updates: str) -> Frame:
 
 
 def event_message(name: str, data: Any) -> Message:
-    """Return the message that carries an event for page JavaScript."""
+    """Return a message that calls the handlers of ``flash.on(name, …)``."""
     return Message(f'"t":"event","name":{_json(name)},"data":{dumps(data).decode()}')
 
 
 def call_message(call_id: int, state: str, **more: Any) -> Message:
-    """Return the message that says how an event callback stands."""
+    """Return a message with the state of an event callback's call."""
     members = "".join(f",{_json(key)}:{dumps(value).decode()}" for key, value in more.items())
     return Message(f'"t":"call","id":{call_id},"state":{_json(state)}{members}')
 
 
 def connection_frame(kind: str, **members: Any) -> Frame:
-    """Return a frame of one connection's own: ``welcome``, ``beat``, ``bye``."""
+    """Return an unnumbered frame for one connection: ``welcome``, ``beat``, ``bye``."""
     text = dumps({"t": kind, **members}).decode()
     return Frame(text, len(text.encode()))
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first frame of a page, checked."""
+    """The first frame of a page, after validation."""
 
     token: str | None
     # (epoch, number) by channel.
@@ -154,9 +153,10 @@ def parse_message(text: str) -> list[dict[str, Any]]:
 
 
 def parse_hello(frame: Mapping[str, Any], max_channels: int = 1000) -> Hello:
-    """Check a ``hello`` frame; raises `ProtocolError`.
+    """Validate a ``hello`` frame; raises `ProtocolError`.
 
-    Of positions, the first ``max_channels`` are read: the rest count as never followed.
+    Only the first ``max_channels`` positions are read. A channel beyond them counts as never
+    followed.
     """
     if frame.get("t") != "hello":
         raise ProtocolError(CloseCode.MALFORMED, "the first frame is not 'hello'")
@@ -171,9 +171,9 @@ def parse_hello(frame: Mapping[str, Any], max_channels: int = 1000) -> Hello:
 
 
 def parse_positions(at: object, max_channels: int) -> dict[str, tuple[str, int]]:
-    """Check what a page says of how far it has followed channels; raises `ProtocolError`.
+    """Validate the positions that a page sends for its channels; raises `ProtocolError`.
 
-    The first ``max_channels`` are read.
+    Only the first ``max_channels`` are read.
     """
     if not isinstance(at, dict):
         raise ProtocolError(CloseCode.MALFORMED, "'at' is no map of [epoch, number]")

@@ -1,4 +1,4 @@
-"""What a channel has said lately, so that a page which was away is told exactly what it missed."""
+"""The recent messages of a channel, for pages that reconnect."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One numbered message, as it went to every page."""
+    """One numbered frame of the history."""
 
     number: int
     frame: Frame
-    # Seconds of the caller's clock when it was appended.
+    # When it was appended, in seconds of the caller's clock.
     at: float
 
 
 class History:
-    """The last messages of one channel, bounded by count, bytes and age; the oldest are forgotten.
+    """The last messages of one channel, bounded by count, bytes and age; the oldest are removed.
 
     Numbers begin at 1 and have no gaps.
     """
@@ -42,8 +42,8 @@ class History:
         self._max_bytes = max_bytes
         # Seconds.
         self._max_age = max_age
-        # Made with the first message: even empty it takes more than the rest of a page's channel,
-        # and most pages are sent nothing of their own.
+        # Created with the first message. An empty deque takes more memory than the rest of a page's
+        # channel, and most pages get no message of their own.
         self._entries: deque[Entry] | None = None
         self._bytes = 0
         # The number of the newest message ever appended; 0 before the first.
@@ -51,26 +51,26 @@ class History:
 
     @property
     def position(self) -> Position:
-        """The position of somebody who has seen everything."""
+        """The position of a page that has received every message."""
         return Position(self.epoch, self._number)
 
     @property
     def next_number(self) -> int:
-        """The number that the next message is to carry."""
+        """The number of the next message."""
         return self._number + 1
 
     def append(self, frame: Frame, now: float) -> int:
-        """Keep a frame that carries `next_number`; returns that number."""
+        """Store a frame whose number is `next_number`; returns that number."""
         self._number += 1
         if self._entries is None:
             self._entries = deque()
         self._entries.append(Entry(self._number, frame, now))
         self._bytes += frame.size
-        self.forget(now)
+        self.trim(now)
         return self._number
 
-    def forget(self, now: float) -> None:
-        """Drop what is over the bounds."""
+    def trim(self, now: float) -> None:
+        """Remove the oldest messages that exceed a bound."""
         entries = self._entries
         while entries and (
             len(entries) > self._max_messages
@@ -80,12 +80,12 @@ class History:
             self._bytes -= entries.popleft().frame.size
 
     def since(self, position: Position, now: float) -> list[Entry] | None:
-        """Return every message after ``position``, in order; None if that cannot be known.
+        """Return every message after ``position``, in order, or None if not all of them are known.
 
-        None means another epoch, a number never given out, or messages already forgotten: the page
-        then needs a snapshot, and is told so. Never a part of what was missed.
+        That is so if the epoch differs, the number was never used, or a message has been removed.
+        The page then needs a snapshot. An incomplete list is never returned.
         """
-        self.forget(now)
+        self.trim(now)
         if position.epoch != self.epoch or not 0 <= position.number <= self._number:
             return None
         missed = self._number - position.number

@@ -1,7 +1,4 @@
-"""What one browser has sent and its handler has not taken: limited before it is kept.
-
-No event loop in here; the caller brings the time.
-"""
+"""The bounded queue of messages that one browser has sent and its handler has not received."""
 
 from __future__ import annotations
 
@@ -12,15 +9,16 @@ from flash_ws.protocol.limits import RateLimit, TokenBucket
 
 Message = str | bytes
 
-# The longest UTF-8 form of a character, in bytes.
-_CHARACTER = 4
+# The most bytes that one character takes in UTF-8.
+_MAX_CHARACTER_BYTES = 4
 
 
 class Inbox:
-    """Messages waiting for a handler, oldest first.
+    """Messages that wait for a handler, oldest first.
 
-    ``max_waiting`` messages, or ``max_message_bytes`` four times over, and it is full: the caller
-    stops reading from the socket until something is taken, so that the browser has to wait.
+    It is full with ``max_waiting`` messages, or with four times ``max_message_bytes``. Then the
+    caller stops reading from the socket until a message is taken, so that the browser has to wait.
+    Times are seconds of a monotonic clock, which the caller passes.
     """
 
     def __init__(
@@ -30,7 +28,7 @@ class Inbox:
         self._max_waiting = max_waiting
         self._bucket = TokenBucket(rate, now)
         self._waiting: deque[Message] = deque()
-        # Counted in characters for text: what it costs to keep, about.
+        # The approximate memory in bytes; text counts one byte for each character.
         self._size = 0
 
     def __len__(self) -> int:
@@ -38,11 +36,11 @@ class Inbox:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more is to be read for now."""
+        """Whether the caller has to stop reading."""
         return len(self._waiting) >= self._max_waiting or self._size >= 4 * self._max_message_bytes
 
     def put(self, message: Message, now: float) -> CloseCode | None:
-        """Keep a message, or say with which code to close for having sent it."""
+        """Append a message, or return the code to close the connection with."""
         if not self._bucket.take(now):
             return CloseCode.TOO_FAST
         if self._is_too_large(message):
@@ -52,18 +50,21 @@ class Inbox:
         return None
 
     def take(self) -> Message:
-        """Return the oldest message; raises ``IndexError`` if there is none."""
+        """Remove and return the oldest message; raises ``IndexError`` if there is none."""
         message = self._waiting.popleft()
         self._size -= len(message)
         return message
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Remove all messages."""
         self._waiting.clear()
         self._size = 0
 
     def _is_too_large(self, message: Message) -> bool:
         size = len(message)
-        if isinstance(message, str) and size * _CHARACTER > self._max_message_bytes >= size:
+        if (
+            isinstance(message, str)
+            and size * _MAX_CHARACTER_BYTES > self._max_message_bytes >= size
+        ):
             size = len(message.encode())
         return size > self._max_message_bytes

@@ -1,4 +1,4 @@
-"""How much a page may send, counted without a clock of its own."""
+"""Rate limits for what a page sends."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most ``burst`` at once, and ``per_second`` in the long run."""
+    """At most ``burst`` messages at once, and ``per_second`` on average."""
 
     per_second: float
     burst: int
 
 
 class TokenBucket:
-    """Counts against a `RateLimit`: a bucket of ``burst`` tokens, filled ``per_second``.
+    """Enforces a `RateLimit` with a bucket of ``burst`` tokens, refilled at ``per_second``.
 
-    Times are seconds of any clock that does not go backwards; the caller brings them.
+    Times are seconds of a monotonic clock, which the caller passes.
     """
 
     def __init__(self, limit: RateLimit, now: float) -> None:
@@ -25,7 +25,7 @@ class TokenBucket:
         self._filled_at = now
 
     def take(self, now: float, count: int = 1) -> bool:
-        """Take ``count`` tokens, or none and return False if there are not that many."""
+        """Take ``count`` tokens; takes none and returns False if there are fewer."""
         gained = (now - self._filled_at) * self._limit.per_second
         self._tokens = min(float(self._limit.burst), self._tokens + gained)
         self._filled_at = now

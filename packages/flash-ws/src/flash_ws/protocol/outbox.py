@@ -1,7 +1,4 @@
-"""What waits to be sent to one page: bounded in bytes, newest value of a property first to stay.
-
-No event loop in here. A shell asks `take` for the next message, when it thinks that enough waits.
-"""
+"""The bounded buffer of frames that wait for one page, with conflation of property updates."""
 
 from __future__ import annotations
 
@@ -16,28 +13,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OutboxStatistics:
-    """What has passed through an `Outbox`."""
+    """Counters and current size of an `Outbox`."""
 
     frames_waiting: int
     bytes_waiting: int
     sent: int
-    # Frames left out because later ones set everything they set.
+    # Frames not sent because later frames set the same properties.
     conflated: int
 
 
 class Outbox:
-    """Frames on their way to one page.
+    """Frames that wait to be sent to one page.
 
-    - ``max_bytes``: of frames waiting. When one more would exceed it `add` returns False, and the
-      link is to be closed as too slow: nothing is dropped in silence.
-    - ``max_batch_bytes``: of one message, about; as soon as this much waits `is_batch` is true.
+    - ``max_bytes``: of all frames waiting. `add` returns False for a frame that would exceed it,
+      and the caller closes the link as too slow. No frame is dropped silently.
+    - ``max_batch_bytes``: the approximate size of one message. `is_batch` is true when this much
+      waits.
 
-    Conflation: a frame that sets properties is left out once later frames have set every property
-    it sets. A frame that builds on a property's value (``touches``) keeps whatever set that
-    property before it.
+    Conflation: a frame that sets properties is removed once later frames have set all of its
+    properties. An earlier frame stays if a frame between them builds on its value (``touches``).
     """
 
-    # One per page: without slots a dictionary each.
+    # There is one for each page; slots save a dictionary each.
     __slots__ = (
         "_arrived",
         "_bytes",
@@ -54,14 +51,14 @@ class Outbox:
     def __init__(self, *, max_bytes: int = 1 << 20, max_batch_bytes: int = 1 << 16) -> None:
         self._max_bytes = max_bytes
         self._max_batch_bytes = max_batch_bytes
-        # The frame waiting, while there is one alone: so it mostly is, and needs none of the rest.
+        # The only frame waiting. Mostly there is at most one, which needs no bookkeeping.
         self._single: Frame | None = None
-        # Several, by number, which is also the order of arrival.
+        # Two or more frames, by a number that gives the order of arrival.
         self._waiting: dict[int, Frame] = {}
         self._arrived = 0
-        # For each property, the number of the frame waiting that set it last and may be replaced.
+        # For each property, the number of the last waiting frame that sets it and may be replaced.
         self._latest: dict[Hashable, int] = {}
-        # For each frame waiting of which a part has been replaced: how many properties.
+        # For each waiting frame, how many of its properties later frames have set.
         self._replaced: dict[int, int] = {}
         self._bytes = 0
         self._sent = 0
@@ -71,7 +68,7 @@ class Outbox:
         return len(self._waiting) if self._single is None else 1
 
     def add(self, frame: Frame) -> bool:
-        """Add a frame; False if there is no room for it, even after conflation."""
+        """Add a frame; returns False if there is no room for it, even after conflation."""
         if self._single is None and not self._waiting:
             if frame.size > self._max_bytes:
                 return False
@@ -94,7 +91,7 @@ class Outbox:
         return True
 
     def _append(self, frame: Frame) -> None:
-        """Put a frame behind the others."""
+        """Append a frame to the two or more that wait."""
         for key in frame.touches:
             self._latest.pop(key, None)
         number = self._arrived
@@ -104,7 +101,7 @@ class Outbox:
             self._latest[key] = number
 
     def _count_replaced(self, number: int) -> None:
-        """Note that one more property of a frame is set anew; the last leaves the frame out."""
+        """Count one replaced property of frame ``number``; remove the frame after its last one."""
         frame = self._waiting[number]
         replaced = self._replaced.pop(number, 0) + 1
         if replaced < len(frame.sets):
@@ -126,7 +123,7 @@ class Outbox:
         if not waiting:
             return None
         if len(waiting) == 1 or self._bytes <= self._max_batch_bytes:
-            # On their way: a later frame can no longer replace them.
+            # These frames are sent now, so a later frame can no longer replace them.
             text = ",".join([frame.text for frame in waiting.values()])
             self._sent += len(waiting)
             self._bytes = 0
@@ -137,7 +134,7 @@ class Outbox:
         return self._take_part()
 
     def _take_part(self) -> str:
-        """Return as many of the first frames as make a message, one at least."""
+        """Return a message of the first frames that fit into one, at least one frame."""
         batch: list[int] = []
         size = 0
         for number, frame in self._waiting.items():
@@ -157,14 +154,14 @@ class Outbox:
 
     @property
     def is_batch(self) -> bool:
-        """Whether so much waits that it should wait for no more."""
+        """Whether a full message waits, which is to be sent without delay."""
         return self._bytes >= self._max_batch_bytes
 
     @property
     def is_half_full(self) -> bool:
-        """Whether whoever can wait should, before adding more."""
+        """Whether more than half of ``max_bytes`` waits; producers that can wait do so."""
         return self._bytes * 2 > self._max_bytes
 
     def statistics(self) -> OutboxStatistics:
-        """Return what waits and what has passed."""
+        """Return the current size and the counters."""
         return OutboxStatistics(len(self), self._bytes, self._sent, self._conflated)

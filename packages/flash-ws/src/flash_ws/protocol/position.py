@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far somebody has followed a channel.
+    """How far a page or a worker has followed a channel.
 
-    ``epoch`` names one life of the channel's numbering: after a restart numbers begin anew, and a
-    position of an earlier epoch means nothing.
+    ``epoch`` identifies one numbering of the channel. After a restart the numbers begin again at 1
+    under a new epoch; numbers of different epochs cannot be compared.
     """
 
     epoch: str
