@@ -425,7 +425,7 @@ async def test_an_app_may_bring_its_own_cache(app):
 
 async def test_configure_comes_too_late_for_an_app_that_is_served(app):
     async with page_of(app):
-        with pytest.raises(ConfigurationError, match="too late"):
+        with pytest.raises(ConfigurationError, match="while the app is being served"):
             configure(app, max_concurrency=3)
 
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 _EXTENSION = "flash_lazy"
 
+NOT_SERVED = (
+    "a lazy panel was written before its app was served; import flash_lazy before the app starts"
+)
+
 
 class ThumbnailUrls(Protocol):
     """Gives the URL of a figure's picture."""
@@ -55,5 +59,5 @@ def current_panels() -> PanelWriter:
     """Return what `find_panels` does; raises `ConfigurationError` where that is None."""
     panels = find_panels()
     if panels is None:
-        raise ConfigurationError("a lazy panel was written before its app was served")
+        raise ConfigurationError(NOT_SERVED)
     return panels

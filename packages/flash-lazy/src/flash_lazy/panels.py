@@ -20,7 +20,7 @@ from flash_lazy.cache.seam import Entry, Invalidation, Key, LazyCache, MemoryCac
 from flash_lazy.components.thumbnail import Renderer, Thumbnails, kaleido_renderer
 from flash_lazy.concurrency import ConcurrencyLimit
 from flash_lazy.errors import LoaderTimeout, TokenRefused
-from flash_lazy.extension import panels_by_prefix
+from flash_lazy.extension import NOT_SERVED, panels_by_prefix
 from flash_lazy.live_refresh import EVENT, EventSender, when_live
 from flash_lazy.loader import LOADERS, Loader
 from flash_lazy.tokens.binding import identity
@@ -115,7 +115,7 @@ class Panels:
     def signer(self) -> Signer:
         """The signer of this app; raises `ConfigurationError` before the app is served."""
         if self._signer is None:
-            raise ConfigurationError("a lazy panel was written before its app was served")
+            raise ConfigurationError(NOT_SERVED)
         return self._signer
 
     def sign(self, loader: Loader[...], call: LoaderCall) -> str:

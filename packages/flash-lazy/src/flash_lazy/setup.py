@@ -50,7 +50,9 @@ def configure(
         "renderer": thumbnails,
     }
     if "flash_lazy" in app.server.extensions and app.has_started:
-        raise ConfigurationError("configure() was called too late: the app is already being served")
+        raise ConfigurationError(
+            "configure() was called while the app is being served; call it before"
+        )
     panels_of(app, **settings)
 
 

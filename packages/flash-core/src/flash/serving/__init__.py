@@ -101,7 +101,9 @@ def serve(
     elif options.workers == 1 and options.server != "granian":
         _serve_object(found.load(), address, options, until)
     elif threading.current_thread() is not threading.main_thread():
-        raise ConfigurationError("worker processes can be served from the main thread only")
+        raise ConfigurationError(
+            "worker processes can be started from the main thread only; call serve() there"
+        )
     elif options.server == "granian":
         _serve_by_granian(found, address, options)
     else:

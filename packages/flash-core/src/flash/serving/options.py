@@ -64,7 +64,10 @@ class ServeOptions:
         if self.grace_period < 0:
             raise ConfigurationError(f"grace_period={self.grace_period}: give 0 or more seconds")
         if (self.certfile is None) != (self.keyfile is None):
-            raise ConfigurationError("TLS needs both certfile and keyfile")
+            raise ConfigurationError(
+                f"TLS needs both certfile and keyfile: certfile={self.certfile!r}, "
+                f"keyfile={self.keyfile!r}"
+            )
         for path in (self.certfile, self.keyfile):
             if path is not None and not os.path.isfile(path):
                 raise ConfigurationError(f"no such file: {path!r}")

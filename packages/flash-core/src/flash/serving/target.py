@@ -76,7 +76,9 @@ class Target:
             path += f".{name}"
         if self.factory:
             if not callable(found):
-                raise ConfigurationError(f"cannot serve {str(self)!r}: {path} cannot be called")
+                raise ConfigurationError(
+                    f"cannot serve {str(self)!r}: {path} cannot be called; drop the ()"
+                )
             found = found()
         return check_application(found, str(self))
 

@@ -54,7 +54,9 @@ class LoaderCall:
         try:
             size = len(text.encode())
         except UnicodeEncodeError as error:
-            raise ArgumentError(loader, "an argument contains half a surrogate pair") from error
+            raise ArgumentError(
+                loader, "an argument contains half a surrogate pair, which UTF-8 cannot encode"
+            ) from error
         if size > MAX_ARGUMENT_BYTES:
             raise ArgumentError(
                 loader,
