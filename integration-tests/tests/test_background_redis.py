@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -14,13 +13,12 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
-import redis
 from dash.exceptions import BackgroundCallbackError
+from redis_servers import RedisServer
 
 from flash import Flash, Input, Output, html, set_props
 from flash.background import RedisManager
 from flash.background.job import JobHandles, State
-from flash.serving.listener import Address, reserved
 from flash.testing import AppProcess, FlashClient
 
 SECONDS = 60
@@ -63,45 +61,6 @@ async def work(set_progress, n):
 """
 
 
-class RedisServer:
-    """A redis-server of the test's own, which keeps nothing over a restart unless asked to."""
-
-    def __init__(self, directory, *, keeps=False):
-        # Nobody else's while the server is down.
-        self.held = reserved(Address("tcp", "127.0.0.1"))
-        self.port = self.held.__enter__().port
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.directory = directory
-        self.keeps = keeps
-        self.start()
-
-    def start(self):
-        keeping = ["--appendonly", "yes"] if self.keeps else ["--save", ""]
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", *keeping],
-            cwd=self.directory,
-            stdout=subprocess.DEVNULL,
-        )
-        with self.client() as client:
-            until(lambda: _answers(client))
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
-    def restart(self):
-        self.stop()
-        self.start()
-
-    def client(self):
-        return redis.Redis(port=self.port, decode_responses=True)
-
-
-def _answers(client):
-    with suppress(redis.ConnectionError, redis.BusyLoadingError):
-        return client.ping()
-
-
 def until(condition):
     deadline = time.monotonic() + SECONDS
     while not (result := condition()):
@@ -120,18 +79,14 @@ async def become(condition):
 
 @pytest.fixture(scope="module")
 def redis_server(tmp_path_factory):
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
 def own_redis(tmp_path):
-    server = RedisServer(tmp_path, keeps=True)
-    yield server
-    server.stop()
+    with RedisServer(tmp_path, "--appendonly", "yes") as server:
+        yield server
 
 
 class RemotePage:
@@ -360,6 +315,7 @@ async def test_a_restart_of_redis_passes_unnoticed_by_the_page(own_redis):
 
 async def test_a_result_waits_for_a_redis_that_comes_back_empty(redis_server, tmp_path, caplog):
     lost = RedisServer(tmp_path)
+    lost.start()
     async with RedisManager(lost.url, worker_timeout=1) as manager:
         begun, gate = asyncio.Event(), asyncio.Event()
 
@@ -389,7 +345,6 @@ async def test_a_result_waits_for_a_redis_that_comes_back_empty(redis_server, tm
 
 async def test_without_redis_a_start_is_an_error_within_seconds(tmp_path):
     server = RedisServer(tmp_path)
-    server.stop()
     async with RedisManager(server.url) as manager:
 
         async def work(n):
@@ -448,7 +403,7 @@ async def test_nothing_stays_in_redis_for_good_but_the_secret(redis_server):
             call = asyncio.create_task(client.call("out.children", {"go.n_clicks": 2}))
             await become(lambda: manager.running)
             call.cancel()
-            with redis_server.client() as inspect:
+            with redis_server.client(decode_responses=True) as inspect:
                 keys = inspect.keys(prefix + "*")
                 assert len(keys) > 3
                 forever = [key for key in keys if inspect.ttl(key) < 0]

@@ -12,15 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from broker_worlds import (
-    PROGRAMS,
-    SECONDS,
-    RedisCluster,
-    RedisSentinel,
-    RedisServer,
-    RedisWorld,
-    until,
-)
+from broker_worlds import SECONDS, RedisWorld, until
+from redis_servers import PROGRAMS, RedisCluster, RedisSentinel, RedisServer
 
 from flash_pubsub.broker.seam import Lease, Member, MemberChange, Retention, presence_of
 from flash_pubsub.errors import BrokerError, BrokerRefused, BrokerUnavailable, Fenced

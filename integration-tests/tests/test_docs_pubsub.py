@@ -10,8 +10,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from broker_worlds import RedisServer, wait_for
 from documents import PATIENCE, connected, fetch
+from redis_servers import RedisServer, wait_for
 
 from flash.testing import AppProcess
 from flash_pubsub import Publisher

@@ -1,12 +1,9 @@
 """Panels that refresh on every page when they are invalidated, rest unseen, and have thumbnails."""
 
-import signal
-import socket
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
+from redis_servers import RedisServer
 
 from flash.testing import AppProcess
 
@@ -16,30 +13,10 @@ APP = Path(__file__).parents[1] / "apps" / "lazy_live.py"
 POST = "return fetch(arguments[0], {method: 'POST'}).then(answer => answer.status)"
 
 
-def wait_until_it_listens(port):
-    deadline = time.monotonic() + 20
-    while True:
-        with socket.socket() as attempt:
-            if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert time.monotonic() < deadline, "Redis does not start"
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
-        cwd=tmp_path_factory.mktemp("redis"),
-        stdout=subprocess.DEVNULL,
-    )
-    wait_until_it_listens(port)
-    yield f"redis://127.0.0.1:{port}/0"
-    server.send_signal(signal.SIGKILL)
-    server.wait()
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")

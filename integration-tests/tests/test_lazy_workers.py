@@ -1,14 +1,13 @@
 """Panels over several workers that share a Redis: one run for all, whoever dies."""
 
 import json
-import socket
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+from redis_servers import RedisServer
 
 from flash.testing import AppProcess
 
@@ -24,25 +23,10 @@ def until(condition):
     return result
 
 
-def listens(port):
-    with socket.socket() as attempt:
-        return attempt.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
-        cwd=tmp_path_factory.mktemp("redis"),
-        stdout=subprocess.DEVNULL,
-    )
-    until(lambda: listens(port))
-    yield f"redis://127.0.0.1:{port}/0"
-    server.kill()
-    server.wait()
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,14 @@
 """Shared controls, channels and presence in real pages, on two workers around a real Redis."""
 
-import shutil
 import socket
-import subprocess
 import threading
-import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-import redis
+from redis_servers import RedisServer
 
-from flash.serving.listener import Address, reserved
 from flash.testing import AppProcess, ServerDied
 from flash_pubsub import Publisher
 
@@ -40,31 +36,10 @@ const timer = setInterval(() => {
 SLIDER = "return dash_component_api.getLayout('brightness').props.value"
 
 
-def start_redis(directory, port):
-    process = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--appendonly", "yes"],
-        cwd=directory,
-        stdout=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 30
-    with redis.Redis(port=port) as client:
-        while time.monotonic() < deadline:
-            with suppress(redis.ConnectionError, redis.BusyLoadingError):
-                client.ping()
-                return process
-            time.sleep(0.02)
-    raise AssertionError("redis-server does not answer")
-
-
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory):
-    if shutil.which("redis-server") is None:
-        pytest.fail("redis-server is not installed")
-    with reserved(Address("tcp", "127.0.0.1")) as address:
-        process = start_redis(tmp_path_factory.mktemp("redis"), address.port)
-        yield f"redis://127.0.0.1:{address.port}/0"
-        process.terminate()
-        process.wait()
+    with RedisServer(tmp_path_factory.mktemp("redis"), "--appendonly", "yes") as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import json
 import random
 
 import pytest
-from broker_worlds import RedisServer
 from pubsub_worlds import World, pages, until
+from redis_servers import RedisServer
 
 from flash import Output
 from flash.serialize import dumps

@@ -12,7 +12,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from broker_worlds import RedisServer, until
+from broker_worlds import until
+from redis_servers import RedisServer
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 

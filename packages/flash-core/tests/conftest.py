@@ -4,8 +4,11 @@ import copy
 
 import dash
 import pytest
+from redis_servers import redis_cluster, redis_sentinel, redis_server
 
 from flash.seams import dash as dash_seam
+
+__all__ = ["redis_cluster", "redis_sentinel", "redis_server"]
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,9 @@
 import broker_worlds
 import dash
 import pytest
+from redis_servers import RedisServer, redis_cluster, redis_sentinel, redis_server
+
+__all__ = ["redis_cluster", "redis_sentinel", "redis_server"]
 
 # The interface is newer than the lowest Dash; `make test-matrix` runs these on the newest.
 collect_ignore = ["dash_storage/test_storage_contract.py", "dash_storage/test_storage_streams.py"]
@@ -11,29 +14,11 @@ if hasattr(dash, "BaseSharedStorage"):
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory):
-    with broker_worlds.RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def valkey_server(tmp_path_factory):
-    with broker_worlds.RedisServer(
+    with RedisServer(
         tmp_path_factory.mktemp("valkey"), name="valkey", program="valkey-server"
     ) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def redis_cluster(tmp_path_factory):
-    with broker_worlds.RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="session")
-def redis_sentinel(tmp_path_factory):
-    with broker_worlds.RedisSentinel(tmp_path_factory.mktemp("sentinel")) as sentinel:
-        yield sentinel
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import msgpack
 import orjson
 import pytest
-from broker_worlds import RedisServer, until
+from broker_worlds import until
+from redis_servers import RedisServer
 
 from flash import Flash, html
 from flash_pubsub import PubSub

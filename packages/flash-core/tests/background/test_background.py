@@ -7,9 +7,6 @@ import gc
 import inspect
 import json
 import os
-import shutil
-import socket
-import subprocess
 import time
 from dataclasses import dataclass
 from itertools import count, zip_longest
@@ -34,7 +31,6 @@ from flash.callbacks.hook_registry import Hooks
 from flash.callbacks.plan import CallbackOptions
 from flash.errors import ConfigurationError
 from flash.seams import dash as dash_seam
-from flash.serving.listener import Address, reserved
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -198,35 +194,13 @@ async def become(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.005)
 
 
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pytest.importorskip("redis")
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
-    with reserved(Address("tcp", "127.0.0.1")) as free:
-        server = subprocess.Popen(
-            ["redis-server", "--port", str(free.port), "--bind", "127.0.0.1", "--save", ""],
-            cwd=tmp_path_factory.mktemp("redis"),
-            stdout=subprocess.DEVNULL,
-        )
-        try:
-            deadline = time.monotonic() + SECONDS
-            while not _accepts(free.port):
-                assert server.poll() is None, "Redis did not start"
-                assert time.monotonic() < deadline, "Redis does not answer"
-                time.sleep(0.01)
-            yield free.url(tls=False, path="/0").replace("http", "redis")
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-KINDS = ("async", "redis", "diskcache")
+REDIS_KINDS = ("redis", "cluster", "sentinel")
+KINDS = ("async", *REDIS_KINDS, "diskcache")
+SERVERS = {
+    "redis": "redis_server",
+    "cluster": "redis_cluster",
+    "sentinel": "redis_sentinel",
+}
 names = count()
 
 
@@ -245,8 +219,8 @@ async def make(
     def make(**options: Any) -> Any:
         if kind == "async":
             manager: Any = AsyncManager(**options)
-        elif kind == "redis":
-            url = request.getfixturevalue("redis_url")
+        elif kind in REDIS_KINDS:
+            url = request.getfixturevalue(SERVERS[kind]).url
             manager = RedisManager(url, prefix=f"test{next(names)}:", **options)
         else:
             diskcache = pytest.importorskip("diskcache")
@@ -254,8 +228,9 @@ async def make(
         made.append(manager)
         return manager
 
-    if kind == "redis":
-        request.getfixturevalue("redis_url")
+    if kind in REDIS_KINDS:
+        # Before the loop is watched: starting servers blocks.
+        request.getfixturevalue(SERVERS[kind])
     yield make
     for manager in made:
         if kind == "diskcache":
@@ -603,7 +578,7 @@ def test_dashs_diskcache_manager_runs_async_functions(tmp_path: Path):
 
 # -- AsyncManager and RedisManager -----------------------------------------------------------------
 
-ours = pytest.mark.parametrize("kind", ["async", "redis"], indirect=True)
+ours = pytest.mark.parametrize("kind", ["async", *REDIS_KINDS], indirect=True)
 
 
 @ours

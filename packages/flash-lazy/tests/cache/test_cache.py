@@ -30,8 +30,10 @@ class Memory:
 class Redis:
     """Two workers, each with a cache of its own over one Redis."""
 
+    server = "redis_server"
+
     def __init__(self, request):
-        url, prefix = request.getfixturevalue("redis_server").url, next(prefixes)
+        url, prefix = request.getfixturevalue(self.server).url, next(prefixes)
         self._caches = [RedisCache(url, prefix=prefix, lease_seconds=2) for _ in range(2)]
         self.heard = []
 
@@ -46,7 +48,15 @@ class Redis:
             await cache.close("app")
 
 
-@pytest.fixture(params=[Memory, Redis])
+class Cluster(Redis):
+    server = "redis_cluster"
+
+
+class Sentinel(Redis):
+    server = "redis_sentinel"
+
+
+@pytest.fixture(params=[Memory, Redis, Cluster, Sentinel])
 async def place(request):
     place = request.param(request)
     yield place

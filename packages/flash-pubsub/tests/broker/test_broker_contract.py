@@ -4,7 +4,8 @@ import asyncio
 import random
 
 import pytest
-from broker_worlds import PROGRAMS, SECONDS, until
+from broker_worlds import SECONDS, until
+from redis_servers import PROGRAMS
 
 from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.broker.seam import Lease, Member, MemberChange, Retention, State, presence_of

@@ -6,7 +6,8 @@ import subprocess
 import msgpack
 import pytest
 import redis
-from broker_worlds import RedisServer, RedisWorld, free_port, until
+from broker_worlds import RedisWorld, until
+from redis_servers import RedisServer, free_port
 
 from flash.redis.connection import Connection, Connector
 from flash_pubsub.broker.address import parse_url
