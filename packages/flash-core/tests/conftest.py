@@ -4,11 +4,11 @@ import copy
 
 import dash
 import pytest
-from redis_servers import redis_cluster, redis_sentinel, redis_server
+from redis_servers import own_redis, redis_cluster, redis_sentinel, redis_server
 
 from flash.seams import dash as dash_seam
 
-__all__ = ["redis_cluster", "redis_sentinel", "redis_server"]
+__all__ = ["own_redis", "redis_cluster", "redis_sentinel", "redis_server"]
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,12 @@ from itertools import count
 import pytest
 import redis
 
+import flash_lazy
 from flash import ConfigurationError, Flash, html
+from flash.redis.address import parse_url
+from flash.redis.client import RedisClient
 from flash_lazy import Entry, Invalidation, Key, MemoryCache, RedisCache, configure
+from flash_lazy.cache.redis_scripts import BEGIN
 from flash_lazy.panels import panels_of
 from flash_lazy.tokens.token import LoaderCall, Signer
 
@@ -165,6 +169,18 @@ async def test_the_lease_of_a_worker_that_is_gone_ends(make, store):
     await until(lambda: not store.exists(lease))
     store.restore(lease, 500, left)
     assert await here.load(KEY, run_of("here")) == Entry(b"here", 1.0)
+
+
+async def test_a_second_attempt_at_the_same_lease_gets_it_again(redis_server):
+    client = RedisClient(parse_url(redis_server.url))
+    root = f"{next(prefixes)}{{app}}:"
+
+    async def begin(token):
+        return (await client.run(BEGIN, [root], str(KEY), "orders", "7", token, 5000, ""))[0]
+
+    # As when Redis has executed a script whose answer was lost.
+    assert [await begin(token) for token in ("one", "one", "two")] == [b"run", b"run", b"wait"]
+    await client.close()
 
 
 # -- Redis is gone
@@ -336,6 +352,11 @@ async def test_a_cache_can_be_opened_again(make):
 async def test_a_cache_whose_redis_never_was_there_opens(make):
     cache = await make("redis://127.0.0.1:1/0", timeout=0.2)
     assert await cache.load(KEY, run_of(), seconds=60) == Entry(b"x", 1.0)
+
+
+def test_the_old_name_of_the_statistics_warns():
+    with pytest.warns(DeprecationWarning, match="LineStatistics is now CacheStatistics"):
+        assert flash_lazy.LineStatistics is flash_lazy.CacheStatistics
 
 
 # -- configure
