@@ -427,6 +427,69 @@ async def test_workers_share_cached_results(redis_server):
     assert runs == [1]
 
 
+@pytest.mark.parametrize(
+    ("url", "options", "secret"),
+    [
+        ("redis://host", {}, "flash:background:secret"),
+        ("redis://host?prefix=shop", {}, "shop:background:secret"),
+        ("redis+sentinel://host/mymaster", {"prefix": "own:"}, "own:secret"),
+        ("redis+cluster://host", {}, "{flash:background:}secret"),
+        ("redis+cluster://host", {"prefix": "{own}:"}, "{own}:secret"),
+    ],
+)
+def test_keys_begin_with_the_prefix_and_share_a_slot_on_a_cluster(url, options, secret):
+    manager = RedisManager(url, **options)
+    asked = []
+
+    class Client:
+        def slot_of(self, key):
+            asked.append(key)
+            return 0
+
+        async def call(self, command, *, slot):
+            asked.append(command[1])
+
+    manager._client.call_from_thread = lambda work: asyncio.run(work(Client()))
+    manager.get_or_create_signing_secret(lambda: b"x")
+    assert set(asked) == {secret}
+
+
+async def test_the_heartbeat_goes_on_after_whatever_ended_it(redis_server, monkeypatch, caplog):
+    options = {"prefix": "beat:", "worker_timeout": 1.5}
+    async with (
+        RedisManager(redis_server.url, **options) as manager,
+        RedisManager(redis_server.url, **options) as other,
+    ):
+        begun, cancelled = asyncio.Event(), asyncio.Event()
+
+        async def work(n):
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+
+        app = await make_app(manager, work)
+        ids, failures = manager._tasks.ids, []
+
+        def fail_once():
+            if not failures:
+                failures.append(1)
+                raise ZeroDivisionError
+            return ids()
+
+        monkeypatch.setattr(manager._tasks, "ids", fail_once)
+        async with FlashClient(app) as client, asyncio.timeout(SECONDS):
+            call = asyncio.create_task(client.call("out.children", {"go.n_clicks": 1}))
+            await begun.wait()
+            (job,) = ids()
+            await become(lambda: "heartbeat of background jobs in Redis ended" in caplog.text)
+            await other.cancel(job)
+            await cancelled.wait()
+            call.cancel()
+            await asyncio.wait([call])
+
+
 def test_the_package_needs_redis_only_where_it_is_used(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "redis", None)
     with pytest.raises(ImportError, match=r"flash-core\[redis\]"):

@@ -1,7 +1,6 @@
 """Panels for Flash that load when they come near the viewport."""
 
-import warnings
-
+from flash.moved import renamed_exports as _renamed_exports
 from flash_lazy.cache.redis import RedisCache
 from flash_lazy.cache.redis_connection import CacheStatistics
 from flash_lazy.cache.seam import Entry, Invalidation, Key, LazyCache, MemoryCache
@@ -36,17 +35,7 @@ __all__ = [
     "lazy",
 ]
 
-
-def __getattr__(name: str) -> object:
-    """Return `CacheStatistics` under its old name, with a warning."""
-    if name != "LineStatistics":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    text = (
-        "flash_lazy.LineStatistics is now CacheStatistics; the old name goes with the next release"
-    )
-    warnings.warn(text, DeprecationWarning, stacklevel=2)
-    return CacheStatistics
-
+__getattr__ = _renamed_exports(__name__, {"LineStatistics": "CacheStatistics"})
 
 # Dash adds these files to every page of an app that imports this package.
 _js_dist = [{"relative_package_path": "flash_lazy.js", "namespace": "flash_lazy"}]

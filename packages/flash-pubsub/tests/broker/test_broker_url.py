@@ -211,8 +211,10 @@ def test_a_single_server_has_an_address_that_other_clients_understand(url, clien
 
 def test_brokers_say_where_others_may_keep_things_too():
     assert RedisBroker("redis://host").lazy_cache == "redis://host:6379/0"
+    cluster = "redis+cluster://:secret@a:7000,b:7001/0?prefix=shop"
+    assert RedisBroker(cluster).lazy_cache == cluster
     assert MemoryBroker().lazy_cache is None
-    for broker in ("redis://host", "memory://"):
+    for broker in ("redis://host", cluster, "memory://"):
         app = Flash(__name__)
         pubsub = PubSub(app, broker=broker)
         assert app.common_store == pubsub.broker.lazy_cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import warnings
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from redis.asyncio.connection import Connection as PlainConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
+from flash.moved import renamed_exports
 from flash.redis.address import Address, Kind, Node
 
 if TYPE_CHECKING:
@@ -210,14 +210,4 @@ def _watched(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return task
 
 
-_OLD_NAMES: dict[str, type] = {"Dialer": Connector, "Line": Connection}
-
-
-def __getattr__(name: str) -> Any:
-    """Return a class under its old name, with a warning."""
-    if name not in _OLD_NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    new = _OLD_NAMES[name]
-    text = f"{__name__}.{name} is now {new.__name__}; the old name goes with the next release"
-    warnings.warn(text, DeprecationWarning, stacklevel=2)
-    return new
+__getattr__ = renamed_exports(__name__, {"Dialer": "Connector", "Line": "Connection"})
