@@ -1,23 +1,25 @@
 /*
- * The page's side of shared callbacks and subscriptions, over the live link of flash_ws.js.
+ * The page's part of shared callbacks and subscriptions, over the live link of flash_ws.js.
  *
  * A plain classic script without a build step, run after flash_ws.js and before Dash's renderer. It
  * does nothing on a page whose configuration has no `flash_pubsub`.
  *
- * A shared callback stands in the page as a clientside callback without outputs: Dash calls it when an
- * input changes, and it sends the change. What comes back is one message for everybody, in one order:
- *   - the server's value of each property is remembered, so that a value which Dash reports because it
- *     was pushed is known for an echo, and components that are mounted later begin with it;
- *   - a property that this page has changed keeps the hand's value until the message that answers the
- *     change has come; from then on newer messages win;
- *   - a change carries when it was made, by this page's clock: of two changes the later one counts.
+ * For each shared callback the page has a clientside callback without outputs. Dash calls it when an
+ * input changes, and it sends the change. The server answers with one message to all pages, and all
+ * pages get these messages in the same order:
+ *   - The server's value of each property is remembered. When Dash reports a value that was pushed, it
+ *     equals the remembered value and is not sent back. Components mounted later begin with that value.
+ *   - A property that the user of this page has changed keeps the user's value until the message that
+ *     answers the change arrives. After that, newer messages are shown.
+ *   - A change carries its time by this page's clock. Of two changes the later one counts.
  */
 (function () {
     'use strict';
 
-    // Milliseconds between two messages of one callback: a hand moves faster than anybody looks.
+    // Milliseconds between two messages of one callback: a slider reports more changes than anybody sees.
     const SEND_EVERY = 25;
-    // After a reconnect: by then what the page has missed has come, answers to its changes included.
+    // Milliseconds after a reconnect until unanswered changes are sent again. By then the messages that
+    // the page has missed have arrived, including answers to its changes.
     const REPEAT_AFTER = 200;
 
     const link = window.flash && window.flash.link;
@@ -26,22 +28,23 @@
     }
 
     let callbacks = {}; // name → {inputs: [[id, property]], outputs: …}
-    let me = null; // this page's name
-    let isOpen = false;
-    // Whether the state has come, so that it is known which callbacks have run.
-    let isInformed = false;
-    // Not from 0: a page from the browser's cache may have the identity of an earlier one.
+    let pageId = null; // this page's id
+    let isOpen = false; // whether the link is open
+    // Whether the shared state has arrived, which tells which callbacks have run.
+    let hasState = false;
+    // The number of this page's last change. It does not begin at 0, because a page from the browser's
+    // cache may have the identity of an earlier page.
     let lastChange = Date.now();
 
-    // Everything by key: the id as Dash writes it, and the property.
-    const shown = new Map(); // key → the server's value
-    // key → {callback: number of this page's newest change of it that the callback has not answered}
+    // Keys are a component's id as Dash writes it and a property.
+    const serverValues = new Map(); // key → the server's value
+    // key → {callback name: number of this page's newest change that the callback has not answered}
     const pending = new Map();
-    const inputKeys = new Set(); // of all callbacks
-    const reported = new Map(); // key of an input → the value that Dash has told of last, or was set here
-    const made = new Map(); // key of an input → {value, at: when this page changed it, the same for all callbacks}
-    const waiting = new Map(); // name → {change: what is to be sent, timer, sentAt}
-    const unanswered = new Map(); // number → frame that was sent, or could not be
+    const inputKeys = new Set(); // keys of the inputs of all callbacks
+    const reported = new Map(); // key of an input → the value that Dash reported or this script set last
+    const made = new Map(); // key of an input → {value, at: time of the user's change, the same for all callbacks}
+    const waiting = new Map(); // callback name → {change: the change to send, timer, sentAt}
+    const unanswered = new Map(); // number → frame that the server has not answered, sent or not
 
     function stringify(id) {
         return typeof id === 'object' && id
@@ -66,7 +69,7 @@
         );
     }
 
-    /** Return what a component on the page has; undefined if it is not there. */
+    /** Return a property's value on the page; undefined if the component is not on it. */
     function current(id, property) {
         if (!link.isOnPage(id)) {
             return undefined;
@@ -74,22 +77,22 @@
         return window.dash_component_api.getLayout(id).props[property];
     }
 
-    /** Whether the hand has changed an input and Dash has not told of it yet, as it will in a moment. */
-    function isMoving(key, value) {
+    /** Whether the user has changed an input and Dash has not reported it yet. */
+    function isUnreported(key, value) {
         return inputKeys.has(key) && reported.has(key) && !equal(value, reported.get(key));
     }
 
-    /** An input has the server's value now: if the hand sets its own again, that is another change. */
-    function replaced(key, value) {
+    /** Record that an input shows the server's value: if the user sets their value again, it is a new change. */
+    function recordServerValue(key, value) {
         reported.set(key, value);
         if (made.has(key) && !equal(made.get(key).value, value)) {
             made.set(key, { at: made.get(key).at });
         }
     }
 
-    /** Set a property as everybody sees it, unless the page shows that already. */
+    /** Show the server's value of a property, unless the page shows it already. */
     function show(id, property, value) {
-        replaced(keyOf(id, property), value);
+        recordServerValue(keyOf(id, property), value);
         if (link.isOnPage(id) && !equal(current(id, property), value)) {
             link.setProps([[id, { [property]: value }]]);
         }
@@ -97,12 +100,13 @@
 
     // -- From the server ---------------------------------------------------------------------------
 
-    // Set anew each time they come, since they say what to add.
+    // Properties that add to a value. They are set each time they arrive, even if they are equal.
     const INCREMENTAL = ['extendData', 'prependData', 'rowTransaction', 'rowTransactionAsync'];
 
-    function take(frame) {
-        if (frame.o && frame.o[me] !== undefined) {
-            answered(frame.cb, frame.o[me]);
+    /** Apply a frame of the shared state. */
+    function applyShared(frame) {
+        if (frame.o && frame.o[pageId] !== undefined) {
+            markAnswered(frame.cb, frame.o[pageId]);
         }
         const updates = [];
         frame.u.forEach(([id, props]) => {
@@ -113,11 +117,11 @@
                     changes[property] = props[property];
                     return;
                 }
-                shown.set(key, props[property]);
-                // Older than what the hand has done since.
+                serverValues.set(key, props[property]);
+                // A value that the user has changed since is newer than the server's.
                 const here = current(id, property);
-                if (!pending.has(key) && !isMoving(key, here)) {
-                    replaced(key, props[property]);
+                if (!pending.has(key) && !isUnreported(key, here)) {
+                    recordServerValue(key, props[property]);
                     if (!equal(here, props[property])) {
                         changes[property] = props[property];
                     }
@@ -129,12 +133,13 @@
         });
         link.setProps(updates);
         if (frame.t === 'snapshot') {
-            isInformed = true;
-            offerAll();
+            hasState = true;
+            sendOffers();
         }
     }
 
-    function answered(name, number) {
+    /** Drop the changes of a callback up to a number from those that wait for an answer. */
+    function markAnswered(name, number) {
         unanswered.forEach((each, k) => each.cb === name && k <= number && unanswered.delete(k));
         pending.forEach((each, key) => {
             if (each[name] <= number) {
@@ -146,19 +151,19 @@
         });
     }
 
-    /** The server answers this page alone: the change is known already, or its callback has failed. */
-    function told(frame) {
+    /** Handle an answer to this page alone: the change was used already, or its callback has failed. */
+    function handleAnswer(frame) {
         if (frame.failed) {
             console.error(`flash: the shared callback ${frame.label} failed: ${frame.failed}`);
         }
-        answered(frame.cb, frame.k);
-        mounted((callbacks[frame.cb] || { inputs: [] }).inputs);
+        markAnswered(frame.cb, frame.k);
+        showServerValues((callbacks[frame.cb] || { inputs: [] }).inputs);
     }
 
     // -- To the server -----------------------------------------------------------------------------
 
-    /** Dash has called the clientside callback of a shared one. */
-    function changed(name) {
+    /** Send the changes of a shared callback's inputs; called by Dash as a clientside callback. */
+    function handleChange(name) {
         const context = window.dash_clientside.callback_context;
         const values = context.inputs_list.map((each) => each.value);
         const states = (context.states_list || []).map((each) => each.value);
@@ -169,9 +174,9 @@
         const places = context.inputs_list
             .map((each, place) => [keyOf(each.id, each.property), place])
             .filter(([key]) => triggers.includes(key))
-            // What is as everybody sees it was pushed, or is no change.
-            .filter(([key, place]) => pending.has(key) || !equal(shown.get(key), values[place]))
-            .filter(([key, place]) => shown.has(key) || values[place] !== undefined);
+            // A value equal to the server's was pushed, or has not changed.
+            .filter(([key, place]) => pending.has(key) || !equal(serverValues.get(key), values[place]))
+            .filter(([key, place]) => serverValues.has(key) || values[place] !== undefined);
         if (places.length) {
             lastChange += 1;
             const number = lastChange;
@@ -185,7 +190,7 @@
         return window.dash_clientside.no_update;
     }
 
-    /** When a change was made, in milliseconds: Dash tells of it once for each callback of the input. */
+    /** Return the time of a change in milliseconds, the same each time that Dash reports the change. */
     function madeAt(key, value) {
         const known = made.get(key) || { at: 0 };
         if (!('value' in known) || !equal(known.value, value)) {
@@ -194,34 +199,34 @@
         return made.get(key).at;
     }
 
-    /** Let a change wait a moment: of several the newest is sent, with all inputs that have changed. */
+    /** Send a change, at most every `SEND_EVERY` ms: changes that wait are sent as one. */
     function enqueue(name, change) {
-        let mine = waiting.get(name);
-        if (!mine) {
-            waiting.set(name, (mine = { change: null, timer: 0, sentAt: -Infinity }));
+        let entry = waiting.get(name);
+        if (!entry) {
+            waiting.set(name, (entry = { change: null, timer: 0, sentAt: -Infinity }));
         }
-        if (mine.change) {
-            change.at = Object.assign(mine.change.at, change.at);
+        if (entry.change) {
+            change.at = Object.assign(entry.change.at, change.at);
         }
-        mine.change = change;
-        if (!mine.timer) {
-            const wait = Math.max(0, mine.sentAt + SEND_EVERY - performance.now());
+        entry.change = change;
+        if (!entry.timer) {
+            const wait = Math.max(0, entry.sentAt + SEND_EVERY - performance.now());
             if (wait === 0) {
-                send(name, mine);
+                send(name, entry);
             } else {
-                mine.timer = setTimeout(() => send(name, mine), wait);
+                entry.timer = setTimeout(() => send(name, entry), wait);
             }
         }
     }
 
-    function send(name, mine) {
-        const { k, v, s, at } = mine.change;
+    function send(name, entry) {
+        const { k, v, s, at } = entry.change;
         const changed = Object.keys(at).map(Number);
         const frame = { t: 'share', cb: name, k, v, s, changed, at: changed.map((place) => at[place]) };
-        mine.change = null;
-        mine.timer = 0;
-        mine.sentAt = performance.now();
-        // A later change of the same inputs makes an earlier one needless.
+        entry.change = null;
+        entry.timer = 0;
+        entry.sentAt = performance.now();
+        // An earlier change need not be answered if this one has all of its inputs.
         unanswered.forEach((each, number) => {
             if (each.cb === name && each.changed.every((place) => frame.changed.includes(place))) {
                 unanswered.delete(number);
@@ -233,48 +238,49 @@
         }
     }
 
-    /** Post a frame with the page's time, from which the server learns how far the clocks differ. */
+    /** Post a frame with the page's time, from which the server computes the difference of the clocks. */
     function post(frame) {
         link.post(Object.assign({ now: Date.now() }, frame));
     }
 
-    /** Offer a callback's first run; the server takes it from one page of all. */
+    /** Offer the values for a callback's first run; the server uses those of one page. */
     function offer(name, values, states) {
         const frame = { t: 'share', cb: name, k: 0, v: values, s: states, changed: [] };
-        if (isOpen && isInformed) {
+        if (isOpen && hasState) {
             post(frame);
         } else {
             offers.push(frame);
         }
     }
 
+    // Offers that wait for the link and the shared state.
     let offers = [];
 
-    function offerAll() {
-        if (isOpen && isInformed) {
+    function sendOffers() {
+        if (isOpen && hasState) {
             offers.splice(0).forEach(post);
         }
     }
 
-    /** Show what everybody sees: for components that have come into the page, or a change refused. */
-    function mounted(properties) {
+    /** Show the server's values of properties: of new components, or after a refused change. */
+    function showServerValues(properties) {
         properties.forEach(([id, property]) => {
             const key = keyOf(id, property);
-            if (shown.has(key) && !pending.has(key)) {
-                show(id, property, shown.get(key));
+            if (serverValues.has(key) && !pending.has(key)) {
+                show(id, property, serverValues.get(key));
             }
         });
     }
 
-    // Keys of components that are on the page, and callbacks that had all their inputs there.
+    // Keys of properties whose component is on the page, and callbacks whose first run was offered.
     const present = new Set();
     const offered = new Set();
 
     /**
-     * Notice what has come into the page and what has left it. Dash itself does not call a callback
-     * without outputs for components that another callback brings.
+     * Find components that were added to the page or removed from it. Dash does not call a callback
+     * without outputs for components that another callback adds.
      */
-    function look() {
+    function checkComponents() {
         Object.keys(callbacks).forEach((name) => {
             const { inputs, outputs, states } = callbacks[name];
             inputs.concat(outputs).forEach(([id, property]) => {
@@ -283,7 +289,7 @@
                     present.delete(key);
                 } else if (!present.has(key)) {
                     present.add(key);
-                    mounted([[id, property]]);
+                    showServerValues([[id, property]]);
                 }
             });
             const isHere = ([id, property]) => present.has(keyOf(id, property));
@@ -297,19 +303,21 @@
 
     // -- Subscriptions -----------------------------------------------------------------------------
 
-    // channel → {token, watchers: [fn({status, …})], resting: how many Subscriptions are in panels of
-    // flash-lazy that are out of view, left: whether the page comes back to what it has followed, status}
+    // channel → {token, status,
+    //   watchers: [fn({status, …})], one for each active Subscription,
+    //   suspended: the number of Subscriptions in panels of flash-lazy that are out of view,
+    //   resumes: whether the page continues from the position at which it stopped following}
     const channels = new Map();
-    const RESTS = '.flash-lazy[data-suspended="true"]';
+    const SUSPENDED = '.flash-lazy[data-suspended="true"]';
 
-    /** The page's channels that carry a channel of users. */
-    const carriers = (channel) => [`channel:${channel}`, `once:${channel}`];
+    /** The page channels that carry the results of a channel's callbacks. */
+    const pageChannels = (channel) => [`channel:${channel}`, `once:${channel}`];
 
-    function postSubscribe(channel, { token, left }) {
+    function postSubscribe(channel, { token, resumes }) {
         const frame = { t: 'subscribe', channel, token };
-        if (left) {
+        if (resumes) {
             frame.at = {};
-            carriers(channel).forEach((name) => {
+            pageChannels(channel).forEach((name) => {
                 const position = link.position(name);
                 if (position) {
                     frame.at[name] = position;
@@ -319,127 +327,128 @@
         link.post(frame);
     }
 
-    function begin(channel, mine, watcher) {
-        mine.watchers.push(watcher);
-        if (mine.watchers.length > 1) {
-            watcher({ status: mine.status });
+    function addWatcher(channel, entry, watcher) {
+        entry.watchers.push(watcher);
+        if (entry.watchers.length > 1) {
+            watcher({ status: entry.status });
             return;
         }
-        mine.status = 'pending';
+        entry.status = 'pending';
         if (isOpen) {
-            postSubscribe(channel, mine);
+            postSubscribe(channel, entry);
         }
     }
 
-    function end(channel, mine, watcher) {
-        mine.watchers = mine.watchers.filter((each) => each !== watcher);
-        if (!mine.watchers.length && isOpen) {
+    function removeWatcher(channel, entry, watcher) {
+        entry.watchers = entry.watchers.filter((each) => each !== watcher);
+        if (!entry.watchers.length && isOpen) {
             link.post({ t: 'unsubscribe', channel });
         }
     }
 
-    /** Whether the page comes back to a channel: its position is kept, whatever becomes of the link. */
-    function setLeft(channel, mine, left) {
-        mine.left = left;
-        carriers(channel).forEach((name) => (left ? link.kept.add(name) : link.kept.delete(name)));
+    /** Set whether the page resumes a channel; if so, the link keeps its position across reconnects. */
+    function setResumes(channel, entry, resumes) {
+        entry.resumes = resumes;
+        pageChannels(channel).forEach((name) => (resumes ? link.kept.add(name) : link.kept.delete(name)));
     }
 
-    /** Be subscribed whenever no panel around `element` rests; returns a function that ends that. */
+    /** Subscribe while no panel around `element` is suspended; returns a function that ends this. */
     function subscribe(element, channel, token, watcher) {
-        const mine = channels.get(channel) || { token, watchers: [], resting: 0, left: false };
-        channels.set(channel, mine);
-        let rests = element.closest(RESTS) !== null;
-        let isOld = false; // whether it has been subscribed before
+        const entry = channels.get(channel) || { token, watchers: [], suspended: 0, resumes: false };
+        channels.set(channel, entry);
+        let isSuspended = element.closest(SUSPENDED) !== null;
+        let wasSubscribed = false;
         const enter = () => {
-            if (rests) {
-                mine.resting += 1;
+            if (isSuspended) {
+                entry.suspended += 1;
                 watcher({ status: 'suspended' });
                 return;
             }
-            if (!mine.watchers.length && !isOld) {
-                // What has just come into the page is to see what everybody sees.
-                setLeft(channel, mine, false);
+            if (!entry.watchers.length && !wasSubscribed) {
+                // A component that is new on the page shows the present state.
+                setResumes(channel, entry, false);
             }
-            isOld = true;
-            begin(channel, mine, watcher);
+            wasSubscribed = true;
+            addWatcher(channel, entry, watcher);
         };
         const leave = () => {
-            if (rests) {
-                mine.resting -= 1;
+            if (isSuspended) {
+                entry.suspended -= 1;
             } else {
-                end(channel, mine, watcher);
+                removeWatcher(channel, entry, watcher);
             }
         };
-        const look = () => {
-            const now = element.closest(RESTS) !== null;
-            if (now !== rests) {
+        const update = () => {
+            const now = element.closest(SUSPENDED) !== null;
+            if (now !== isSuspended) {
                 leave();
-                if (now && !mine.watchers.length) {
-                    setLeft(channel, mine, true);
+                if (now && !entry.watchers.length) {
+                    setResumes(channel, entry, true);
                 }
-                rests = now;
+                isSuspended = now;
                 enter();
             }
         };
         enter();
-        document.addEventListener('flash-lazy-suspend', look, true);
+        document.addEventListener('flash-lazy-suspend', update, true);
         return () => {
-            document.removeEventListener('flash-lazy-suspend', look, true);
+            document.removeEventListener('flash-lazy-suspend', update, true);
             leave();
-            if (!mine.watchers.length && !mine.resting) {
-                setLeft(channel, mine, false);
+            if (!entry.watchers.length && !entry.suspended) {
+                setResumes(channel, entry, false);
                 channels.delete(channel);
             }
         };
     }
 
-    function subscriptionChanged(frame) {
-        const mine = channels.get(frame.channel);
-        if (!mine) {
+    /** Handle a `subscription` frame: pass status and recovered to the Subscriptions of the channel. */
+    function handleSubscription(frame) {
+        const entry = channels.get(frame.channel);
+        if (!entry) {
             return;
         }
-        const news = { status: (mine.status = frame.status) };
+        const changes = { status: (entry.status = frame.status) };
         if (frame.recovered !== undefined) {
-            setLeft(frame.channel, mine, !mine.watchers.length);
-            news.recovered = frame.recovered;
+            setResumes(frame.channel, entry, !entry.watchers.length);
+            changes.recovered = frame.recovered;
         }
-        mine.watchers.forEach((watcher) => watcher(news));
+        entry.watchers.forEach((watcher) => watcher(changes));
     }
 
     function Subscription(props) {
         const latest = window.React.useRef(null);
-        const place = window.React.useRef(null);
+        const element = window.React.useRef(null);
         latest.current = props;
         window.React.useEffect(
             () =>
-                subscribe(place.current, props.channel, props.token, (news) => {
-                    if (Object.keys(news).some((name) => latest.current[name] !== news[name])) {
-                        latest.current.setProps(news);
+                subscribe(element.current, props.channel, props.token, (changes) => {
+                    if (Object.keys(changes).some((name) => latest.current[name] !== changes[name])) {
+                        latest.current.setProps(changes);
                     }
                 }),
             [props.channel, props.token]
         );
-        // What it stands in is found by this.
-        return window.React.createElement('span', { ref: place, style: { display: 'none' } });
+        // An invisible element, from which the panel around it is found.
+        return window.React.createElement('span', { ref: element, style: { display: 'none' } });
     }
 
     // -- The link ----------------------------------------------------------------------------------
 
-    function welcomed(frame) {
+    function handleWelcome(frame) {
         isOpen = true;
-        me = frame.id;
-        // What was sent on a connection that broke off may not have come; what has, is known there.
-        const doubtful = Array.from(unanswered.keys());
+        pageId = frame.id;
+        // Frames sent on the broken connection may not have arrived. The server ignores repeated ones.
+        const numbers = Array.from(unanswered.keys());
         setTimeout(() => {
-            doubtful.forEach((k) => isOpen && unanswered.has(k) && post(unanswered.get(k)));
+            numbers.forEach((k) => isOpen && unanswered.has(k) && post(unanswered.get(k)));
         }, REPEAT_AFTER);
-        offerAll();
+        sendOffers();
         channels.forEach((each, channel) => {
             if (each.watchers.length) {
                 postSubscribe(channel, each);
             }
         });
-        // The server may not have heard that the page has unsubscribed.
+        // The server may not have received that the page has unsubscribed.
         Object.keys(frame.at).forEach((name) => {
             const channel = name.startsWith('channel:') && name.slice('channel:'.length);
             if (channel && !(channels.get(channel) || { watchers: [] }).watchers.length) {
@@ -447,8 +456,8 @@
             }
         });
         if (frame.at.shared) {
-            isInformed = true;
-            link.whenHydrated(offerAll);
+            hasState = true;
+            link.whenHydrated(sendOffers);
         }
     }
 
@@ -458,7 +467,7 @@
     clientside.flash_pubsub = new Proxy(
         {},
         {
-            get: (_, name) => () => changed(name),
+            get: (_, name) => () => handleChange(name),
         }
     );
 
@@ -471,18 +480,18 @@
         Object.values(callbacks).forEach((callback) =>
             callback.inputs.forEach(([id, property]) => inputKeys.add(keyOf(id, property)))
         );
-        link.onChannel('shared', take);
-        link.onFrame('shared', told);
-        link.onFrame('subscription', subscriptionChanged);
-        link.onWelcome(welcomed);
+        link.onChannel('shared', applyShared);
+        link.onFrame('shared', handleAnswer);
+        link.onFrame('subscription', handleSubscription);
+        link.onWelcome(handleWelcome);
         link.onStatus((state) => {
             isOpen = isOpen && state.status === 'open';
         });
         if (Object.keys(callbacks).length) {
             link.whenHydrated(() => {
-                look();
-                // Called before the browser paints what has come.
-                new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+                checkComponents();
+                // A MutationObserver runs before the browser paints the new components.
+                new MutationObserver(checkComponents).observe(document.body, { childList: true, subtree: true });
             });
         }
     }
