@@ -32,7 +32,7 @@ from flash_ws.endpoints.registration import Endpoints
 from flash_ws.errors import NoCaller, NotServing
 from flash_ws.link.accepting import LinkAcceptor
 from flash_ws.link.link import LinkLimits
-from flash_ws.operating.inspection import Inspection
+from flash_ws.operating.inspection import Inspection, PageRow
 from flash_ws.operating.metrics import (
     PORT,
     Exposition,
@@ -50,6 +50,7 @@ from flash_ws.operating.statistics import (
     supervised_task_metrics,
 )
 from flash_ws.protocol.frames import ComponentId, Updates, event_message, props_message
+from flash_ws.protocol.outbox import OutboxStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -373,7 +374,7 @@ class Live:
             None if guard is None else Admission(app, self._origins, guard),
             lambda: app.is_developing,
             self.readiness,
-            lambda: self.hub.clients.values(),
+            lambda: map(_page_row, self.hub.clients.values()),
             self._read_metrics,
         )
 
@@ -458,3 +459,19 @@ class Live:
     def _on_command(self, command: Command) -> None:
         if isinstance(command, Disconnect) and command.user is not None:
             self.endpoints.disconnect(command.user)
+
+
+def _page_row(client: Client) -> PageRow:
+    """Return how a page is, for the inspection page."""
+    outbox = client.link.outbox.statistics() if client.link else OutboxStatistics(0, 0, 0, 0)
+    return PageRow(
+        client.id,
+        client.user,
+        client.path,
+        client.is_connected,
+        tuple(sorted(client.groups)),
+        outbox.frames_waiting,
+        outbox.bytes_waiting,
+        outbox.sent,
+        outbox.conflated,
+    )

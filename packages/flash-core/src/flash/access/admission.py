@@ -18,7 +18,7 @@ import quart
 from werkzeug.exceptions import HTTPException
 
 from flash.access.opening_request import OpeningRequest
-from flash.access.refusal import Refused
+from flash.access.refusal import Header, Refused
 from flash.errors import Overloaded
 from flash.http.handshake import Handshake
 
@@ -241,6 +241,24 @@ def _first_line(text: str) -> str:
 def truncate_reason(reason: str) -> str:
     """Return as much of ``reason`` as fits into a close frame."""
     return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+
+
+async def expect_http(scope: Scope, receive: Receive, *methods: str) -> None:
+    """Raise `Refused` for a WebSocket and for a request with any other method."""
+    if scope["type"] != "http":
+        await receive()  # websocket.connect
+        raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks HTTP")
+    if scope["method"] not in methods:
+        allow = (b"allow", ", ".join(methods).encode())
+        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes only {methods[0]}", allow)
+
+
+async def send_response(
+    send: Send, status: HTTPStatus, headers: list[Header], body: bytes = b""
+) -> None:
+    """Send a whole HTTP response."""
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, refusal: Refused) -> None:

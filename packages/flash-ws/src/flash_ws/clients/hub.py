@@ -275,7 +275,7 @@ class Hub:
         else:
             await link.run(lambda frame: self._handle(client, frame))
         finally:
-            self.counters.ended(link)
+            self.counters.ended(link.close_code, link.undelivered, link.outbox.statistics())
             if client.detach(link):
                 self._start_expiry(client)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import HTTPException
 
-from flash.access.admission import Admission, refuse
+from flash.access.admission import Admission, refuse, send_response
 from flash.access.refusal import Refused
 from flash.errors import BadRequest
 from flash.http.disconnect import Disconnected
@@ -150,7 +150,7 @@ class StreamEndpoint:
                 (b"access-control-allow-methods", allowed),
                 (b"access-control-allow-headers", b"content-type, last-event-id"),
             ]
-            await _send_empty(send, HTTPStatus.NO_CONTENT, [*sharing, *preflight])
+            await send_response(send, HTTPStatus.NO_CONTENT, [*sharing, *preflight])
             return
         if scope["method"] not in self._methods:
             raise Refused(
@@ -162,7 +162,7 @@ class StreamEndpoint:
         await self._admission.authorize(scope, request, request.body)
         if self._settings.end is not None and request.last_event_id == self._settings.end:
             # An EventSource that has received everything reconnects; 204 stops it.
-            await _send_empty(send, HTTPStatus.NO_CONTENT, sharing)
+            await send_response(send, HTTPStatus.NO_CONTENT, sharing)
             return
         stream = EventStream(request, self._settings, receive, send, headers=sharing)
         self._open_connections.add(stream, scope)
@@ -194,8 +194,3 @@ def _as_refusal(error: Exception, scope: Scope) -> Refused:
         return Refused(error.code, error.description or error.name)
     logger.error("the stream of %s failed", scope["path"], exc_info=error)
     return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "the stream failed")
-
-
-async def _send_empty(send: Send, status: HTTPStatus, headers: list[tuple[bytes, bytes]]) -> None:
-    await send({"type": "http.response.start", "status": int(status), "headers": headers})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})

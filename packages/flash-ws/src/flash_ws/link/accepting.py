@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs
 
 from flash import BadRequest
-from flash.access.admission import Admission, refuse
+from flash.access.admission import Admission, expect_http, refuse, send_response
 from flash.access.opening_request import OpeningRequest, draining_event
 from flash.access.refusal import Refused
 from flash.http.disconnect import Disconnected
@@ -89,7 +89,7 @@ class LinkAcceptor:
     async def events(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the event stream of a link over server-sent events."""
         try:
-            await _expect_http(scope, receive, "GET")
+            await expect_http(scope, receive, "GET")
             request = await self._admit(scope)
             hello = parse_qs(scope["query_string"].decode("latin-1")).get("hello", [""])[0]
             if len(hello) > self._max_message_bytes:
@@ -109,16 +109,14 @@ class LinkAcceptor:
     async def frames(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept a posted message for the link of an event stream."""
         try:
-            await _expect_http(scope, receive, "POST")
+            await expect_http(scope, receive, "POST")
             await self._take_frames(scope, receive)
         except Refused as refused:
             await refuse(scope, receive, send, refused)
         except Disconnected:
             pass
         else:
-            status = int(HTTPStatus.NO_CONTENT)
-            await send({"type": "http.response.start", "status": status, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
+            await send_response(send, HTTPStatus.NO_CONTENT, [])
 
     async def _take_frames(self, scope: Scope, receive: Receive) -> None:
         self._admission.check_origin(scope)
@@ -191,12 +189,3 @@ class LinkAcceptor:
                 recheck.stop()
             for task in expired:
                 task.cancel()
-
-
-async def _expect_http(scope: Scope, receive: Receive, method: str) -> None:
-    if scope["type"] != "http":
-        await receive()  # websocket.connect
-        raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks HTTP")
-    if scope["method"] != method:
-        allow = (b"allow", method.encode())
-        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {method}", allow)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from jinja2 import Template
 
-from flash.access.admission import Admission, refuse
+from flash.access.admission import Admission, expect_http, refuse, send_response
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Refused
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from flash.http.gateway import Receive, Scope, Send
     from flash_ws.operating.readiness import Readiness
     from flash_ws.operating.statistics import Metric
-    from flash_ws.protocol.outbox import Outbox
 
 # Pages listed, at most: those with the most bytes waiting.
 MAX_PAGES = 200
@@ -32,43 +31,6 @@ REFRESH_INTERVAL = 2
 
 LOCAL = ("127.0.0.1", "::1")
 LOCAL_NAMES = ("127.0.0.1", "[::1]", "localhost")
-
-
-class PageLink(Protocol):
-    """The part of a link that the inspection page shows."""
-
-    outbox: Outbox
-
-
-class Page(Protocol):
-    """The part of a `Client` that the inspection page shows."""
-
-    groups: set[str]
-
-    @property
-    def id(self) -> str:
-        """The public identifier of the page."""
-        ...
-
-    @property
-    def user(self) -> str | None:
-        """The user that ``authorize`` named."""
-        ...
-
-    @property
-    def path(self) -> str:
-        """The path of its location when it first connected."""
-        ...
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the page is connected now."""
-        ...
-
-    @property
-    def link(self) -> PageLink | None:
-        """Its connection; None while the page is away."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +49,6 @@ class PageRow:
     frames_sent: int
     frames_conflated: int
 
-    @classmethod
-    def of(cls, client: Page) -> PageRow:
-        """Return the row of a page."""
-        passed = client.link.outbox.statistics() if client.link else None
-        return cls(
-            client.id,
-            client.user,
-            client.path,
-            client.is_connected,
-            tuple(sorted(client.groups)),
-            passed.frames_waiting if passed else 0,
-            passed.bytes_waiting if passed else 0,
-            passed.sent if passed else 0,
-            passed.conflated if passed else 0,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class WorkerSnapshot:
@@ -119,7 +65,7 @@ class Inspection:
     """Serves the page to requests that the app's guards and then ``admission`` allow.
 
     Without an admission it is served only to requests from this machine while ``is_developing()``.
-    ``clients`` and ``metrics`` are called on the event loop and return at once.
+    ``pages`` and ``metrics`` are called on the event loop and return at once.
     """
 
     def __init__(
@@ -127,24 +73,19 @@ class Inspection:
         admission: Admission | None,
         is_developing: Callable[[], bool],
         readiness: Readiness,
-        clients: Callable[[], Iterable[Page]],
+        pages: Callable[[], Iterable[PageRow]],
         metrics: Callable[[], Iterable[Metric]],
     ) -> None:
         self._admission = admission
         self._is_developing = is_developing
         self._readiness = readiness
-        self._clients = clients
+        self._pages = pages
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         try:
-            if scope["type"] != "http":
-                await receive()  # websocket.connect
-                raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks HTTP")
-            if scope["method"] not in ("GET", "HEAD"):
-                allow = (b"allow", b"GET, HEAD")
-                raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes only GET", allow)
+            await expect_http(scope, receive, "GET", "HEAD")
             await self._check(scope)
         except Refused as refused:
             await refuse(scope, receive, send, refused)
@@ -152,7 +93,7 @@ class Inspection:
         snapshot = WorkerSnapshot(
             os.getpid(),
             await self._readiness.report(),
-            tuple(PageRow.of(client) for client in self._clients()),
+            tuple(self._pages()),
             tuple(self._metrics()),
         )
         # In a thread: all that an application and its browsers have sent is written.
@@ -168,11 +109,8 @@ class Inspection:
                 b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
             ),
         ]
-        status = int(HTTPStatus.OK)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send(
-            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body}
-        )
+        shown = b"" if scope["method"] == "HEAD" else body
+        await send_response(send, HTTPStatus.OK, headers, shown)
 
     async def _check(self, scope: Scope) -> None:
         if self._admission is not None:

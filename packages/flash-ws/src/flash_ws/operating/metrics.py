@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flash import ConfigurationError
-from flash.access.admission import Admission, Authorize, refuse
+from flash.access.admission import Admission, Authorize, expect_http, refuse, send_response
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Refused
 
@@ -130,12 +130,7 @@ class MetricsEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         try:
-            if scope["type"] != "http":
-                await receive()  # websocket.connect
-                raise Refused(HTTPStatus.BAD_REQUEST, "this path speaks HTTP")
-            if scope["method"] != "GET":
-                allow = (b"allow", b"GET")
-                raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "this path takes only GET", allow)
+            await expect_http(scope, receive, "GET")
             await self._admission.authorize(scope, OpeningRequest(scope))
         except Refused as refused:
             await refuse(scope, receive, send, refused)
@@ -146,9 +141,7 @@ class MetricsEndpoint:
             (b"content-length", str(len(text)).encode()),
             (b"cache-control", b"no-store"),
         ]
-        status = int(HTTPStatus.OK)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": text})
+        await send_response(send, HTTPStatus.OK, headers, text)
 
 
 async def metrics_disabled(scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flash import ConfigurationError
+from flash.access.admission import send_response
 from flash.access.opening_request import draining_event
 from flash.serialize import dumps
 from flash.supervision import supervised
@@ -146,5 +147,4 @@ async def respond_json(
         headers.append((b"allow", b"GET, HEAD"))
     body = dumps({**value, "worker": os.getpid()}) + b"\n"
     headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": int(status), "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    await send_response(send, status, headers, b"" if scope["method"] == "HEAD" else body)

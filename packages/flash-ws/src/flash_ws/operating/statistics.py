@@ -8,14 +8,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from flash.moved import renamed_exports
 from flash.supervision import supervised
 
 if TYPE_CHECKING:
     from flash_ws.protocol.codes import CloseCode
-    from flash_ws.protocol.outbox import Outbox
+    from flash_ws.protocol.outbox import OutboxStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -62,22 +62,6 @@ class CustomMetrics:
         return tuple(metrics)
 
 
-class EndedLink(Protocol):
-    """The attributes of an ended link that are counted."""
-
-    outbox: Outbox
-
-    @property
-    def close_code(self) -> CloseCode | None:
-        """The code with which the server closed it; None if the page left."""
-        ...
-
-    @property
-    def undelivered(self) -> int:
-        """The number of frames not written when it ended."""
-        ...
-
-
 def supervised_task_metrics() -> Iterable[Metric]:
     """Yield how often each supervised task of this worker has failed and was started again."""
     for task in supervised():
@@ -110,14 +94,15 @@ class LinkCounters:
             self.recovered += recovered
             self.lost += not recovered
 
-    def ended(self, link: EndedLink) -> None:
-        """Count a link that has ended, and its frames."""
-        passed = link.outbox.statistics()
-        code = link.close_code
+    def ended(self, code: CloseCode | None, undelivered: int, passed: OutboxStatistics) -> None:
+        """Count a link that has ended, and its frames.
+
+        ``code`` is None if the page left; ``undelivered`` frames were not written.
+        """
         self.closed["LEFT" if code is None else code.name] += 1
         self.sent += passed.sent
         self.conflated += passed.conflated
-        self.dropped += link.undelivered
+        self.dropped += undelivered
 
 
 @dataclass(frozen=True, slots=True)
