@@ -340,7 +340,7 @@ def shared_calls(app):
     return app.dispatcher._shared._calls.values()
 
 
-class TestDeparture:
+class TestDisconnect:
     async def test_a_page_that_goes_away_cancels_its_callback(self, app, path):
         started, cancelled = asyncio.Event(), asyncio.Event()
 

@@ -179,7 +179,7 @@ class Dispatcher:
         values: list[Any],
         spec: Any,
     ) -> bytes:
-        """Run one call as ``coalesce`` and ``supersede`` of its callback demand."""
+        """Run one call with the options ``coalesce`` and ``supersede`` of its callback."""
 
         async def run() -> bytes:
             return await self._run(plan, ctx, values, spec)
