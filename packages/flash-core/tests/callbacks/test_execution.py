@@ -351,6 +351,7 @@ class TestSharedCalls:
         for caller in callers:
             caller.cancel()
         await asyncio.wait(callers)
+        assert all(caller.cancelled() for caller in callers)
         assert await shared.run("key", another) == "another"
         await cancelled.wait()
         assert not shared._calls
