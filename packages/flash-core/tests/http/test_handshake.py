@@ -1,0 +1,185 @@
+"""The request that opened a connection, as code of the app sees it; and a client that leaves."""
+
+import asyncio
+
+import dash
+import pytest
+import quart
+from werkzeug.wrappers import Response
+
+from flash import Flash, html
+from flash.http import disconnect
+from flash.http.disconnect import DisconnectWatcher
+from flash.http.handshake import Handshake
+
+
+@pytest.fixture
+def app():
+    app = Flash(__name__)
+    app.layout = html.Div()
+    app.server.secret_key = "secret"
+    yield app
+    app.pool.close()
+
+
+def opened(**changes):
+    return {
+        "type": "websocket",
+        "scheme": "wss",
+        "path": "/socket",
+        "raw_path": b"/socket",
+        "root_path": "",
+        "query_string": b"a=1",
+        "headers": [(b"host", b"app.test"), (b"cookie", b"theme=dark")],
+        "client": ("192.0.2.7", 1),
+        **changes,
+    }
+
+
+async def test_a_connection_was_opened_by_a_get_request_and_belongs_to_its_app(app):
+    async with Handshake(app, opened()).active():
+        assert quart.request.method == "GET"
+        assert quart.request.path == "/socket"
+        assert quart.request.args["a"] == "1"
+        assert quart.request.cookies["theme"] == "dark"
+        assert quart.request.http_version == "1.1"
+        assert dash.get_app() is app
+    assert not quart.has_request_context()
+
+
+async def test_what_the_server_says_of_method_and_version_counts(app):
+    async with Handshake(app, opened(type="http", method="POST", http_version="2")).active():
+        assert (quart.request.method, quart.request.http_version) == ("POST", "2")
+
+
+async def refusal(app):
+    response = await Handshake(app, opened()).refusal()
+    return None if response is None else (response.status_code, await response.get_data())
+
+
+async def test_without_an_answer_of_the_guards_nothing_is_refused(app):
+    seen = []
+    app.server.before_request(lambda: seen.append(quart.request.path))
+    assert await refusal(app) is None
+    assert seen == ["/socket"]
+
+
+class Denied(Exception):
+    pass
+
+
+def raising(error):
+    def guard():
+        raise error
+
+    return guard
+
+
+@pytest.mark.parametrize(
+    ("guard", "expected"),
+    [
+        (lambda: ("no", 403), (403, b"no")),
+        (lambda: Response("werkzeug's", 402), (402, b"werkzeug's")),
+        (lambda: quart.abort(404), (404, b"The requested URL was not found")),
+        (lambda: quart.abort(418, "tea"), (418, b"tea")),
+        (lambda: quart.abort(quart.Response("whole", 402)), (402, b"whole")),
+        (lambda: quart.abort(Response("whole", 402)), (402, b"whole")),
+    ],
+)
+async def test_what_a_guard_answers_is_the_refusal(app, guard, expected):
+    app.server.before_request(guard)
+    status, body = await refusal(app)
+    assert status == expected[0]
+    assert body.startswith(expected[1])
+
+
+async def test_an_error_handler_of_the_app_makes_the_refusal(app):
+    app.server.before_request(raising(Denied()))
+    app.server.register_error_handler(Denied, lambda error: ("handled", 409))
+    assert await refusal(app) == (409, b"handled")
+
+
+async def test_a_guard_that_fails_refuses_with_500_and_is_logged(app, caplog):
+    app.server.before_request(raising(Denied("why")))
+    status, _ = await refusal(app)
+    assert status == 500
+    assert "Denied: why" in caplog.text
+
+
+# -- a client that leaves
+
+
+class Client:
+    """Sends what it is told to, then waits."""
+
+    def __init__(self, *events):
+        self._events = list(events)
+        self.read = 0
+        self.was_read = asyncio.Event()
+
+    async def receive(self):
+        if not self._events:
+            await asyncio.Event().wait()
+        self.read += 1
+        self.was_read.set()
+        return self._events.pop(0)
+
+
+LEAVES = {"type": "http.disconnect"}
+SENDS = {"type": "http.request"}
+
+
+async def test_work_for_a_client_that_leaves_is_cancelled_and_the_cancellation_ends_there():
+    client = Client(SENDS, LEAVES)
+    cancelled = False
+    async with asyncio.timeout(5):
+        watcher = DisconnectWatcher(client.receive)
+        async with watcher:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled = True
+                raise
+    assert cancelled
+    assert watcher.happened
+    assert asyncio.current_task().cancelling() == 0
+
+
+async def test_work_that_ends_first_is_not_disturbed_and_nothing_goes_on(monkeypatch):
+    monkeypatch.setattr(disconnect, "WATCH_AFTER", 0)
+    before = asyncio.all_tasks()
+    client = Client(SENDS)
+    async with DisconnectWatcher(client.receive) as watcher, asyncio.timeout(5):
+        await client.was_read.wait()
+    assert not watcher.happened
+    assert asyncio.all_tasks() == before
+
+
+async def test_work_that_is_over_at_once_is_not_watched(monkeypatch):
+    monkeypatch.setattr(disconnect, "WATCH_AFTER", 0)
+    client = Client(LEAVES)
+    async with DisconnectWatcher(client.receive) as watcher:
+        pass
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert client.read == 0
+    assert not watcher.happened
+
+
+async def test_an_error_of_the_work_comes_out_and_so_does_a_cancellation_by_somebody_else():
+    with pytest.raises(LookupError):
+        async with DisconnectWatcher(Client().receive):
+            raise LookupError
+
+    begun = asyncio.Event()
+
+    async def work():
+        async with DisconnectWatcher(Client().receive):
+            begun.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
