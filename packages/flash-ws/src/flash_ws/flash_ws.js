@@ -1,33 +1,33 @@
 /*
- * The page's side of the live link; docs/link-protocol.md is what it keeps to.
+ * The page's side of the live link; it implements docs/link-protocol.md.
  *
- * A plain classic script without a build step, run before Dash's renderer. It does nothing on a page
- * whose configuration has no `flash_link`, since Dash loads it for every app of a process; where it has
- * `flash_endpoints`, dash-extensions' WebSocket passes its messages on one by one.
+ * A classic script without a build step, which runs before Dash's renderer. Dash loads it for every app
+ * of a process; without `flash_link` in the page's configuration it does not connect. With
+ * `flash_endpoints` it makes dash-extensions' WebSocket pass on its messages one at a time.
  *
  * window.flash
- *   on(name, handler)      call handler(data) for each event; returns a function that ends that
- *   send(name, data)       send an event to the server; again, until a server has handled it
- *   statistics()           what came, what waits and what was dropped
+ *   on(name, handler)      call handler(data) for each event; returns a function that removes it
+ *   send(name, data)       send an event to the server, again until a server has handled it
+ *   statistics()           counts of what came, what waits and what was dropped
  *   link.onStatus(fn)      call fn({status, latency, recovered}) now and at each change; as `on`
- *   link.call(body, fn)    start an event callback, fn({id, state, reason}) when it has ended; its id
+ *   link.call(body, fn)    start an event callback; fn({id, state, reason}) when it ends; returns its id
  *   link.stop(id)          cancel it
  * window.flash_ws.LinkStatus         the component
- * window.dash_clientside.flash_ws    any name in it starts the event callback of that name
+ * window.dash_clientside.flash_ws    each name in it starts the event callback of that name
  */
 (function () {
     'use strict';
 
-    // Events, and frames to the server, that may wait; the oldest are dropped, and counted.
+    // Events and frames to the server that may wait; beyond it the oldest are dropped and counted.
     const MAX_WAITING = 1000;
     // Milliseconds.
     const FIRST_WAIT = 500;
     const LONGEST_WAIT = 20000;
     const WELCOME_WITHIN = 10000;
     const PROBE_WITHIN = 5000;
-    // Bytes that a socket may hold unsent before frames wait here, where they are counted.
+    // Bytes that a socket may buffer. Beyond it frames wait in the outbox, where they are counted.
     const MAX_UNSENT = 1 << 20;
-    // Close codes after which the page does not come back: what the page did, or who it is.
+    // Close codes after which the page does not reconnect.
     const isFinal = (code) => code >= 4400 && code <= 4499;
     const LOST = 1006;
 
@@ -40,14 +40,14 @@
         applied: 0, // frames of channels
         repeated: 0, // frames of channels that had been applied before
         absent: 0, // updates for components that are not on the page
-        droppedEvents: 0, // events for which no handler came in time
-        droppedFrames: 0, // frames that could not be sent in time
-        droppedMessages: 0, // messages of WebSocket components, overtaken by too many
-        droppedPoints: 0, // times that a graph was given points which it did not draw in time
-        connections: 0, // times that a server said welcome
+        droppedEvents: 0, // events dropped before a handler was registered
+        droppedFrames: 0, // frames dropped before they could be sent
+        droppedMessages: 0, // messages of WebSocket components dropped because too many waited
+        droppedPoints: 0, // times that points of a graph were dropped because too many waited
+        connections: 0, // connections that got a welcome
     };
 
-    /** Call something of the app's: what it throws is its own affair. */
+    /** Call a function of the app and log what it throws. */
     function run(fn, argument) {
         try {
             fn(argument);
@@ -62,9 +62,9 @@
     let events = []; // [name, data] for which there is no handler yet
 
     function on(name, handler) {
-        const mine = (data) => handler(data); // the same function may be given twice
+        const mine = (data) => handler(data); // distinct, since a function may be registered twice
         handlers.set(name, (handlers.get(name) || []).concat(mine));
-        // Later, so that all handlers that a script adds get what has waited.
+        // Later, so that all handlers that a script registers get the events that have waited.
         Promise.resolve().then(() => handOut(name));
         return () => {
             const rest = (handlers.get(name) || []).filter((each) => each !== mine);
@@ -76,7 +76,7 @@
         };
     }
 
-    /** Hand an event out after all of its name that came before. */
+    /** Call the handlers of an event after those of all earlier events of its name. */
     function emit(name, data) {
         events.push([name, data]);
         if (handlers.has(name)) {
@@ -88,7 +88,7 @@
     }
 
     function handOut(name) {
-        // One by one: a handler may end itself, and then the rest waits for another.
+        // One at a time: a handler may remove itself, and then the other events wait for another.
         while (handlers.has(name)) {
             const at = events.findIndex((each) => each[0] === name);
             if (at < 0) {
@@ -103,7 +103,7 @@
 
     let hydrated = false;
 
-    /** Whether Dash has drawn the layout; what is set before that has no component to go to. */
+    /** Whether Dash has drawn the layout; before that there are no components to update. */
     function isHydrated() {
         const clientside = window.dash_clientside;
         const api = window.dash_component_api;
@@ -136,7 +136,7 @@
     function isOnPage(id) {
         let component;
         try {
-            // Throws for some ids that it does not know, and returns the whole layout for others.
+            // For an unknown id it throws or returns the whole layout.
             component = window.dash_component_api.getLayout(id);
         } catch (_) {
             return false;
@@ -144,12 +144,12 @@
         return Boolean(component && component.props && canonical(component.props.id) === canonical(id));
     }
 
-    // Properties whose values add to what is there: a component has to see each of them.
+    // Properties whose values add data: a component has to receive each value.
     const ADDING = ['extendData', 'prependData', 'rowTransaction', 'rowTransactionAsync'];
-    // "id.property" → value of those set since React has drawn.
+    // "id.property" → the values of ADDING that were set since React has drawn.
     const undrawn = new Map();
 
-    /** Set properties, in order. React draws once for all that is set within one message, if it can. */
+    /** Set properties in order. If it can, React draws once for all that one message sets. */
     function setProps(updates) {
         updates.forEach(([id, props]) => {
             if (isOnPage(id)) {
@@ -160,12 +160,12 @@
         });
     }
 
-    /** Return the properties to set so that what has not been drawn of a component is not lost. */
+    /** Return the properties to set, joined with values that the component has not drawn yet. */
     function withUndrawn(id, given) {
         const props = Object.assign({}, given);
         const isUndrawn = (name) => undrawn.has(`${id}.${name}`);
         if (ADDING.some(isUndrawn) && Object.keys(props).some((name) => !ADDING.includes(name))) {
-            // A figure, for one, that came after points: a component cannot tell what came first.
+            // For example a figure after points: a component cannot know which of them came first.
             drawNow();
         }
         ADDING.filter((name) => name in props).forEach((name) => {
@@ -192,7 +192,7 @@
         window.ReactDOM.flushSync(() => {});
     }
 
-    /** Return two values of a graph's extendData or prependData as one, or null for what is none. */
+    /** Join two values of a graph's extendData or prependData; null if they cannot be joined. */
     function joined(name, first, second) {
         if (!name.endsWith('Data')) {
             return null;
@@ -208,7 +208,7 @@
         ) {
             return null;
         }
-        // What plotly would not keep need not wait.
+        // Leave out points that plotly would drop at once.
         const most = where[1] > 0 ? where[1] : Infinity;
         const all = {};
         keys.forEach((each) => {
@@ -223,13 +223,13 @@
 
     // -- Channels ----------------------------------------------------------------------------------
 
-    // {channel: [epoch, number]}: how far this page has followed each. The epoch of one that no welcome
-    // or `at` has named is null, unless its frames name it.
+    // {channel: [epoch, number]}: how far this page has followed each. The epoch is null until a welcome,
+    // an `at` or a frame of the channel names it.
     let positions = {};
-    // Frames that came before the page was hydrated; not yet part of the positions.
+    // Frames received before the page was hydrated; the positions do not include them yet.
     let early = [];
 
-    /** The positions that mean something to a server. */
+    /** The positions with a known epoch, which a server can use. */
     function known() {
         const at = {};
         Object.keys(positions).forEach((channel) => {
@@ -250,7 +250,7 @@
         positions[frame.c] = [begins ? frame.e : epoch, frame.n];
         counts.applied += 1;
         if (frame.recovered === false) {
-            // The server has lost something while this page was there.
+            // The server has lost something while this page was connected.
             setStatus({ recovered: false });
         }
         if (frame.t === 'event') {
@@ -266,21 +266,21 @@
         setProps(frame.u);
     }
 
-    // What scripts of add-on packages have asked for; none of it throws.
+    // Registered by scripts of add-on packages; these functions do not throw.
     const addOn = {
-        channels: new Map(), // what a channel's name begins with → fn(frame), in place of setting props
-        frames: new Map(), // kind of a connection's own frames → fn(frame)
+        channels: new Map(), // first part of a channel's name → fn(frame), instead of setting props
+        frames: new Map(), // kind of unnumbered frames → fn(frame)
         welcomes: [], // fn(frame), after each welcome
-        kept: new Set(), // channels that the page comes back to: its position in them is remembered
+        kept: new Set(), // channels whose position the page keeps for a later subscription
     };
 
     // -- Event callbacks ---------------------------------------------------------------------------
 
-    // id → {onEnd, sent: whether it went to a server, frame: to send again until that server says that
-    // it runs, reset: updates to make if the server is lost}
+    // id → {onEnd, sent: whether it was sent to a server, frame: to send again until the server reports
+    // that the call runs, reset: updates to apply if the server is lost}
     const calls = new Map();
-    // Not from 0: a page that the browser took from its cache has the identity that an earlier one had,
-    // whose calls may still run.
+    // Not from 0: a page restored from the browser's cache has the identity of an earlier page, whose
+    // calls may still run.
     let lastCall = Date.now();
 
     function call(body, onEnd) {
@@ -326,7 +326,7 @@
         }
     }
 
-    /** End the calls of a server that does not know them any more. */
+    /** End the calls of a server that has lost them. */
     function forgetCalls() {
         calls.forEach((running, id) => {
             if (running.sent) {
@@ -336,7 +336,7 @@
         });
     }
 
-    /** Send the calls again that went to a connection just before it broke off, and never arrived. */
+    /** Send the calls again that were lost because their connection broke just after sending. */
     function repeatCalls(ids) {
         ids.forEach((id) => {
             const running = calls.get(id);
@@ -347,7 +347,7 @@
         });
     }
 
-    /** Start the event callback `name` with what triggered the clientside callback at hand. */
+    /** Start the event callback `name` with the context of the running clientside callback. */
     function trigger(name) {
         const context = window.dash_clientside.callback_context;
         call({
@@ -365,7 +365,7 @@
     let outbox = []; // {text, size, call: id of the call it starts, k: number of the event it is}
     let flushing = false;
 
-    // Events that no server has handled yet, as in the outbox, oldest first; and whether each was sent.
+    // Events that no server has handled yet, oldest first, as in the outbox; `sent` if a server got them.
     let unhandled = [];
     // As with calls, not from 0.
     let lastEvent = Date.now();
@@ -395,7 +395,7 @@
         enqueue(frame);
     }
 
-    /** Put what went to the connection before in front of what waits for this one. */
+    /** Put unacknowledged events of the previous connection before the frames that wait. */
     function sendAgain() {
         const sent = unhandled.filter((each) => each.sent);
         sent.forEach((each) => {
@@ -404,7 +404,7 @@
         outbox = sent.concat(outbox);
     }
 
-    /** A server has handled the events up to this number. */
+    /** Remove the events up to this number, which a server has handled. */
     function handledUpTo(k) {
         while (unhandled.length && unhandled[0].k <= k) {
             unhandled.shift();
@@ -422,7 +422,7 @@
             counts.droppedFrames += 1;
             unhandled = unhandled.filter((each) => each !== dropped);
             if (dropped.call) {
-                // Later, as any other end of a call.
+                // Asynchronously, like every other end of a call.
                 Promise.resolve().then(() => ended(dropped.call, 'failed', 'it could not be sent'));
             }
         }
@@ -432,12 +432,12 @@
         }
     }
 
-    /** Send what waits, in messages as large as the server takes. */
+    /** Send what waits, in messages up to the size that the server accepts. */
     function flush() {
         flushing = false;
         while (link && link.welcomed && outbox.length) {
             if (link.transport.isBusy()) {
-                // The end of a POST calls this again; a socket does not tell.
+                // The end of a POST calls this again; a socket has no such event.
                 if (link.kind === 'websocket') {
                     flushing = true;
                     setTimeout(flush, 100);
@@ -469,23 +469,23 @@
         socket.onclose = (event) => closed(event.code);
         return {
             send: (text) => socket.send(text),
-            // What is sent to a socket about to close would be lost.
+            // Data sent to a closing socket would be lost.
             isBusy: () => socket.readyState !== 1 || socket.bufferedAmount > MAX_UNSENT,
             close: () => socket.close(),
         };
     }
 
-    // Read with fetch, since an EventSource does not tell why it was refused, and reconnects by itself.
+    // Read with fetch, since an EventSource hides why it was refused and reconnects by itself.
     function openStream(url, hello, message, closed) {
         const abort = new AbortController();
         let connection = '';
-        let waiting = []; // messages; one POST at a time keeps them in order
+        let waiting = []; // messages; one POST at a time keeps their order
         let posting = false;
 
         function request(path, options) {
             return fetch(url + path, Object.assign({ signal: abort.signal }, options)).then((response) => {
                 if (!response.ok) {
-                    // A post may come late, for a connection that has ended: that is no refusal.
+                    // A late post for a connection that has ended is not a refusal.
                     const { status } = response;
                     const refused = options.method ? status === 401 || status === 403 : status < 500;
                     throw refused && status !== 429 ? 4000 + status : LOST;
@@ -567,16 +567,16 @@
     let maxMessage = 65536;
     // The identity token: the page's secret.
     let page = null;
-    // The connection that is open or being opened; events of any other are those of the past.
+    // The connection that is open or being opened; events of other connections are ignored.
     let link = null;
     let tries = 0;
     let retryTimer = 0;
-    // Which transport has worked on this page, and how often in a row sockets have not.
+    // The transport that has worked on this page, and how many sockets in a row have failed.
     let proven = null;
     let failures = 0;
     // Between pagehide and pageshow.
     let away = false;
-    // The browser may call itself offline while servers on this machine, or behind a tunnel, answer.
+    // Whether the browser reports offline although a server, local or behind a tunnel, responds.
     let offlineIsWrong = navigator.onLine === false;
 
     let status = { status: 'connecting', latency: null, recovered: null };
@@ -606,7 +606,7 @@
         if (link || status.status === 'offline' || isPaused()) {
             return;
         }
-        // What was not applied is sent again, since the positions do not cover it.
+        // The server sends unapplied frames again, since the positions do not include them.
         early = [];
         const kind = proven || (failures < 2 && window.WebSocket ? 'websocket' : 'sse');
         const mine = {
@@ -617,13 +617,13 @@
             // Milliseconds between heartbeats.
             every: 0,
             lastBeat: 0,
-            // When the heartbeats were sent that have not been answered.
+            // The times of the heartbeats that have not been answered.
             beats: [],
-            // Heartbeats since something was heard.
+            // Heartbeats sent since the last message.
             silence: 0,
             interval: 0,
             deadline: 0,
-            // Ids of calls that the server may not have got from the connection before.
+            // Ids of calls that the previous connection may not have delivered.
             doubtful: [],
         };
         link = mine;
@@ -639,12 +639,12 @@
                 (code) => lose(mine, code)
             );
         } catch (_) {
-            // Some browsers throw where a policy forbids the address.
+            // Some browsers throw if a policy forbids the address.
             lose(mine, LOST);
         }
     }
 
-    /** Let go of a connection; nothing of it is listened to any more. */
+    /** Close a connection and ignore its later events. */
     function drop(mine) {
         link = null;
         clearInterval(mine.interval);
@@ -670,7 +670,7 @@
             return;
         }
         if (!mine.welcomed && code < 4000) {
-            // Neither has worked: perhaps nothing is blocked, and the server is away.
+            // Neither transport has worked: the server may be unavailable rather than WebSockets blocked.
             failures = mine.kind === 'websocket' ? failures + 1 : 0;
         }
         const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * Math.pow(2, Math.min(tries, 10)));
@@ -683,7 +683,7 @@
         retryTimer = setTimeout(connect, wait);
     }
 
-    /** Give up what waits for a server. */
+    /** Drop what waits for a server. */
     function abandon() {
         forgetCalls();
         counts.droppedFrames += outbox.length + unhandled.filter((each) => each.sent).length;
@@ -722,13 +722,13 @@
                 welcome(mine, frame);
                 break;
             case 'beat':
-                // By now it has told what it has begun.
+                // By now the server has reported the calls that it has started.
                 repeatCalls(mine.doubtful.splice(0));
                 if (mine.beats.length) {
                     setStatus({ latency: Math.round(performance.now() - mine.beats.shift()) });
                 } else {
-                    // No answer but a question: browsers slow the timers of hidden pages down, and the
-                    // server has heard nothing for long.
+                    // A request, not an answer: browsers slow down the timers of hidden pages, and the
+                    // server has received nothing for a while.
                     sendBeat(mine);
                 }
                 break;
@@ -750,7 +750,7 @@
                 if (hydrated) {
                     run(take, frame);
                 } else if (early.push(frame) > MAX_WAITING) {
-                    // Told what is missing when the layout is there.
+                    // Sent what is missing once the layout is drawn.
                     drop(mine);
                     showDown();
                 }
@@ -803,13 +803,13 @@
         flush();
     }
 
-    // -- Heartbeats, sleep, and pages that nobody looks at -----------------------------------------
+    // -- Heartbeats, sleep and hidden pages -----------------------------------------
 
     function beat(mine) {
         const since = Date.now() - mine.lastBeat;
         mine.lastBeat = Date.now();
         if (since > 2 * mine.every) {
-            // The machine has slept, or the browser has slowed this page down.
+            // The machine was asleep, or the browser has slowed down this page.
             probe(mine);
         } else if (mine.silence >= 2) {
             lose(mine, LOST);
@@ -824,7 +824,7 @@
         mine.transport.send(JSON.stringify([{ t: 'beat', rtt: status.latency }]));
     }
 
-    /** Find out soon whether a connection still is one. */
+    /** Check soon whether the connection still works. */
     function probe(mine) {
         clearTimeout(mine.deadline);
         const within = Math.min(PROBE_WITHIN, mine.every);
@@ -866,8 +866,8 @@
         window.addEventListener('offline', () => {
             offlineIsWrong = false;
         });
-        // Browsers keep pages for the back button if they hold no connection. Nobody is told before the
-        // page is shown again: callbacks would start requests, which prevent it, too.
+        // Browsers cache pages for the back button only without open connections. The status changes only
+        // when the page is shown again: callbacks would start requests, which also prevent caching.
         window.addEventListener('pagehide', () => {
             away = true;
             if (link) {
@@ -891,16 +891,16 @@
     }
 
     // -- The WebSocket component of dash-extensions ------------------------------------------------
-    // Dash leaves out the call of a callback that a newer value of its Input overtakes: of a hundred
-    // messages at once a few would be handled. So the component's messages are passed on one by one,
-    // each when the callbacks of the one before have ended.
+    // Dash skips a callback's call if its Input gets a newer value meanwhile: of a hundred messages at
+    // once only a few would be handled. So messages are passed on one at a time, each when the callbacks
+    // of the previous message have ended.
 
-    // Milliseconds that a message waits for the callbacks of the one before it.
+    // Milliseconds that a message waits for the callbacks of the previous one.
     const TURN_WITHIN = 10000;
-    // Where Dash keeps callbacks that have not ended.
+    // The lists in Dash's store that hold callbacks which have not ended.
     const PENDING = ['requested', 'prioritized', 'blocked', 'executing', 'watched', 'executed'];
 
-    /** Pass messages on; isPending() tells whether the last one's callbacks still run. */
+    /** Pass messages on in turn; isPending() returns whether callbacks of the last one still run. */
     function messageQueue(store, isPending, deliver) {
         let waiting = [];
         // Ends the wait for the last message's callbacks; null when there is none.
@@ -910,14 +910,14 @@
             while (!endTurn && waiting.length) {
                 run(deliver, waiting.shift());
                 if (isPending()) {
-                    // A store may call once more who has unsubscribed.
+                    // A store may call a listener once more after it has unsubscribed.
                     const unsubscribe = store.subscribe(() => endTurn && !isPending() && endTurn());
                     const timer = setTimeout(() => endTurn && endTurn(), TURN_WITHIN);
                     endTurn = () => {
                         endTurn = null;
                         clearTimeout(timer);
                         unsubscribe();
-                        // Later, when Dash is done with what it does at this moment.
+                        // Asynchronously, after Dash's current work.
                         Promise.resolve().then(passOn);
                     };
                 }
@@ -942,7 +942,7 @@
         };
     }
 
-    /** Return a component that is `component`, but for when it sets its property `message`. */
+    /** Wrap `component` so that it sets its property `message` in turn. */
     function inTurns(component) {
         const { createElement, useEffect, useRef } = window.React;
         const api = window.dash_component_api;
@@ -976,11 +976,11 @@
         return Object.assign(InTurns, component);
     }
 
-    /** Put a component around one of a package, wherever Dash looks for it. */
+    /** Replace a component of a package by around(component). */
     function replace(namespace, name, around) {
         const components = window[namespace];
         if (components && components[name] && window.dash_component_api) {
-            // Its members cannot be assigned to.
+            // The namespace object is read-only.
             window[namespace] = Object.create(components, {
                 [name]: { value: around(components[name]), enumerable: true },
             });
@@ -988,14 +988,14 @@
     }
 
     // -- Dash's Graph ------------------------------------------------------------------------------
-    // Points that come while it draws earlier ones make it add those once more, the oftener the slower it
-    // is; and points that come in one go with a figure it adds again with all that follow, to every graph
-    // of the page. So it is given one thing at a time, points only when React and plotly are done with those
-    // before, and points that come meanwhile are drawn together.
+    // If points arrive while a graph draws earlier points, it adds the earlier ones again, more often the
+    // slower it is. If points arrive together with a figure, it adds them again with all later points, to
+    // every graph of the page. So a graph gets one value at a time, and points only when React and plotly
+    // have finished the previous points. Points that arrive meanwhile are drawn together.
 
-    // What a graph has to be given in the order in which it came.
+    // Properties that a graph has to get in the order of their arrival.
     const IN_ORDER = ['figure', 'extendData', 'prependData'];
-    // What the graph calls when it has drawn points, and has told React to forget them.
+    // The property that the graph calls when it has drawn points and cleared the property.
     const WHEN_DRAWN = '_dashprivate_onFigureModified';
 
     /** Whether two values of extendData are for different traces. */
@@ -1004,7 +1004,7 @@
         return Array.isArray(some) && Array.isArray(others) && !some.some((trace) => others.includes(trace));
     }
 
-    /** What one graph is given, of what its component gets. */
+    /** The queue of property values for one graph. */
     function drawingQueue(props) {
         const come = {};
         IN_ORDER.forEach((name) => {
@@ -1034,7 +1034,7 @@
 
         return {
             given,
-            /** Take what has changed of the component's properties. */
+            /** Queue the properties of the component that have changed. */
             take: (now) => {
                 IN_ORDER.filter((name) => now[name] !== come[name]).forEach((name) => {
                     come[name] = now[name];
@@ -1043,7 +1043,7 @@
                     }
                 });
             },
-            /** Give what comes next, if mayGive(its name); returns the name. */
+            /** Pass on the next value if mayGive(its name); returns the name, or null. */
             give: (mayGive) => {
                 if (!waiting.length || !mayGive(waiting[0][0])) {
                     return null;
@@ -1055,7 +1055,7 @@
         };
     }
 
-    /** Return a component that is Dash's Graph, but for when it is given what. */
+    /** Wrap Dash's Graph so that it gets its values in order. */
     function drawnInOrder(Graph) {
         if (!Graph.defaultProps || !Graph.defaultProps[WHEN_DRAWN]) {
             return Graph;
@@ -1080,16 +1080,16 @@
                 };
             }
             const graph = mine.current;
-            // After each time that React has given the graph something.
+            // After each rendering of the graph.
             useLayoutEffect(() => {
                 graph.props = props;
                 graph.queue.take(props);
                 if (graph.drawn !== drawn) {
-                    // In one go with that, React has forgotten the points.
+                    // In the same rendering React has cleared the points.
                     graph.drawn = drawn;
                     graph.isDrawing = false;
                 }
-                // A figure lines up behind the points by itself; but not in a graph that still loads.
+                // A graph draws a figure after its points by itself, unless it is still loading.
                 const name = graph.queue.give(
                     (next) => !graph.isDrawing || (next === 'figure' && graph.drawn > 0)
                 );
@@ -1104,11 +1104,11 @@
             );
         }
 
-        // Dash asks it, too, whether it is loaded, and React what its properties are by default.
+        // Dash reads its loading state from it, and React its default properties.
         return Object.setPrototypeOf(DrawnInOrder, Graph);
     }
 
-    // -- For the page, for Dash --------------------------------------------------------------------
+    // -- The public interface ---------------------------------------------------------------------
 
     Object.assign(flash, {
         on,
