@@ -29,9 +29,12 @@ from flash.pages.views import Views
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
 from flash.seams.dash_app import DashApp
+from flash.seams.flask_server import server_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+
+    import flask
 
     from flash.callbacks.context import CallContext
     from flash.callbacks.plan import CallbackPlan, RunIn
@@ -47,8 +50,9 @@ _INTERNAL_THREADS = 4
 class Flash(DashApp):
     """A `dash.Dash` app served by Quart; every argument of `dash.Dash` works.
 
-    - ``server``: a `quart.Quart` to mount on (several apps may share one, each with its own
-      ``url_base_pathname``); True to make one; False to pass one to `init_app` later.
+    - ``server``: a `quart.Quart` or a `flask.Flask` to mount on (several apps may share one, each
+      with its own ``url_base_pathname``); True to make one; False to pass one to `init_app` later.
+      ``app.server`` is a Quart app; one made for a Flask app shares its registries.
     - ``max_threads``: the most plain functions that run at the same time.
     - ``max_waiting``: the most callers that wait for a thread; further ones get 503 with
       ``Retry-After``.
@@ -59,7 +63,7 @@ class Flash(DashApp):
     def __init__(
         self,
         name: str | None = None,
-        server: quart.Quart | bool | None = True,
+        server: quart.Quart | flask.Flask | bool | None = True,
         *,
         backend: Any = None,
         use_async: bool | None = None,
@@ -105,19 +109,20 @@ class Flash(DashApp):
 
     # -- set-up ----------------------------------------------------------------------------------
 
-    def init_app(self, app: quart.Quart | None = None, **kwargs: Any) -> None:
+    def init_app(self, app: quart.Quart | flask.Flask | None = None, **kwargs: Any) -> None:
         """Mount on ``app``, or on the server that the constructor made; idempotent per server."""
-        if not isinstance(app, quart.Quart | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        served = None if app is None else server_for(app)
+        if app is not None and served is None:
             raise ConfigurationError(
-                f"init_app({app!r}): pass a quart.Quart or nothing; Flash supports no other server"
+                f"init_app({app!r}): pass a quart.Quart, a flask.Flask or nothing"
             )
-        server = app or self.server
+        server = served or self.server
         self.backend: QuartBackend
         self.backend.app = self
         if getattr(self, "_mounted_on", None) is server:
             return
         self._mounted_on = server
-        super().init_app(app, **kwargs)
+        super().init_app(served, **kwargs)
         Gateway.of(server).mount(self)
         server.before_serving(self.start)
         server.after_serving(self.stop)
@@ -485,14 +490,16 @@ def _backend_for(server: object, backend: object) -> type[QuartBackend]:
     base = backend if isinstance(backend, type) else QuartBackend
     if server in (None, True, False):
         return base
-    if not isinstance(server, quart.Quart):
+    serving = server_for(server)
+    if serving is None:
         raise ConfigurationError(
-            f"server={server!r}: must be a quart.Quart, True or False; leave it out to make one"
+            f"server={server!r}: must be a quart.Quart, a flask.Flask, True or False; leave it out "
+            "to make one"
         )
 
     def create_app(name: str = "", config: object = None) -> quart.Quart:
         del name, config
-        return server
+        return serving
 
     mounted: Any = type("MountedBackend", (base,), {"create_app": staticmethod(create_app)})
     return mounted

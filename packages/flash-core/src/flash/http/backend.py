@@ -19,6 +19,8 @@ from flash.http.socket_calls import SocketApp, intercept_calls
 from flash.pages.error_page import render_error
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
+from flash.seams.flask_globals import flask_side
+from flash.seams.flask_server import FlashServer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -79,6 +81,15 @@ class QuartBackend(_DashQuart):
 
     app: BackendApp
     server: Any
+
+    @staticmethod
+    def create_app(name: str = "__main__", config: dict[str, Any] | None = None) -> FlashServer:
+        """Return a new server."""
+        server = FlashServer(name)
+        # Made now: it looks at the disk.
+        flask_side(server)
+        server.config.update(config or {})
+        return server
 
     def __init__(self, server: quart.Quart) -> None:
         super().__init__(server)

@@ -27,6 +27,7 @@ from flash.http.disconnect import Disconnected, DisconnectWatcher
 from flash.http.garbage_collection import freeze_startup_objects
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
+from flash.seams.flask_request import LOOP
 
 if TYPE_CHECKING:
     import quart
@@ -158,6 +159,7 @@ class Gateway:
                     if response is not None:
                         await _send_file(send, response, method)
                         return
+        scope[LOOP] = asyncio.get_running_loop()
         await self._quart_app(scope, receive, send)
 
     def _direct_routes(self) -> dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]]:

@@ -22,6 +22,8 @@ from quart.globals import _cv_request as request_variable
 from quart.sessions import SecureCookieSessionInterface
 from quart.utils import encode_headers as encode_headers
 
+from flash.seams.flask_globals import close_request
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
@@ -43,6 +45,9 @@ _DISPATCH_METHODS = (
     "do_teardown_appcontext",
 )
 
+# Where Flash's own kind of Quart app is written, which handles requests as `Quart` does.
+_OWN_SERVER = "flash.seams.flask_server"
+
 _SIGNALS = (
     quart.signals.request_started,
     quart.signals.request_finished,
@@ -54,12 +59,18 @@ _SIGNALS = (
 
 
 def has_standard_dispatch(app: quart.Quart) -> bool:
-    """Return whether the class of ``app`` handles requests exactly as `Quart` does."""
-    kind = type(app)
+    """Return whether the class of ``app`` handles requests as `Quart` does.
+
+    The server that Flash makes does, though it overrides some of the methods.
+    """
     return (
-        all(getattr(kind, name) is getattr(quart.Quart, name) for name in _DISPATCH_METHODS)
+        all(_is_standard(getattr(type(app), name), name) for name in _DISPATCH_METHODS)
         and not app.url_map.host_matching
     )
+
+
+def _is_standard(method: Any, name: str) -> bool:
+    return method is getattr(quart.Quart, name) or method.__module__ == _OWN_SERVER
 
 
 def has_request_observers(app: quart.Quart) -> bool:
@@ -177,6 +188,7 @@ class DeferredRequestContext(RequestContext):
     async def _close(self) -> None:
         request = self.__dict__.get("request_websocket")
         if request is not None:
+            close_request(self)
             await request.close()
 
     @contextmanager

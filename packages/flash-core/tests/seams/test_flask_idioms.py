@@ -1,0 +1,85 @@
+"""Flask's idioms give under Flash what they give under Dash on Flask."""
+
+import functools
+import inspect
+import json
+
+import dash
+import itsdangerous
+import pytest
+from flask_idioms import IDIOMS
+
+import flash
+
+# Of a response: what a browser or an API's user would notice.
+HEADERS = ("content-type", "location", "content-disposition", "content-range", "allow")
+
+
+@pytest.fixture(autouse=True)
+def one_moment(monkeypatch):
+    """Sign all cookies at the same second."""
+    monkeypatch.setattr(itsdangerous.TimestampSigner, "get_timestamp", lambda self: 1_700_000_000)
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.5)
+
+
+def awaited(function):
+    """Return a function as an ``async def``."""
+
+    @functools.wraps(function)
+    async def wrapped(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def replies(package, name, *, awaiting=False):
+    """Return what an idiom's app answers; ``awaiting`` makes its functions coroutines."""
+    define, requests = IDIOMS[name]
+    app = define(package)
+    if awaiting:
+        for endpoint, view in app.server.view_functions.items():
+            if not inspect.iscoroutinefunction(view):
+                app.server.view_functions[endpoint] = awaited(view)
+        for functions in (app.server.before_request_funcs, app.server.teardown_request_funcs):
+            for key, each in functions.items():
+                functions[key] = [awaited(function) for function in each]
+        for spec in app.callback_map.values():
+            spec["callback"].__wrapped__ = awaited(spec["callback"].__wrapped__)
+    client = app.server.test_client()
+    found = []
+    for method, path, options in requests:
+        given = dict(options)
+        if "data" in given and isinstance(given["data"], dict):
+            given["data"] = {
+                key: (type(value[0])(value[0].getvalue()), value[1])
+                if isinstance(value, tuple)
+                else value
+                for key, value in given["data"].items()
+            }
+        response = client.open(path, method=method, **given)
+        headers = {key: response.headers.get(key) for key in HEADERS}
+        own = {
+            key.lower(): value for key, value in response.headers if key.lower().startswith("x-")
+        }
+        cookies = sorted(response.headers.getlist("set-cookie"))
+        body = response.get_data()
+        if "_dash-" in path and response.mimetype == "application/json":
+            # Dash's own JSON escapes slashes and has other white space.
+            body = json.loads(body)
+        response.close()
+        found.append((response.status_code, body, headers, own, cookies))
+    return found
+
+
+@pytest.mark.parametrize("name", IDIOMS)
+def test_an_idiom_of_flask_gives_the_same(name):
+    assert replies(flash, name) == replies(dash, name)
+
+
+# What waits for a request's body, which the event loop cannot.
+WAIT = {"request_in_a_route", "uploads"}
+
+
+@pytest.mark.parametrize("name", sorted(IDIOMS.keys() - WAIT))
+def test_an_idiom_of_flask_gives_the_same_in_an_async_function(name):
+    assert replies(flash, name, awaiting=True) == replies(dash, name)
