@@ -36,7 +36,7 @@ from flash.seams.flask_globals import (
 )
 from flash.seams.flask_middleware import PROBE, WSGIMiddleware, wsgi_end
 from flash.seams.flask_request import flask_request
-from flash.seams.quart import drive
+from flash.seams.quart import run_without_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -74,9 +74,11 @@ class RequestContext(quart.ctx.RequestContext):
         self._app_token = app_token
         if self.session is None:
             interface: Any = self.app.session_interface
-            self.session = drive(interface.open_session(self.app, self.request_websocket))
+            self.session = run_without_loop(
+                interface.open_session(self.app, self.request_websocket)
+            )
             if self.session is None:
-                self.session = drive(interface.make_null_session(self.app))
+                self.session = run_without_loop(interface.make_null_session(self.app))
         if self.url_adapter is not None:
             self.match_request()
         return self
