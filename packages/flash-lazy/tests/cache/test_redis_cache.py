@@ -336,7 +336,7 @@ async def test_news_are_heard_again_after_whatever_ended_the_task_that_hears_the
     other = await make()
     await other.forget(Invalidation("app", "orders"))
     await until(lambda: heard == ["failed", Invalidation("app")])
-    assert "flash-lazy's news from Redis ended and starts again" in caplog.text
+    assert "flash-lazy's news from Redis ended and restarts" in caplog.text
     await other.forget(Invalidation("app", "orders"))
     await until(lambda: heard[-1] == Invalidation("app", "orders"))
 
