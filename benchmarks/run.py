@@ -21,6 +21,7 @@ import loop_hold
 import pages
 import serialize
 import sleepers
+import start
 from report import Row, render
 from rounds import FULL, QUICK, Effort
 from servers import pin_generator
@@ -51,6 +52,8 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "latency": channels.measure_latency,
     "workers": channels.measure_workers,
     "slider": dragging.measure,
+    "import": start.measure_import,
+    "start": start.measure_start,
 }
 
 # A benchmark that takes longer than this is stuck.
@@ -61,11 +64,11 @@ async def run(names: list[str], effort: Effort) -> list[Row]:
     """Run the benchmarks of these names, one after the other."""
     rows: list[Row] = []
     for name in names:
-        start = time.perf_counter()
+        begin = time.perf_counter()
         print(f"{name} …", end=" ", flush=True, file=sys.stderr)
         async with asyncio.timeout(_LIMIT_SECONDS):
             rows += await BENCHMARKS[name](effort)
-        print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
+        print(f"{time.perf_counter() - begin:.0f} s", file=sys.stderr)
     return rows
 
 

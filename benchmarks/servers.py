@@ -121,7 +121,7 @@ def on_all_cores() -> Generator[None]:
 async def serve(subject: Subject) -> AsyncGenerator[Server]:
     """Start ``subject``, wait until it accepts connections, and stop it in the end."""
     with tempfile.TemporaryFile() as output:
-        port = _free_port()
+        port = free_port()
         process = await asyncio.create_subprocess_exec(
             *subject.command(port),
             stdin=asyncio.subprocess.DEVNULL,
@@ -180,7 +180,8 @@ def _pin(thread_id: int, *cores: int) -> None:
         os.sched_setaffinity(thread_id, cores)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback address that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

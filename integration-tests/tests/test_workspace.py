@@ -67,6 +67,15 @@ class Module:
                 source = self.source_of(node)
                 for alias in node.names:
                     yield alias.asname or alias.name, f"{source}.{alias.name}"
+            elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node):
+                # A late import by name: `import_module("a.b")`, `run(import_module, "a.b")`.
+                for argument in node.args:
+                    if isinstance(argument, ast.Constant) and self.is_own(argument.value):
+                        yield "", str(argument.value)
+
+    def is_own(self, name: object) -> bool:
+        """Tell whether ``name`` is of this package: others are optional, and looked for by name."""
+        return isinstance(name, str) and name.startswith(f"{self.package}.")
 
     def source_of(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -302,6 +311,18 @@ def test_a_planted_circle_through_types_is_found(planted):
     assert {"flash.callbacks.size", "flash.callbacks.dispatch"} <= set(circle)
     modules = planted("flash.static.codings", "from flash.http.compression import compress")
     assert {"flash.static", "flash.http"} <= set(circle_of(modules, by_room=True) or ())
+
+
+def test_a_planted_circle_through_a_late_import_is_found(planted):
+    for line in (
+        "from flash.callbacks.dispatch import Dispatcher",
+        'importlib.import_module("flash.callbacks.dispatch")',
+        'pool.run(importlib.import_module, "flash.callbacks.dispatch")',
+    ):
+        modules = planted("flash.callbacks.size", f"def late():\n    {line}")
+        circle = circle_of(modules, by_room=False)
+        assert circle is not None
+        assert {"flash.callbacks.size", "flash.callbacks.dispatch"} <= set(circle)
 
 
 # -- what the protocol may know

@@ -570,3 +570,81 @@ class TestDevelopment:
 
         async with FlashClient(app) as client:
             assert (await client.get("/teapot")).status == 418
+
+
+class TestWarmUp:
+    """What the user's functions need is imported after the start; only they wait for it."""
+
+    @pytest.fixture
+    async def imports(self, monkeypatch):
+        """An import that takes until it is let go on, and where it ran."""
+        go_on, begun, threads = threading.Event(), asyncio.Event(), []
+        loop = asyncio.get_running_loop()
+
+        def wait():
+            threads.append(threading.current_thread())
+            loop.call_soon_threadsafe(begun.set)
+            go_on.wait(SECONDS)
+
+        monkeypatch.setattr("flash.app._import_for_callbacks", wait)
+        yield go_on, begun, threads
+        go_on.set()
+
+    def an_app_that_counts(self):
+        app, calls = an_app(), []
+
+        @app.callback(OUT, IN)
+        async def count(value):
+            calls.append(value)
+            return value
+
+        return app, calls
+
+    async def test_the_page_and_files_do_not_wait_for_it(self, imports):
+        app, _ = self.an_app_that_counts()
+        async with FlashClient(app) as client:
+            for path in ("/", "/_favicon.ico"):
+                assert (await client.get(path)).status == 200
+            assert not imports[1].is_set()
+
+    async def test_a_callback_waits_for_it_and_it_runs_once_and_not_on_the_loop(self, imports):
+        go_on, begun, threads = imports
+        app, calls = self.an_app_that_counts()
+        async with FlashClient(app) as client:
+            waiting = [
+                asyncio.create_task(client.call("out.children", {"in.value": n})) for n in range(3)
+            ]
+            await begun.wait()
+            assert calls == []
+            go_on.set()
+            for each in waiting:
+                await each
+        assert sorted(calls) == [0, 1, 2]
+        (thread,) = threads
+        assert thread is not threading.main_thread()
+
+    async def test_it_begins_by_itself_soon_after_the_start(self, imports, monkeypatch):
+        monkeypatch.setattr("flash.app._WARM_UP_SECONDS", 0.01)
+        app, _ = self.an_app_that_counts()
+        async with FlashClient(app):
+            await imports[1].wait()
+            imports[0].set()
+
+    async def test_a_numpy_that_cannot_be_imported_is_told_and_the_app_goes_on(
+        self, monkeypatch, caplog
+    ):
+        def fail(name, package=None):
+            if name == "numpy":
+                raise ImportError("built for another machine")
+            return original(name, package)
+
+        original = flash.app.importlib.import_module
+        monkeypatch.setattr(flash.app.importlib, "import_module", fail)
+        app, calls = self.an_app_that_counts()
+        async with FlashClient(app) as client:
+            await client.call("out.children", {"in.value": 1})
+            await client.call("out.children", {"in.value": 2})
+        assert calls == [1, 2]
+        assert [each.getMessage() for each in caplog.records if each.name == "flash.app"] == [
+            "numpy is installed but cannot be imported: built for another machine"
+        ]

@@ -4,6 +4,10 @@ Everything that ``from dash import …`` offers is here, so that an app needs on
 `Dash` is `Flash`, and `callback` has additional options.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from dash import (
     ALL,
     ALLSMALLER,
@@ -39,9 +43,11 @@ from dash import (
 )
 
 from flash.app import Flash, callback
-from flash.background import AsyncManager, RedisManager
 from flash.errors import BadRequest, CallbackTimeout, ConfigurationError, FlashError, Overloaded
 from flash.moved import install_moved_modules as _install_moved_modules
+
+if TYPE_CHECKING:
+    from flash.background import AsyncManager, RedisManager
 
 __version__ = "0.1.0"
 
@@ -94,13 +100,27 @@ __all__ = [
 ]
 
 
+# Imported when somebody asks for them: most apps have no background callbacks.
+_LATE = frozenset({"AsyncManager", "RedisManager"})
+
+
 def __getattr__(name: str) -> object:
-    """Return an export of a newer Dash that `__all__` does not have yet."""
+    """Return a name that is imported late, or an export of a newer Dash."""
     import dash
+
+    if name in _LATE:
+        from flash import background
+
+        return getattr(background, name)
 
     if name in dash.__all__:
         return getattr(dash, name)
     raise AttributeError(f"module 'flash' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the late names with the others."""
+    return sorted({*globals(), *_LATE})
 
 
 _install_moved_modules()

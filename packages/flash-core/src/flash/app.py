@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 import os
+import sys
 import warnings
 from functools import partial
 from http import HTTPStatus
@@ -13,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dash
 import quart
 
-from flash import background
 from flash.callbacks import registration
 from flash.callbacks.dispatch import Dispatcher
 from flash.callbacks.execution import PoolStatistics, WorkerPool, is_async
@@ -22,6 +23,7 @@ from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_respons
 from flash.errors import BadRequest, ConfigurationError
 from flash.http.backend import QuartBackend
 from flash.http.compression import compress, decompress
+from flash.http.garbage_collection import postpone_full_collections
 from flash.http.gateway import Gateway, parse_json
 from flash.pages.document import Document
 from flash.pages.pages import Pages
@@ -30,6 +32,7 @@ from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
 from flash.seams.dash_app import DashApp
 from flash.seams.flask_server import server_for
+from flash.serialize import load_dash_serializer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -41,10 +44,16 @@ if TYPE_CHECKING:
     from flash.http.gateway import ASGIApp
     from flash.static import StaticResponse
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 # Threads for Flash's own work, so that pages open while all threads for callbacks are busy.
 _INTERNAL_THREADS = 4
+
+# Seconds between start-up and the warm-up, if no request needs it before. The first page is served
+# in this time.
+_WARM_UP_SECONDS = 0.5
 
 
 class Flash(DashApp):
@@ -71,6 +80,7 @@ class Flash(DashApp):
         max_waiting: int = 1000,
         **dash_arguments: Any,
     ) -> None:
+        postpone_full_collections()
         # Every Flash app is async. Dash would check for a package that only Flask needs.
         del use_async
         self.pool = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
@@ -95,6 +105,10 @@ class Flash(DashApp):
         self._pages = Pages(self)
         self._starting = asyncio.Lock()
         self._started = False
+        self._warming = asyncio.Lock()
+        self._is_warm = False
+        self._warm_up_timer: asyncio.TimerHandle | None = None
+        self._warm_up_task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         # The id of the process in which `_loop` runs.
         self._process = 0
@@ -142,9 +156,9 @@ class Flash(DashApp):
         options = registration.take_options(_kwargs)
         decorate = super().callback(*_args, **_kwargs)
         registration.store_options(self.callback_list, self.callback_map, options)
-        # After start-up, compile at once: Dash's own handlers could run it before Flash does.
-        compile_now = self.dispatcher.compile if self._started else None
-        return registration.checked_decorator(decorate, options, compile_now)
+        # After start-up, take it over at once: Dash's own handlers could run it before Flash does.
+        take_over_now = self.dispatcher.take_over if self._started else None
+        return registration.checked_decorator(decorate, options, take_over_now)
 
     @property
     def layout(self) -> Any:
@@ -190,13 +204,30 @@ class Flash(DashApp):
                     await self._validate()
             finally:
                 self._validated_layout = None
-            await self.internal_pool.run(_import_numpy)
             # Read now, since it may be in the store of the background manager.
             await self.internal_pool.run(self.signing_secret)
-            self.dispatcher.compile()
+            self.dispatcher.take_over()
             await self.internal_pool.run(self.document.scripts)
             await self.internal_pool.run(self.document.css)
             self._started = True
+        self._warm_up_timer = self._loop.call_later(_WARM_UP_SECONDS, self._begin_warm_up)
+
+    async def warm_up(self) -> None:
+        """Import what the user's functions and their results may need; idempotent.
+
+        This takes longer than the rest of the start. The page and files do not wait for it; every
+        other request does. It begins half a second after the start if no request needs it before.
+        """
+        if self._is_warm:
+            return
+        async with self._warming:
+            if not self._is_warm:
+                await self.internal_pool.run(_import_for_callbacks)
+                self._is_warm = True
+
+    def _begin_warm_up(self) -> None:
+        if not self._is_warm and self._loop is not None:
+            self._warm_up_task = self._loop.create_task(self.warm_up())
 
     async def _validate(self) -> None:
         await self.internal_pool.run(self.run_first_request_setup)
@@ -239,8 +270,16 @@ class Flash(DashApp):
         handle_error: Callable[[Exception], Awaitable[Any]] | None,
     ) -> Any:
         """Start or poll a background job; return a `PendingJob` or the callback's result."""
+        await self._load_background()
+        from flash import background
+
         call = background.BackgroundCall(plan, ctx, args, kwargs, self.signing_secret)
         return await background.respond(call, self.pool, handle_error)
+
+    async def _load_background(self) -> None:
+        """Import `flash.background` in a thread; few apps have background callbacks."""
+        if "flash.background" not in sys.modules:
+            await self.internal_pool.run(importlib.import_module, "flash.background")
 
     @property
     def house(self) -> WorkerPool:
@@ -257,7 +296,13 @@ class Flash(DashApp):
 
         Plain functions that run are not stopped.
         """
+        for begun in (self._warm_up_timer, self._warm_up_task):
+            if begun is not None:
+                begun.cancel()
         for manager in self.background_managers():
+            await self._load_background()
+            from flash import background
+
             await background.adapt(manager, self.pool).close()
         self.pool.close()
         self.internal_pool.close()
@@ -344,6 +389,7 @@ class Flash(DashApp):
         """Return the layout to send: called or awaited, extras added, hooks and filters run."""
         layout = self.raw_layout
         if callable(layout):
+            await self.warm_up()
             layout = await self.pool.call(layout)
         layout = self.with_extras(layout)
         for hook in self.hooks.of("layout"):
@@ -467,10 +513,18 @@ def callback(
     return registration.checked_decorator(decorate, options)
 
 
-def _import_numpy() -> None:
-    """Import numpy if it is installed; otherwise Plotly imports it within a request."""
+def _import_for_callbacks() -> None:
+    """Import numpy, if it is installed, and Dash's serialiser.
+
+    Within a request, these imports would block the event loop. Plotly imports numpy when it makes
+    the first figure, and another thread could then use a numpy that is only half imported.
+    """
+    load_dash_serializer()
     if importlib.util.find_spec("numpy") is not None:
-        importlib.import_module("numpy")
+        try:
+            importlib.import_module("numpy")
+        except ImportError as error:
+            logger.warning("numpy is installed but cannot be imported: %s", error)
 
 
 def _name_of(name: str | None, server: object) -> str:

@@ -48,3 +48,100 @@ async def test_a_test_that_starts_an_app_keeps_its_collector_as_it_is():
         await client.layout("/")
 
     assert gc.get_freeze_count() == before
+
+
+# Makes an app, serves it as a server does, and tells what full collections there were meanwhile,
+# what the thresholds were, and when garbage that start-up left was freed.
+GARBAGE_OF_START_UP = """
+import asyncio, gc, weakref
+from flash import Flash, html
+from flash.http import garbage_collection
+
+garbage_collection.QUIET_SECONDS = 0.3
+usual = gc.get_threshold()
+full = []
+
+def note(phase, info):
+    if phase == "start" and info["generation"] == 2:
+        full.append(1)
+
+gc.callbacks.append(note)
+
+class Part: pass
+
+app = Flash(__name__)
+app.layout = html.Div([html.Div(id=f"part-{number}") for number in range(20_000)])
+assert gc.get_threshold() != usual
+part = Part()
+part.itself = part
+freed = []
+weakref.finalize(part, freed.append, True)
+gc.collect(1)
+del part
+
+async def request():
+    inbox = asyncio.Queue()
+    inbox.put_nowait({"type": "http.request"})
+    async def send(message):
+        pass
+    await app({"type": "http", "method": "GET", "path": "/none", "headers": [], "scheme": "http",
+               "query_string": b"", "http_version": "1.1"}, inbox.get, send)
+
+async def serve():
+    inbox, started = asyncio.Queue(), asyncio.Event()
+    inbox.put_nowait({"type": "lifespan.startup"})
+    async def send(message):
+        started.set()
+    scope = {"type": "lifespan", "asgi": {}, "state": {}}
+    serving = asyncio.create_task(app(scope, inbox.get, send))
+    await started.wait()
+    assert gc.get_threshold() == usual
+    assert not full
+    assert gc.get_freeze_count() > 100_000
+    for _ in range(8):
+        await request()
+        await asyncio.sleep(0.1)
+    # Longer than the quiet that it waits for, but there were requests.
+    assert not freed
+    while not freed:
+        await asyncio.sleep(0.05)
+    assert len(full) == 1
+    assert gc.get_freeze_count() > 100_000
+    inbox.put_nowait({"type": "lifespan.shutdown"})
+    await serving
+
+asyncio.run(serve())
+"""
+
+
+def test_nothing_is_collected_until_the_server_is_quiet_for_the_first_time():
+    subprocess.run([sys.executable, "-c", GARBAGE_OF_START_UP], check=True, timeout=60)
+
+
+# Makes an app and never serves it; full collections come back.
+NEVER_SERVED = """
+import gc
+from flash import Flash
+from flash.http import garbage_collection
+
+garbage_collection.SET_UP_SECONDS = -1
+usual = gc.get_threshold()
+Flash(__name__)
+gc.collect(0)
+assert gc.get_threshold() == usual
+assert not gc.callbacks
+Flash(__name__)
+assert gc.get_threshold() == usual
+
+# Whoever sets others keeps them.
+garbage_collection._postponement = None
+Flash(__name__)
+gc.set_threshold(7, 7, 7)
+gc.collect(0)
+assert gc.get_threshold() == (7, 7, 7)
+assert not gc.callbacks
+"""
+
+
+def test_an_app_that_is_never_served_gets_its_full_collections_back():
+    subprocess.run([sys.executable, "-c", NEVER_SERVED], check=True, timeout=60)

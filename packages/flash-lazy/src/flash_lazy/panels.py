@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import logging
 import time
@@ -15,7 +16,6 @@ from dash.exceptions import PreventUpdate
 
 from flash import BadRequest, ConfigurationError, no_update
 from flash.serialize import dumps
-from flash_lazy.cache.redis import RedisCache
 from flash_lazy.cache.seam import Entry, Invalidation, Key, LazyCache, MemoryCache
 from flash_lazy.components.thumbnail import Renderer, Thumbnails, kaleido_renderer
 from flash_lazy.concurrency import ConcurrencyLimit
@@ -96,6 +96,10 @@ class Panels:
         self._signer = Signer(secret, self._app.config.routes_pathname_prefix)
         self._scope = self._signer.digest("app")
         if self._is_own_cache and self._app.common_store is not None:
+            # In a thread: this may be the first who needs redis-py.
+            await self._app.internal_pool.run(importlib.import_module, "flash_lazy.cache.redis")
+            from flash_lazy.cache.redis import RedisCache
+
             self.cache = RedisCache(self._app.common_store)
         self.thumbnails.open(self._signer, self._scope, self.cache)
         await self.cache.open(self._scope, self._notify_pages)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flash import MATCH, ConfigurationError, Flash, Input, Output, State, hooks
 from flash.callbacks.hook_registry import at_start
-from flash_lazy.cache.redis import RedisCache
 from flash_lazy.components.thumbnail import ROUTE
 from flash_lazy.loader import PANEL_ID_KEY
 from flash_lazy.panels import panels_of
@@ -61,6 +60,8 @@ def _cache_of(given: LazyCache | HasLazyCache | str | None) -> LazyCache | None:
     if isinstance(offered, str):
         if "://" not in offered:
             raise ConfigurationError(f"cache={offered!r}: give the address of a Redis, redis://…")
+        from flash_lazy.cache.redis import RedisCache
+
         return RedisCache(offered)
     return offered  # type: ignore[return-value]
 

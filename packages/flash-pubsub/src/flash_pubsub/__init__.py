@@ -1,10 +1,9 @@
 """Shared callbacks and channels over a broker, for Flash."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flash_pubsub.broker.memory import MemoryBroker
-from flash_pubsub.broker.redis import RedisBroker
 from flash_pubsub.broker.seam import Broker, Retention, Status
 from flash_pubsub.channels.subscription import Subscription
 from flash_pubsub.errors import (
@@ -25,6 +24,9 @@ from flash_pubsub.errors import (
 from flash_pubsub.publisher import AsyncPublisher, Publisher
 from flash_pubsub.pubsub import PubSub
 from flash_pubsub.registry import channel_callback, shared_callback
+
+if TYPE_CHECKING:
+    from flash_pubsub.broker.redis import RedisBroker as RedisBroker
 
 __all__ = [
     "AsyncPublisher",
@@ -57,11 +59,25 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+# Names that are imported on first access, with their modules. RedisBroker imports redis-py, which
+# takes longer than this package; an app on memory:// does not need it. FlashSharedStorage needs
+# Dash 4.5 or later.
+_LATE = {
+    "FlashSharedStorage": "flash_pubsub.dash_storage.storage",
+    "RedisBroker": "flash_pubsub.broker.redis",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Return `FlashSharedStorage`, whose import needs Dash 4.5 or later."""
-    if name != "FlashSharedStorage":
+    """Return a name that is imported late."""
+    if name not in _LATE:
         raise AttributeError(f"module 'flash_pubsub' has no attribute {name!r}")
-    return importlib.import_module("flash_pubsub.dash_storage.storage").FlashSharedStorage
+    return getattr(importlib.import_module(_LATE[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return all names of the module, those that are imported late included."""
+    return sorted({*globals(), *_LATE})
 
 
 # Dash reads this list to find the scripts of the package's components.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 from flash.redis.address import Address, Kind
 from flash_pubsub.broker.address import parse_url
 from flash_pubsub.broker.envelope import Envelope
-from flash_pubsub.broker.redis.store import Store
 from flash_pubsub.channels.declaration import ChannelPattern, check_name
 from flash_pubsub.channels.retention import RETENTION_CHANNEL, RETENTION_FIELD, RetentionRules
 from flash_pubsub.channels.schema import Schema
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Future
 
+    from flash_pubsub.broker.redis.store import Store
     from flash_pubsub.broker.seam import Retention
     from flash_ws.protocol.position import Position
 
@@ -54,6 +54,9 @@ class AsyncPublisher:
         retention: Retention | None = None,
         schemas: Mapping[str, Any] | None = None,
     ) -> None:
+        # Not above: it brings redis-py, and an app that imports this package need not publish so.
+        from flash_pubsub.broker.redis.store import Store
+
         self._retention = retention
         self._schemas = [
             (ChannelPattern(channel), Schema(kind)) for channel, kind in (schemas or {}).items()

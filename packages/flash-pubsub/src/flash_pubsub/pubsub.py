@@ -415,6 +415,8 @@ class PubSub:
         if not isinstance(self.broker, MemoryBroker):
             retention_rules = RetentionRules.of(self._declarations.configured)
             await PublishedRetention(retention_rules, self._listeners, self._backplane).start()
+        # Callbacks of channels run before any page is there.
+        await self.app.warm_up()
         await self._state.start()
         guarded = {pattern.text for pattern, _ in self._declarations.guards}
         for channel in self._declarations.single_channels():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -83,19 +84,31 @@ class Dispatcher:
         self._pool = pool
         self._internal_pool = internal_pool
         self._hooks = hooks
-        # By callback id; None for a callback that Dash's own handler runs.
-        self._plans: dict[str, CallbackPlan | None] = {}
+        # By callback id: a function that compiles the plan at its first call, because the first page
+        # need not wait for thousands of plans. None for a callback that Dash's own handler runs.
+        self._plans: dict[str, Callable[[], CallbackPlan] | None] = {}
         # The adapters put into `callback_map`, by callback id, to detect a replaced entry.
         self._installed: dict[str, Callable[..., Any]] = {}
         self._supersession = Supersession()
         self._shared = SharedCalls()
 
-    def compile(self) -> None:
-        """Compile every callback registered so far; idempotent."""
+    def take_over(self) -> None:
+        """Replace the function of every callback registered so far by an adapter; idempotent."""
         for callback_id, entry in list(self._app.callback_map.items()):
             # A clientside callback has an entry but no function.
-            if "callback" in entry:
-                self.plan(callback_id)
+            if "callback" in entry and self._installed.get(callback_id) is not entry["callback"]:
+                self._take_over(callback_id, entry)
+
+    def _take_over(self, callback_id: str, entry: dict[str, Any]) -> None:
+        registration = dash_seam.read_registration(entry["callback"])
+        if registration is None:
+            compiled = None
+            callback = self._in_thread(entry["callback"])
+        else:
+            compiled = cache(partial(compile_plan, callback_id, entry, registration))
+            callback = self._adapter(compiled, registration.function)
+        self._plans[callback_id] = compiled
+        entry["callback"] = self._installed[callback_id] = callback
 
     def plan(self, callback_id: str) -> CallbackPlan | None:
         """Return a callback's plan, compiled on first use; None if Dash's own handler runs it.
@@ -109,11 +122,9 @@ class Dispatcher:
             )
         if self._installed.get(callback_id) is not entry["callback"]:
             # A new callback, or other code has replaced the function of the entry.
-            plan = compile_plan(callback_id, entry, entry.get("flash_options"))
-            callback = self._adapter(plan) if plan else self._in_thread(entry["callback"])
-            entry["callback"] = self._installed[callback_id] = callback
-            self._plans[callback_id] = plan
-        return self._plans[callback_id]
+            self._take_over(callback_id, entry)
+        compiled = self._plans[callback_id]
+        return compiled and compiled()
 
     async def respond(self, body: object) -> EncodedResponse:
         """Return the response to a request with the parsed JSON ``body``.
@@ -296,22 +307,24 @@ class Dispatcher:
             )
         body["dist"] = self._app.get_dist(new)
 
-    def _adapter(self, plan: CallbackPlan) -> Callable[..., Awaitable[str]]:
+    def _adapter(
+        self, compiled: Callable[[], CallbackPlan], function: Callable[..., Any]
+    ) -> Callable[..., Awaitable[str]]:
         """Return the async function that Dash's own handlers call, which never blocks the loop."""
 
         async def callback(
             *values: Any, outputs_list: Any, callback_context: Any, **rest: Any
         ) -> str:
             del rest
-            ctx = callback_context
+            plan, ctx = compiled(), callback_context
             own = CallContext(plan, _request_of(plan, ctx), outputs_list, _manager_of(plan, ctx))
             own.update(ctx)
             return (await self._run(plan, own, list(values), outputs_list)).decode()
 
         # Dash's MCP server reads name, docstring and signature of the function.
-        callback.__name__ = getattr(plan.function, "__name__", "callback")
-        callback.__doc__ = plan.function.__doc__
-        callback.__wrapped__ = plan.function  # type: ignore[attr-defined]
+        callback.__name__ = getattr(function, "__name__", "callback")
+        callback.__doc__ = function.__doc__
+        callback.__wrapped__ = function  # type: ignore[attr-defined]
         return callback
 
     def _in_thread(self, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -251,13 +251,10 @@ class CallbackPlan:
 
 
 def compile_plan(
-    callback_id: str, entry: Mapping[str, Any], options: CallbackOptions | None
-) -> CallbackPlan | None:
-    """Compile an entry of `callback_map`; None for a kind that Flash cannot compile."""
-    registration = dash_seam.read_registration(entry.get("callback"))
-    if registration is None:
-        return None
-    options = options or CallbackOptions()
+    callback_id: str, entry: Mapping[str, Any], registration: dash_seam.Registration
+) -> CallbackPlan:
+    """Compile an entry of `callback_map` that Dash made for ``registration``."""
+    options: CallbackOptions = entry.get("flash_options") or CallbackOptions()
     declared: Output | list[Output] = entry["output"]
     leaves = declared if isinstance(declared, list) else [declared]
     has_no_wildcard = not any(leaf.has_wildcard() for leaf in leaves)

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NAMES = tuple(field.name for field in fields(CallbackOptions))
+# One object for the many callbacks that give no options.
+_DEFAULTS = CallbackOptions()
 
 
 def take_options(keywords: dict[str, Any]) -> CallbackOptions:
     """Remove Flash's own options from ``keywords`` and return them; raises `ConfigurationError`."""
-    options = CallbackOptions(**{name: keywords.pop(name) for name in _NAMES if name in keywords})
+    given = {name: keywords.pop(name) for name in _NAMES if name in keywords}
+    options = CallbackOptions(**given) if given else _DEFAULTS
     if keywords.get("background") and (options.supersede or options.coalesce):
         raise ConfigurationError(
             "background=True excludes supersede= and coalesce=: use cancel= to cancel a job; the "
@@ -47,6 +50,9 @@ def checked_decorator(
     ``on_registered`` is called after the callback has been registered. The decorator raises
     `ConfigurationError`.
     """
+    if options.run_in == "thread" and on_registered is None:
+        # Nothing to check. Wrapping would take time in apps with thousands of callbacks.
+        return decorate
 
     @wraps(decorate)
     def register(function: Callable[..., Any]) -> Callable[..., Any]:

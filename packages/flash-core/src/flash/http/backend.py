@@ -21,6 +21,7 @@ from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
 from flash.seams.flask_globals import flask_side
 from flash.seams.flask_server import FlashServer
+from flash.static.codings import load_encoders
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -232,6 +233,7 @@ class QuartBackend(_DashQuart):
 
     def enable_compression(self) -> None:
         """Compress responses that are made per request; files are always compressed."""
+        load_encoders()
         self.app.compresses = True
 
     def register_prune_error_handler(self, secret: str, prune_errors: bool) -> None:

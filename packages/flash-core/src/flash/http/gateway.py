@@ -68,6 +68,10 @@ class MountedApp(Protocol):
         """Do the set-up before the first request; idempotent."""
         ...
 
+    async def warm_up(self) -> None:
+        """Do the set-up before the first call of a user's function; idempotent."""
+        ...
+
 
 class Gateway:
     """Wraps the ``asgi_app`` of a Quart app and serves the Flash apps that are mounted on it."""
@@ -80,6 +84,8 @@ class Gateway:
             server
         ) and not quart_seam.has_middleware(server)
         self._apps: list[MountedApp] = []
+        # The number of connections so far, without lifespans.
+        self._connections = 0
         # ASGI applications of add-ons, by path or, with variables, by rule.
         self._applications: dict[str, ASGIApp] = {}
         self._rules = Map(strict_slashes=False)
@@ -131,14 +137,16 @@ class Gateway:
         """Serve one ASGI connection."""
         kind = scope["type"]
         if kind == "lifespan":
-            await self._quart_app(scope, receive, _tuning_at_startup(scope, send))
+            await self._quart_app(scope, receive, self._tuning_at_startup(scope, send))
             return
+        self._connections += 1
         for app in self._apps:
             if not app.has_started:
                 # The server does not support lifespan; with it, the apps have started before.
                 await app.start()
         application = self._application_at(_path_of(scope), scope)
         if application is not None:
+            await self._warm_up()
             await application(scope, receive, send)
             return
         if (
@@ -160,7 +168,25 @@ class Gateway:
                         await _send_file(send, response, method)
                         return
         scope[LOOP] = asyncio.get_running_loop()
+        await self._warm_up()
         await self._quart_app(scope, receive, send)
+
+    async def _warm_up(self) -> None:
+        for app in self._apps:
+            await app.warm_up()
+
+    def _tuning_at_startup(self, scope: Scope, send: Send) -> Send:
+        """Return a ``send`` for a lifespan that tunes garbage collection when start-up is complete.
+
+        It does not do so in a process that is not a server's, such as a test's: `IN_PROCESS`.
+        """
+
+        async def send_and_tune(message: dict[str, Any]) -> None:
+            if message["type"] == "lifespan.startup.complete" and IN_PROCESS not in scope:
+                freeze_startup_objects(lambda: self._connections)
+            await send(message)
+
+        return send_and_tune
 
     def _direct_routes(self) -> dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]]:
         """Return the views that bypass Quart: those at paths for which only Flash has a rule."""
@@ -199,6 +225,7 @@ class Gateway:
         except BadRequest as error:
             await _send_encoded(exchange.send, text_response(error.status, str(error)))
             return
+        await app.warm_up()
         await self._respond(app, partial(app.dispatcher.respond, value), exchange, body)
 
     async def _respond(
@@ -304,20 +331,6 @@ def parse_json(content_type: bytes, body: bytes) -> Any:
 
 def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
-
-
-def _tuning_at_startup(scope: Scope, send: Send) -> Send:
-    """Return a ``send`` for a lifespan that tunes garbage collection when start-up is complete.
-
-    It does not do so in a process that is not a server's, such as a test's: `IN_PROCESS`.
-    """
-
-    async def send_and_tune(message: dict[str, Any]) -> None:
-        if message["type"] == "lifespan.startup.complete" and IN_PROCESS not in scope:
-            freeze_startup_objects()
-        await send(message)
-
-    return send_and_tune
 
 
 def _accept_encoding(scope: Scope) -> str:

@@ -48,6 +48,10 @@ class ViewedApp(Protocol):
         """Return the layout to send to a page."""
         ...
 
+    async def warm_up(self) -> None:
+        """Do the set-up before values of the user are serialised on the loop; idempotent."""
+        ...
+
 
 class Views:
     """The views of one app.
@@ -93,6 +97,7 @@ class Views:
 
     async def dependencies(self) -> EncodedResponse:
         """Return the list of callbacks with their dependencies as JSON."""
+        await self._app.warm_up()
         callbacks = self._app.callback_list
         kept, count, body = self._dependencies
         if kept is not callbacks or count != len(callbacks):

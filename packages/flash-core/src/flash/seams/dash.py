@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import inspect
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import dash
@@ -160,11 +160,12 @@ def read_registration(wrapper: object) -> Registration | None:
     It is not if other code has replaced the entry, or if a newer Dash registered a kind of callback
     that Flash does not know, such as a streaming generator in 4.5.
     """
-    code = getattr(wrapper, "__code__", None)
-    if code is None or code.co_name not in _WRAPPERS or not hasattr(wrapper, "__closure__"):
+    if not isinstance(wrapper, FunctionType) or wrapper.__code__.co_name not in _WRAPPERS:
         return None
-    closure: Mapping[str, Any] = inspect.getclosurevars(wrapper).nonlocals  # type: ignore[arg-type]
+    # Faster than `inspect.getclosurevars`, which also looks up the global names of the wrapper.
+    names, cells = wrapper.__code__.co_freevars, wrapper.__closure__ or ()
     try:
+        closure = {name: cell.cell_contents for name, cell in zip(names, cells, strict=True)}
         return Registration(
             function=closure["func"],
             on_error=closure["on_error"],
@@ -173,7 +174,8 @@ def read_registration(wrapper: object) -> Registration | None:
             has_output=closure["has_output"],
             background_key=closure["background_key"],
         )
-    except KeyError:
+    except (KeyError, ValueError):
+        # ValueError: a variable of the closure has no value.
         return None
 
 

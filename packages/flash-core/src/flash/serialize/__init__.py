@@ -21,11 +21,11 @@ been written.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import TYPE_CHECKING, cast
 
 import orjson
-from plotly.io.json import config, to_json_plotly
 
 from flash.serialize.cleaning import clean, plotly_form
 from flash.serialize.plain import CONTAINERS
@@ -33,7 +33,7 @@ from flash.serialize.plain import CONTAINERS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["dumps", "dumps_for_html"]
+__all__ = ["dumps", "dumps_for_html", "load_dash_serializer"]
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 _OPTIONS_WITH_NUMPY = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
@@ -50,7 +50,9 @@ def dumps(value: object) -> bytes:
     another thread changes the value meanwhile, the output may mix old and new parts.
     """
     loaded = sys.modules
-    if config.default_engine == "json" or "sage.all" in loaded:
+    # An app can only choose the engine if it has imported this module.
+    config = getattr(loaded.get("plotly.io.json"), "config", None)
+    if (config is not None and config.default_engine == "json") or "sage.all" in loaded:
         # The app chose plotly's slower engine, or uses a library that only plotly supports.
         return _dumps_by_dash(value)
     # With the option for numpy, orjson imports numpy: 0.3 s on the event loop.
@@ -78,5 +80,16 @@ def dumps_for_html(value: object) -> str:
     return text
 
 
+def load_dash_serializer() -> None:
+    """Import the serialiser for the values that Dash must write; reads the disk.
+
+    Called in a thread after start-up, because `dumps` runs on the event loop. Not imported with
+    this module, because it imports a large part of plotly.
+    """
+    importlib.import_module("plotly.io.json")
+
+
 def _dumps_by_dash(value: object) -> bytes:
+    from plotly.io.json import to_json_plotly
+
     return cast("Callable[[object], str]", to_json_plotly)(value).encode()

@@ -1,13 +1,15 @@
-"""The content codings in which a body can be sent, and their encoders."""
+"""The content codings in which a body can be sent, and their encoders.
+
+`brotli` and `zstandard` are imported when the first body is compressed, because the first page does
+not need them. The import reads the disk: code that compresses on the event loop calls
+`load_encoders` first.
+"""
 
 from __future__ import annotations
 
 import zlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
-
-import brotli
-import zstandard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,10 +29,14 @@ def _gzip(body: bytes) -> bytes:
 
 
 def _zstd(body: bytes) -> bytes:
+    import zstandard
+
     return zstandard.ZstdCompressor(level=3).compress(body)
 
 
 def _brotli(body: bytes) -> bytes:
+    import brotli
+
     return brotli.compress(body, quality=5)
 
 
@@ -38,3 +44,9 @@ def _brotli(body: bytes) -> bytes:
 ENCODERS: Mapping[Coding, Callable[[bytes], bytes]] = MappingProxyType(
     {"br": _brotli, "zstd": _zstd, "gzip": _gzip}
 )
+
+
+def load_encoders() -> None:
+    """Import the encoders, which reads the disk, so that none is imported on the event loop."""
+    for encode in ENCODERS.values():
+        encode(b"")
