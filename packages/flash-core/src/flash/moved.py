@@ -49,14 +49,19 @@ def install_moved_modules() -> None:
         sys.meta_path.append(MovedModules())
 
 
-def renamed_exports(module: str, renamed: Mapping[str, str]) -> Callable[[str], object]:
+def renamed_exports(
+    module: str, renamed: Mapping[str, str], late: Callable[[str], object] | None = None
+) -> Callable[[str], object]:
     """Return a ``__getattr__`` for ``module`` that resolves old names to new ones, with a warning.
 
-    ``renamed`` maps an old name to the new one in the same module.
+    ``renamed`` maps an old name to the new one in the same module. ``late`` resolves all other names
+    or raises `AttributeError`.
     """
 
     def resolve(name: str) -> object:
         new = renamed.get(name)
+        if new is None and late is not None:
+            return late(name)
         if new is None:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         _warn(f"{module}.{name}", f"{module}.{new}")

@@ -45,11 +45,9 @@ __all__ = [
 # Imported on first access, since they import the client for Redis, which few apps need.
 _LATE = frozenset({"CacheStatistics", "RedisCache"})
 
-_renamed = _renamed_exports(__name__, {"LineStatistics": "CacheStatistics"})
 
-
-def __getattr__(name: str) -> object:
-    """Return a name that is imported late, or the class behind an old name, with a warning."""
+def _import_late(name: str) -> object:
+    """Return a name that is imported late."""
     if name == "RedisCache":
         from flash_lazy.cache.redis import RedisCache
 
@@ -58,7 +56,10 @@ def __getattr__(name: str) -> object:
         from flash_lazy.cache.redis_connection import CacheStatistics
 
         return CacheStatistics
-    return _renamed(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__getattr__ = _renamed_exports(__name__, {"LineStatistics": "CacheStatistics"}, _import_late)
 
 
 def __dir__() -> list[str]:

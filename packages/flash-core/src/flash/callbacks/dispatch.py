@@ -84,8 +84,9 @@ class Dispatcher:
         self._pool = pool
         self._internal_pool = internal_pool
         self._hooks = hooks
-        # By callback id: a function that compiles the plan at its first call, because the first page
-        # need not wait for thousands of plans. None for a callback that Dash's own handler runs.
+        # By callback id: a function that compiles the plan at its first call, because the first
+        # page need not wait for thousands of plans. None for a callback that Dash's own handler
+        # runs.
         self._plans: dict[str, Callable[[], CallbackPlan] | None] = {}
         # The adapters put into `callback_map`, by callback id, to detect a replaced entry.
         self._installed: dict[str, Callable[..., Any]] = {}
