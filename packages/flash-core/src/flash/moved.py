@@ -54,7 +54,7 @@ def renamed_exports(
 ) -> Callable[[str], object]:
     """Return a ``__getattr__`` for ``module`` that resolves old names to new ones, with a warning.
 
-    ``renamed`` maps an old name to the new one in the same module. ``late`` resolves all other names
+    ``renamed`` maps an old name to the new one in the same module. ``late`` resolves other names
     or raises `AttributeError`.
     """
 
