@@ -84,6 +84,7 @@ def test_before_the_store_has_answered_nothing_is_delivered_and_nothing_is_lost(
     sequence = Sequence("c")
     assert sequence.channel == "c"
     assert (sequence.asking, sequence.position) == (True, Position("", 0))
+    assert sequence.id == b""
     assert sequence.take(entry(6)) is Verdict.DROP
     sequence.begin(ChannelHead(Position("E", 5), b"5"))
     assert (sequence.position, sequence.id) == (Position("E", 5), b"5")
@@ -122,6 +123,15 @@ def test_what_comes_of_another_epoch_while_the_store_is_asked_is_asked_about_aft
     assert sequence.settle() == []
     assert not sequence.asking
     assert sequence.position == Position("F", 1)
+
+
+@pytest.mark.parametrize("epoch", ["E", "F"])
+def test_a_notice_that_comes_while_the_store_is_asked_is_asked_about_after_it(sequence, epoch):
+    sequence.suspect()
+    sequence.take(entry(0, epoch, payload=None))
+    sequence.take(entry(6))
+    assert sequence.settle() == []
+    assert sequence.asking
 
 
 def test_two_thousand_messages_or_four_mebibytes_wait_and_not_one_more(sequence):

@@ -68,6 +68,7 @@ def test_an_address_that_names_no_broker_is_refused_without_its_password(url, re
     with pytest.raises(InvalidBrokerURL, match=reason) as refused:
         parse_url(url)
     assert "topsecret" not in str(refused.value)
+    assert refused.value.url.startswith(url.partition(":")[0])
 
 
 def test_options_of_the_address_reach_the_broker():

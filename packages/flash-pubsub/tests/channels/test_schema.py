@@ -1,6 +1,7 @@
 """What a channel's messages must be: models, dataclasses, typed dictionaries, and what is none."""
 
 import dataclasses
+import datetime
 import sys
 import typing
 
@@ -47,6 +48,8 @@ class Letter:
         (Note, {}, {}),
         (Note, {"text": "hi"}, {"text": "hi"}),
         (list[Price], [{"t": 1}], [{"t": 1, "p": 1.0}]),
+        (datetime.date, "2026-01-02", "2026-01-02"),
+        (datetime.date, datetime.date(2026, 1, 2), "2026-01-02"),
     ],
 )
 def test_what_fits_is_sent_with_its_defaults(kind, given, sent):
@@ -60,6 +63,7 @@ def test_what_fits_is_sent_with_its_defaults(kind, given, sent):
         (Order, {"number": 1, "price": {"t": None}}, "takes Order: price.t: "),
         (Note, {"text": 5}, "takes Note: text: "),
         (Note, [], "takes Note: the message: "),
+        (int | None, "x", r"takes int \| None: "),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(kind, given, reason):

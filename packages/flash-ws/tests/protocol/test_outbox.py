@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flash_ws.protocol.frames import Frame
-from flash_ws.protocol.outbox import Outbox
+from flash_ws.protocol.outbox import Outbox, OutboxStatistics
 
 
 def raw(text, sets=(), touches=()):
@@ -125,10 +125,38 @@ def test_what_has_been_sent_is_counted_by_frames_however_they_left():
     # One alone twice, then as many as fit into a message.
     assert left == [1, 2, 4, 5, 7, 9, 10]
     outbox = Outbox()
-    for _ in range(3):
-        outbox.add(raw("12"))
-    outbox.take()
-    assert outbox.statistics().sent == 3
+    for sent_so_far in (3, 6):
+        for _ in range(3):
+            outbox.add(raw("12"))
+        outbox.take()
+        assert outbox.statistics().sent == sent_so_far
+
+
+def test_what_waits_and_what_was_left_out_is_counted_from_nothing():
+    outbox = Outbox()
+    assert outbox.statistics() == OutboxStatistics(0, 0, 0, 0)
+    for value, waiting in ((1, 1), (2, 1), (3, 1)):
+        outbox.add(frame(("a", value)))
+        assert len(outbox) == outbox.statistics().frames_waiting == waiting
+    assert outbox.statistics().conflated == 2
+    outbox.add(raw("event"))
+    assert len(outbox) == 2
+
+
+def test_a_frame_that_is_larger_than_all_that_may_wait_is_refused_even_alone():
+    outbox = Outbox(max_bytes=10)
+    assert not outbox.add(raw("12345678901"))
+    assert len(outbox) == 0
+    assert outbox.take() is None
+    assert outbox.add(raw("1234567890"))
+
+
+def test_somebody_who_can_wait_should_from_half_of_what_may_wait_on():
+    outbox = Outbox(max_bytes=10)
+    outbox.add(raw("12345"))
+    assert not outbox.is_half_full
+    outbox.add(raw("6"))
+    assert outbox.is_half_full
 
 
 @given(
