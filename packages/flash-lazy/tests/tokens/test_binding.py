@@ -5,14 +5,14 @@ import gc
 import pytest
 import quart
 
-from flash import ConfigurationError
+from flash import ConfigurationError, Flash
 from flash_lazy.tokens.binding import identity
 from flash_lazy.tokens.registry import LoaderRegistry
 
 
 @pytest.fixture
 def server():
-    server = quart.Quart(__name__)
+    server = Flash(__name__).server
     server.secret_key = "secret"
     return server
 
