@@ -109,7 +109,7 @@ def test_another_coding_is_refused_by_name(coding):
     assert refused.value.status == 415
 
 
-@pytest.mark.parametrize("body", [b"no gzip", b"", gzip.compress(b"x" * 50)[:-1]])
+@pytest.mark.parametrize("body", [b"no gzip", b"", gzip.compress(b"x" * 50, mtime=0)[:-1]])
 def test_what_is_no_gzip_or_not_all_of_it_is_a_bad_request(body):
     with pytest.raises(BadRequest, match="not gzip") as refused:
         decompress(body, "gzip", 100)
