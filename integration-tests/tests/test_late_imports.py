@@ -8,6 +8,7 @@ import pytest
 # Each with who needs it.
 NOT_AT_IMPORT = {
     "flash": {
+        "a2wsgi": "code that calls the server as a WSGI application, such as Flask's test client",
         "brotli": "the first popular file",
         "celery": "an app with dash's CeleryManager",
         "diskcache": "an app with dash's DiskcacheManager",

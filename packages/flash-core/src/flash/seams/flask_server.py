@@ -14,7 +14,6 @@ import inspect
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self, cast
 
-import a2wsgi
 import flask
 import flask.sessions
 import quart
@@ -201,6 +200,9 @@ class FlashServer(quart.Quart):
         if PROBE in environ:
             return wsgi_end(environ, start_response)
         if self._wsgi is None:
+            # Only where it is needed: an app that is served over ASGI need not import it.
+            import a2wsgi
+
             self._wsgi = a2wsgi.ASGIMiddleware(cast("Any", self))
         # Not every server says it, and without it the address would be lost.
         environ.setdefault("REMOTE_PORT", "0")
