@@ -165,6 +165,8 @@ class Tally:
     made: int = 0
     killed: int = 0
     timed_out: int = 0
+    # Those that change the first argument of `typing.cast`, which nothing reads; not counted.
+    without_effect: int = 0
     survivors: list[str] = field(default_factory=list[str])
 
     @property
@@ -185,12 +187,13 @@ class Tally:
 
 
 def copy_room(room: Room, folder: Path) -> None:
-    """Put the room's package, its tests and mutmut's settings into a folder of their own."""
+    """Put the packages, their tests and mutmut's settings into a folder of their own."""
     shutil.rmtree(folder, ignore_errors=True)
     ignored = shutil.ignore_patterns("__pycache__")
-    for package in (ROOT / "packages" / room.distribution / "src").iterdir():
-        if (package / "__init__.py").exists():
-            shutil.copytree(package, folder / "src" / package.name, ignore=ignored)
+    # All packages: what is edited meanwhile in the working tree must not meet an older copy.
+    for init in (ROOT / "packages").glob("*/src/*/__init__.py"):
+        package = init.parent
+        shutil.copytree(package, folder / "src" / package.name, ignore=ignored)
     for tests in (ROOT / "packages").glob("*/tests"):
         shutil.copytree(tests, folder / tests.relative_to(ROOT), ignore=ignored)
     shutil.copytree(
@@ -339,6 +342,12 @@ def differences(folder: Path, mutants: list[str]) -> dict[str, str]:
     return shown
 
 
+def has_no_effect(change: str) -> bool:
+    """Tell whether the two lines of a change differ in the type given to `typing.cast` only."""
+    lines = {line.strip()[1:] for line in change.splitlines()}
+    return len({re.sub(r'cast\(("[^"]*"|None), ', "cast(T, ", line) for line in lines}) == 1
+
+
 def in_folder(function: str, folder: Path, *arguments: str) -> Any:
     """Call a function of this module in a process of its own: mutmut reads its settings once."""
     command = [sys.executable, __file__, f"--{function}", str(folder), *arguments]
@@ -360,10 +369,13 @@ def main() -> None:
         names: dict[str, list[str]] = in_folder("names", folder)
         mutants = sampled(names, per_module)
         run_mutmut(name, folder, mutants)
-        tallies[name] = tally(folder, mutants, sum(map(len, names.values())))
-        print(f"{name}: {tallies[name]}", flush=True)
-        for mutant, change in in_folder("differences", folder, *tallies[name].survivors).items():
-            print(f"    {mutant}\n{change}", flush=True)
+        tallies[name] = each = tally(folder, mutants, sum(map(len, names.values())))
+        changes: dict[str, str] = in_folder("differences", folder, *each.survivors)
+        each.survivors = [mutant for mutant in changes if not has_no_effect(changes[mutant])]
+        each.without_effect = len(changes) - len(each.survivors)
+        print(f"{name}: {each}", flush=True)
+        for mutant in each.survivors:
+            print(f"    {mutant}\n{changes[mutant]}", flush=True)
 
     total = Tally(
         made=sum(each.made for each in tallies.values()),

@@ -65,8 +65,9 @@ def test_a_variable_is_named_once():
 def test_names_of_flashs_own_and_no_name_are_refused(name):
     with pytest.raises(InvalidChannel):
         ChannelPattern(name)
-    with pytest.raises(InvalidChannel):
+    with pytest.raises(InvalidChannel) as refused:
         check_name(name)
+    assert refused.value.channel == name
 
 
 def test_a_name_that_only_resembles_one_of_flashs_own_is_free():

@@ -91,3 +91,8 @@ def test_without_pydantic_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydantic", None)
     with pytest.raises(ConfigurationError, match=r'pip install "flash-pubsub\[schema\]"'):
         Schema(Price)
+
+
+def test_the_reason_that_pydantic_gives_is_handed_on_in_one_line():
+    with pytest.raises(ConfigurationError, match=r"schema=3: .*\(.*schema for 3.*\)$"):
+        Schema(3)
