@@ -240,6 +240,7 @@ def test_beyond_a_thousand_frames_or_a_mebibyte_the_oldest_are_unknown():
     assert floor(1002, 1) == 2
     assert floor(4, 1 << 18) == 0
     assert floor(5, 1 << 18) == 1
+    assert floor(7, 1 << 18) == 3
     assert floor(4, (1 << 18) + 1) == 1
 
 
