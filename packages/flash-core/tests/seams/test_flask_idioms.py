@@ -6,8 +6,10 @@ import json
 from contextvars import copy_context
 
 import dash
+import flask
 import itsdangerous
 import pytest
+import quart
 from flask_idioms import IDIOMS
 
 import flash
@@ -91,3 +93,12 @@ WAIT = {"request_in_a_route", "uploads"}
 @pytest.mark.parametrize("name", sorted(IDIOMS.keys() - WAIT))
 def test_an_idiom_of_flask_gives_the_same_in_an_async_function(name):
     assert apart(flash, name, awaiting=True) == apart(dash, name)
+
+
+async def test_flasks_names_work_on_a_plain_quart_app_and_read_no_disk_on_the_loop():
+    server = quart.Quart("plain")
+    server.config["COLOUR"] = "red"
+    async with server.test_request_context("/there", headers={"X-Who": "me"}):
+        assert flask.request.headers["X-Who"] == "me"
+        assert flask.current_app.config["COLOUR"] == "red"
+        assert flask.url_for("static", filename="a") == "/static/a"

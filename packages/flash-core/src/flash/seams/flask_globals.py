@@ -55,7 +55,13 @@ class FlaskSide(flask.Flask):
 
     def __init__(self, server: quart.Quart) -> None:
         self.__dict__["_server"] = server
-        super().__init__(server.import_name, static_folder=None, root_path=server.root_path)
+        super().__init__(
+            server.import_name,
+            static_folder=None,
+            # Given, since to find them is to look at the disk, perhaps on the event loop.
+            root_path=server.root_path,
+            instance_path=server.instance_path,
+        )
         share_registries(self, server)
 
     def __getattr__(self, name: str) -> Any:
