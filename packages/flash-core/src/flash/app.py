@@ -17,10 +17,11 @@ import quart
 
 from flash.callbacks import registration
 from flash.callbacks.dispatch import Dispatcher
-from flash.callbacks.execution import PoolStatistics, WorkerPool, is_async
+from flash.callbacks.execution import PoolStatistics, WorkerPool, is_async, wait_in_thread
 from flash.callbacks.hook_registry import Hooks
 from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.errors import BadRequest, ConfigurationError
+from flash.exits import guard_tasks
 from flash.http.backend import QuartBackend
 from flash.http.compression import compress, decompress
 from flash.http.garbage_collection import postpone_full_collections
@@ -189,6 +190,8 @@ class Flash(DashApp):
         async with self._starting:
             if self._started:
                 return
+            guard_tasks(self._loop)
+            quart_seam.raise_exits_as_errors(self.server)
             dash_seam.app_context.set(self)
             await self.hooks.setup(self)
             if self.use_pages:
@@ -434,7 +437,7 @@ class Flash(DashApp):
         in_fork = self._process != os.getpid()
         if self._loop is None or in_fork or not self._loop.is_running():
             return asyncio.run(coroutine)  # type: ignore[arg-type]
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        return wait_in_thread(coroutine, self._loop)
 
     async def dependencies(self) -> quart.Response:  # type: ignore[override]
         """Return the list of callbacks with their dependencies as JSON."""

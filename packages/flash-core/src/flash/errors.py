@@ -6,6 +6,7 @@ FlashError
 ├── Overloaded                        all threads are busy and the queue is full: 503
 │   └── background.TooManyJobs        the queue of background jobs is full
 ├── CallbackTimeout (TimeoutError)    a callback took longer than its ``timeout=``: 504
+├── ExitRaised (RuntimeError)         a function of the app called ``sys.exit()`` or the like
 ├── static.OversizedFile              a file is too large for the cache in memory
 ├── serving.StartupFailed             a start-up function of the app raised
 └── serving.ServingFailed             no worker process could serve
@@ -83,3 +84,18 @@ class CallbackTimeout(FlashError, TimeoutError):
 
     def __str__(self) -> str:
         return f"callback {self.callback_id!r} took longer than its timeout of {self.seconds:g} s"
+
+
+class ExitRaised(FlashError, RuntimeError):
+    """A function of the app raised `SystemExit` or `KeyboardInterrupt` while the app served.
+
+    It is an error of that call and does not end the server. ``error`` is also the cause.
+    """
+
+    def __init__(self, function: str, error: BaseException) -> None:
+        super().__init__(function, error)
+        self.function = function
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"{self.function} raised {self.error!r}; the server goes on, only this call failed"

@@ -29,7 +29,8 @@ from flash.callbacks.response import (
     text_response,
 )
 from flash.callbacks.size import MAX_VALUES_ON_LOOP, is_large
-from flash.errors import BadRequest, CallbackTimeout, Overloaded, quoted
+from flash.errors import BadRequest, CallbackTimeout, ExitRaised, Overloaded, quoted
+from flash.exits import EXITS
 from flash.seams import dash as dash_seam
 from flash.serialize import dumps
 
@@ -271,9 +272,9 @@ class Dispatcher:
                 result = plan.function(*args, **kwargs)
             # A plain decorator around an `async def` returns a coroutine.
             return await result if inspect.isawaitable(result) else result
-        except SystemExit as error:
-            # `SystemExit` would end the event loop and with it the server.
-            raise RuntimeError(f"callback {plan.id!r} raised {error!r}") from error
+        except EXITS as error:
+            # Either would end the event loop and with it the server.
+            raise ExitRaised(f"callback {plan.id!r}", error) from error
 
     def _error_handler(self, plan: CallbackPlan) -> Callable[[Exception], Awaitable[Any]] | None:
         own = plan.on_error or self._app.on_error

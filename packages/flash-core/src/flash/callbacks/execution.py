@@ -15,12 +15,14 @@ from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from flash.errors import ConfigurationError, Overloaded
+from flash.exits import EXITS, exit_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable
+    from concurrent.futures import Future
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,7 +58,10 @@ class _Job:
 
     loop: asyncio.AbstractEventLoop
     result: asyncio.Future[Any]
-    call: Callable[[], Any]
+    # The function is its first argument.
+    call: partial[Any]
+    # Whether it runs in a thread that waits for a coroutine, and occupies no thread of the pool.
+    in_place: bool = False
     # Both are read and set on the loop only.
     finished: bool = False
     abandoned: bool = False
@@ -66,7 +71,9 @@ class WorkerPool:
     """Runs plain functions in at most ``max_threads`` threads; callers wait in order of arrival.
 
     At most ``max_waiting`` callers wait; a further one gets `Overloaded` at once. A caller that is
-    cancelled while it waits leaves the queue. A caller that is cancelled while its function runs
+    cancelled while it waits leaves the queue. If no thread is free, a call that a thread of any
+    pool waits for in `wait_in_thread` runs in that thread, so that waiting threads cannot lock each
+    other. A caller that is cancelled while its function runs
     does not stop the function, since a thread cannot be stopped: the thread stays occupied until
     the function returns, and `statistics` counts it as abandoned. The threads are daemons, so a
     function that never returns does not keep the process from ending.
@@ -91,9 +98,14 @@ class WorkerPool:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``function`` in a thread, in a copy of the caller's context.
 
-        Raises what the function raises, and `Overloaded` when the queue is full.
+        Raises what the function raises, with `SystemExit` and `KeyboardInterrupt` as `ExitRaised`,
+        and `Overloaded` when the queue is full.
         """
-        if self._running >= self.max_threads:
+        waiting = _waiting_thread.get() if self._running >= self.max_threads else None
+        in_place = waiting is not None and waiting.reserve()
+        if in_place:
+            pass
+        elif self._running >= self.max_threads:
             await self._wait_for_thread()
         else:
             self._running += 1
@@ -104,8 +116,12 @@ class WorkerPool:
             ).start()
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
-        job = _Job(loop, loop.create_future(), partial(context.run, function, *args, **kwargs))
-        self._jobs.put(job)
+        call = partial(context.run, function, *args, **kwargs)
+        job = _Job(loop, loop.create_future(), call, in_place)
+        if waiting is not None and in_place:
+            waiting.run(job, self._finish)
+        else:
+            self._jobs.put(job)
         try:
             return await job.result
         except asyncio.CancelledError:
@@ -118,12 +134,16 @@ class WorkerPool:
         """Call a user's function: ``async def`` on the loop, a plain function in a thread.
 
         If a plain function returns an awaitable, as a plain decorator around ``async def`` does, it
-        is awaited on the loop.
+        is awaited on the loop. `SystemExit` and `KeyboardInterrupt`, which would end the server,
+        are raised as `ExitRaised`.
         """
-        if is_async(function):
-            return await function(*args, **kwargs)
-        result = await self.run(function, *args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
+        try:
+            if is_async(function):
+                return await function(*args, **kwargs)
+            result = await self.run(function, *args, **kwargs)
+            return await result if inspect.isawaitable(result) else result
+        except EXITS as error:
+            raise exit_error(function, error) from error
 
     async def _wait_for_thread(self) -> None:
         if len(self._waiting) >= self.max_waiting:
@@ -154,7 +174,8 @@ class WorkerPool:
     def _finish(self, job: _Job, result: Any, error: BaseException | None) -> None:
         """Set the result of a job; called on the loop after its function returned."""
         job.finished = True
-        self._release()
+        if not job.in_place:
+            self._release()
         if job.abandoned:
             self._abandoned -= 1
         elif not job.result.done():
@@ -163,6 +184,11 @@ class WorkerPool:
             elif isinstance(error, StopIteration):
                 # A future cannot hold `StopIteration`.
                 job.result.set_exception(RuntimeError("the function raised StopIteration"))
+            elif isinstance(error, EXITS):
+                # Either would end the loop.
+                raised = exit_error(job.call.args[0], error)
+                raised.__cause__ = error
+                job.result.set_exception(raised)
             else:
                 job.result.set_exception(error)
 
@@ -183,22 +209,91 @@ class WorkerPool:
         self._threads = 0
 
 
-def _work(
-    jobs: queue.SimpleQueue[_Job | None],
-    finish: Callable[[_Job, Any, BaseException | None], None],
-) -> None:
+Finish: TypeAlias = "Callable[[_Job, Any, BaseException | None], None]"
+
+
+def _work(jobs: queue.SimpleQueue[_Job | None], finish: Finish) -> None:
     """Execute jobs until the queue yields None; the body of a pool's thread."""
+    _thread.belongs_to_pool = True
     while (job := jobs.get()) is not None:
-        result, error = None, None
-        try:
-            result = job.call()
-        except BaseException as raised:  # noqa: BLE001  the boundary of the thread: raised by the caller
-            error = raised
-        # The loop may be closed by the time an abandoned function returns.
-        with contextlib.suppress(RuntimeError):
-            job.loop.call_soon_threadsafe(finish, job, result, error)
-        # Free them before waiting for the next job: the result may be large.
-        del job, result, error
+        _execute(job, finish)
+        # Free it before waiting for the next job: the result may be large.
+        del job
+
+
+def _execute(job: _Job, finish: Finish) -> None:
+    result, error = None, None
+    try:
+        result = job.call()
+    except BaseException as raised:  # noqa: BLE001  the boundary of the thread: raised by the caller
+        error = raised
+    # The loop may be closed by the time an abandoned function returns.
+    with contextlib.suppress(RuntimeError):
+        job.loop.call_soon_threadsafe(finish, job, result, error)
+
+
+# Whether the current thread belongs to a pool.
+_thread = threading.local()
+
+
+class _WaitingThread:
+    """A thread of a pool that waits for a coroutine and meanwhile runs what the coroutine calls."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[tuple[_Job, Finish] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        # Whether it runs a job or is going to, and whether the coroutine has ended.
+        self._is_taken = False
+        self._has_ended = False
+
+    def reserve(self) -> bool:
+        """Return whether the thread can run a job; if so, `run` must be called."""
+        with self._lock:
+            if self._is_taken or self._has_ended:
+                return False
+            self._is_taken = True
+            return True
+
+    def run(self, job: _Job, finish: Finish) -> None:
+        """Run a job in the thread."""
+        self._jobs.put((job, finish))
+
+    def wait(self, future: Future[T]) -> T:
+        """Wait until ``future`` is done, and run jobs meanwhile."""
+        future.add_done_callback(self._end)
+        while (item := self._jobs.get()) is not None:
+            _execute(*item)
+            del item
+            with self._lock:
+                self._is_taken = False
+        return future.result()
+
+    def _end(self, future: Future[Any]) -> None:
+        del future
+        with self._lock:
+            self._has_ended = True
+        self._jobs.put(None)
+
+
+# The thread that waits for the coroutine to which the current context belongs.
+_waiting_thread: contextvars.ContextVar[_WaitingThread | None] = contextvars.ContextVar(
+    "flash_waiting_thread", default=None
+)
+
+
+def wait_in_thread(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    """Run ``coroutine`` on ``loop`` and return its result; blocks the calling thread.
+
+    In a thread of a `WorkerPool`, the thread runs what the coroutine calls in a pool that has no
+    free thread. Otherwise threads that wait could occupy all threads that they wait for.
+    """
+    if not getattr(_thread, "belongs_to_pool", False):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+    waiting = _WaitingThread()
+    context = contextvars.copy_context()
+    context.run(_waiting_thread.set, waiting)
+    # The task on the loop gets a copy of this context.
+    return waiting.wait(context.run(asyncio.run_coroutine_threadsafe, coroutine, loop))
 
 
 class Superseded(Exception):

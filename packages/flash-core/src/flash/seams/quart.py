@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import quart
@@ -22,6 +22,7 @@ from quart.globals import _cv_request as request_variable
 from quart.sessions import SecureCookieSessionInterface
 from quart.utils import encode_headers as encode_headers
 
+from flash.exits import EXITS, exit_error
 from flash.seams.flask_globals import close_request
 
 if TYPE_CHECKING:
@@ -48,6 +49,19 @@ _DISPATCH_METHODS = (
 # Where Flash's own kind of Quart app is written, which handles requests as `Quart` does.
 _OWN_SERVER = "flash.seams.flask_server"
 
+# Methods of a Quart app that run functions of users for a request or a WebSocket.
+_USERS_CODE = (
+    "preprocess_request",
+    "dispatch_request",
+    "process_response",
+    "do_teardown_request",
+    "preprocess_websocket",
+    "dispatch_websocket",
+    "postprocess_websocket",
+    "do_teardown_websocket",
+    "do_teardown_appcontext",
+)
+
 _SIGNALS = (
     quart.signals.request_started,
     quart.signals.request_finished,
@@ -67,6 +81,29 @@ def has_standard_dispatch(app: quart.Quart) -> bool:
         all(_is_standard(getattr(type(app), name), name) for name in _DISPATCH_METHODS)
         and not app.url_map.host_matching
     )
+
+
+def raise_exits_as_errors(app: quart.Quart) -> None:
+    """Let views and other functions of ``app`` that call ``sys.exit()`` fail; idempotent.
+
+    Quart's error handlers then answer with 500, as for every other exception.
+    """
+    for name in _USERS_CODE:
+        method = getattr(app, name)
+        if not hasattr(method, "__wrapped__"):
+            setattr(app, name, _with_exits_as_errors(method))
+
+
+def _with_exits_as_errors(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await method(*args, **kwargs)
+        except EXITS as error:
+            # Quart logs the path of the request.
+            raise exit_error(method, error) from error
+
+    return call
 
 
 def _is_standard(method: Any, name: str) -> bool:

@@ -1,0 +1,88 @@
+"""`SystemExit` and `KeyboardInterrupt` in users' code: errors of one call, not the server's end.
+
+A task that ends with either of them ends the event loop. In a server, a function that calls
+``sys.exit()`` must fail like any other function that raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from flash.errors import ExitRaised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+EXITS = (SystemExit, KeyboardInterrupt)
+
+
+def exit_error(source: object, error: BaseException) -> ExitRaised:
+    """Return the error to raise in place of ``error``; ``source`` is the function that raised."""
+    name = getattr(source, "__qualname__", None) or repr(source)
+    return ExitRaised(name, error)
+
+
+def guard_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Let tasks created on ``loop`` from now on fail with `ExitRaised`; idempotent.
+
+    Covers the tasks and task groups of users' functions and of servers. A task factory that is set
+    already is used as before.
+    """
+    inner = loop.get_task_factory()
+    if isinstance(inner, _GuardedTasks):
+        return
+    loop.set_task_factory(_GuardedTasks(inner))
+
+
+class _GuardedTasks:
+    """A task factory."""
+
+    def __init__(self, inner: Callable[..., Any] | None) -> None:
+        self._inner = inner
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        if type(coroutine) is not _GuardedCoroutine and asyncio.iscoroutine(coroutine):
+            coroutine = _GuardedCoroutine(coroutine)
+        if self._inner is None:
+            return asyncio.Task(coroutine, loop=loop, **options)
+        return self._inner(loop, coroutine, **options)
+
+
+class _GuardedCoroutine(Coroutine[Any, Any, Any]):
+    """Passes everything on to a coroutine, and raises `ExitRaised` for its exits.
+
+    Not an ``async def`` around it: if a task is cancelled before it runs, Python would report that
+    the inner coroutine was never awaited.
+    """
+
+    __slots__ = ("__weakref__", "_inner")
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def send(self, value: Any, /) -> Any:
+        """Run the coroutine to its next wait."""
+        try:
+            return self._inner.send(value)
+        except EXITS as error:
+            raise exit_error(self._inner, error) from error
+
+    def throw(self, *raised: Any) -> Any:
+        """Raise an exception in the coroutine, and run it to its next wait."""
+        try:
+            return self._inner.throw(*raised)
+        except EXITS as error:
+            raise exit_error(self._inner, error) from error
+
+    def close(self) -> None:
+        """End the coroutine."""
+        self._inner.close()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._inner.__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        # ``__qualname__``, ``cr_frame`` and others, for tracebacks, debuggers and anyio.
+        return getattr(self._inner, name)
