@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from flash import __version__
 from flash.serving import ServingFailed, serve
 from flash.serving.listener import DEFAULT_PORT
 from flash.serving.options import LOG_LEVELS, SERVERS, ServeOptions
-from flash.serving.target import explain
+from flash.serving.target import FAILURE_EXIT, USAGE_EXIT, Target, explain, import_from_here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with ``arguments``, or with those of the process; returns its exit code.
 
-    0 after serving, 2 when what was asked for cannot be served, 1 when the app failed.
+    ``run``: 0 after serving, 2 when what was asked for cannot be served, 1 when the app failed.
+    ``check``: 0 when there is nothing to change, 1 when there is, 2 when the app cannot be checked.
     """
     options = vars(_parser().parse_args(arguments))
     target = options.pop("target")
+    return options.pop("command")(target, options)
+
+
+def _run(target: str, options: dict[str, Any]) -> int:
     options["reload_paths"] = tuple(options["reload_paths"])
     if options["access_log"] is None:
         options["access_log"] = options["reload"]
@@ -38,9 +44,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _check(target: str, options: dict[str, Any]) -> int:
+    # Here, since `flash run` needs none of them.
+    from flash.checking.migration import MIGRATION
+    from flash.checking.project import Project
+    from flash.checking.report import as_json, as_text, run_checks
+
+    import_from_here()
+    app, failure = None, ""
+    try:
+        app = Target.parse(target).find()
+    except Exception as error:  # noqa: BLE001 — the boundary of the process.
+        failure = explain(error)[0]
+    # Also where the import fails: what is listed may be the reason.
+    project = Project.read(Path.cwd(), app)
+    findings = run_checks(project, MIGRATION)
+    sys.stdout.write(
+        as_json(target, findings) if options["json"] else as_text(target, project, findings)
+    )
+    if failure:
+        sys.stderr.write(f"{target} was not imported, only the files were read:\n{failure}")
+        return USAGE_EXIT
+    return FAILURE_EXIT if findings else 0
+
+
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser; but for the target, what it reads is named as in `ServeOptions`."""
-    parser = argparse.ArgumentParser(prog="flash", description="Serve Flash apps.")
+    """Return the parser; what it reads of ``run`` is named as in `ServeOptions`."""
+    parser = argparse.ArgumentParser(prog="flash", description="Serve and check Flash apps.")
     parser.add_argument("--version", action="version", version=f"flash {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
     run = commands.add_parser(
@@ -48,13 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         help="serve an app",
         description="Serve an ASGI app until SIGINT or SIGTERM, then let running requests finish.",
     )
-    run.add_argument(
-        "target",
-        nargs="?",
-        default="app:app",
-        help="module:attribute or module:factory(); the attribute is app unless named "
-        "(default: %(default)s)",
-    )
+    run.set_defaults(command=_run)
+    _add_target(run)
     default = ServeOptions()
     run.add_argument(
         "--bind",
@@ -115,7 +140,34 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ADDRESSES",
         help="whose X-Forwarded headers to believe: addresses or networks, with commas, or *",
     )
+    check = commands.add_parser(
+        "check",
+        help="list what to change in an app",
+        description="Import an app, read the Python files and the start commands below the working "
+        "directory, and list what to change, each with file, line and remedy. A comment with the "
+        "words `flash: keep`, on the line or above it, keeps a line out of the list. Exits with 0 "
+        "when there is nothing to change, 1 when there is, 2 when the app cannot be imported.",
+    )
+    check.set_defaults(command=_check)
+    _add_target(check)
+    check.add_argument(
+        "--migrate",
+        action="store_true",
+        required=True,
+        help="what to change in an app of Dash, to be served by Flash",
+    )
+    check.add_argument("--json", action="store_true", help="write JSON, for programs")
     return parser
+
+
+def _add_target(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "target",
+        nargs="?",
+        default="app:app",
+        help="module:attribute or module:factory(); the attribute is app unless named "
+        "(default: %(default)s)",
+    )
 
 
 if __name__ == "__main__":

@@ -64,6 +64,10 @@ class Target:
         Raises ConfigurationError if there is no such module, attribute or application. Errors that
         the module raises during its import are not changed.
         """
+        return check_application(self.find(), str(self))
+
+    def find(self) -> object:
+        """Import the module and return what the target names, of whatever kind; see `load`."""
         found: Any = self._import()
         path = self.module
         for name in self.attribute.split("."):
@@ -80,7 +84,7 @@ class Target:
                     f"cannot serve {str(self)!r}: {path} cannot be called; drop the ()"
                 )
             found = found()
-        return check_application(found, str(self))
+        return found
 
     def _import(self) -> object:
         try:
