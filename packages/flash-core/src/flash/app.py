@@ -32,7 +32,7 @@ from flash.pages.views import Views
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
 from flash.seams.dash_app import DashApp
-from flash.seams.flask_server import server_for
+from flash.seams.flask_server import FlashServer, server_for
 from flash.serialize import load_dash_serializer
 
 if TYPE_CHECKING:
@@ -209,6 +209,8 @@ class Flash(DashApp):
                 self._validated_layout = None
             # Read now, since it may be in the store of the background manager.
             await self.internal_pool.run(self.signing_secret)
+            if isinstance(self.server, FlashServer) and self.server.take_over_compression():
+                self.compresses = True
             self.dispatcher.take_over()
             await self.internal_pool.run(self.document.scripts)
             await self.internal_pool.run(self.document.css)

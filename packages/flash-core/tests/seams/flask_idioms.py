@@ -6,63 +6,17 @@ says what is asked of it.
 
 import functools
 import io
-import json
 import threading
 
 import flask
 from flask import g, session
+from flask_replies import app_of, call, get, noting_in, post, with_callback
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 # By idiom: the function, and the requests.
 IDIOMS = {}
-
-
-def get(path, **options):
-    """Ask for a path."""
-    return ("GET", path, options)
-
-
-def post(path, **options):
-    """Post to a path."""
-    return ("POST", path, options)
-
-
-def call(value=1, path="/_dash-update-component", **options):
-    """Call the callback of `with_callback`."""
-    body = {
-        "output": "out.children",
-        "outputs": {"id": "out", "property": "children"},
-        "inputs": [{"id": "in", "property": "value", "value": value}],
-        "changedPropIds": ["in.value"],
-    }
-    return post(path, data=json.dumps(body), content_type="application/json", **options)
-
-
-def idiom(*requests):
-    """Put a function into the table."""
-
-    def note(define):
-        IDIOMS[define.__name__] = define, requests
-        return define
-
-    return note
-
-
-def app_of(dash, **options):
-    """Return an app with one input and one output."""
-    options.setdefault("suppress_callback_exceptions", True)
-    app = dash.Dash("idioms", **options)
-    app.server.secret_key = "secret"
-    app.layout = dash.html.Div([dash.dcc.Input(id="in"), dash.html.P(id="out")])
-    return app
-
-
-def with_callback(dash, function, **options):
-    """Return an app whose callback is ``function``."""
-    app = app_of(dash, **options)
-    app.callback(dash.Output("out", "children"), dash.Input("in", "value"))(function)
-    return app
+idiom = noting_in(IDIOMS)
 
 
 def seen():

@@ -25,9 +25,11 @@ from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.http.compression import compress
 from flash.http.disconnect import Disconnected, DisconnectWatcher
 from flash.http.garbage_collection import freeze_startup_objects
+from flash.http.plain_functions import PlainFunctions
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
 from flash.seams.flask_request import LOOP
+from flash.seams.flask_server import FlashServer
 
 if TYPE_CHECKING:
     import quart
@@ -97,6 +99,8 @@ class Gateway:
         """Return the gateway of ``server``, which is installed on first use."""
         gateway = server.extensions.get(_EXTENSION)
         if gateway is None:
+            if isinstance(server, FlashServer):
+                server.run_in_thread = PlainFunctions().run
             gateway = server.extensions[_EXTENSION] = cls(server)
             server.asgi_app = gateway  # type: ignore[method-assign]
         return gateway
@@ -144,6 +148,7 @@ class Gateway:
             if not app.has_started:
                 # The server does not support lifespan; with it, the apps have started before.
                 await app.start()
+        scope[LOOP] = asyncio.get_running_loop()
         application = self._application_at(_path_of(scope), scope)
         if application is not None:
             await self._warm_up()
@@ -167,7 +172,6 @@ class Gateway:
                     if response is not None:
                         await _send_file(send, response, method)
                         return
-        scope[LOOP] = asyncio.get_running_loop()
         await self._warm_up()
         await self._quart_app(scope, receive, send)
 

@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections import ChainMap
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import flask.globals
 from flask.templating import _default_template_ctx_processor as flask_template_values
@@ -26,19 +29,23 @@ from quart.globals import _cv_websocket as quart_websocket
 from quart.json.provider import DefaultJSONProvider as QuartJSON
 from quart.templating import _default_template_ctx_processor as quart_template_values
 
-from flash.seams.flask_request import LOOP, flask_request
+from flash.seams.flask_request import BODY, LOOP, flask_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextvars import ContextVar, Token
+    from collections.abc import Callable, Coroutine
+    from contextvars import Token
 
     import quart
     from werkzeug.local import LocalProxy
+
+T = TypeVar("T")
 
 _flask_app: Any = flask.globals._cv_app
 _flask_request: Any = flask.globals._cv_request
 
 _NOTHING = object()
+
+_making = threading.Lock()
 
 # Where a Quart context keeps its bridge, and a Quart app its Flask side.
 _BRIDGE = "_flash_flask_bridge"
@@ -65,7 +72,11 @@ class FlaskSide(flask.Flask):
         share_registries(self, server)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_server"], name)
+        server = self.__dict__.get("_server")
+        if server is None:
+            # While it is copied or unpickled.
+            raise AttributeError(name)
+        return getattr(server, name)
 
     @property
     def session_interface(self) -> Any:  # type: ignore[override]
@@ -112,18 +123,8 @@ class FlaskSide(flask.Flask):
         context.update(given)
 
     def async_to_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a plain function, for threads, that waits for ``func`` on the app's loop."""
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            loop = _request_context().scope[LOOP]
-            if loop is _running_loop():
-                raise RuntimeError(
-                    f"{func!r} is async, and Flask's code cannot await it on the event loop; "
-                    "call what needs it from a plain `def` function, which runs in a thread"
-                )
-            return asyncio.run_coroutine_threadsafe(func(*args, **kwargs), loop).result()
-
-        return call
+        """Return a plain function, for threads, that waits for ``func`` on the serving loop."""
+        return async_to_sync(func)
 
     def __eq__(self, other: object) -> bool:
         return other is self or other is self._server
@@ -132,15 +133,58 @@ class FlaskSide(flask.Flask):
         return hash(self._server)
 
 
+def async_to_sync(func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a plain function, for threads, that waits for ``func`` on the serving loop."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if is_on_loop():
+            name = getattr(func, "__qualname__", repr(func))
+            raise RuntimeError(
+                f"{name} is an `async def` function, and the caller, which is written for Flask, "
+                "cannot await it on the event loop. Call it from a plain `def` function, which "
+                f"runs in a thread, or by `await asyncio.to_thread({name}, …)`"
+            )
+        return wait_for(func(*args, **kwargs), serving_loop())
+
+    return call
+
+
 # Settings of a JSON provider, which Quart's and Flask's have in common.
 _JSON_SETTINGS = ("sort_keys", "ensure_ascii", "compact", "mimetype", "default")
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def is_on_loop() -> bool:
+    """Return whether the caller runs on an event loop, and so must not wait."""
     try:
-        return asyncio.get_running_loop()
+        asyncio.get_running_loop()
     except RuntimeError:
-        return None
+        return False
+    return True
+
+
+def serving_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that serves the current request; None outside of requests."""
+    context = _request_context()
+    loop: asyncio.AbstractEventLoop | None = context and context.scope.get(LOOP)
+    return loop if loop is not None and loop.is_running() else None
+
+
+# How many threads, each waiting for the next, wait for the code that runs now.
+waiting_threads: ContextVar[int] = ContextVar("flash_waiting_threads", default=0)
+
+
+def wait_for(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> T:
+    """Run a coroutine on ``loop``, or on one of its own, and return its result; from a thread.
+
+    The coroutine gets the context of the caller.
+    """
+    token = waiting_threads.set(waiting_threads.get() + 1)
+    try:
+        if loop is None:
+            return asyncio.run(coroutine)
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+    finally:
+        waiting_threads.reset(token)
 
 
 # What Flask and Quart both get from `flask.sansio`, and look up whenever they use it.
@@ -201,7 +245,7 @@ class _AppBridge:
         return self
 
     def __exit__(self, *error: object) -> None:
-        quart_app.reset(self._tokens.pop())
+        _reset(quart_app, self._tokens.pop())
 
 
 class _RequestBridge:
@@ -217,7 +261,10 @@ class _RequestBridge:
     def request(self) -> flask.Request:
         """The request, made on first look."""
         if self._request is None:
-            self._request = flask_request(self._context.request_websocket, self.app.request_class)
+            made = flask_request(self._context.request_websocket, self.app.request_class)
+            with _making:
+                # Another thread may have made one: there is one request for all.
+                self._request = self._request or made
         return self._request
 
     @property
@@ -249,8 +296,9 @@ class _RequestBridge:
         return self._context._after_request_functions
 
     def close(self) -> None:
-        """Close the files of the request."""
+        """Close the files of the request, and end the reading of its body."""
         if self._request is not None:
+            self._request.environ[BODY].abandon()
             self._request.close()
 
     def copy(self) -> _RequestBridge:
@@ -266,8 +314,14 @@ class _RequestBridge:
 
     def __exit__(self, *error: object) -> None:
         app_token, request_token = self._tokens.pop()
-        quart_request.reset(request_token)
-        quart_app.reset(app_token)
+        _reset(quart_request, request_token)
+        _reset(quart_app, app_token)
+
+
+def _reset(variable: ContextVar[Any], token: Token[Any]) -> None:
+    # A generator may end in another context than it began in, which is thrown away then.
+    with suppress(ValueError):
+        variable.reset(token)
 
 
 def close_request(context: Any) -> None:
@@ -282,7 +336,8 @@ def _bridge(context: Any, kind: Callable[[Any], Any]) -> Any:
         return None
     found = context.__dict__.get(_BRIDGE)
     if found is None:
-        found = context.__dict__[_BRIDGE] = kind(context)
+        # Several threads may look at once: all get the same.
+        found = context.__dict__.setdefault(_BRIDGE, kind(context))
     return found
 
 
@@ -334,13 +389,14 @@ def follow_quart() -> None:
     # Flask's modules, and extensions, import the variables by name.
     for module in list(sys.modules.values()):
         names = getattr(module, "__dict__", None)
-        if type(names) is not dict or not str(names.get("__name__")).startswith("flask"):
+        if type(names) is not dict:
             continue
-        for name, value in list(names.items()):
-            if value is _flask_app:
-                names[name] = app
-            elif value is _flask_request:
-                names[name] = request
+        for name, own, followed in (
+            ("_cv_app", _flask_app, app),
+            ("_cv_request", _flask_request, request),
+        ):
+            if names.get(name) is own:
+                names[name] = followed
     _point(flask.globals.request, request, "request", flask.globals._no_req_msg)
     _point(flask.globals.session, request, "session", flask.globals._no_req_msg)
     _point(flask.globals.request_ctx, request, None, flask.globals._no_req_msg)

@@ -10,21 +10,31 @@ from __future__ import annotations
 
 import asyncio
 import io
-from typing import TYPE_CHECKING, Any
+import logging
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Protocol
 
+from werkzeug.exceptions import (
+    ClientDisconnected,
+    HTTPException,
+    RequestEntityTooLarge,
+    RequestTimeout,
+)
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from flash.seams.flask_parts import Parts
 from flash.seams.flask_request import environ_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
+
+logger = logging.getLogger(__name__)
 
 # Key of an environment that has come through all middleware.
 _REACHED = "flash.reached"
 
 # Key of an environment with which middleware is only to be asked, see `WSGIMiddleware`.
 PROBE = "flash.probe"
-
-# Bytes of a request's body, which middleware may read.
-_MAX_BODY = 16 << 20
 
 
 def wsgi_end(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -34,12 +44,29 @@ def wsgi_end(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return []
 
 
+class Server(Protocol):
+    """What the middleware needs of the server around which it is."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration, with the limits of a body."""
+        ...
+
+    async def call_in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a plain function in a thread."""
+        ...
+
+
 class WSGIMiddleware:
     """An ASGI app with WSGI middleware around it."""
 
-    def __init__(self, middleware: Callable[..., Any], app: Any) -> None:
+    def __init__(self, middleware: Callable[..., Any], app: Any, server: Server) -> None:
         self._middleware = middleware
         self._app = app
+        self._server = server
+        # What only looks at headers needs no thread.
+        self._runs_on_loop = isinstance(middleware, ProxyFix) and middleware.app is wsgi_end
+        self._has_warned = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI connection."""
@@ -48,67 +75,179 @@ class WSGIMiddleware:
             return
         environ = environ_of(scope)
         original = dict(environ)
-        body, messages = b"", []
-        if scope["type"] == "http":
-            body, messages = await _received(receive)
-        environ["wsgi.input"] = io.BytesIO(body)
+        body = _Body(receive, self._server.config) if scope["type"] == "http" else None
+        if body is not None:
+            environ["wsgi.input"] = io.BufferedReader(body)
         environ[PROBE] = True
-        status, headers, parts = await asyncio.to_thread(_call, self._middleware, environ)
-        if environ.get(_REACHED):
+        try:
+            answer = await self._ask(environ)
+        except HTTPException as error:
+            if body is None:
+                raise
+            await _send_error(send, error)
+            return
+        if environ.get(_REACHED) and answer.status == 200:
+            if answer.first is not None:
+                self._warn()
+            answer.parts.end()
+            received = receive if body is None else body.again
             changed = _changed(scope, original, environ)
-            await self._app(changed, _again(messages, receive), _adding(send, headers))
-            return
-        if scope["type"] == "websocket":
+            await self._app(changed, received, _adding(send, answer.headers))
+        elif body is None:
+            answer.parts.end()
             await send({"type": "websocket.close", "code": 4403})
-            return
-        pairs = _encoded(headers)
-        await send({"type": "http.response.start", "status": status, "headers": pairs})
-        for part in parts:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
+        else:
+            await _send_answer(send, answer, body)
+
+    async def _ask(self, environ: dict[str, Any]) -> _Answer:
+        if self._runs_on_loop:
+            return _Answer(self._middleware, environ, self._server.call_in_thread)
+        return await self._server.call_in_thread(
+            _Answer, self._middleware, environ, self._server.call_in_thread
+        )
+
+    def _warn(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "the WSGI middleware %r changes the body of responses, which it does not get to "
+                "see: use `@app.server.after_request` for that",
+                self._middleware,
+            )
+
+
+class _Body(io.RawIOBase):
+    """The body of a request as a file, which middleware may read in its thread.
+
+    It is received while it is read, within the limits of the server, and what was read is given to
+    the app again.
+    """
+
+    def __init__(self, receive: Any, config: Mapping[str, Any]) -> None:
+        self._receive = receive
+        self._limit: int | None = config["MAX_CONTENT_LENGTH"]
+        self._timeout: float | None = config["BODY_TIMEOUT"]
+        self._loop = asyncio.get_running_loop()
+        self._deadline: float | None = None
+        # Messages that were received, and how many of them the app has got.
+        self._messages: list[Any] = []
+        self._given = 0
+        self._size = 0
+        self._unread = memoryview(b"")
+        self.is_complete = False
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into ``buffer``; waits for the client. Raises `HTTPException`."""
+        while not self._unread and not self.is_complete:
+            part = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+            self._unread = memoryview(part)
+        count = min(len(buffer), len(self._unread))
+        buffer[:count] = self._unread[:count]
+        self._unread = self._unread[count:]
+        return count
+
+    async def _next(self) -> bytes:
+        if self._timeout is not None and self._deadline is None:
+            self._deadline = self._loop.time() + self._timeout
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise RequestTimeout from None
+        self._messages.append(message)
+        if message["type"] == "http.disconnect":
+            self.is_complete = True
+            raise ClientDisconnected
+        part: bytes = message.get("body", b"")
+        self._size += len(part)
+        self.is_complete = not message.get("more_body", False)
+        if self._limit is not None and self._size > self._limit:
+            raise RequestEntityTooLarge
+        return part
+
+    async def again(self) -> Any:
+        """Receive what was read before, and then what comes; for the app."""
+        if self._given < len(self._messages):
+            message, self._messages[self._given] = self._messages[self._given], None
+            self._given += 1
+            return message
+        return await self._receive()
+
+    async def until_left(self) -> None:
+        """Wait until the client leaves. Does not return if part of the body is still to come."""
+        while self.is_complete and (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self.is_complete:
+            await self._loop.create_future()
+
+
+class _Answer:
+    """What middleware answers to an environment: status, headers and the first part of the body."""
+
+    def __init__(
+        self,
+        middleware: Callable[..., Any],
+        environ: dict[str, Any],
+        run: Callable[..., Awaitable[Any]],
+    ) -> None:
+        self.status = 0
+        self.headers: list[tuple[str, str]] = []
+        self._written: list[bytes] = []
+        result = middleware(environ, self._start)
+        close: Callable[[], object] | None = getattr(result, "close", None)
+        self.parts = Parts(result, close, copy_context(), run)
+        # Only then has the response of a generator started.
+        self.first = self.parts.following()
+        if self._written:
+            self.first = b"".join([*self._written, self.first or b""])
+
+    def _start(self, status: str, headers: Any, exc_info: object = None) -> Any:
+        self.status = int(status.split(" ", 1)[0])
+        self.headers = list(headers)
+        return self._written.append
+
+
+async def _send_answer(send: Any, answer: _Answer, body: _Body) -> None:
+    """Send the response of middleware, until the client leaves."""
+
+    async def write() -> None:
+        start = {"status": answer.status, "headers": _encoded(answer.headers)}
+        await send({"type": "http.response.start", **start})
+        if answer.first is not None:
+            await _send_part(send, answer.first)
+            async for part in answer.parts.read():
+                await _send_part(send, part)
         await send({"type": "http.response.body", "body": b""})
 
-
-async def _received(receive: Any) -> tuple[bytes, list[Any]]:
-    """Return a body, up to a limit, and the messages that brought it."""
-    messages: list[Any] = []
-    size = 0
-    while size <= _MAX_BODY:
-        message = await receive()
-        messages.append(message)
-        size += len(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body"):
-            break
-    return b"".join(message.get("body", b"") for message in messages), messages
-
-
-def _again(messages: list[Any], receive: Any) -> Any:
-    """Return a ``receive`` that brings messages that were read before, and then what comes."""
-    waiting = list(reversed(messages))
-
-    async def received() -> Any:
-        return waiting.pop() if waiting else await receive()
-
-    return received
-
-
-def _call(
-    middleware: Callable[..., Any], environ: dict[str, Any]
-) -> tuple[int, list[tuple[str, str]], list[bytes]]:
-    started: list[Any] = []
-    written: list[bytes] = []
-
-    def start_response(status: str, headers: Any, exc_info: object = None) -> Any:
-        started[:] = [int(status.split(" ", 1)[0]), list(headers)]
-        return written.append
-
-    result = middleware(environ, start_response)
+    if not body.is_complete and answer.first is None:
+        await write()
+        return
+    writing = asyncio.ensure_future(write())
+    leaving = asyncio.ensure_future(body.until_left())
     try:
-        parts = [*written, *result]
+        await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        close = getattr(result, "close", None)
-        if close is not None:
-            close()
-    return started[0], started[1], parts
+        answer.parts.end()
+        for task in (writing, leaving):
+            task.cancel()
+        await asyncio.wait({writing, leaving})
+    if not writing.cancelled():
+        writing.result()
+
+
+async def _send_part(send: Any, part: bytes) -> None:
+    await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+async def _send_error(send: Any, error: HTTPException) -> None:
+    response = error.get_response()
+    headers = _encoded(list(response.headers))
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.get_data()})
 
 
 def _changed(scope: Any, before: dict[str, Any], after: dict[str, Any]) -> Any:
@@ -119,17 +258,19 @@ def _changed(scope: Any, before: dict[str, Any], after: dict[str, Any]) -> Any:
 
     changes: dict[str, Any] = {}
     if moved("REMOTE_ADDR", "REMOTE_PORT"):
-        changes["client"] = (after["REMOTE_ADDR"], int(after.get("REMOTE_PORT") or 0))
+        port = str(after.get("REMOTE_PORT"))
+        changes["client"] = (after["REMOTE_ADDR"], int(port) if port.isdecimal() else 0)
     if moved("wsgi.url_scheme"):
         secure = after["wsgi.url_scheme"] == "https"
         is_socket = scope["type"] == "websocket"
         changes["scheme"] = ("ws" if is_socket else "http") + ("s" if secure else "")
     if moved("SERVER_NAME", "SERVER_PORT"):
-        changes["server"] = (after["SERVER_NAME"], int(after["SERVER_PORT"]))
+        port = str(after["SERVER_PORT"])
+        changes["server"] = (after["SERVER_NAME"], int(port) if port.isdecimal() else None)
     if moved("SCRIPT_NAME", "PATH_INFO"):
-        root = after["SCRIPT_NAME"].encode("latin-1").decode()
+        root = _text(after["SCRIPT_NAME"])
         changes["root_path"] = root
-        changes["path"] = root + after["PATH_INFO"].encode("latin-1").decode()
+        changes["path"] = root + _text(after["PATH_INFO"])
         changes["raw_path"] = changes["path"].encode()
     if moved("QUERY_STRING"):
         changes["query_string"] = after["QUERY_STRING"].encode("latin-1")
@@ -144,6 +285,11 @@ def _changed(scope: Any, before: dict[str, Any], after: dict[str, Any]) -> Any:
         ]
         changes["headers"] = kept + new
     return {**scope, **changes}
+
+
+def _text(value: str) -> str:
+    """Return what WSGI has as the characters of bytes as text."""
+    return value.encode("latin-1").decode(errors="replace")
 
 
 def _encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Future
 
     import flask
 
 # Key of a scope: the loop that serves it.
 LOOP = "flash.loop"
+
+# Key of an environment: the `RequestBody`.
+BODY = "flash.body"
 
 # Headers that have names of their own in a WSGI environment.
 _OWN_NAMES = {"CONTENT_TYPE", "CONTENT_LENGTH"}
@@ -34,6 +38,8 @@ class RequestBody(io.RawIOBase):
     def __init__(self, request: Any) -> None:
         self._request = request
         self._file: io.BytesIO | None = None
+        # What a thread waits for that reads before the body is complete.
+        self._waiting: Future[bytes] | None = None
 
     def readable(self) -> bool:
         """Return True."""
@@ -63,7 +69,13 @@ class RequestBody(io.RawIOBase):
                 "or `.files`, or make the function a plain `def`: it runs in a thread."
             )
         loop = self._request.scope[LOOP]
-        return asyncio.run_coroutine_threadsafe(_data(self._request), loop).result()
+        self._waiting = asyncio.run_coroutine_threadsafe(_data(self._request), loop)
+        return self._waiting.result()
+
+    def abandon(self) -> None:
+        """Let a thread that waits for the body go, since the request has ended."""
+        if self._waiting is not None:
+            self._waiting.cancel()
 
 
 async def _data(request: Any) -> bytes:
@@ -100,6 +112,9 @@ def environ_of(scope: Mapping[str, Any]) -> dict[str, Any]:
     if client:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client[0], str(client[1])
     for name, value in scope["headers"]:
+        if b"_" in name:
+            # It would take the place of the header with "-", which a proxy may have removed.
+            continue
         key = name.decode("latin-1").upper().replace("-", "_")
         key = key if key in _OWN_NAMES else f"HTTP_{key}"
         text = value.decode("latin-1")
@@ -117,7 +132,7 @@ def _latin(text: str) -> str:
 def flask_request(request: Any, kind: type[flask.Request]) -> flask.Request:
     """Return a Quart request or WebSocket as a Flask request of class ``kind``."""
     environ = environ_of(request.scope)
-    environ["wsgi.input"] = RequestBody(request)
+    environ["wsgi.input"] = environ[BODY] = RequestBody(request)
     made = kind(environ)
     made.url_rule = request.url_rule
     made.view_args = request.view_args

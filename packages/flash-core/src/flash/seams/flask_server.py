@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from contextvars import copy_context
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import flask
@@ -22,23 +23,39 @@ from flask.testing import FlaskClient
 from quart.globals import _cv_app as quart_app
 from quart.globals import _cv_request as quart_request
 from quart.sessions import SessionInterface
+from quart.utils import run_sync_iterable
 from quart.wrappers.response import DataBody
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from flash.errors import ConfigurationError
+from flash.seams.flask_extensions import (
+    DISPATCH,
+    ERROR_HANDLERS,
+    check_middleware,
+    check_replacement,
+    check_view,
+    point_middleware_at,
+    take_compression,
+)
 from flash.seams.flask_globals import (
     SIDE,
+    async_to_sync,
     close_request,
     flask_side,
     follow_quart,
+    is_on_loop,
+    serving_loop,
     share_registries,
+    wait_for,
 )
 from flash.seams.flask_middleware import PROBE, WSGIMiddleware, wsgi_end
+from flash.seams.flask_parts import Parts
 from flash.seams.flask_request import flask_request
 from flash.seams.quart import run_without_loop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
 
@@ -73,9 +90,12 @@ class RequestContext(quart.ctx.RequestContext):
         self._app_token = app_token
         if self.session is None:
             interface: Any = self.app.session_interface
-            self.session = run_without_loop(
-                interface.open_session(self.app, self.request_websocket)
-            )
+            if isinstance(interface, FlaskSessions):
+                self.session = interface.open_here(self.app, self.request_websocket)
+            else:
+                self.session = run_without_loop(
+                    interface.open_session(self.app, self.request_websocket)
+                )
             if self.session is None:
                 self.session = run_without_loop(interface.make_null_session(self.app))
         if self.url_adapter is not None:
@@ -84,9 +104,12 @@ class RequestContext(quart.ctx.RequestContext):
 
     async def pop(self, exc: BaseException | None = None) -> None:
         """Leave the context, and close the files of its request."""
-        if len(self._cv_tokens) == 1:
-            close_request(self)
-        await super().pop(exc)
+        is_last = len(self._cv_tokens) == 1
+        try:
+            await super().pop(exc)
+        finally:
+            if is_last:
+                close_request(self)
 
     def __exit__(self, *error: object) -> None:
         token, _ = self._cv_tokens.pop()
@@ -98,18 +121,29 @@ class FlaskSessions(SessionInterface):
     """A session interface of Flask's, called in a thread with Flask's request and response."""
 
     def __init__(self, inner: flask.sessions.SessionInterface) -> None:
-        self.inner = inner
+        self.__dict__["inner"] = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["inner"], name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self.inner, name, value)
+
+    def open_here(self, app: Any, request: Any) -> Any:
+        """Load the session of a request in this thread."""
+        side = flask_side(app)
+        made = flask_request(request, side.request_class)
+        session = self.inner.open_session(side, made)
+        return self.inner.make_null_session(side) if session is None else session
 
     async def open_session(self, app: Any, request: Any) -> Any:
         """Load the session of a request."""
-        side = flask_side(app)
-        made = flask_request(request, side.request_class)
-        return await asyncio.to_thread(self.inner.open_session, side, made)
+        return await app.call_in_thread(self.open_here, app, request)
 
     async def save_session(self, app: Any, session: Any, response: Any) -> None:
         """Save a session, and put its cookie into the response."""
         view = response if isinstance(response, WerkzeugResponse) else ResponseView(response)
-        await asyncio.to_thread(self.inner.save_session, flask_side(app), session, view)  # type: ignore[arg-type]
+        await app.call_in_thread(self.inner.save_session, flask_side(app), session, view)  # type: ignore[arg-type]
         if isinstance(view, ResponseView):
             view.apply()
 
@@ -157,7 +191,53 @@ class FlashServer(quart.Quart):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._wsgi: Any = None
+        # Calls a plain function in a thread; without it, Quart's threads are used.
+        self.run_in_thread: Callable[..., Awaitable[Any]] | None = None
+        # The function of flask-compress for responses that Flash does not compress itself.
+        self._compress: Callable[[Any], Any] | None = None
         follow_quart()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ERROR_HANDLERS and not inspect.iscoroutinefunction(value):
+            value = self._awaitable(value)
+        elif name in _CLASSES and isinstance(value, type) and issubclass(value, _CLASSES[name]):
+            # Quart's own cannot be one of Flask's; Flask's code gets it.
+            setattr(flask_side(self), name, value)
+            return
+        else:
+            check_replacement(name, value)
+        super().__setattr__(name, value)
+
+    def _awaitable(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a coroutine function for a plain one that returns a response of Flask's."""
+
+        async def handle(error: Exception) -> Any:
+            result = await self.call_in_thread(function, error)
+            return self._to_quart_kind(await result if inspect.isawaitable(result) else result)
+
+        return handle
+
+    async def call_in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a plain function in a thread, in a copy of the context."""
+        return await (self.run_in_thread or asyncio.to_thread)(function, *args)
+
+    def sync_to_async(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a coroutine function that calls a plain one in a thread."""
+        run = self.run_in_thread
+        if run is None:
+            return super().sync_to_async(func)
+
+        @wraps(func)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            result = await run(func, *args, **kwargs)
+            return run_sync_iterable(result) if inspect.isgenerator(result) else result
+
+        call._quart_async_wrapper = True  # type: ignore[attr-defined]
+        return call
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a plain function for threads, as Flask's method of that name does."""
+        return flask_side(self).ensure_sync(func)
 
     @classmethod
     def adopting(cls, app: flask.Flask) -> FlashServer:
@@ -178,6 +258,18 @@ class FlashServer(quart.Quart):
         server.name = app.name  # type: ignore[misc]
         server.session_interface = app.session_interface  # type: ignore[assignment]
         server.__dict__[SIDE] = app
+        app.async_to_sync = async_to_sync  # type: ignore[method-assign]
+        for name in ERROR_HANDLERS & vars(app).keys():
+            setattr(server, name, vars(app)[name])
+        if "wsgi_app" in vars(app):
+            # Middleware that is around the Flask app already.
+            check_middleware(app.wsgi_app)
+            if not point_middleware_at(app, server.wsgi):
+                raise ConfigurationError(
+                    f"{app!r} has WSGI middleware in which Flash does not find the app; put it "
+                    "around afterwards: `app.server.wsgi_app = middleware(app.server.wsgi_app)`"
+                )
+            server.wsgi_app = app.wsgi_app
         # What calls the Flask app by WSGI gets what the server answers.
         app.wsgi_app = server.wsgi  # type: ignore[method-assign]
         return server
@@ -223,7 +315,8 @@ class FlashServer(quart.Quart):
 
     @wsgi_app.setter
     def wsgi_app(self, middleware: Any) -> None:
-        self.asgi_app = WSGIMiddleware(middleware, self.asgi_app)  # type: ignore[method-assign]
+        check_middleware(middleware)
+        self.asgi_app = WSGIMiddleware(middleware, self.asgi_app, self)  # type: ignore[method-assign]
 
     def request_context(self, request: Any) -> RequestContext:
         """Return a request context, for ``async with`` or ``with``."""
@@ -246,10 +339,74 @@ class FlashServer(quart.Quart):
     _default_sessions: Any = quart.Quart.session_interface
     _session_interface: Any = quart.Quart.session_interface
 
-    async def make_response(self, result: Any) -> Any:
-        """Return what a view returned as a response of Quart."""
+    def open_resource(self, path: Any, mode: str = "rb", *args: Any, **kwargs: Any) -> Any:
+        """Open a file of the app; to be awaited on the event loop, and not in a thread."""
+        opener: Any = super() if is_on_loop() else flask_side(self)
+        return opener.open_resource(path, mode, *args, **kwargs)
+
+    def open_instance_resource(self, path: Any, mode: str = "rb", **kwargs: Any) -> Any:
+        """Open a file of the instance; to be awaited on the event loop, and not in a thread."""
+        opener: Any = super() if is_on_loop() else flask_side(self)
+        return opener.open_instance_resource(path, mode, **kwargs)
+
+    def make_response(self, result: Any) -> Any:
+        """Return what a view returned as a response: on the event loop an awaitable of Quart's.
+
+        In a thread it is a response of Flask's, since the caller is written for Flask.
+        """
+        if is_on_loop():
+            return self._make_response(result)
+        if isinstance(result, quart.Response):
+            return ResponseView(result)
+        return flask_side(self).make_response(result)
+
+    async def _make_response(self, result: Any) -> Any:
+        side = flask_side(self)
+        if side.response_class is not flask.Flask.response_class and not isinstance(
+            result, quart.Response | WerkzeugResponse | HTTPException
+        ):
+            result = side.make_response(result)
         response = await super().make_response(result)
-        return to_quart(response) if isinstance(response, WerkzeugResponse) else response
+        return to_quart(response, self) if isinstance(response, WerkzeugResponse) else response
+
+    def handle_exception(self, error: Exception) -> Any:
+        """Return the response to an exception; awaitable on the event loop, not in a thread."""
+        return self._handled(super().handle_exception, error)
+
+    def handle_user_exception(self, error: Exception) -> Any:
+        """Return the response to an exception; awaitable on the event loop, not in a thread."""
+        return self._handled(super().handle_user_exception, error)
+
+    def _handled(self, handle: Callable[[Any], Any], error: Exception) -> Any:
+        if is_on_loop():
+            return handle(error)
+
+        async def raised() -> Any:
+            try:
+                # Handlers look at the exception that is being handled.
+                raise error
+            except Exception:  # noqa: BLE001  handed on to Quart
+                return await handle(error)
+
+        return wait_for(raised(), serving_loop())
+
+    def add_url_rule(
+        self, rule: str, endpoint: str | None = None, view_func: Any = None, *args: Any, **kw: Any
+    ) -> None:
+        """Add a route; raises `ConfigurationError` for a view that cannot work."""
+        check_view(view_func)
+        super().add_url_rule(rule, endpoint, view_func, *args, **kw)
+
+    def take_over_compression(self) -> bool:
+        """Take flask-compress, if it is registered, out of what is called for every response.
+
+        Return whether it is: Flash then compresses its own responses, and flask-compress others.
+        """
+        functions = self.after_request_funcs.get(None, [])
+        function = take_compression(functions)
+        if function is not None:
+            self._compress = function
+        return self._compress is not None
 
     async def process_response(self, response: Any, request_context: Any = None) -> Any:
         """Call ``after_request`` functions, plain ones as Flask does, and save the session."""
@@ -260,6 +417,8 @@ class FlashServer(quart.Quart):
                 functions.extend(reversed(self.after_request_funcs[name]))
         for function in functions:
             response = await self._after(function, response)
+        if self._compress is not None and "Content-Encoding" not in response.headers:
+            response = await self._after(self._compress, response)
         session = context.session
         if not self.session_interface.is_null_session(session):
             save: Any = self.session_interface.save_session
@@ -271,23 +430,17 @@ class FlashServer(quart.Quart):
             return await function(response)
         view = response if isinstance(response, WerkzeugResponse) else ResponseView(response)
         result: Any = await self.ensure_async(function)(view)
-        if isinstance(result, ResponseView):
-            return result.apply()
-        return to_quart(result) if isinstance(result, WerkzeugResponse) else result
+        return self._to_quart_kind(result)
+
+    def _to_quart_kind(self, response: Any) -> Any:
+        """Return a response of Flask's as one of Quart's, and anything else as it is."""
+        if isinstance(response, ResponseView):
+            return response.apply()
+        return to_quart(response, self) if isinstance(response, WerkzeugResponse) else response
 
 
-# What a request passes through in Flask; a subclass that changes one of them wants to see requests.
-_DISPATCH = (
-    "wsgi_app",
-    "__call__",
-    "full_dispatch_request",
-    "preprocess_request",
-    "dispatch_request",
-    "finalize_request",
-    "process_response",
-    "make_response",
-    "do_teardown_request",
-)
+# Classes of an app that Flask's code may replace by one derived from Flask's.
+_CLASSES: dict[str, type] = {"request_class": flask.Request, "response_class": flask.Response}
 
 
 def server_for(app: object) -> quart.Quart | None:
@@ -304,8 +457,9 @@ def server_for(app: object) -> quart.Quart | None:
         return None
     known = app.__dict__.get(_ADOPTED)
     if known is None:
-        for name in _DISPATCH:
-            if getattr(type(app), name) is not getattr(flask.Flask, name) or name in vars(app):
+        for name in DISPATCH:
+            is_changed = getattr(type(app), name) is not getattr(flask.Flask, name)
+            if is_changed or (name in vars(app) and name != "wsgi_app"):
                 raise ConfigurationError(
                     f"{app!r} handles requests in its own way ({name}), which Flash does not call; "
                     "use before_request, after_request or ASGI middleware instead"
@@ -318,31 +472,17 @@ def server_for(app: object) -> quart.Quart | None:
 _ADOPTED = "_flash_server"
 
 
-def to_quart(response: WerkzeugResponse) -> quart.Response:
+def to_quart(response: WerkzeugResponse, server: FlashServer) -> quart.Response:
     """Return a response of Flask's as one of Quart's, which reads a stream in threads."""
-    is_stream = response.is_streamed or response.direct_passthrough
-    made = quart.Response(
-        _stream(response) if is_stream else response.get_data(), status=response.status_code
-    )
+    body: Any
+    if response.is_streamed or response.direct_passthrough:
+        # All parts are made in the context in which the response was returned, which is what
+        # Flask's ``stream_with_context`` needs.
+        parts = response.iter_encoded()
+        body = Parts(parts, response.close, copy_context(), server.call_in_thread).read()
+    else:
+        body = response.get_data()
+    made = quart.Response(body, status=response.status_code)
     made.headers.clear()
     made.headers.extend(response.headers)
     return made
-
-
-async def _stream(response: WerkzeugResponse) -> AsyncGenerator[bytes]:
-    """Yield the parts of a streamed response, each made in a thread.
-
-    They are all made in the context in which the response was returned, which is what Flask's
-    ``stream_with_context`` needs.
-    """
-    context = copy_context()
-    parts = iter(response.iter_encoded())
-
-    def following() -> bytes | None:
-        return context.run(next, parts, None)  # pyright: ignore[reportArgumentType, reportReturnType]
-
-    try:
-        while (part := await asyncio.to_thread(following)) is not None:
-            yield part
-    finally:
-        response.close()

@@ -176,8 +176,7 @@ class DeferredRequestContext(RequestContext):
         """Load a session that is not kept in its cookie; only such a session must be awaited."""
         interface: Any = self.app.session_interface
         if type(interface) is not SecureCookieSessionInterface:
-            session = await interface.open_session(self.app, self.request_websocket)
-            self.__dict__["session"] = session or await interface.make_null_session(self.app)
+            self.__dict__["session"] = await _stored_session(self.app, self.request_websocket)
 
     def copy(self) -> RequestContext:
         """Return a normal request context with the same request and session."""
@@ -261,10 +260,14 @@ async def startup_request_context(app: quart.Quart, path: str) -> DeferredReques
     }
     context = DeferredRequestContext(app, scope, b"")
     if not _has_cookie_session(app):
-        interface = app.session_interface
-        session = await interface.open_session(app, context.request_websocket)
-        context.session = session or await interface.make_null_session(app)
+        context.session = await _stored_session(app, context.request_websocket)
     return context
+
+
+async def _stored_session(app: quart.Quart, request: Any) -> Any:
+    # An empty session may be false.
+    session = await app.session_interface.open_session(app, request)
+    return await app.session_interface.make_null_session(app) if session is None else session
 
 
 def _has_cookie_session(app: quart.Quart) -> bool:
