@@ -76,8 +76,11 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return all names of the module, those that are imported late included."""
-    return sorted({*globals(), *_LATE})
+    """Return all names of the module, those that are imported late included.
+
+    But for `FlashSharedStorage`, which not every Dash can import.
+    """
+    return sorted({*globals(), *__all__})
 
 
 # Dash reads this list to find the scripts of the package's components.
