@@ -8,7 +8,7 @@ import threading
 
 import dash
 import pytest
-from dash import Input, Output, State, dcc, html, set_props
+from dash import MATCH, Input, Output, State, dcc, html, set_props
 
 import flash
 from flash import Flash
@@ -184,7 +184,9 @@ class TestTimeout:
                 cancelled.set()
 
         async with FlashClient(path(app)) as client:
-            with pytest.raises(CallbackFailed, match=r"504.*longer than its timeout of 0.01 s"):
+            with pytest.raises(
+                CallbackFailed, match=r"504.*'out.children' took longer than its timeout of 0.01 s"
+            ):
                 await call(client)
         assert cancelled.is_set()
 
@@ -272,8 +274,102 @@ class TestSupersede:
             release.set()
             await until(lambda: app.statistics().abandoned == 0)
 
+    async def test_a_call_for_another_output_goes_on(self, app):
+        started, go = [], asyncio.Event()
+
+        @app.callback(
+            Output({"row": MATCH}, "children"), Input({"row": MATCH}, "value"), supersede=True
+        )
+        async def callback(value):
+            started.append(value)
+            await go.wait()
+            return value
+
+        def call_row(client, row, value):
+            component = f'{{"row":{row}}}'
+            return asyncio.create_task(
+                client.call(f"{component}.children", {f"{component}.value": value})
+            )
+
+        async with FlashClient(app) as client:
+            await client.layout()
+            one, two = call_row(client, 1, "one"), call_row(client, 2, "two")
+            await until(lambda: len(started) == 2)
+            newer = call_row(client, 1, "newer")
+            assert (await one).response.status == 204
+            go.set()
+            assert [(await two).value, (await newer).value] == ["two", "newer"]
+
+    async def test_a_caller_that_names_no_page_supersedes_nobody(self, app):
+        started, go = [], asyncio.Event()
+
+        @app.callback(OUT, IN, supersede=True)
+        async def callback(value):
+            started.append(value)
+            await go.wait()
+            return value
+
+        async with FlashClient(app) as client:
+            calls = [
+                asyncio.create_task(client.post("/_dash-update-component", json=a_body(value)))
+                for value in (1, 2)
+            ]
+            await until(lambda: len(started) == 2)
+            go.set()
+            assert [(await each).json()["response"]["out"]["children"] for each in calls] == [1, 2]
+
+
+def a_body(value, **changes):
+    return {
+        "output": "out.children",
+        "outputs": {"id": "out", "property": "children"},
+        "inputs": [{"id": "in", "property": "value", "value": value}],
+        "changedPropIds": ["in.value"],
+        **changes,
+    }
+
 
 class TestCoalesce:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"inputs": [{"id": "in", "property": "value", "value": 2}]},
+            {"state": [{"id": "s", "property": "data", "value": 2}]},
+            {"changedPropIds": []},
+        ],
+    )
+    async def test_calls_that_differ_in_anything_run_each(self, app, change):
+        runs, go = [], asyncio.Event()
+
+        @app.callback(OUT, IN, State("s", "data"), coalesce=True)
+        async def callback(value, data):
+            runs.append(1)
+            await go.wait()
+
+        body = a_body(1, state=[{"id": "s", "property": "data", "value": 1}])
+        calls = [
+            asyncio.create_task(app.dispatcher.respond(each)) for each in (body, {**body, **change})
+        ]
+        await until(lambda: len(runs) == 2)
+        go.set()
+        assert [(await each).status for each in calls] == [200, 200]
+
+    @pytest.mark.parametrize("odd", ["x", "\ud800", 2**70])
+    async def test_the_order_of_keys_makes_no_difference(self, app, odd):
+        runs, go = [], asyncio.Event()
+
+        @app.callback(OUT, IN, coalesce=True)
+        async def callback(value):
+            runs.append(1)
+            await go.wait()
+
+        values = {"a": odd, "b": 1}, {"b": 1, "a": odd}
+        calls = [asyncio.create_task(app.dispatcher.respond(a_body(each))) for each in values]
+        await until(lambda: sum(shared.callers for shared in shared_calls(app)) == 2)
+        go.set()
+        assert [(await each).status for each in calls] == [200, 200]
+        assert len(runs) == 1
+
     async def test_equal_calls_in_flight_run_once(self, app, path):
         runs, go = [], asyncio.Event()
 
@@ -447,8 +543,23 @@ class TestErrors:
             assert (await call(client)).value == "own"
         assert not heard
 
+    async def test_the_app_s_answer_counts_and_else_the_last_hook_s(self):
+        for answer in ("first", "last"):
+            dash.hooks.error()(lambda error, answer=answer: answer)
+        apps_answer = ["app's"]
+        app = an_app(on_error=lambda error: apps_answer[0])
+
+        @app.callback(OUT, IN)
+        def callback(_):
+            raise ValueError("x")
+
+        async with FlashClient(app) as client:
+            assert (await call(client)).value == "app's"
+            apps_answer[0] = None
+            assert (await call(client)).value == "last"
+
     @pytest.mark.parametrize("run_in", ["thread", "loop"])
-    async def test_a_callback_that_exits_does_not_end_the_server(self, app, run_in, path):
+    async def test_a_callback_that_exits_does_not_end_the_server(self, app, run_in, path, caplog):
         @app.callback(OUT, IN, run_in=run_in)
         def callback(value):
             return sys.exit("enough") if value else "alive"
@@ -457,6 +568,7 @@ class TestErrors:
             with pytest.raises(CallbackFailed, match="500"):
                 await call(client, 1)
             assert (await call(client, 0)).value == "alive"
+        assert "callback 'out.children' raised SystemExit('enough')" in caplog.text
 
 
 class TestRegistration:
@@ -524,7 +636,7 @@ class TestRegistration:
                 pass
 
     async def test_a_library_that_comes_with_a_call_is_refused_unless_allowed(
-        self, app, monkeypatch
+        self, app, monkeypatch, caplog
     ):
         registry = dash.development.base_component.ComponentRegistry
         told = []
@@ -532,8 +644,8 @@ class TestRegistration:
         monkeypatch.setattr(app, "get_dist", lambda libraries: told.append(libraries) or ["dist"])
 
         def imports(value):
-            registry.registry.add(value)
-            return value
+            registry.registry.update(value)
+            return 1
 
         app.callback(OUT, IN)(imports)
         app.callback(
@@ -541,10 +653,17 @@ class TestRegistration:
         )(imports)
         async with FlashClient(app) as client:
             with pytest.raises(CallbackFailed, match="500"):
-                await call(client, "a_library")
-            result = await client.call("free.children", {"in.value": "another"})
-        assert result.response.json()["dist"] == ["dist"]
-        assert told == [["another"]]
+                await call(client, ["a_library"])
+            assert "Component library was imported during callback: a_library." in caplog.text
+            with pytest.raises(CallbackFailed, match="500"):
+                await call(client, ["c", "b"])
+            assert "Component libraries were imported during callback: b, c." in caplog.text
+            assert "_allow_dynamic_callbacks" in caplog.text
+            result = await client.call("free.children", {"in.value": ["z", "y"]})
+            assert result.response.json()["dist"] == ["dist"]
+            assert told == [["y", "z"]]
+            result = await client.call("free.children", {"in.value": ["z"]})
+        assert "dist" not in result.response.json()
 
 
 class TestState:
@@ -576,6 +695,22 @@ class TestSize:
     )
     def test_what_is_written_at_once_is_not(self, value):
         assert not is_large(value, 1000)
+
+    @pytest.mark.parametrize(("count", "where"), [(MAX_VALUES_ON_LOOP + 1, False), (10, True)])
+    async def test_a_large_result_is_written_in_a_thread(self, app, count, where):
+        seen = []
+
+        class Watching(html.Div):
+            __module__ = html.Div.__module__
+
+            def to_plotly_json(self):
+                seen.append(on_the_loop())
+                return super().to_plotly_json()
+
+        app.callback(OUT, IN)(lambda _: [Watching(), *range(count)])
+        async with FlashClient(app) as client:
+            assert len((await call(client)).value) == count + 1
+        assert set(seen) == {where}
 
     async def test_a_large_result_is_whole(self, app, path):
         app.callback(OUT, IN)(lambda _: list(range(5000)))

@@ -521,3 +521,18 @@ class TestOptions:
         async with FlashClient(app) as client:
             told = (await client.get("/_dash-dependencies")).json()
         assert not {"run_in", "timeout", "supersede", "flash_options"} & told[0].keys()
+
+    @pytest.mark.parametrize("option", ["supersede", "coalesce"])
+    def test_a_job_in_the_background_can_be_neither_superseded_nor_shared(self, option):
+        with pytest.raises(ConfigurationError, match="cancel= to cancel a job"):
+            Flash(__name__).callback(OUT, IN, background=True, **{option: True})
+        Flash(__name__).callback(OUT, IN, background=False, **{option: True})
+        Flash(__name__).callback(OUT, IN, background=True, timeout=5)
+
+    def test_each_callback_has_its_own(self):
+        app = Flash(__name__)
+        app.callback(OUT, IN, timeout=5)(lambda value: value)
+        app.callback(Output("other", "children"), IN)(lambda value: value)
+        app.dispatcher.take_over()
+        assert app.dispatcher.plan("out.children").options == CallbackOptions(timeout=5)
+        assert app.dispatcher.plan("other.children").options == CallbackOptions()

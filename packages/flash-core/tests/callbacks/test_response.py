@@ -66,6 +66,10 @@ def test_a_value_of_ten_values_is_not_large_at_a_limit_of_ten(value):
         "x" * 11_000,
         ["x" * 5_000] * 2,
         [[["x" * 9_000]]],
+        # As long as the limit, and something in it is longer.
+        ["x" * 1_000] + [1] * 9,
+        [1] * 9 + ["x" * 1_000],
+        [[1] * 5, *[1] * 6],
         html.Div([html.P("x")] * 5),
         html.Div([html.Div([html.Div([1] * 4)] * 2)]),
     ],

@@ -5,6 +5,7 @@ import asyncio
 import dash
 import pytest
 import quart
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from flash import Flash, html
@@ -93,6 +94,11 @@ async def test_what_a_guard_answers_is_the_refusal(app, guard, expected):
     assert body.startswith(expected[1])
 
 
+async def test_a_refusal_without_status_and_text_is_an_empty_500(app):
+    app.server.before_request(raising(HTTPException()))
+    assert await refusal(app) == (500, b"")
+
+
 async def test_an_error_handler_of_the_app_makes_the_refusal(app):
     app.server.before_request(raising(Denied()))
     app.server.register_error_handler(Denied, lambda error: ("handled", 409))
@@ -145,6 +151,32 @@ async def test_work_for_a_client_that_leaves_is_cancelled_and_the_cancellation_e
     assert asyncio.current_task().cancelling() == 0
 
 
+async def test_an_error_that_the_cancellation_meets_comes_out():
+    watcher = DisconnectWatcher(Client(LEAVES).receive)
+
+    async def work():
+        async with watcher:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise LookupError from None
+
+    async with asyncio.timeout(5):
+        with pytest.raises(LookupError):
+            await work()
+    assert watcher.happened
+    assert asyncio.current_task().cancelling() == 0
+
+
+async def test_work_that_ends_although_it_is_cancelled_has_ended():
+    watcher = DisconnectWatcher(Client(LEAVES).receive)
+    async with asyncio.timeout(5), watcher:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.Event().wait()
+    assert watcher.happened
+    assert asyncio.current_task().cancelling() == 0
+
+
 async def test_work_that_ends_first_is_not_disturbed_and_nothing_goes_on(monkeypatch):
     monkeypatch.setattr(disconnect, "WATCH_AFTER", 0)
     before = asyncio.all_tasks()
@@ -183,3 +215,5 @@ async def test_an_error_of_the_work_comes_out_and_so_does_a_cancellation_by_some
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled()
+    # Nobody takes back what somebody else has asked for.
+    assert task.cancelling() == 1

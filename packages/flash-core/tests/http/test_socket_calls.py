@@ -31,6 +31,15 @@ def app():
     return app
 
 
+def a_body(value, output="out.children"):
+    return {
+        "output": output,
+        "outputs": {"id": "out", "property": "children"},
+        "inputs": [{"id": "in", "property": "value", "value": value}],
+        "changedPropIds": ["in.value"],
+    }
+
+
 class Page:
     """One page's socket."""
 
@@ -56,12 +65,7 @@ class Page:
         await self.socket.send(json.dumps(message))
 
     async def call(self, value, *, output="out.children", request_id="1"):
-        body = {
-            "output": output,
-            "outputs": {"id": "out", "property": "children"},
-            "inputs": [{"id": "in", "property": "value", "value": value}],
-            "changedPropIds": ["in.value"],
-        }
+        body = a_body(value, output)
         await self.send(type="callback_request", rendererId="r", requestId=request_id, payload=body)
 
     async def message(self):
@@ -140,6 +144,94 @@ async def test_a_plain_callback_learns_that_the_page_left(app):
     await asyncio.to_thread(told.wait)
 
 
+async def test_a_message_names_the_page_and_the_call_that_it_belongs_to(app):
+    @app.callback(OUT, IN, websocket=True)
+    async def callback(value):
+        dash.set_props("log", {"children": "x"})
+        return value
+
+    async with Page(app) as page:
+        await page.call(1, request_id="7")
+        props, answer = await page.message(), await page.message()
+        assert (props["type"], props["rendererId"]) == ("set_props", "r")
+        assert props["payload"] == {"componentId": "log", "props": {"children": "x"}}
+        assert (answer["type"], answer["rendererId"]) == ("callback_response", "r")
+        assert answer["requestId"] == "7"
+        assert answer["payload"] == {
+            "status": "ok",
+            "data": {"multi": True, "response": {"out": {"children": 1}}},
+        }
+        # A page may leave both out.
+        await page.send(type="callback_request", payload=a_body(2))
+        await page.message()
+        answer = await page.message()
+        assert (answer["rendererId"], answer["requestId"]) == ("", None)
+
+
+async def test_an_error_and_no_update_are_told_to_the_page(app, caplog):
+    @app.callback(OUT, IN, websocket=True)
+    def callback(value):
+        if value:
+            raise KeyError(value)
+        raise dash.exceptions.PreventUpdate
+
+    async with Page(app) as page:
+        await page.call("x")
+        answer = await page.message()
+        assert answer["payload"] == {"status": "error", "message": "'x'"}
+        assert "the callback 'out.children' failed" in caplog.text
+        assert "KeyError: 'x'" in caplog.text
+        await page.call(None)
+        answer = await page.message()
+        assert answer["payload"] == {"status": "prevent_update"}
+
+
+async def test_a_property_that_a_callback_asks_for_is_what_the_page_answers(app):
+    @app.callback(OUT, IN, websocket=True)
+    async def callback(value):
+        return [value, await ctx.websocket.get_prop("other", "value")]
+
+    async with Page(app) as page:
+        await page.call(1)
+        question = await page.message()
+        assert question["type"] == "get_props_request"
+        await page.send(
+            type="get_props_response",
+            rendererId="r",
+            requestId=question["requestId"],
+            payload={"value": 5},
+        )
+        answer = await page.message()
+        assert answer["payload"]["data"]["response"] == {"out": {"children": [1, 5]}}
+        # Nobody waits for this one.
+        await page.send(type="get_props_response", rendererId="r", requestId="no", payload={})
+        await page.call(2)
+        assert (await page.message())["type"] == "get_props_request"
+
+
+async def test_a_page_that_leaves_ends_the_calls_that_run(app):
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    @app.callback(OUT, IN, websocket=True)
+    async def callback(value):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with Page(app) as page:
+        await page.call(1)
+        await begun.wait()
+    await ended.wait()
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  a timer of the outbox tells nobody
+            await asyncio.sleep(0.001)
+
+
 class Wire:
     def __init__(self):
         self.sent = []
@@ -162,6 +254,68 @@ async def test_messages_from_a_thread_leave_together_and_in_order():
         flat += received if isinstance(received, list) else [received]
     assert flat == [0, 1, 2, 3]
     await outbox.close()
+
+
+async def test_one_message_is_sent_as_it_is_and_several_as_a_list():
+    wire = Wire()
+    outbox = SocketOutbox(wire.send, 0.001)
+    await outbox.send("1")
+    wire.taking.clear()
+    first = asyncio.create_task(outbox.send("2"))
+    await asyncio.sleep(0)
+    # While one is being sent, others are collected, and nobody else sends.
+    outbox.put_nowait("3")
+    await outbox.send("4")
+    assert wire.sent == ["1"]
+    wire.taking.set()
+    await first
+    assert wire.sent == ["1", "2", "[3,4]"]
+    await outbox.close()
+
+
+async def test_what_running_callbacks_set_is_collected_for_the_delay():
+    wire = Wire()
+    outbox = SocketOutbox(wire.send, 0.02)
+    assert outbox.sync_q is outbox
+    outbox.put_nowait("1")
+    outbox.put_nowait("2")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert wire.sent == []
+    await until(lambda: wire.sent)
+    assert wire.sent == ["[1,2]"]
+    outbox.put_nowait("3")
+    await until(lambda: len(wire.sent) == 2)
+    assert wire.sent[1] == "3"
+    await outbox.close()
+
+
+async def test_a_page_that_is_gone_is_sent_nothing_more():
+    class Gone(Wire):
+        async def send(self, text):
+            self.sent.append(text)
+            raise OSError
+
+    wire = Gone()
+    outbox = SocketOutbox(wire.send, 0.001)
+    await outbox.send("1")
+    assert outbox.is_closed
+    await outbox.send("2")
+    assert wire.sent == ["1"]
+    await outbox.close()
+
+
+async def test_a_message_that_is_being_sent_at_the_end_is_given_up():
+    wire = Wire()
+    wire.taking.clear()
+    outbox = SocketOutbox(wire.send, 0)
+    before = asyncio.all_tasks()
+    outbox.put_nowait("1")
+    await until(lambda: asyncio.all_tasks() - before)
+    await asyncio.sleep(0)
+    await outbox.close()
+    assert asyncio.all_tasks() == before
+    assert wire.sent == []
 
 
 async def test_more_than_a_page_takes_is_refused():
