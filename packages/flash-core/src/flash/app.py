@@ -17,7 +17,8 @@ import quart
 
 from flash.callbacks import registration
 from flash.callbacks.dispatch import Dispatcher
-from flash.callbacks.execution import PoolStatistics, WorkerPool, is_async, wait_in_thread
+from flash.callbacks.execution import PoolStatistics, WorkerPool, wait_in_thread
+from flash.callbacks.functions import is_async
 from flash.callbacks.hook_registry import Hooks
 from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.errors import BadRequest, ConfigurationError

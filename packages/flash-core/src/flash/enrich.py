@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dash import get_app
 
 from flash.app import Flash
-from flash.callbacks.execution import is_async
+from flash.callbacks.functions import is_async
 
 try:
     from dash_extensions import enrich

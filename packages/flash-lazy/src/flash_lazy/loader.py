@@ -11,10 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, overload
 
 from flash import ConfigurationError
+from flash.callbacks.functions import name_of, same_function
 from flash_lazy.components.component import LazyPanel, Offset, Size, Skeleton, When
 from flash_lazy.errors import TokenRefused
 from flash_lazy.extension import current_panels
-from flash_lazy.tokens.registry import LoaderRegistry
+from flash_lazy.tokens.registry import LoaderRegistry, same
 from flash_lazy.tokens.token import LoaderCall
 
 if TYPE_CHECKING:
@@ -123,6 +124,15 @@ class Loader(Generic[P]):
         for reference in list(self._listeners.values()):
             if (listener := reference()) is not None:
                 listener.invalidated(self, call)
+
+    def is_same_as(self, other: Loader[...]) -> bool:
+        """Tell whether panels of ``other`` show the same as panels of this loader."""
+        mine, its = self.options, other.options
+        return (
+            same_function(self.function, other.function)
+            and same(mine.bind, its.bind)
+            and same(mine.key, its.key)
+        )
 
     def subscribe(self, listener: InvalidationListener) -> None:
         """Notify ``listener`` of invalidations from now on; idempotent, held weakly."""
@@ -234,7 +244,8 @@ def lazy(
     - ``refresh_every``: seconds after which the panel loads again while it is seen.
     - ``live``: after `invalidate`, pages that show the panel load it again, and other pages load it
       when it is seen; the app needs a `Live` of flash-ws.
-    - ``name``: the loader's name in tokens, if module and function name are not unique.
+    - ``name``: the loader's name in tokens. It is needed if another function has the same module
+      and qualified name, as all functions of one factory have; the second one is refused.
 
     The other options are those of `LazyLoad`.
     """
@@ -257,8 +268,11 @@ def lazy(
     options = LoadOptions(error, cache, stale, key, max_concurrency, timeout, bind, live)
 
     def decorate(function: Callable[..., Any]) -> Loader[...]:
-        label = name or f"{function.__module__}.{function.__qualname__}"
-        return Loader(function, label, options, shown)
+        if not callable(function):
+            raise ConfigurationError(
+                f"@lazy on {function!r}: give a function, a partial, a method or a callable object"
+            )
+        return Loader(function, name or name_of(function), options, shown)
 
     # Created here to report wrong options now and not with the first panel.
     LazyPanel(**shown)

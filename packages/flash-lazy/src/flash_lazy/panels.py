@@ -24,6 +24,7 @@ from flash_lazy.extension import NOT_SERVED, panels_by_prefix
 from flash_lazy.live_refresh import EVENT, EventSender, when_live
 from flash_lazy.loader import LOADERS, Loader
 from flash_lazy.tokens.binding import identity
+from flash_lazy.tokens.registry import ambiguous
 from flash_lazy.tokens.token import LoaderCall, Signer
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class Panels:
             task.cancel()
         await asyncio.gather(*self._revalidations.values(), *self._tasks, return_exceptions=True)
         self.thumbnails.close()
+        self._placed.clear()
         await self.cache.close(self._scope)
 
     @property
@@ -130,7 +132,11 @@ class Panels:
                 f"{loader.name} is bound to one visitor but is inside a panel that all visitors "
                 "share; give the outer loader the same bind="
             )
-        self._placed[loader.name] = loader
+        placed = self._placed.setdefault(loader.name, loader)
+        if placed is not loader:
+            if not placed.is_same_as(loader):
+                raise ambiguous(loader, placed)
+            self._placed[loader.name] = loader
         loader.subscribe(self)
         return self.signer.sign(call, identity(loader.name, bind))
 
@@ -182,7 +188,7 @@ class Panels:
         try:
             name = self.signer.loader(token)
             placed = self._placed.get(name)
-            known = [placed] if placed else LOADERS.named(name)
+            known = [placed] if placed else LOADERS.named(name, self._app)
             if not known:
                 raise TokenRefused
             visitor = identity(name, known[0].options.bind)

@@ -66,28 +66,38 @@ async def test_without_a_secret_key_the_error_says_to_set_one(server):
 
 
 class Loader:
-    def __init__(self, name):
+    def __init__(self, function, name):
+        self.function = function
         self.name = name
 
+    def is_same_as(self, other):
+        return self.function is other.function
 
-def test_a_module_that_is_imported_anew_replaces_its_loader():
-    registry, old, new = LoaderRegistry(), Loader("shop.orders"), Loader("shop.orders")
+
+def orders():
+    """Some function."""
+
+
+def test_a_loader_that_does_the_same_replaces_an_older_one():
+    registry = LoaderRegistry()
+    old, new = (Loader(orders, "shop.orders") for _ in range(2))
     registry.add(old)
     registry.add(new)
     assert registry.named("shop.orders") == [new]
     assert registry.named("shop.prices") == []
 
 
-def test_loaders_that_one_function_makes_stand_side_by_side():
+def test_loaders_that_one_function_makes_do_not_stand_side_by_side():
     registry = LoaderRegistry()
-    made = [Loader("shop.make.<locals>.load") for _ in range(2)]
-    for loader in made:
-        registry.add(loader)
-    assert set(registry.named("shop.make.<locals>.load")) == set(made)
+    one, other = (Loader(lambda: None, "shop.make.<locals>.load") for _ in range(2))
+    registry.add(one)
+    with pytest.raises(ConfigurationError, match=r"name=…"):
+        registry.add(other)
+    assert registry.named("shop.make.<locals>.load") == [one]
 
 
 def test_a_loader_that_nobody_holds_is_forgotten():
     registry = LoaderRegistry()
-    registry.add(Loader("shop.orders"))
+    registry.add(Loader(orders, "shop.orders"))
     gc.collect()
     assert registry.named("shop.orders") == []

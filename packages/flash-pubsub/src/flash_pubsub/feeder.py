@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flash import ConfigurationError
+from flash.callbacks.functions import is_async_generator, name_of, short_name_of
 from flash_pubsub.broker.leases import run_while_leading
 
 if TYPE_CHECKING:
@@ -31,11 +31,8 @@ class Feeder:
     function: Callable[[], AsyncGenerator[Any]]
     # The channel of all items; None if each item names its channel.
     channel: str | None
-
-    @property
-    def name(self) -> str:
-        """The feeder's name, the same on every worker."""
-        return f"feeder:{self.function.__module__}.{self.function.__qualname__}"
+    # The name of its lease, the same on every worker. Feeders of one name would be one feeder.
+    name: str
 
     async def run(self, broker: Broker, publish: PublishUnderLease, lease_ttl: float) -> None:
         """Publish what the generator yields while this worker holds the lease; never returns."""
@@ -59,18 +56,21 @@ class Feeder:
                 return channel, data
             case _:
                 raise TypeError(
-                    f"feeder {self.function.__qualname__!r} yielded {item!r}; yield "
+                    f"feeder {short_name_of(self.function)!r} yielded {item!r}; yield "
                     '(channel, message), or name the channel: @pubsub.feeder("prices")'
                 )
 
 
-def make_feeder(function: Any, channel: str | None) -> Feeder:
+def make_feeder(function: Any, channel: str | None, name: str | None) -> Feeder:
     """Return the feeder of a function.
 
-    Raises `ConfigurationError` if it is no async generator function.
+    Its name is ``name``, or that of the function and its channel. Raises `ConfigurationError` if
+    the function is no async generator function.
     """
-    if not inspect.isasyncgenfunction(function):
+    if not callable(function) or not is_async_generator(function):
         raise ConfigurationError(
             f"the feeder {function!r} is no async generator; write async def with yield"
         )
-    return Feeder(function, channel)
+    if name is None:
+        name = name_of(function) if channel is None else f"{name_of(function)}:{channel}"
+    return Feeder(cast("Any", function), channel, f"feeder:{name}")

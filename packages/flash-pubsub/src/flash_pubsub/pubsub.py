@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from flash import ClientsideFunction, ConfigurationError
+from flash.callbacks.functions import place_of, short_name_of
 from flash.supervision import SupervisedTask
 from flash_pubsub.broker.backplane import BrokerBackplane
 from flash_pubsub.broker.envelope import Envelope
@@ -39,7 +41,7 @@ from flash_pubsub.signing_key import SharedSigningKey
 from flash_pubsub.statistics import metrics_of
 from flash_ws import Live
 from flash_ws.callbacks.deferred import LiveRegistry
-from flash_ws.callbacks.event_callbacks import NamedInput
+from flash_ws.callbacks.event_callbacks import NamedInput, distinct_name
 
 if TYPE_CHECKING:
     from flash import Flash
@@ -194,6 +196,7 @@ class PubSub:
                         f"the shared callbacks {other.label!r} and {callback.label!r} both set "
                         f"{'.'.join(key)}; only one shared callback may set a property"
                     )
+        callback = replace(callback, name=distinct_name(callback.name, self._shared_callbacks))
         self._shared_callbacks[callback.name] = callback
         self._shared_keys.update(callback.input_keys, callback.output_keys)
         if self._app is not None:
@@ -256,7 +259,12 @@ class PubSub:
 
         def register(function: H) -> H:
             pattern = ChannelPattern(channel)
-            what = f"the channel callback {getattr(function, '__qualname__', function)!r}"
+            if not callable(function):
+                raise ConfigurationError(
+                    f"the channel callback {function!r} is no function; give one, or a partial, a "
+                    "method or a callable object"
+                )
+            what = f"the channel callback {short_name_of(function)!r}"
             callback = ChannelCallback(pattern, Outputs.of(outputs, what), function, once)
             self._declarations.callbacks.append(callback)
             return function
@@ -308,25 +316,41 @@ class PubSub:
     def feeder(self, channel: F, /) -> F: ...
 
     @overload
-    def feeder(self, channel: str, /) -> Callable[[F], F]: ...
+    def feeder(
+        self, channel: str | None = None, /, *, name: str | None = None
+    ) -> Callable[[F], F]: ...
 
-    def feeder(self, channel: Any, /) -> Any:
+    def feeder(self, channel: Any = None, /, *, name: str | None = None) -> Any:
         """Run an async generator on one worker of the deployment and publish what it yields.
 
         With ``@pubsub.feeder("prices")`` it yields messages for that channel, with
         ``@pubsub.feeder`` pairs of channel and message. When its worker dies, another worker starts
         it again, at the latest 4/3 of ``lease_ttl`` later.
+
+        Workers know a feeder by its name: ``name``, or else the function's module and qualified
+        name together with the channel. Raises `ConfigurationError` for a second feeder of a name.
         """
-        if not isinstance(channel, str):
-            self._feeders.append(make_feeder(channel, None))
+        if not isinstance(channel, str | None):
+            self._add_feeder(make_feeder(channel, None, name))
             return channel
 
         def register(function: F) -> F:
-            check_name(channel)
-            self._feeders.append(make_feeder(function, channel))
+            if channel is not None:
+                check_name(channel)
+            self._add_feeder(make_feeder(function, channel, name))
             return function
 
         return register
+
+    def _add_feeder(self, feeder: Feeder) -> None:
+        for other in self._feeders:
+            if other.name == feeder.name:
+                raise ConfigurationError(
+                    f"two feeders would be {feeder.name.partition(':')[2]!r}, and only one would "
+                    f"run: the one at {place_of(other.function)} and the one at "
+                    f"{place_of(feeder.function)}; name one: @pubsub.feeder(…, name=…)"
+                )
+        self._feeders.append(feeder)
 
     # -- presence --------------------------------------------------------------------------------
 

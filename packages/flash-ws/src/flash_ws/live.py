@@ -299,7 +299,7 @@ class Live:
                 on_error=on_error,
                 mode=mode,
             )
-            self._event_callbacks.add(callback)
+            callback = self._event_callbacks.add(callback)
             register_on_page(self.app, callback)
             return function
 

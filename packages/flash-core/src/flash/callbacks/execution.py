@@ -14,9 +14,9 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
+from flash.callbacks.functions import is_async as is_async
 from flash.errors import ConfigurationError, Overloaded
 from flash.exits import EXITS, exit_error
 
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def is_async(function: Callable[..., Any]) -> bool:
-    """Return whether ``function`` is async; a partial or a callable instance may be, too."""
-    if type(function) is FunctionType and not function.__dict__:
-        # The usual case, ten times as fast as `inspect`: it counts for thousands of callbacks.
-        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        type(function).__call__
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dash import ALL, ALLSMALLER
 from dash.dependencies import Output
 from dash.exceptions import InvalidCallbackReturnValue, PreventUpdate
 
-from flash.callbacks.execution import is_async
+from flash.callbacks.functions import is_async
 from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.seams import dash as dash_seam
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from flash.callbacks.execution import is_async
+from flash.callbacks.functions import as_function, is_async, name_of
 from flash.callbacks.plan import CallbackOptions
 from flash.errors import ConfigurationError
 
@@ -56,13 +56,19 @@ def checked_decorator(
 
     @wraps(decorate)
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        if not callable(function):
+            raise ConfigurationError(
+                f"the callback {function!r} is no function; give one, or a partial, a method or a "
+                "callable object"
+            )
         if options.run_in == "loop" and is_async(function):
             raise ConfigurationError(
-                f"run_in='loop' on {function!r}: an async function always runs on the loop"
+                f"run_in='loop' on {name_of(function)}: an async function always runs on the loop"
             )
-        registered = decorate(function)
+        given = as_function(function)
+        registered = decorate(given)
         if on_registered is not None:
             on_registered()
-        return registered
+        return function if registered is given else registered
 
     return register

@@ -12,7 +12,7 @@ from dash.backends import get_backend
 from werkzeug.exceptions import HTTPException
 
 from flash.callbacks.context import CallbackResponse
-from flash.callbacks.execution import is_async
+from flash.callbacks.functions import is_async
 from flash.callbacks.response import text_response, to_quart_response
 from flash.errors import Overloaded
 from flash.http.socket_calls import SocketApp, intercept_calls

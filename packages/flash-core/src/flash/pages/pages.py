@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dash import Input, Output, html
 
-from flash.callbacks.execution import is_async
+from flash.callbacks.functions import is_async
 from flash.seams import dash as dash_seam
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flash import ConfigurationError
+from flash.callbacks.functions import name_of
 from flash_pubsub.broker.seam import MAX_CHANNEL_BYTES, check_channel
 from flash_pubsub.errors import InvalidChannel
 
@@ -97,7 +98,7 @@ class ChannelCallback:
     @property
     def name(self) -> str:
         """The callback's name, the same on every worker."""
-        return f"{self.function.__module__}.{self.function.__qualname__}:{self.pattern.text}"
+        return f"{name_of(self.function)}:{self.pattern.text}"
 
 
 @dataclass(frozen=True, slots=True)

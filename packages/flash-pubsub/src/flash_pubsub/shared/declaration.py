@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from flash import ConfigurationError, Input, Output, State, stringify_id
+from flash.callbacks.functions import name_of, short_name_of
 from flash_pubsub.channels.outputs import ComponentId, Outputs, check_no_wildcard
 from flash_pubsub.shared.change_times import NEVER
 from flash_ws import CloseCode, ProtocolError
@@ -48,7 +49,7 @@ class SharedCallback:
     @property
     def label(self) -> str:
         """The function's name, for log and error texts."""
-        return self.function.__qualname__
+        return short_name_of(self.function)
 
     @property
     def input_keys(self) -> list[Key]:
@@ -77,7 +78,12 @@ def make_shared_callback(
     function: Callable[..., Any], dependencies: Sequence[Any], *, prevent_initial_call: bool
 ) -> SharedCallback:
     """Return the shared callback of a function; raises `ConfigurationError`."""
-    what = f"the shared callback {getattr(function, '__qualname__', function)!r}"
+    if not callable(function):
+        raise ConfigurationError(
+            f"the shared callback {function!r} is no function; give one, or a partial, a method or "
+            "a callable object"
+        )
+    what = f"the shared callback {short_name_of(function)!r}"
     flat: list[Any] = []
     for each in dependencies:
         flat.extend(each if isinstance(each, list | tuple) else [each])
@@ -99,7 +105,7 @@ def make_shared_callback(
         for each in dependencies
         if isinstance(each, Output) or (isinstance(each, list | tuple) and _has_output(each))
     ]
-    identity = "|".join((function.__module__, function.__qualname__, *map(repr, flat)))
+    identity = "|".join((name_of(function), *map(repr, flat)))
     return SharedCallback(
         name=hashlib.sha256(identity.encode()).hexdigest()[:16],
         function=function,

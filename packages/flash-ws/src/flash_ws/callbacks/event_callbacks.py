@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from dash.dependencies import ClientsideFunction, Input, State
 
 from flash import BadRequest, ConfigurationError
 from flash.callbacks.context import EventContext
+from flash.callbacks.functions import is_async_generator, name_of, same_function, short_name_of
 from flash_ws.clients.context import current_client
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import ProtocolError
@@ -99,15 +99,26 @@ class EventCallbackRunner:
         hub.handlers["call"] = self.call
         hub.handlers["stop"] = self.stop
 
-    def add(self, callback: EventCallback) -> None:
-        """Register a callback; raises `ConfigurationError` if it is registered already."""
-        if callback.name in self._callbacks:
-            raise ConfigurationError(
-                f"the event callback {callback.function.__qualname__!r} is registered twice"
-            )
+    def add(self, callback: EventCallback) -> EventCallback:
+        """Register a callback and return it with its final name.
+
+        Functions that one factory makes may have the same dependencies; each is a callback. Raises
+        `ConfigurationError` if a function is registered twice with the same dependencies.
+        """
+        base = callback.name
+        for other in self._callbacks.values():
+            if other.name.partition("-")[0] == base and same_function(
+                other.function, callback.function
+            ):
+                raise ConfigurationError(
+                    f"the event callback {short_name_of(callback.function)!r} is registered twice "
+                    "with the same Inputs; remove one"
+                )
+        callback = replace(callback, name=distinct_name(base, self._callbacks))
         self._callbacks[callback.name] = callback
         if callback.cancel:
             self._cancels[cancel_name(callback.name)] = callback
+        return callback
 
     async def call(self, client: Client, frame: dict[str, Any]) -> None:
         """Start the call that a page's ``call`` frame requests; raises `ProtocolError`."""
@@ -201,7 +212,7 @@ class EventCallbackRunner:
             end = call_message(number, "cancelled")
         except Exception as error:
             # An application's generator: logged, and passed to its on_error.
-            logger.exception("event callback %r failed", callback.function.__qualname__)
+            logger.exception("event callback %r failed", short_name_of(callback.function))
             end = call_message(number, "failed", reason=type(error).__name__)
             await self._apply_error(client, callback, error)
         if callback.reset:
@@ -239,7 +250,7 @@ class EventCallbackRunner:
             outcome = await self._app.pool.call(callback.on_error, error)
         except Exception:
             # An application's handler; the error it handles is logged already.
-            logger.exception("on_error of %r failed", callback.function.__qualname__)
+            logger.exception("on_error of %r failed", short_name_of(callback.function))
             return
         if isinstance(outcome, StreamedProps):
             await self._send(client, props_message(outcome.updates))
@@ -259,7 +270,7 @@ def make_callback(
     mode: Mode,
 ) -> EventCallback:
     """Validate the arguments and return an event callback; raises `ConfigurationError`."""
-    if not inspect.isasyncgenfunction(function):
+    if not callable(function) or not is_async_generator(function):
         raise ConfigurationError(
             f"the event callback {function!r} must be an async generator: async def with yield"
         )
@@ -270,7 +281,7 @@ def make_callback(
     )
     if not any(isinstance(each, Input) for each in listed):
         raise ConfigurationError(f"the event callback {function!r} needs an Input to start it")
-    identity = "|".join((function.__module__, function.__qualname__, *map(repr, listed)))
+    identity = "|".join((name_of(function), *map(repr, listed)))
     # The page sends inputs and state separately, as Dash does.
     order = [each for kind in (Input, State) for each in listed if isinstance(each, kind)]
     names = None
@@ -289,6 +300,19 @@ def make_callback(
         on_error=on_error,
         mode=mode,
     )
+
+
+def distinct_name(name: str, taken: Container[str]) -> str:
+    """Return ``name``, or with a number if it is taken: "name-2", "name-3" and so on.
+
+    The order of registration decides, which is the same in every worker of a deployment.
+    """
+    number = 1
+    found = name
+    while found in taken:
+        number += 1
+        found = f"{name}-{number}"
+    return found
 
 
 def cancel_name(name: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flash.access.admission import Admission, Authorize
 from flash.access.origin import OriginPolicy
-from flash.callbacks.execution import is_async
+from flash.callbacks.functions import is_async, is_async_generator, short_name_of
 from flash.errors import ConfigurationError
 from flash_ws.clients.groups import ConnectionGroup, Groups
 from flash_ws.endpoints.applications import StreamEndpoint, WebSocketEndpoint
@@ -180,7 +179,7 @@ class Endpoints:
         )
 
         def register(generate: F) -> F:
-            if not (_is_async_generator(generate) or is_async(generate)):
+            if not (is_async_generator(generate) or is_async(generate)):
                 raise _not_async(generate, "yield from an async def")
 
             def make(app: Flash) -> ASGIApp:
@@ -211,7 +210,7 @@ class Endpoints:
 
 
 def _connection_handler(handler: Callable[..., Any]) -> Callable[[Connection], Awaitable[None]]:
-    if _is_async_generator(handler):
+    if is_async_generator(handler):
 
         async def send_all(connection: Connection) -> None:
             events = handler(connection)
@@ -227,17 +226,10 @@ def _connection_handler(handler: Callable[..., Any]) -> Callable[[Connection], A
     raise _not_async(handler, "write it as async def")
 
 
-def _is_async_generator(function: Callable[..., Any]) -> bool:
-    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(
-        type(function).__call__
-    )
-
-
 def _not_async(function: Callable[..., Any], remedy: str) -> ConfigurationError:
-    name = getattr(function, "__qualname__", repr(function))
     return ConfigurationError(
-        f"{name} is a plain function, which would hold a thread as long as a browser is connected; "
-        f"{remedy}, and call blocking code with await asyncio.to_thread(…)"
+        f"{short_name_of(function)} is a plain function, which would hold a thread as long as a "
+        f"browser is connected; {remedy}, and call blocking code with await asyncio.to_thread(…)"
     )
 
 
