@@ -246,7 +246,13 @@ class PubSub:
         )
         self._declarations.configure(ChannelPattern(channel), settings)
 
-    def channel_callback(self, channel: str, *outputs: Any, once: bool = False) -> Callable[[H], H]:
+    def channel_callback(
+        self,
+        channel: str,
+        *outputs: Any,
+        once: bool = False,
+        on_lost: Callable[[str, int], Any] | None = None,
+    ) -> Callable[[H], H]:
         """Run a function for each message of a channel; pages show what it returns.
 
         ``channel`` is a name or a pattern such as ``"room/{room}"``. Every page follows the channel
@@ -255,6 +261,12 @@ class PubSub:
         The function is called with the message, and with the pattern's variables by name. It runs
         once per message on every worker, for the pages of that worker; with ``once`` it runs once
         per message in the whole deployment, for all pages.
+
+        With ``once`` messages are run from the channel's history. If they come faster than the
+        function runs, or while no worker runs, those beyond ``history``, ``max_age`` or 1 MiB are
+        lost: the function goes on with the oldest message that is kept. ``on_lost(channel, count)``
+        is then called once, on the worker that goes on, before the function. Without ``once`` it is
+        called on each worker that has skipped or missed messages. It may be plain or async.
         """
 
         def register(function: H) -> H:
@@ -265,8 +277,9 @@ class PubSub:
                     "method or a callable object"
                 )
             what = f"the channel callback {short_name_of(function)!r}"
-            callback = ChannelCallback(pattern, Outputs.of(outputs, what), function, once)
-            self._declarations.callbacks.append(callback)
+            self._declarations.add(
+                ChannelCallback(pattern, Outputs.of(outputs, what), function, once, on_lost)
+            )
             return function
 
         return register
@@ -407,7 +420,10 @@ class PubSub:
         assert self._deliveries is not None
         assert self._runs is not None
         return metrics_of(
-            self.broker.status, skipped=self._deliveries.skipped, fenced=self._runs.fenced
+            self.broker.status,
+            skipped=self._deliveries.skipped,
+            lost=self._deliveries.lost,
+            fenced=self._runs.fenced,
         )
 
     async def _readiness_failure(self) -> str | None:

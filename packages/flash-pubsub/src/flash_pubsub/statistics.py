@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from flash_pubsub.broker.seam import Status
 
 
-def metrics_of(status: Status, *, skipped: int, fenced: int) -> Iterable[Metric]:
+def metrics_of(status: Status, *, skipped: int, lost: int, fenced: int) -> Iterable[Metric]:
     """Return a broker's status and the failures of the worker's callbacks as metrics.
 
     - ``skipped``: messages that were skipped because channel callbacks were too slow.
+    - ``lost``: messages that were no longer kept when channel callbacks came to them.
     - ``fenced``: runs of shared callbacks that lost their lease.
     """
     yield Metric("flash_broker_ready", status.ready, "Whether publications of others arrive.")
@@ -40,6 +41,7 @@ def metrics_of(status: Status, *, skipped: int, fenced: int) -> Iterable[Metric]
         ("broker_resets", status.resets, "Times that messages of a channel were lost."),
         ("broker_unreadable", status.unreadable, "Messages of another version or program."),
         ("channel_skipped", skipped, "Messages skipped because callbacks were too slow."),
+        ("channel_lost", lost, "Messages no longer kept when callbacks came to them."),
         ("shared_fenced", fenced, "Runs of shared callbacks that lost their lease."),
     ):
         yield Metric(f"flash_{name}", value, meaning, "counter")

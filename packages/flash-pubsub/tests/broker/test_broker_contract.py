@@ -151,6 +151,32 @@ async def test_what_history_cannot_know_it_does_not_guess(world):
     assert await since("h", Position(positions[0].epoch, -1)) is None
 
 
+async def test_what_is_kept_after_a_position_is_whole_from_the_position_that_comes_with_it(world):
+    worker = await world.worker()
+    kept = worker.broker.kept
+    start = await worker.broker.position("h")
+    empty = await kept("h", start)
+    assert (empty.position, empty.publications) == (start, [])
+    retention = Retention(max_messages=3)
+    positions = [
+        await worker.broker.publish("h", str(n).encode(), retention=retention) for n in range(5)
+    ]
+    for after, first in ((start, 2), (positions[0], 2), (positions[2], 3), (positions[4], 5)):
+        found = await kept("h", after)
+        assert found.position == (positions[first - 1])
+        assert [each.payload for each in found.publications] == [
+            str(n).encode() for n in range(first, 5)
+        ]
+        assert [each.position for each in found.publications] == positions[first:]
+    for unknown in (Position("another", 4), Position(start.epoch, 9), Position(start.epoch, -1)):
+        assert len((await kept("h", unknown)).publications) == 3
+    # The history ends as soon as a publication keeps none.
+    last = await worker.broker.publish("h", b"last", retention=Retention(max_messages=0))
+    found = await kept("h", positions[3])
+    assert (found.position, found.publications) == (last, [])
+    assert await worker.broker.since("h", positions[4]) is None
+
+
 async def test_history_is_bounded_by_bytes(world):
     worker = await world.worker()
     retention = Retention(max_bytes=1200)

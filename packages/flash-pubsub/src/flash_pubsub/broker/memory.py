@@ -14,6 +14,7 @@ from flash_pubsub.broker.seam import (
     NO_CHANGES,
     Counters,
     Deliver,
+    Kept,
     Lease,
     Member,
     Publication,
@@ -133,6 +134,15 @@ class _Channel:
             return None
         entries = list(self._history)[len(self._history) - missed :]
         return [entry.publication for entry in entries]
+
+    def kept(self, position: Position, now: float) -> Kept:
+        self.trim_history(now)
+        missed = self.number - position.number
+        if position.epoch != self.epoch or not 0 <= position.number <= self.number:
+            missed = self.number
+        entries = list(self._history)[-missed:] if missed else []
+        begin = Position(self.epoch, self.number - len(entries))
+        return Kept(begin, [entry.publication for entry in entries])
 
     def _set(self, name: str, value: bytes | None) -> None:
         old = self._values.pop(name, None)
@@ -406,6 +416,11 @@ class MemoryBroker:
         """Return all publications after ``position``; None if they are not all known."""
         self._check_ready(channel)
         return self.store.channel(channel).since(position, self.store.clock())
+
+    async def kept(self, channel: str, position: Position) -> Kept:
+        """Return the publications after ``position`` that the history still has."""
+        self._check_ready(channel)
+        return self.store.channel(channel).kept(position, self.store.clock())
 
     async def snapshot(self, channel: str) -> Snapshot:
         """Return the values as of one position."""

@@ -32,8 +32,9 @@ class Retention:
 
     # History: the number of publications kept. 0 keeps none.
     max_messages: int = 1000
-    # History: their bytes. A broker may count some 60 bytes more for each publication.
-    max_bytes: int = 1 << 20
+    # History: their bytes. A broker may count some 60 bytes more for each publication. The default
+    # leaves room for those of one message of 1 MiB, the largest that brokers take by default.
+    max_bytes: int = (1 << 20) + 1024
     # History: seconds. Older publications may be dropped. All of them are dropped once nothing was
     # published for that long.
     max_age: float = 120.0
@@ -59,6 +60,15 @@ class Publication:
     # The position after this message.
     position: Position
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the history has of the publications after a position."""
+
+    # ``publications`` are all publications after this position, in order.
+    position: Position
+    publications: list[Publication]
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +310,14 @@ class Broker(Protocol):
 
         None means another epoch, a number that was never assigned, or publications that the history
         no longer has. The result is never incomplete.
+        """
+        ...
+
+    async def kept(self, channel: str, position: Position) -> Kept:
+        """Return the publications after ``position`` that the history still has.
+
+        With a position of another epoch, or one that was never assigned, these are all that the
+        history has.
         """
         ...
 

@@ -94,6 +94,8 @@ class ChannelCallback:
     function: Callable[..., Any]
     # Whether one worker of the deployment runs it for each message, instead of every worker.
     once: bool
+    # ``on_lost(channel, number of messages)`` is called when messages can no longer be run.
+    on_lost: Callable[[str, int], Any] | None = None
 
     @property
     def name(self) -> str:
@@ -123,6 +125,23 @@ class Declarations:
         if any(existing == pattern for existing, _ in self._settings):
             raise ConfigurationError(f"channel {pattern.text!r} has settings already")
         self._settings.append((pattern, settings))
+        self._check_history()
+
+    def add(self, callback: ChannelCallback) -> None:
+        """Add a callback; raises `ConfigurationError` for ``once`` on a channel without history."""
+        self.callbacks.append(callback)
+        self._check_history()
+
+    def _check_history(self) -> None:
+        for callback in self.callbacks:
+            # A name that the pattern matches; the settings of others may differ.
+            example = _VARIABLE.sub("x", callback.pattern.text)
+            if callback.once and not self.settings(example).history:
+                raise ConfigurationError(
+                    f"the channel callback {callback.name!r} has once=True, and the channel "
+                    f"{callback.pattern.text!r} has history=0: messages are run from the history; "
+                    "give the channel one, pubsub.channel(…, history=1000), or leave out once=True"
+                )
 
     @property
     def configured(self) -> tuple[tuple[ChannelPattern, ChannelSettings], ...]:

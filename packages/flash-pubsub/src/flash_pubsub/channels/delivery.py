@@ -17,6 +17,7 @@ from flash_pubsub.broker.backplane import FRAME, PREFIX, envelope_extras
 from flash_pubsub.broker.envelope import BYTES, JSON, Envelope
 from flash_pubsub.broker.leases import run_while_leading
 from flash_pubsub.broker.recent_frames import RecentFrames
+from flash_pubsub.broker.seam import Kept
 from flash_pubsub.errors import BrokerError, UnsupportedEnvelope
 from flash_ws.protocol.channel import CatchUp, State
 from flash_ws.protocol.frames import props_message, reset_frame, snapshot_frame
@@ -74,6 +75,8 @@ class ChannelDeliveries:
         self.lease_ttl = lease_ttl
         # Messages that were skipped because callbacks were too slow.
         self.skipped = 0
+        # Messages that were no longer kept when callbacks came to them.
+        self.lost = 0
         self._deliveries: dict[str, ChannelDelivery] = {}
         # By channel: the calls of `acquire` without a `release`. The pages of this worker count as
         # one, and the worker itself as another.
@@ -118,6 +121,32 @@ class ChannelDeliveries:
         """Return the frames that a page at ``position`` missed."""
         return await self._deliveries[channel.partition(":")[2]].catch_up(position)
 
+    async def kept(self, channel: str, position: Position) -> Kept:
+        """Return what the history still has after ``position``."""
+        broker = self.listeners.broker
+        # A `Broker` that the application has written need not have this method.
+        find = getattr(broker, "kept", None)
+        if find is None:
+            missed = await broker.since(channel, position)
+            if missed is None:
+                position, missed = await broker.position(channel), []
+            return Kept(position, missed)
+        return await find(channel, position)
+
+    async def report_lost(
+        self, channel: str, callbacks: Sequence[MatchedCallback], count: int, reason: str
+    ) -> None:
+        """Log that ``count`` messages cannot be run, and call the ``on_lost`` of the callbacks."""
+        logger.warning("channel %r: %d messages are lost to callbacks: %s", channel, count, reason)
+        for matched in callbacks:
+            callback = matched.callback
+            if callback.on_lost is None:
+                continue
+            try:
+                await self.app.pool.call(callback.on_lost, channel, count)
+            except Exception:  # an application's function: logged, and the rest run
+                logger.exception("on_lost of the channel callback %r failed", callback.name)
+
     async def run(
         self, callbacks: Sequence[MatchedCallback], publication: Publication
     ) -> Message | None:
@@ -148,10 +177,15 @@ class ChannelDeliveries:
 
 
 class _ResetMarker:
-    """A place in the queue where messages are missing: those up to ``position``."""
+    """A place in the queue where messages are missing: those up to ``position``.
 
-    def __init__(self, position: Position) -> None:
+    ``skipped`` of them were dropped from the queue because the callbacks were too slow; if it is 0,
+    the broker has lost messages, and the history may still have some of them.
+    """
+
+    def __init__(self, position: Position, skipped: int = 0) -> None:
         self.position = position
+        self.skipped = skipped
 
 
 class ChannelDelivery:
@@ -201,19 +235,22 @@ class ChannelDelivery:
         """Queue a message; if too many wait, skip all but this one and reset the pages."""
         self._waiting.append(publication)
         if len(self._waiting) > self._settings.max_waiting:
-            self._deliveries.skipped += len(self._waiting) - 1
-            logger.warning(
-                "channel %r: the callbacks are too slow; %d messages are skipped",
-                self._channel,
-                len(self._waiting) - 1,
-            )
-            self._waiting.clear()
-            number = publication.position.number - 1
-            self._waiting.append(_ResetMarker(Position(publication.position.epoch, number)))
-            self._waiting.append(publication)
+            self._skip_all_but(publication)
         self._wake.set()
         if self._once_consumer is not None:
             self._once_consumer.deliver(publication)
+
+    def _skip_all_but(self, newest: Publication) -> None:
+        resets = [each for each in self._waiting if isinstance(each, _ResetMarker)]
+        if not self._callbacks:
+            # Only the position matters, and the newest message has it.
+            self._waiting = deque([*resets, newest])
+            return
+        skipped = len(self._waiting) - len(resets) - 1
+        self._deliveries.skipped += skipped
+        before = Position(newest.position.epoch, newest.position.number - 1)
+        skipped += sum(each.skipped for each in resets)
+        self._waiting = deque([_ResetMarker(before, skipped), newest] if skipped else [newest])
 
     def reset(self, channel: str, position: Position) -> None:
         """Queue a reset of the pages, behind the messages that wait."""
@@ -291,7 +328,7 @@ class ChannelDelivery:
             each = self._waiting.popleft()
             try:
                 if isinstance(each, _ResetMarker):
-                    await self._apply_reset(each.position)
+                    await self._apply_reset(each)
                 elif not self._is_superseded():
                     await self._process(each)
             except BrokerError as error:
@@ -316,14 +353,52 @@ class ChannelDelivery:
             self._state.apply(message)
             self._deliveries.backplane.deliver_frame(frame)
 
-    async def _apply_reset(self, position: Position) -> None:
+    async def _apply_reset(self, marker: _ResetMarker) -> None:
+        position = marker.position
         if position.epoch != self._recent.position.epoch:
             self._state = State()
-        await self._load_last_message(position)
+        if not self._callbacks:
+            pass
+        elif marker.skipped:
+            await self._deliveries.report_lost(
+                self._channel,
+                self._callbacks,
+                marker.skipped,
+                "the callbacks are too slow, and more than "
+                f"max_waiting={self._settings.max_waiting} messages waited",
+            )
+            await self._load_last_message(position)
+        else:
+            await self._run_kept(position)
         self._recent.begin(position)
         self._deliveries.backplane.deliver_frame(
             reset_frame(self._name, position, self._state.updates())
         )
+
+    async def _run_kept(self, position: Position) -> None:
+        """Run the callbacks with the messages up to ``position`` that the history still has."""
+        done = self._recent.position
+        if done.epoch != position.epoch:
+            done = Position(position.epoch, 0)
+        kept = await self._deliveries.kept(self._channel, done)
+        publications = [
+            each for each in kept.publications if each.position.number <= position.number
+        ]
+        begin = min(kept.position.number, position.number)
+        lost = begin - done.number if kept.position.epoch == position.epoch else 0
+        if lost > 0:
+            self._deliveries.lost += lost
+            await self._deliveries.report_lost(
+                self._channel, self._callbacks, lost, "the history no longer has them"
+            )
+        if self._settings.conflate:
+            publications = publications[-1:]
+        for turn, publication in enumerate(publications, start=1):
+            if turn % _MESSAGES_PER_SLICE == 0:
+                await asyncio.sleep(0)
+            message = await self._deliveries.run(self._callbacks, publication)
+            if message is not None:
+                self._state.apply(message)
 
 
 class OnceConsumer:
@@ -363,7 +438,7 @@ class OnceConsumer:
         )
 
     async def _consume(self, lease: Lease) -> None:
-        done = await self._load_position()
+        done = await self._load_position(lease)
         new_message = self._new_message = asyncio.Event()
         try:
             while True:
@@ -377,47 +452,52 @@ class OnceConsumer:
             self._new_message = None
 
     async def _read_after(self, done: Position) -> tuple[Position, Sequence[Publication]]:
-        """Return the messages after ``done``, and the position from which they are complete.
+        """Return the messages after ``done`` that are kept, and the position before the first.
 
-        If the history does not reach back to ``done``, that is the newest position.
+        Counts and reports those that the history no longer has.
         """
-        broker = self._deliveries.listeners.broker
-        missed = await broker.since(self._channel, done)
+        missed = await self._deliveries.listeners.broker.since(self._channel, done)
         if missed is not None:
             return done, missed
-        here = await broker.position(self._channel)
-        if done.epoch != here.epoch:
-            # The numbering has begun anew, and none of its messages has been processed.
-            begin = Position(here.epoch, 0)
-            missed = await broker.since(self._channel, begin)
-            if missed is not None:
-                return begin, missed
-        logger.warning(
-            "channel %r: callbacks with once=True continue after message %d, because the history "
-            "no longer has the messages before it",
-            self._channel,
-            here.number,
-        )
-        return here, ()
+        kept = await self._deliveries.kept(self._channel, done)
+        # In another epoch the numbering has begun anew, and none of its messages has been run.
+        before = done.number if done.epoch == kept.position.epoch else 0
+        lost = kept.position.number - before
+        if lost > 0:
+            self._deliveries.lost += lost
+            await self._deliveries.report_lost(
+                self._channel,
+                self._callbacks,
+                lost,
+                "the history no longer has them; those with once=True continue with message "
+                f"{kept.position.number + 1}",
+            )
+        return kept.position, kept.publications
 
-    async def _load_position(self) -> Position:
+    async def _load_position(self, lease: Lease) -> Position:
         values = (await self._deliveries.listeners.broker.snapshot(self._results_channel)).values
         written = values.get(_PROCESSED_UP_TO)
         if written is None:
+            await self._write_position(self.start_position, lease)
             return self.start_position
         epoch, number = msgpack.unpackb(written)
         return Position(epoch, number)
 
     async def _run(self, publication: Publication, lease: Lease) -> None:
         message = await self._deliveries.run(self._callbacks, publication)
-        position = publication.position
-        processed_up_to = cast("bytes", msgpack.packb([position.epoch, position.number]))
         envelope = Envelope("done", b"")
         if message is not None:
             envelope = Envelope(FRAME, message.members.encode(), extras=envelope_extras(message))
+        await self._write_position(publication.position, lease, envelope)
+
+    async def _write_position(
+        self, position: Position, lease: Lease, envelope: Envelope | None = None
+    ) -> None:
+        """Publish a result together with the position up to which all messages are processed."""
+        processed_up_to = cast("bytes", msgpack.packb([position.epoch, position.number]))
         await self._deliveries.listeners.broker.publish(
             self._results_channel,
-            envelope.pack(),
+            (envelope or Envelope("done", b"")).pack(),
             changes={_PROCESSED_UP_TO: processed_up_to},
             fence=lease,
         )

@@ -17,6 +17,7 @@ from flash_pubsub.broker.seam import (
     NO_CHANGES,
     Counters,
     Deliver,
+    Kept,
     Lease,
     Member,
     Publication,
@@ -198,6 +199,11 @@ class RedisBroker:
         """Return all publications after ``position``; None if some may be missing."""
         self._check()
         return await self._store.since(channel, position)
+
+    async def kept(self, channel: str, position: Position) -> Kept:
+        """Return the publications after ``position`` that the history still has."""
+        self._check()
+        return await self._store.kept(channel, position)
 
     async def snapshot(self, channel: str) -> Snapshot:
         """Return the state at one position."""

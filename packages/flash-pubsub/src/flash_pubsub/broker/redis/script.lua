@@ -131,7 +131,7 @@ local function append(channel, id, payload, bounds, now)
       channel.history = channel.history - #head
       length = length - 1
     end
-  elseif due then
+  elseif due or channel.history > 0 then
     call('DEL', KEYS[2])
     channel.history = 0
   end
@@ -227,6 +227,17 @@ function operations.since()
   if channel.epoch ~= ARGV[4] or missed < 0 or number < 0
     or missed > call('LLEN', KEYS[2]) then
     return {stand(channel), false}
+  end
+  return {stand(channel), missed > 0 and call('LRANGE', KEYS[2], -missed, -1) or {}}
+end
+
+-- ARGV: epoch and number of somebody's position. Those entries after it that are there follow the
+-- channel's position; all that are there, if it is no position of this epoch.
+function operations.kept()
+  local channel, number = open(), tonumber(ARGV[5])
+  local missed = channel.number - number
+  if channel.epoch ~= ARGV[4] or missed < 0 or number < 0 then
+    missed = channel.number
   end
   return {stand(channel), missed > 0 and call('LRANGE', KEYS[2], -missed, -1) or {}}
 end

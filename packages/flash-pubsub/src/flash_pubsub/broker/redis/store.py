@@ -25,6 +25,7 @@ from flash_pubsub.broker.redis.sequence import ChannelHead, Entry
 from flash_pubsub.broker.seam import (
     DEFAULT_RETENTION,
     NO_CHANGES,
+    Kept,
     Lease,
     Member,
     Publication,
@@ -187,10 +188,20 @@ class Store:
         entries = _entries(reply[1])
         if entries is None:
             return None
-        return [
-            Publication(channel, Position(entry.epoch, entry.number), entry.payload or b"")
-            for entry in entries
-        ]
+        return [_publication(channel, entry) for entry in entries]
+
+    async def kept(self, channel: str, position: Position) -> Kept:
+        """Return the publications after a position that the history has."""
+        head, found = await self._on_channel("kept", channel, position.epoch, position.number)
+        here = ChannelHead.read(head).position
+        kept: list[Publication] = []
+        for entry in reversed(_entries(found) or []):
+            # An entry that is not the one before those read so far ends what is complete.
+            if Position(entry.epoch, entry.number) != Position(here.epoch, here.number - len(kept)):
+                break
+            kept.append(_publication(channel, entry))
+        kept.reverse()
+        return Kept(Position(here.epoch, here.number - len(kept)), kept)
 
     async def resume(self, channel: str, epoch: str, number: int, id_: bytes) -> Recovery:
         """Return what a worker missed since the publication that it delivered last.
@@ -340,6 +351,10 @@ class Store:
 
     def _lease_key(self, name: str, channel: str | None) -> bytes:
         return self.keys.lease(name) if channel is None else self._names(channel).lease(name)
+
+
+def _publication(channel: str, entry: Entry) -> Publication:
+    return Publication(channel, Position(entry.epoch, entry.number), entry.payload or b"")
 
 
 def _entries(reply: Any) -> list[Entry] | None:
