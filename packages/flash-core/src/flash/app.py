@@ -516,7 +516,9 @@ def callback(
     registration.store_options(
         dash_seam.GLOBAL_CALLBACK_LIST, dash_seam.GLOBAL_CALLBACK_MAP, options
     )
-    return registration.checked_decorator(decorate, options)
+    return registration.checked_decorator(
+        decorate, options, reads_source=bool(kwargs.get("background"))
+    )
 
 
 def _import_for_callbacks() -> None:

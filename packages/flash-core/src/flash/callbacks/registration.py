@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from flash.callbacks.functions import as_function, is_async, name_of
@@ -44,17 +43,17 @@ def checked_decorator(
     decorate: Callable[..., Any],
     options: CallbackOptions,
     on_registered: Callable[[], None] | None = None,
+    *,
+    reads_source: bool = False,
 ) -> Callable[..., Any]:
-    """Return ``decorate`` with a check that ``options`` fit the decorated function.
+    """Return ``decorate`` with a check that it gets a function, which ``options`` fit.
 
-    ``on_registered`` is called after the callback has been registered. The decorator raises
+    ``on_registered`` is called after the callback has been registered. ``reads_source``: Dash reads
+    the function's source, which partials and callable instances do not have. The decorator raises
     `ConfigurationError`.
     """
-    if options.run_in == "thread" and on_registered is None:
-        # Nothing to check. Wrapping would take time in apps with thousands of callbacks.
-        return decorate
 
-    @wraps(decorate)
+    # Without `functools.wraps`, which takes time in apps with thousands of callbacks.
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         if not callable(function):
             raise ConfigurationError(
@@ -65,7 +64,7 @@ def checked_decorator(
             raise ConfigurationError(
                 f"run_in='loop' on {name_of(function)}: an async function always runs on the loop"
             )
-        given = as_function(function)
+        given = as_function(function) if reads_source else function
         registered = decorate(given)
         if on_registered is not None:
             on_registered()
