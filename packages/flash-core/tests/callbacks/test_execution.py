@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import gc
 import threading
 
 import pytest
@@ -355,3 +356,27 @@ class TestSharedCalls:
         assert await shared.run("key", another) == "another"
         await cancelled.wait()
         assert not shared._calls
+
+    @pytest.mark.parametrize("fails", [False, True])
+    async def test_nobody_is_told_how_an_execution_ends_that_no_caller_waits_for(self, fails):
+        shared, begun, told = SharedCalls(), asyncio.Event(), []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+
+        async def call():
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                if fails:
+                    raise KeyError("x")
+
+        caller = asyncio.create_task(shared.run("key", call))
+        await begun.wait()
+        execution = shared._calls["key"].task
+        caller.cancel()
+        await asyncio.wait({caller, execution})
+        await asyncio.sleep(0)
+        assert execution.cancelled() is not fails
+        del execution, caller
+        gc.collect(0)
+        assert told == []

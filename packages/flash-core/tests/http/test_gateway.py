@@ -149,6 +149,18 @@ class TestBothWays:
         assert direct == through
         assert direct[0] == 415
 
+    async def test_no_content_type_is_answered_alike(self, app):
+        async with served(app):
+            answers = []
+            for _ in range(2):
+                wire = Wire(app)
+                wire.scope["headers"] = []
+                wire.give(json.dumps(a_body()).encode())
+                answers.append(await wire.answer())
+                watch(app)
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 415
+
     async def test_an_exception_is_answered_alike(self, app, caplog):
         @app.callback(Output("bad", "children"), IN)
         def bad(_):
@@ -551,6 +563,15 @@ class TestBodies:
             status, _, answer = await wire.answer()
         assert status == 200
         assert json.loads(answer)["response"]["out"]["children"] == "x" * 1000
+
+    async def test_a_server_may_leave_out_what_is_empty(self, app):
+        async with served(app):
+            wire = Wire(app)
+            wire.give(json.dumps(a_body()).encode(), more=True)
+            wire.inbox.put_nowait({"type": "http.request"})
+            status, _, answer = await wire.answer()
+        assert status == 200
+        assert json.loads(answer)["response"]["out"]["children"] == 1
 
     @pytest.mark.parametrize("watched", [False, True])
     @pytest.mark.parametrize("declared", [False, True])
