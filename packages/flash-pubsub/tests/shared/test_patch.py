@@ -143,3 +143,18 @@ def test_the_stored_value_is_left_as_it_was():
 def test_an_operation_that_does_not_fit_says_which_and_where(stored, change, said):
     with pytest.raises(ValueError, match=said):
         patched(stored, change)
+
+
+def test_operations_fit_the_value_itself_and_deep_places():
+    assert patched({"a": 1}, lambda patch: patch.update({"b": 2})) == {"a": 1, "b": 2}
+    assert patched({"a": 1}, lambda patch: patch.clear()) == {}
+    assert patched([1, 2], lambda patch: patch.clear()) == []
+    stored = {"a": {"b": {"c": [1, {"d": 2}]}}}
+
+    def deep(patch):
+        patch["a"]["b"]["c"][1]["d"] = 9
+        del patch["a"]["b"]["c"][0]
+        patch["a"]["b"]["e"] = None
+
+    assert patched(stored, deep) == {"a": {"b": {"c": [{"d": 9}], "e": None}}}
+    assert stored == {"a": {"b": {"c": [1, {"d": 2}]}}}

@@ -1,7 +1,13 @@
 """What a worker knows of the shared state, against what a store has when it comes back."""
 
 from flash_pubsub.broker.seam import Snapshot
-from flash_pubsub.shared.mirror import RAN_PREFIX, StateMirror, name_of, with_restore_marks
+from flash_pubsub.shared.mirror import (
+    RAN_PREFIX,
+    StateMirror,
+    change_time_name,
+    name_of,
+    with_restore_marks,
+)
 from flash_ws.protocol.position import Position
 
 SLIDER, LAMP = name_of(("slider", "value")), name_of(("lamp", "title"))
@@ -70,3 +76,49 @@ def test_a_snapshot_is_known_without_its_marks():
     )
     assert list(known.properties()) == [("lamp", "title", b"2")]
     assert lost(known, Position("new", 5), {}, epoch="newest") == {LAMP: b"2"}
+
+
+def test_sizes_are_counted_to_the_byte_and_again_after_a_value_is_replaced_or_all_are_removed():
+    # A name of 3 and a value of 7 bytes each.
+    known = mirror({"a\tx": b"v" * 7, "b\tx": b"v" * 7}, max_bytes=20)
+    assert [component for component, _, _ in known.properties()] == ["a", "b"]
+    for number in range(5):
+        known.set("b\tx", b"w" * 7, 3 + number)
+    assert [component for component, _, _ in known.properties()] == ["a", "b"]
+    known.set("b\tx", b"w" * 8, 9)
+    assert [component for component, _, _ in known.properties()] == ["b"]
+    known.clear()
+    assert list(known.properties()) == []
+    known.set("a\tx", b"v" * 7, 1)
+    known.set("b\tx", b"v" * 7, 2)
+    assert [component for component, _, _ in known.properties()] == ["a", "b"]
+    assert "a\tx" in known
+    known.set("c\tx", b"v" * 7, 3)
+    assert "a\tx" not in known
+
+
+def test_what_others_wrote_into_the_snapshot_is_not_known():
+    known = mirror()
+    made = change_time_name(("slider", "value"))
+    known.load(Snapshot(Position("new", 5), {"other": b"1", SLIDER: b"2", made: b"3"}))
+    assert "other" not in known
+    assert (known.get(SLIDER), known.get(made)) == (b"2", b"3")
+    assert made == "@made:slider\nvalue"
+    # They count as set by the last publication of the snapshot.
+    here, after = Position("new", 9), Position("newer", 0)
+    for behind, expected in ((4, {SLIDER, made}), (5, set())):
+        values = with_restore_marks(Position("new", behind), after, {SLIDER: b"0", made: b"0"})
+        assert set(lost(known, here, values, epoch="newer")) == expected
+
+
+def test_only_what_is_between_the_marks_was_put_back():
+    known = mirror({SLIDER: b"1", LAMP: b"2"})
+    here, behind = Position("old", 3), Position("old", 0)
+    marked = with_restore_marks(behind, Position("new", 0), {SLIDER: b"0"})
+    # Before the first mark, and after the last one.
+    for values in ({LAMP: b"9", **marked}, {**marked, LAMP: b"9"}):
+        assert lost(known, here, values) == {SLIDER: b"1"}
+        assert known.is_older(here, Snapshot(Position("new", 1), values))
+    # A component may have the name of a mark.
+    odd = "@back:1:1:old\tx"
+    assert lost(known, here, {odd: b"", SLIDER: b"0", LAMP: b"9"}) == {}
