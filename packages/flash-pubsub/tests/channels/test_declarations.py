@@ -105,6 +105,13 @@ def test_the_settings_of_a_pattern_are_given_once():
         declarations.configure(ChannelPattern("prices"), ChannelSettings(history=1))
 
 
+def test_an_app_that_declares_nothing_has_nothing():
+    declarations = Declarations()
+    assert declarations.callbacks == declarations.guards == []
+    assert declarations.configured == ()
+    assert declarations.matching("prices") == declarations.single_channels() == []
+
+
 def test_the_callbacks_of_a_channel_come_in_the_order_of_their_declaration():
     declarations = Declarations()
     declarations.callbacks += [callback("{all}"), callback("prices"), callback("room/{room}")]

@@ -77,7 +77,9 @@ def test_the_typed_dictionary_of_an_older_python_is_refused_with_the_remedy(kind
     if sys.version_info >= (3, 12):
         assert Schema(kind).validate("channel", message) == message
     else:
-        with pytest.raises(ConfigurationError, match="from typing_extensions import TypedDict"):
+        with pytest.raises(
+            ConfigurationError, match=f"schema={kind.__name__}: .*from typing_extensions import"
+        ):
             Schema(kind)
 
 
@@ -89,7 +91,10 @@ def test_what_is_no_schema_is_refused_when_it_is_given(kind):
 
 def test_without_pydantic_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydantic", None)
-    with pytest.raises(ConfigurationError, match=r'pip install "flash-pubsub\[schema\]"'):
+    with pytest.raises(
+        ConfigurationError,
+        match=r'^schema=Price needs pydantic: pip install "flash-pubsub\[schema\]"',
+    ):
         Schema(Price)
 
 
