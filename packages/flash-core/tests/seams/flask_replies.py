@@ -150,7 +150,7 @@ def seen_in(path, response):
         for key, value in response.headers
         if key.lower().startswith(("x-", "access-control-"))
     }
-    cookies = sorted(_without_moment(each) for each in response.headers.getlist("set-cookie"))
+    cookies = sorted(seen_cookie(each) for each in response.headers.getlist("set-cookie"))
     body = response.get_data()
     if "_dash-" in path and response.mimetype == "application/json":
         # Dash's own JSON escapes slashes and has other white space.
@@ -158,7 +158,7 @@ def seen_in(path, response):
     return (response.status_code, body, headers, own, cookies)
 
 
-def _without_moment(cookie):
+def seen_cookie(cookie):
     """Replace the moment at which a cookie expires by the minutes until then."""
 
     def minutes(found):

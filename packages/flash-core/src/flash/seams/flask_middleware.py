@@ -134,6 +134,9 @@ class _Body(io.RawIOBase):
         self._given = 0
         self._size = 0
         self._unread = memoryview(b"")
+        self._receiving = asyncio.Lock()
+        # A message that was received to see whether the client has left.
+        self._ahead: Any = None
         self.is_complete = False
 
     def readable(self) -> bool:
@@ -154,8 +157,8 @@ class _Body(io.RawIOBase):
         if self._timeout is not None and self._deadline is None:
             self._deadline = self._loop.time() + self._timeout
         try:
-            async with asyncio.timeout_at(self._deadline):
-                message = await self._receive()
+            async with asyncio.timeout_at(self._deadline), self._receiving:
+                message, self._ahead = self._ahead or await self._receive(), None
         except TimeoutError:
             raise RequestTimeout from None
         self._messages.append(message)
@@ -178,11 +181,21 @@ class _Body(io.RawIOBase):
         return await self._receive()
 
     async def until_left(self) -> None:
-        """Wait until the client leaves. Does not return if part of the body is still to come."""
-        while self.is_complete and (await self._receive())["type"] != "http.disconnect":
-            pass
-        if not self.is_complete:
-            await self._loop.create_future()
+        """Wait until the client leaves. Does not return if much of the body is still to come."""
+        async with self._receiving:
+            while not self.is_complete and self._ahead is None:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    return
+                if message.get("body"):
+                    # For who reads the body.
+                    self._ahead = message
+                else:
+                    self.is_complete = not message.get("more_body", False)
+            while self.is_complete:
+                if (await self._receive())["type"] == "http.disconnect":
+                    return
+        await self._loop.create_future()
 
 
 class _Answer:

@@ -56,6 +56,9 @@ class RequestBody(io.RawIOBase):
         if body is None:
             # The request that opened a WebSocket.
             return b""
+        if body._must_raise is not None:
+            # It is too long.
+            raise body._must_raise
         if body._complete.is_set():
             return bytes(body._data)
         try:

@@ -62,6 +62,10 @@ if TYPE_CHECKING:
 class AppContext(quart.ctx.AppContext):
     """An app context for ``async with`` and, outside of the event loop, ``with``."""
 
+    def push(self) -> Any:
+        """Make this the current context; awaitable on the event loop, and not elsewhere."""
+        return super().push() if is_on_loop() else self.__enter__()
+
     def __enter__(self) -> Self:
         self._cv_tokens.append(quart_app.set(self))
         return self
@@ -82,6 +86,10 @@ class AppContext(quart.ctx.AppContext):
 
 class RequestContext(quart.ctx.RequestContext):
     """A request context for ``async with`` and, outside of the event loop, ``with``."""
+
+    def push(self) -> Any:
+        """Make this the current context; awaitable on the event loop, and not elsewhere."""
+        return super().push() if is_on_loop() else self.__enter__()
 
     def __enter__(self) -> Self:
         app_context = self.app.app_context()
