@@ -160,7 +160,9 @@ class Flash(DashApp):
         registration.store_options(self.callback_list, self.callback_map, options)
         # After start-up, take it over at once: Dash's own handlers could run it before Flash does.
         take_over_now = self.dispatcher.take_over if self._started else None
-        return registration.checked_decorator(decorate, options, take_over_now)
+        return registration.checked_decorator(
+            decorate, options, take_over_now, reads_source=bool(_kwargs.get("background"))
+        )
 
     @property
     def layout(self) -> Any:
