@@ -46,6 +46,7 @@ def test_every_option_reaches_the_server(served, here):
         *("--log-level", "warning", "--access-log", "--grace-period", "2.5"),
         *("--certfile", "cert.pem", "--keyfile", "key.pem", "--root-path", "/sales"),
         *("--trusted-proxies", "127.0.0.1,10.0.0.0/8", "--reload-path", "a", "--reload-path", "b"),
+        "--install",
     )
     ((target, options),) = served
     assert (code, target) == (0, "web:app")
@@ -58,6 +59,7 @@ def test_every_option_reaches_the_server(served, here):
     )
     assert options.trusted_proxies == ("127.0.0.1", "10.0.0.0/8")
     assert options.reload_paths == ("a", "b")
+    assert options.install
 
 
 @pytest.mark.parametrize(

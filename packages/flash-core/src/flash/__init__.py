@@ -43,6 +43,7 @@ from dash import (
 )
 
 from flash.app import Flash, callback
+from flash.drop_in import install
 from flash.errors import BadRequest, CallbackTimeout, ConfigurationError, FlashError, Overloaded
 from flash.moved import install_moved_modules as _install_moved_modules
 
@@ -89,6 +90,7 @@ __all__ = [
     "get_relative_path",
     "hooks",
     "html",
+    "install",
     "jupyter_dash",
     "no_update",
     "page_container",

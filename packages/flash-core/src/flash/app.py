@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,10 +35,11 @@ from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
 from flash.seams.dash_app import DashApp
 from flash.seams.flask_server import FlashServer, server_for
+from flash.seams.server_call import ServerCall, WSGIBridge
 from flash.serialize import load_dash_serializer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
     import flask
 
@@ -57,6 +59,9 @@ _INTERNAL_THREADS = 4
 # in this time.
 _WARM_UP_SECONDS = 0.5
 
+# Arguments of `dash.Dash` that give a URL prefix.
+_PREFIXES = ("url_base_pathname", "routes_pathname_prefix", "requests_pathname_prefix")
+
 
 class Flash(DashApp):
     """A `dash.Dash` app served by Quart; every argument of `dash.Dash` works.
@@ -68,7 +73,8 @@ class Flash(DashApp):
     - ``max_waiting``: the most callers that wait for a thread; further ones get 503 with
       ``Retry-After``.
 
-    The app is an ASGI application, and so is ``app.server``.
+    The app is an ASGI application, and so is ``app.server``. Servers of WSGI can call both as well,
+    without the live link.
     """
 
     def __init__(
@@ -116,6 +122,7 @@ class Flash(DashApp):
         self._process = 0
         # The result of an async layout, for Dash's validation at start-up, which cannot await.
         self._validated_layout: Any = None
+        self.has_own_prefix = any(dash_arguments.get(name) is not None for name in _PREFIXES)
         super().__init__(
             _name_of(name, server),
             server=server is not False,
@@ -175,18 +182,23 @@ class Flash(DashApp):
             # Validated at start-up, where it can be awaited.
             self.raw_layout = value
         else:
-            dash.Dash.layout.fset(self, value)  # type: ignore[attr-defined]
+            self.set_layout(value)
 
     @property
     def has_started(self) -> bool:
         """Whether `start` has run."""
         return self._started
 
+    @property
+    def is_served_by_wsgi(self) -> bool:
+        """Whether requests come by WSGI, which has no live link; known when the app starts."""
+        return Gateway.of(self.server).startup.is_by_wsgi
+
     async def start(self) -> None:
         """Run the set-up that needs the loop: async hooks, pages, validation, compiling.
 
         Idempotent. The server calls it before serving. If the server has no lifespan, the first
-        request does.
+        request does, with all other ``before_serving`` functions.
         """
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
@@ -299,6 +311,16 @@ class Flash(DashApp):
         """The old name of `dash_pool`."""
         return _renamed("Flash.foreign", "Flash.dash_pool", self.dash_pool)
 
+    @asynccontextmanager
+    async def lifespan(self, _host: object = None) -> AsyncGenerator[None]:
+        """Start the app and everything that starts with it, and end it all.
+
+        For a host that has a lifespan: ``FastAPI(lifespan=app.lifespan)``. Without it, the first
+        request starts the app, and the end of the event loop or of the process ends it.
+        """
+        async with Gateway.of(self.server).startup.lifespan():
+            yield
+
     async def stop(self) -> None:
         """End background jobs and idle threads; the app can be started again.
 
@@ -319,9 +341,15 @@ class Flash(DashApp):
 
     # -- serving ---------------------------------------------------------------------------------
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _asgi(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI connection."""
         await self.server(scope, receive, send)
+
+    def _wsgi(self, environ: Any, start_response: Any) -> Any:
+        """Serve one WSGI request."""
+        return WSGIBridge.of(self.server)(environ, start_response)
+
+    __call__ = ServerCall(_asgi, _wsgi)  # type: ignore[assignment]
 
     def run(self, *args: Any, **kwargs: Any) -> None:
         """Serve the app for development; takes the arguments of `dash.Dash.run` and `flash run`."""

@@ -80,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(command=_run)
     _add_target(run)
+    run.add_argument(
+        "--install",
+        action="store_true",
+        help="let dash.Dash be Flash, for an app written for Dash that is not to be changed",
+    )
     default = ServeOptions()
     run.add_argument(
         "--bind",

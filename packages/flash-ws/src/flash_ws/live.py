@@ -173,13 +173,21 @@ class Live:
         app.add_asgi_route("_flash/ready", probes.ready)
         app.add_asgi_route("_flash/metrics", self._metrics_route(app))
         app.add_asgi_route("_flash/inspect", self._inspection_page(app))
-        # Every app of a process that imports flash_ws has the script on its pages. This setting
-        # makes the pages of this app connect.
-        app.page_extras["flash_link"] = {"max_message": self._max_message_bytes}
+        self._let_pages_connect(app)
         self.endpoints.init_app(app)
         LiveRegistry.of(app).attach(self)
         app.server.before_serving(self._start)
         app.server.after_serving(self._stop)
+
+    def _let_pages_connect(self, app: Flash) -> None:
+        """Make the pages of this app connect, unless they come by WSGI, which has no link.
+
+        Every app of a process that imports flash_ws has the script on its pages.
+        """
+        if app.is_served_by_wsgi:
+            app.page_extras.pop("flash_link", None)
+        else:
+            app.page_extras["flash_link"] = {"max_message": self._max_message_bytes}
 
     # -- reaching pages --------------------------------------------------------------------------
 
@@ -418,6 +426,7 @@ class Live:
         return self._hub
 
     async def _start(self) -> None:
+        self._let_pages_connect(self.app)
         hub = self._hub = Hub(
             self.app,
             self._backplane,

@@ -26,10 +26,12 @@ from flash.http.compression import compress
 from flash.http.disconnect import Disconnected, DisconnectWatcher
 from flash.http.garbage_collection import freeze_startup_objects
 from flash.http.plain_functions import PlainFunctions
+from flash.http.startup import Startup
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
 from flash.seams.flask_request import LOOP
 from flash.seams.flask_server import FlashServer
+from flash.seams.server_call import WSGI as WSGI
 
 if TYPE_CHECKING:
     import quart
@@ -61,13 +63,8 @@ class MountedApp(Protocol):
     # Whether responses that are made per request are compressed.
     compresses: bool
 
-    @property
-    def has_started(self) -> bool:
-        """Whether `start` has run."""
-        ...
-
-    async def start(self) -> None:
-        """Do the set-up before the first request; idempotent."""
+    def take_root_path(self, root_path: str) -> None:
+        """Use the path at which a host or a proxy serves the app as its prefix, if it has none."""
         ...
 
     async def warm_up(self) -> None:
@@ -88,6 +85,10 @@ class Gateway:
         self._apps: list[MountedApp] = []
         # The number of connections so far, without lifespans.
         self._connections = 0
+        # Whether the apps know the path at which a host or a proxy serves them.
+        self._has_root_path = False
+        # The start and the end of the apps where the server sends no lifespan.
+        self.startup = Startup(server)
         # ASGI applications of add-ons, by path or, with variables, by rule.
         self._applications: dict[str, ASGIApp] = {}
         self._rules = Map(strict_slashes=False)
@@ -109,6 +110,7 @@ class Gateway:
         """Serve ``app`` below its ``routes_pathname_prefix``."""
         self._apps.append(app)
         self._routes = None
+        self._has_root_path = False
 
     def add_application(self, rule: str, application: ASGIApp) -> None:
         """Serve an ASGI application at ``rule``, a path or a rule with variables.
@@ -144,10 +146,13 @@ class Gateway:
             await self._quart_app(scope, receive, self._tuning_at_startup(scope, send))
             return
         self._connections += 1
-        for app in self._apps:
-            if not app.has_started:
-                # The server does not support lifespan; with it, the apps have started before.
-                await app.start()
+        root: str = scope.get("root_path", "")
+        if root and not self._has_root_path:
+            self._has_root_path = True
+            for app in self._apps:
+                app.take_root_path(root)
+        if not self.startup.is_complete:
+            await self.startup.wait(by_wsgi=WSGI in scope)
         scope[LOOP] = asyncio.get_running_loop()
         application = self._application_at(_path_of(scope), scope)
         if application is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dash
@@ -14,6 +15,7 @@ from dash.development.base_component import ComponentRegistry
 from flash.seams.dash import (
     END_SCOPE,
     GLOBAL_INLINE_SCRIPTS,
+    PAGE_REGISTRY,
     HooksManager,
     import_pages,
     sign,
@@ -23,6 +25,9 @@ from flash.seams.dash import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
+
+# Dash's class, whatever `dash.Dash` is afterwards.
+StockDash = dash.Dash
 
 # Settings that are sent to the page and that an app may change while it serves.
 _PAGE_SETTINGS = ("update_title", "show_undo_redo", "suppress_callback_exceptions")
@@ -57,7 +62,16 @@ class DocumentParts(Protocol):
         ...
 
 
-class DashApp(dash.Dash):
+def replace_dash(kind: type[DashApp]) -> bool:
+    """Let ``dash.Dash`` and ``dash.dash.Dash`` be ``kind``; return False if they were already."""
+    modules: list[Any] = [dash, sys.modules["dash.dash"]]
+    known = all(module.Dash is kind for module in modules)
+    for module in modules:
+        module.Dash = kind
+    return not known
+
+
+class DashApp(StockDash):
     """`dash.Dash` with public names for its private methods; the base class of `flash.Flash`.
 
     Overrides methods that Dash would call on the event loop or once per request. Has no async code.
@@ -66,6 +80,9 @@ class DashApp(dash.Dash):
     # Additional configuration for the page, by name; for add-ons. Must be assigned before
     # `dash.Dash.__init__` runs.
     page_extras: dict[str, Any]
+
+    # Whether the app was made with a URL prefix, which then is not taken from a host.
+    has_own_prefix: bool
 
     # -- called by Dash -------------------------------------------------------------------------
 
@@ -139,6 +156,19 @@ class DashApp(dash.Dash):
         """Run ``coroutine`` on the app's loop and return its result; call it from a thread."""
         raise NotImplementedError
 
+    def take_root_path(self, root_path: str) -> None:
+        """Use the path at which a host or a proxy serves the app as its prefix for URLs.
+
+        Does nothing if the app was made with a prefix.
+        """
+        if self.has_own_prefix or self.config.requests_pathname_prefix != "/":
+            return
+        # The setting is read-only for users of the app.
+        dict.__setitem__(self.config, "requests_pathname_prefix", root_path.rstrip("/") + "/")
+        if self.use_pages:
+            for page in PAGE_REGISTRY.values():
+                page["relative_path"] = self.get_relative_path(page["path"])
+
     # -- used by a subclass --------------------------------------------------------------------
 
     def add_url(
@@ -153,6 +183,10 @@ class DashApp(dash.Dash):
         Reads the disk. Calls `layout_value`. Idempotent.
         """
         self._setup_server()
+
+    def set_layout(self, value: Any) -> None:
+        """Set the layout as Dash does: a function is called, for validation."""
+        StockDash.layout.fset(self, value)  # type: ignore[attr-defined]
 
     @property
     def raw_layout(self) -> Any:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from contextlib import contextmanager
 from contextvars import copy_context
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Self, cast
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, Self
 
 import flask
 import flask.sessions
@@ -53,9 +54,10 @@ from flash.seams.flask_middleware import PROBE, WSGIMiddleware, wsgi_end
 from flash.seams.flask_parts import Parts
 from flash.seams.flask_request import flask_request
 from flash.seams.quart import run_without_loop
+from flash.seams.server_call import ServerCall, WSGIBridge
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
     from types import TracebackType
 
 
@@ -82,6 +84,15 @@ class AppContext(quart.ctx.AppContext):
                     function(error)
         finally:
             quart_app.reset(self._cv_tokens.pop())
+
+
+class QuietAppContext(AppContext):
+    """An app context for ``async with`` at whose end no ``teardown_appcontext`` function runs."""
+
+    async def pop(self, exc: BaseException | None = None) -> None:
+        """Leave the context."""
+        del exc
+        quart_app.reset(self._cv_tokens.pop())
 
 
 class RequestContext(quart.ctx.RequestContext):
@@ -198,11 +209,12 @@ class FlashServer(quart.Quart):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._wsgi: Any = None
         # Calls a plain function in a thread; without it, Quart's threads are used.
         self.run_in_thread: Callable[..., Awaitable[Any]] | None = None
         # The function of flask-compress for responses that Flash does not compress itself.
         self._compress: Callable[[Any], Any] | None = None
+        # Whether the next app context is that of the start or the end of serving, see there.
+        self._is_lifespan_quiet = False
         follow_quart()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -280,10 +292,16 @@ class FlashServer(quart.Quart):
             server.wsgi_app = app.wsgi_app
         # What calls the Flask app by WSGI gets what the server answers.
         app.wsgi_app = server.wsgi  # type: ignore[method-assign]
+        # What calls it by ASGI as well: a call is looked up on the class.
+        app.__class__ = _called_by_both(type(app))
         return server
 
     def app_context(self) -> AppContext:
         """Return an app context, for ``async with`` or ``with``."""
+        if self._is_lifespan_quiet:
+            # Quart makes the first one.
+            self._is_lifespan_quiet = False
+            return QuietAppContext(self)
         return AppContext(self)
 
     def test_client(self, use_cookies: bool = True, **options: Any) -> Any:
@@ -299,14 +317,14 @@ class FlashServer(quart.Quart):
         """Serve one request by WSGI, on an event loop in a thread of its own."""
         if PROBE in environ:
             return wsgi_end(environ, start_response)
-        if self._wsgi is None:
-            # Only where it is needed: an app that is served over ASGI need not import it.
-            import a2wsgi
+        return WSGIBridge.of(self)(environ, start_response)
 
-            self._wsgi = a2wsgi.ASGIMiddleware(cast("Any", self))
-        # Not every server says it, and without it the address would be lost.
-        environ.setdefault("REMOTE_PORT", "0")
-        return self._wsgi(environ, start_response)
+    async def _asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one ASGI connection."""
+        await self.asgi_app(scope, receive, send)
+
+    # Servers of both kinds call the same object.
+    __call__ = ServerCall(_asgi, wsgi)  # type: ignore[assignment]
 
     async def startup(self) -> None:
         """Do what is done before serving; middleware around an adopted app is found by then."""
@@ -314,7 +332,25 @@ class FlashServer(quart.Quart):
         if outer != self.wsgi:
             self.wsgi_app = outer
             flask_side(self).wsgi_app = self.wsgi  # type: ignore[method-assign]
-        await super().startup()
+        with self._lifespan_context(self.before_serving_funcs):
+            await super().startup()
+
+    async def shutdown(self) -> None:
+        """Do what is done after serving."""
+        with self._lifespan_context(self.after_serving_funcs):
+            await super().shutdown()
+
+    @contextmanager
+    def _lifespan_context(self, functions: list[Callable[[], Any]]) -> Generator[None]:
+        """Run no ``teardown_appcontext`` functions at the start and the end of serving.
+
+        Flask has no app context at these times. Functions of the app's own may use theirs.
+        """
+        self._is_lifespan_quiet = not self.while_serving_gens and all(map(_is_own, functions))
+        try:
+            yield
+        finally:
+            self._is_lifespan_quiet = False
 
     @property
     def wsgi_app(self) -> Any:
@@ -449,6 +485,32 @@ class FlashServer(quart.Quart):
 
 # Classes of an app that Flask's code may replace by one derived from Flask's.
 _CLASSES: dict[str, type] = {"request_class": flask.Request, "response_class": flask.Response}
+
+# The packages whose functions need no app context before and after serving.
+_OWN_PACKAGES = frozenset({"flash", "flash_lazy", "flash_pubsub", "flash_ws"})
+
+
+def _is_own(function: Callable[..., Any]) -> bool:
+    return function.__module__.partition(".")[0] in _OWN_PACKAGES
+
+
+@cache
+def _called_by_both(kind: type[flask.Flask]) -> type[flask.Flask]:
+    """Return a class of Flask apps that are adopted: called by ASGI and by WSGI."""
+
+    async def asgi(app: Any, scope: Any, receive: Any, send: Any) -> None:
+        await app.__dict__[_ADOPTED](scope, receive, send)
+
+    def wsgi(app: Any, environ: Any, start_response: Any) -> Any:
+        return app.wsgi_app(environ, start_response)
+
+    names = {
+        "__call__": ServerCall(asgi, wsgi),
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+    }
+    return type(kind.__name__, (kind,), names)
 
 
 def server_for(app: object) -> quart.Quart | None:

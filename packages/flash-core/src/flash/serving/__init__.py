@@ -79,7 +79,7 @@ def serve(
     address = Address.parse(options.bind)
     found: Target | ASGIApp
     if isinstance(target, str):
-        found = Target.parse(target)
+        found = dataclasses.replace(Target.parse(target), install=options.install)
         import_from_here()
     else:
         found = check_application(target, type(target).__name__)

@@ -50,6 +50,8 @@ class ServeOptions:
     trusted_proxies: tuple[str, ...] = ()
     # The path in the printed address; it changes nothing else.
     shown_path: str = "/"
+    # Whether each process calls `flash.install` before it imports the app.
+    install: bool = False
 
     def __post_init__(self) -> None:
         Address.parse(self.bind)
@@ -100,7 +102,7 @@ _REMEDIES = {
     "reloader_type": "watchfiles is used if it is installed, else polling",
 }
 
-_OWN = frozenset(field.name for field in dataclasses.fields(ServeOptions)) - {"bind"}
+_OWN = frozenset(field.name for field in dataclasses.fields(ServeOptions)) - {"bind", "install"}
 
 
 def options_from_run(host: str, port: int, debug: bool, **flask_run_options: Any) -> ServeOptions:

@@ -40,6 +40,8 @@ class Target:
     attribute: str
     # Whether the attribute is a function without arguments that returns the application.
     factory: bool
+    # Whether `dash.Dash` is Flash when the module is imported, see `flash.install`.
+    install: bool = False
 
     def __str__(self) -> str:
         return f"{self.module}:{self.attribute}" + ("()" if self.factory else "")
@@ -68,6 +70,9 @@ class Target:
 
     def find(self) -> object:
         """Import the module and return what the target names, of whatever kind; see `load`."""
+        if self.install:
+            # By name, since this room is below the app's.
+            importlib.import_module("flash").install()
         found: Any = self._import()
         path = self.module
         for name in self.attribute.split("."):

@@ -13,7 +13,7 @@ from flash.access.admission import Admission, expect_http, refuse, send_response
 from flash.access.opening_request import OpeningRequest, draining_event
 from flash.access.refusal import Refused
 from flash.http.disconnect import Disconnected
-from flash.http.gateway import read_body
+from flash.http.gateway import WSGI, read_body
 from flash.http.handshake import Handshake
 from flash_ws.link.transports import EventStreamTransport, WebSocketTransport
 from flash_ws.protocol.codes import CloseCode
@@ -90,6 +90,9 @@ class LinkAcceptor:
         """Serve the event stream of a link over server-sent events."""
         try:
             await expect_http(scope, receive, "GET")
+            if WSGI in scope:
+                # The stream would occupy a thread of the server, or its only worker.
+                raise Refused(HTTPStatus.NOT_FOUND, "there is no live link over WSGI")
             request = await self._admit(scope)
             hello = parse_qs(scope["query_string"].decode("latin-1")).get("hello", [""])[0]
             if len(hello) > self._max_message_bytes:

@@ -1,0 +1,5 @@
+"""The app without a host."""
+
+import board
+
+app = board.make()
