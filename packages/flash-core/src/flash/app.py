@@ -250,11 +250,14 @@ class Flash(DashApp):
             self._warm_up_task = self._loop.create_task(self.warm_up())
 
     async def _validate(self) -> None:
+        if callable(self.raw_layout) and not is_async(self.raw_layout) and self._has_guards():
+            # Dash's set-up calls it once more, and cannot be repeated.
+            await self._guarded(partial(self.pool.call, self.raw_layout))
         await self.internal_pool.run(self.run_first_request_setup)
         if self.config.suppress_callback_exceptions:
             return
         if self.use_pages:
-            self.validation_layout = await self._pages.validation_layout()
+            self.validation_layout = await self._guarded(self._pages.validation_layout)
         elif self._validated_layout is not None and not self.validation_layout:
             self.validation_layout = self._validated_layout
 
@@ -266,12 +269,34 @@ class Flash(DashApp):
         """
         try:
             return await self.raw_layout()
-        except RuntimeError:
+        except (RuntimeError, AttributeError):
+            # The second where `g`, which is there, lacks what a guard would put into it.
             context = await quart_seam.startup_request_context(
                 self.server, self.config.routes_pathname_prefix
             )
             with context.active():
-                return await self.raw_layout()
+                return await self._guarded(self.raw_layout)
+
+    def _has_guards(self) -> bool:
+        return any(self.server.before_request_funcs.values())
+
+    async def _guarded(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call a layout in the made-up request; if that fails, call it after the guards.
+
+        Some layouts read what a ``before_request`` function has put into ``g``. The guards are not
+        called otherwise, since there is no visitor; what they answer is not used.
+        """
+        try:
+            return await call()
+        except Exception:
+            if not self._has_guards():
+                raise
+            self.logger.debug("the layout is called again after the guards", exc_info=True)
+        try:
+            await self.server.preprocess_request()
+        except Exception:  # noqa: BLE001 — a guard may refuse the made-up request.
+            self.logger.debug("a guard refused the made-up request", exc_info=True)
+        return await call()
 
     def hook_registry(self) -> Hooks:
         """Return the registry from which Dash reads hooks, without those that Flash calls."""
