@@ -6,18 +6,14 @@ Dash itself. Where the two behave alike the test shows Dash's behaviour, not a h
 
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from selenium.webdriver import ActionChains
+from stock_dash import stock_dash
 
-from flash.serving.listener import Address, reserved
 from flash.testing import AppProcess
 from flash.testing.browser import Browser
 
@@ -28,8 +24,6 @@ BEFORE = {
     "from flash import": "from dash import",
     "from flash.enrich": "from dash_extensions.enrich",
 }
-
-SECONDS = 60
 
 Serve = Callable[..., None]
 
@@ -77,31 +71,6 @@ def change_imports(folder: Path) -> None:
             text = text.replace(flashs, dashs)
         assert "from flash" not in text
         file.write_text(text)
-
-
-@contextmanager
-def stock_dash(folder: Path) -> Iterator[str]:
-    """Run a Dash app on the server that Dash brings; gives its address."""
-    with reserved(Address("tcp", "127.0.0.1")) as free, (folder / "log").open("wb") as log:
-        command = f"from app import app; app.run(port={free.port})"
-        process = subprocess.Popen(
-            [sys.executable, "-c", command], cwd=folder, stdout=log, stderr=subprocess.STDOUT
-        )
-        try:
-            deadline = time.monotonic() + SECONDS
-            while not listens(free.port):
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, "Dash does not listen"
-                time.sleep(0.05)
-            yield free.url(tls=False, path="")
-        finally:
-            process.kill()
-            process.wait()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def texts(browser: Browser, css: str) -> list[str]:
