@@ -294,7 +294,7 @@ class Flash(DashApp):
             self.logger.debug("the layout is called again after the guards", exc_info=True)
         try:
             await self.server.preprocess_request()
-        except Exception:  # noqa: BLE001 — a guard may refuse the made-up request.
+        except Exception:
             self.logger.debug("a guard refused the made-up request", exc_info=True)
         return await call()
 

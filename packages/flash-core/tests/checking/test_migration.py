@@ -242,7 +242,6 @@ def test_arguments_that_flash_takes_are_left_alone(in_app, call):
     [
         ("from flask_socketio import SocketIO", "flash_ws.Live"),
         ("import flask_sock", "flash_ws.Live"),
-        ("from flask_compress import Compress", "compress=True"),
         ("from gevent import monkey\nmonkey.patch_all()", "leave it out"),
         ("from waitress import serve\nserve(app.server)", "flash run"),
         ("from gevent.pywsgi import WSGIServer", "flash run"),
@@ -260,6 +259,7 @@ def test_extensions_and_servers_that_need_wsgi_are_found(in_app, text, remedy):
         "from flask_login import LoginManager",
         "from flask_caching import Cache",
         "import dash_auth",
+        "from flask_compress import Compress",
         "from flask import Flask, session",
         "import gevent",
         "def serve(): ...\nserve()",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import flask
 
 from flash.checking.finding import Finding
+from flash.seams.flask_extensions import DISPATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,15 +24,7 @@ _EXTENSIONS = {
     "flask_sock": ("takes over connections of a WSGI server", _LIVE),
     "flask_sockets": ("takes over connections of a WSGI server", _LIVE),
     "geventwebsocket": ("takes over connections of a WSGI server", _LIVE),
-    "flask_compress": (
-        "is not needed: files are compressed by Flash",
-        "leave it out, and pass compress=True to the app for callbacks and pages",
-    ),
     "flask_sse": ("holds a thread for each page that is open", "use flash_ws.Live"),
-    "flask_debugtoolbar": (
-        "adds its toolbar to pages of Flask only",
-        "use the developer tools of Dash: app.run(debug=True)",
-    ),
     "jupyter_dash": ("is an old Dash of its own", "use app.run, see docs/dash-parity.md"),
     "gevent.monkey.patch_all": ("replaces what asyncio needs", "leave it out"),
     "eventlet.monkey_patch": ("replaces what asyncio needs", "leave it out"),
@@ -43,21 +36,6 @@ _EXTENSIONS = {
 }
 
 _PROXY_FIX = "werkzeug.middleware.proxy_fix.ProxyFix"
-
-# What a request passes through in Flask, and Flash does not call.
-_DISPATCH = frozenset(
-    {
-        "__call__",
-        "dispatch_request",
-        "do_teardown_request",
-        "finalize_request",
-        "full_dispatch_request",
-        "make_response",
-        "preprocess_request",
-        "process_response",
-        "wsgi_app",
-    }
-)
 
 
 def extensions(project: Project) -> Iterator[Finding]:
@@ -135,7 +113,7 @@ def request_classes(project: Project) -> Iterator[Finding]:
                 for each in node.body:
                     if (
                         isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
-                        and each.name in _DISPATCH
+                        and each.name in DISPATCH
                     ):
                         yield Finding(
                             str(source.path),
