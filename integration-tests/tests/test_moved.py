@@ -26,13 +26,17 @@ pytest_plugins = ["flash.testing.plugin"]
 
 APPS = Path(__file__).parents[1] / "apps" / "moved"
 
-# All figures of the page as Plotly has them, numbers decoded, without what differs by the drawing.
+# All figures of the page as Plotly has them, numbers decoded. Left out is what the drawing makes of
+# the size of its place: Plotly takes height and width away while it draws anew.
 FIGURES = """
 const plain = (key, value) =>
     key.startsWith("_") || key === "uid" ? undefined
-    : ArrayBuffer.isView(value) ? Array.from(value) : value;
+    : ArrayBuffer.isView(value) ? Array.from(value)
+    : value && value.autorange ? {...value, range: undefined}
+    : value;
+const drawn = {height: undefined, width: undefined, autosize: undefined};
 return JSON.stringify([...document.querySelectorAll(".js-plotly-plot")].map(
-    graph => [graph.closest(".dash-graph").id, graph.data, graph.layout]), plain);
+    graph => [graph.closest(".dash-graph").id, graph.data, {...graph.layout, ...drawn}]), plain);
 """
 # The text beside the figures, whose labels stand in the order in which they were drawn.
 TEXT = """
