@@ -17,6 +17,7 @@ from servers import (
     DASH_FASTAPI,
     DASH_QUART,
     FLASH,
+    FLASH_ON_QUART,
     App,
     Server,
     Subject,
@@ -47,6 +48,17 @@ async def measure(effort: Effort) -> list[Row]:
     ]
 
 
+async def measure_bridge(effort: Effort) -> list[Row]:
+    """What it costs a callback that Flask's names would work, where nothing uses them."""
+    rows: list[Row] = []
+    async with contextlib.AsyncExitStack() as stack:
+        subjects = (Subject(app, "hypercorn") for app in (FLASH, FLASH_ON_QUART))
+        servers = await serve_all(stack, *subjects)
+        for kind in ("async", "plain"):
+            rows += await _race(kind, servers, effort, Target(0.98))
+    return rows
+
+
 async def _compare(peer: Subject, limits: Sequence[App], effort: Effort) -> list[Row]:
     rows: list[Row] = []
     bare = [Subject(app, peer.server) for app in limits]
@@ -57,7 +69,9 @@ async def _compare(peer: Subject, limits: Sequence[App], effort: Effort) -> list
     return rows
 
 
-async def _race(kind: str, servers: Sequence[Server], effort: Effort) -> list[Row]:
+async def _race(
+    kind: str, servers: Sequence[Server], effort: Effort, target: Target | None = None
+) -> list[Row]:
     request = callback_request(f"{kind}-answer.children")
 
     async def turn(server: Server, seconds: float = effort.seconds) -> Burst:
@@ -75,7 +89,8 @@ async def _race(kind: str, servers: Sequence[Server], effort: Effort) -> list[Ro
         await turn(server, effort.warm_up_seconds)
     flash, *others = await take_turns(servers, effort.rounds, turn)
     work = f"trivial {kind} callback, {CONNECTIONS} connections"
-    targets = [_TARGETS[servers[0].subject.server][kind], *(None for _ in others[1:])]
+    target = target or _TARGETS[servers[0].subject.server][kind]
+    targets = [target, *(None for _ in others[1:])]
     return [
         rates(work, str(server.subject), flash, bursts, target)
         for server, bursts, target in zip(servers[1:], others, targets, strict=True)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # Every benchmark, in the order of the table. One more is one more line.
 BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "callback": callbacks.measure,
+    "bridge": callbacks.measure_bridge,
     "sleepers": sleepers.measure_rate,
     "neighbour": sleepers.measure_neighbour,
     "serialize": serialize.measure,

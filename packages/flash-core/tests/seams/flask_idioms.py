@@ -9,8 +9,9 @@ import io
 import threading
 
 import flask
+from dash import hooks
 from flask import g, session
-from flask_replies import app_of, call, get, noting_in, post, with_callback
+from flask_replies import app_of, call, get, noting_in, page, post, with_callback
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -426,6 +427,61 @@ def method_views(dash):
 
     app = app_of(dash)
     app.server.add_url_rule("/v", view_func=View.as_view("v"))
+    return app
+
+
+@idiom(get("/hooked"), post("/hooked", data=b"x"))
+def routes_of_hooks(dash):
+    @dash.hooks.route("hooked", methods=("GET", "POST"))
+    def hooked():
+        session["count"] = session.get("count", 0) + 1
+        return flask.jsonify([*seen(), session["count"], flask.current_app.name])
+
+    try:
+        return app_of(dash)
+    finally:
+        # For this app only.
+        hooks._ns["routes"].pop()
+
+
+@idiom(call(), get("/_dash-layout", headers={"X-Fail": "yes"}))
+def aborts_and_errors_in_callbacks(dash):
+    def called(value):
+        flask.abort(flask.make_response("not now", 409))
+
+    app = with_callback(dash, called)
+
+    def layout():
+        if "X-Fail" in flask.request.headers:
+            raise LookupError("no layout")
+        return dash.html.P()
+
+    app.layout = layout
+
+    @app.server.errorhandler(LookupError)
+    def missing(error):
+        return f"{error} at {flask.request.path}", 404
+
+    return app
+
+
+@idiom(page("/first/7"), page("/second"), page("/none"))
+def layouts_of_pages(dash):
+    app = app_of(dash, use_pages=True, pages_folder="")
+    dash.register_page(
+        "first",
+        path_template="/first/<n>",
+        layout=lambda n=0: dash.html.P(
+            str([n, flask.request.path, session.get("user"), g.get("user")])
+        ),
+    )
+    dash.register_page("second", path="/second", layout=dash.html.P("second"))
+    app.layout = dash.html.Div([dash.page_container])
+
+    @app.server.before_request
+    def load():
+        g.user = "carol"
+
     return app
 
 

@@ -46,6 +46,24 @@ def call(value=1, path="/_dash-update-component", output="out", **options):
     return post(path, data=json.dumps(body), content_type="application/json", **options)
 
 
+def page(path):
+    """Open a page of an app with pages."""
+    content, store = "_pages_content", "_pages_store"
+    body = {
+        "output": f"..{content}.children...{store}.data..",
+        "outputs": [
+            {"id": content, "property": "children"},
+            {"id": store, "property": "data"},
+        ],
+        "inputs": [
+            {"id": "_pages_location", "property": "pathname", "value": path},
+            {"id": "_pages_location", "property": "search", "value": ""},
+        ],
+        "changedPropIds": ["_pages_location.pathname"],
+    }
+    return post("/_dash-update-component", data=json.dumps(body), content_type="application/json")
+
+
 def noting_in(table):
     """Return a decorator that puts a function and its requests into a table."""
 
