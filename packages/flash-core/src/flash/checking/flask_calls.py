@@ -83,14 +83,14 @@ def _middleware(source: Source, node: ast.Assign) -> Finding:
         return Finding(
             str(source.path),
             node.lineno,
-            "ProxyFix runs in a thread for every request, and the live link does not pass it",
+            "ProxyFix believes the headers of every sender",
             "leave it out, and name the proxy: flash run --trusted-proxies ADDRESSES",
         )
     shown = name.rpartition(".")[2] if name else ast.unparse(call)
     return Finding(
         str(source.path),
         node.lineno,
-        f"WSGI middleware ({shown}) runs in a thread for every request, and not for the live link",
+        f"WSGI middleware ({shown}) runs in a thread for every request, without its response",
         "use ASGI middleware: app.server.asgi_app = Middleware(app.server.asgi_app)",
     )
 
