@@ -28,8 +28,8 @@ logger = logging.getLogger("flash.serving")
 # be served: it would occupy a thread, or the only worker, for as long as it lasts.
 WSGI = "flash.wsgi"
 
-# Key of an environment: receives the task that serves the request.
-_TASKS = "flash.tasks"
+# Key of an environment: receives the future that is done when the client has gone.
+_GONE = "flash.gone"
 
 # How the user agent of Flask's test client begins.
 _TEST_CLIENT = "Werkzeug/"
@@ -129,17 +129,28 @@ class WSGIBridge:
         finally:
             if not complete:
                 # The client has gone, and the server reads no further.
-                for task in environ[_TASKS]:
-                    middleware.loop.call_soon_threadsafe(task.cancel)
+                for gone in environ[_GONE]:
+                    middleware.loop.call_soon_threadsafe(gone.cancel)
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
-        scope["wsgi_environ"][_TASKS].append(asyncio.current_task())
+        gone = asyncio.get_running_loop().create_future()
+        scope["wsgi_environ"][_GONE].append(gone)
         scope[WSGI] = True
-        await self._app.asgi_app(scope, receive, send)
+
+        async def received() -> Any:
+            """Return the next message; the middleware has none that the client has gone."""
+            message = asyncio.ensure_future(receive())
+            try:
+                await asyncio.wait({message, gone}, return_when=asyncio.FIRST_COMPLETED)
+                return message.result() if message.done() else {"type": "http.disconnect"}
+            finally:
+                message.cancel()
+
+        await self._app.asgi_app(scope, received, send)
 
     def _prepared(self, environ: dict[str, Any]) -> dict[str, Any]:
         """Return the environment with what the middleware needs and not every server gives."""
-        prepared: dict[str, Any] = {**environ, _TASKS: []}
+        prepared: dict[str, Any] = {**environ, _GONE: []}
         # Without it the address would be lost.
         prepared.setdefault("REMOTE_PORT", "0")
         for name in ("SCRIPT_NAME", "PATH_INFO"):

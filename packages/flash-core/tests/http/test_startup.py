@@ -1,0 +1,128 @@
+"""Without a lifespan the first request starts everything, and the end of the loop ends it."""
+
+import asyncio
+
+import pytest
+
+from flash import Flash, html
+from flash.http.gateway import Gateway
+from flash.testing import FlashClient
+
+
+class Host:
+    """Passes requests on, and no lifespan, as an app in which another is mounted."""
+
+    def __init__(self, app, root_path=""):
+        self._app = app
+        self._root_path = root_path
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise RuntimeError("no lifespan")
+        path = self._root_path + scope["path"]
+        await self._app({**scope, "root_path": self._root_path, "path": path}, receive, send)
+
+
+@pytest.fixture
+def events():
+    return []
+
+
+@pytest.fixture
+def app(events):
+    app = Flash(__name__)
+    app.layout = lambda: html.Img(src=app.get_asset_url("a.png"))
+    app.server.before_serving(lambda: events.append("first"))
+
+    @app.server.before_serving
+    async def second():
+        await asyncio.sleep(0)
+        events.append("second")
+
+    @app.server.while_serving
+    async def third():
+        events.append("third")
+        yield
+        events.append("third ended")
+
+    app.server.after_serving(lambda: events.append("ended"))
+    return app
+
+
+async def test_requests_at_the_same_time_start_everything_once_and_in_order(app, events):
+    async with FlashClient(Host(app)) as client:
+        answers = await asyncio.gather(*(client.get("/_dash-layout") for _ in range(5)))
+    assert {answer.status for answer in answers} == {200}
+    assert events == ["first", "second", "third"]
+    assert app.has_started
+
+
+def test_the_end_of_the_loop_ends_it_and_another_loop_starts_it_again(app, events):
+    async def once():
+        async with FlashClient(Host(app)) as client:
+            assert (await client.get("/_dash-layout")).status == 200
+
+    whole = ["first", "second", "third", "third ended", "ended"]
+    asyncio.run(once())
+    assert events == whole
+    # Quart runs such a generator once.
+    app.server.while_serving_gens.clear()
+    asyncio.run(once())
+    assert events == [*whole, "first", "second", "ended"]
+
+
+async def test_the_lifespan_of_a_host_starts_and_ends_it(app, events):
+    async with app.lifespan(object()):
+        assert events == ["first", "second", "third"]
+        async with FlashClient(Host(app)) as client:
+            assert (await client.get("/_dash-layout")).status == 200
+        assert events == ["first", "second", "third"]
+    assert events[-2:] == ["third ended", "ended"]
+
+
+async def test_a_start_that_fails_is_ended_and_tried_again(events):
+    app = Flash(__name__)
+    app.layout = html.P("hello")
+    app.server.before_serving(lambda: events.append("first"))
+
+    @app.server.before_serving
+    def second():
+        if events.count("first") == 1:
+            raise RuntimeError("no database")
+
+    app.server.after_serving(lambda: events.append("ended"))
+    async with FlashClient(Host(app)) as client:
+        with pytest.raises(RuntimeError, match="no database"):
+            await client.get("/")
+        assert (await client.get("/")).status == 200
+    assert events == ["first", "ended", "first"]
+
+
+async def test_the_prefix_is_the_root_path_where_the_app_has_none(app):
+    async with FlashClient(Host(app, "/dash")) as client:
+        page = await client.get("/")
+        layout = await client.get("/_dash-layout")
+    assert '"requests_pathname_prefix":"/dash/"' in page.text
+    assert 'src="/dash/_dash-component-suites/' in page.text
+    assert layout.json()["props"]["src"] == "/dash/assets/a.png"
+
+
+@pytest.mark.parametrize(
+    "given", [{"requests_pathname_prefix": "/sales/"}, {"requests_pathname_prefix": "/"}]
+)
+async def test_a_prefix_that_was_given_stays(given):
+    app = Flash(__name__, **given)
+    app.layout = html.P("hello")
+    async with FlashClient(Host(app, "/dash")) as client:
+        page = (await client.get("/")).text
+    assert f'"requests_pathname_prefix":"{given["requests_pathname_prefix"]}"' in page
+
+
+async def test_a_lifespan_that_follows_ends_what_a_request_has_started(app, events):
+    # Quart runs such a generator once.
+    app.server.while_serving_gens.clear()
+    async with FlashClient(Host(app)) as client:
+        await client.get("/")
+    async with FlashClient(app):
+        assert Gateway.of(app.server).startup.is_complete
+        assert events == ["first", "second", "ended", "first", "second"]
