@@ -87,7 +87,10 @@ class CallbackTimeout(FlashError, TimeoutError):
 
 
 class ExitRaised(FlashError, RuntimeError):
-    """A function of the app raised `SystemExit` or `KeyboardInterrupt` while the app served.
+    """A function of the app raised a `BaseException` that is no `Exception` while the app served.
+
+    Such are `SystemExit`, `KeyboardInterrupt`, those of libraries such as polars, and the
+    `CancelledError` of another task that the function awaited.
 
     It is an error of that call and does not end the server. ``error`` is also the cause.
     """

@@ -18,6 +18,26 @@ if TYPE_CHECKING:
 EXITS = (SystemExit, KeyboardInterrupt)
 
 
+def ends_task(error: BaseException) -> bool:
+    """Return whether ``error`` ends the running task itself, so that it must be raised again.
+
+    That is so if the task was cancelled, or if its coroutine is closed because the loop has ended.
+    A `CancelledError` of another task that a function awaited is an error of that function.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    if isinstance(error, asyncio.CancelledError):
+        return task is None or bool(task.cancelling())
+    return isinstance(error, GeneratorExit) and task is None
+
+
+def as_exception(source: object, error: BaseException) -> Exception:
+    """Return ``error`` if it is an `Exception`, else the `ExitRaised` to raise in its place."""
+    return error if isinstance(error, Exception) else exit_error(source, error)
+
+
 def exit_error(source: object, error: BaseException) -> ExitRaised:
     """Return the error to raise in place of ``error``; ``source`` is the function that raised."""
     name = getattr(source, "__qualname__", None) or repr(source)

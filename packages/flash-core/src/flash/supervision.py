@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
+from flash.exits import ends_task
 from flash.redis.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -97,9 +98,11 @@ class SupervisedTask:
                 error: BaseException = RuntimeError(
                     "it returned, although it must run as long as the app"
                 )
-            except GeneratorExit:
-                # The loop has ended, and Python closes this coroutine.
-                raise
+            except GeneratorExit as closed:
+                if ends_task(closed):
+                    # The loop has ended, and Python closes this coroutine.
+                    raise
+                error = closed
             except asyncio.CancelledError as cancelled:
                 if current.cancelling():
                     raise

@@ -69,6 +69,13 @@ class BrokerClosed(BrokerError, RuntimeError):
         return "this broker is not running; start() it first"
 
 
+class PublisherClosed(BrokerClosed):
+    """A `Publisher` or an `AsyncPublisher` was used after it was closed."""
+
+    def __str__(self) -> str:
+        return "this publisher is closed; make a new one"
+
+
 class BrokerRunning(BrokerError, RuntimeError):
     """The broker was started already."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import threading
 from typing import TYPE_CHECKING, Any, Self
@@ -14,10 +15,10 @@ from flash_pubsub.channels.declaration import ChannelPattern, check_name
 from flash_pubsub.channels.retention import RETENTION_CHANNEL, RETENTION_FIELD, RetentionRules
 from flash_pubsub.channels.schema import Schema
 from flash_pubsub.errors import (
-    BrokerClosed,
     BrokerRefused,
     BrokerUnavailable,
     InvalidBrokerURL,
+    PublisherClosed,
     UnsupportedEnvelope,
 )
 
@@ -91,7 +92,7 @@ class AsyncPublisher:
 
     def _open_store(self) -> Store:
         if self._store is None:
-            raise BrokerClosed
+            raise PublisherClosed
         return self._store
 
     async def _read_retention_rules(self, channel: str) -> RetentionRules:
@@ -161,6 +162,7 @@ class Publisher:
             self._closed = True
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
+        atexit.unregister(self.close)
         if loop is not None and thread is not None:
             asyncio.run_coroutine_threadsafe(self._publisher.close(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
@@ -175,13 +177,15 @@ class Publisher:
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._closed:
-                raise BrokerClosed
+                raise PublisherClosed
             if self._loop is None:
                 loop = self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
                     target=_run_loop, args=(loop,), name="flash-pubsub publisher", daemon=True
                 )
                 self._thread.start()
+                # Otherwise the thread ends in the middle of its work when the process does.
+                atexit.register(self.close)
             return self._loop
 
 

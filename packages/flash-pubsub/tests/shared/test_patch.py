@@ -158,3 +158,10 @@ def test_operations_fit_the_value_itself_and_deep_places():
 
     assert patched(stored, deep) == {"a": {"b": {"c": [{"d": 9}], "e": None}}}
     assert stored == {"a": {"b": {"c": [1, {"d": 2}]}}}
+
+
+def test_11_16_a_patch_without_a_value_to_change_says_so():
+    patch = Patch()
+    patch["a"]["b"] = 1
+    with pytest.raises(ValueError, match=r"no value to change.*return the whole value first"):
+        apply_patch(None, patch)

@@ -24,6 +24,7 @@ from flash.background.job import (
 from flash.callbacks.execution import WorkerPool
 from flash.callbacks.plan import Runner
 from flash.errors import CallbackTimeout, ConfigurationError
+from flash.exits import ends_task
 from flash.seams import dash as dash_seam
 
 if TYPE_CHECKING:
@@ -179,7 +180,9 @@ class JobTasks:
                     )
         except PreventUpdate:
             return Report(State.DONE, no_update)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  the boundary of the job
+        except BaseException as error:
+            if ends_task(error):
+                raise
             if limit.expired() and plan.options.timeout is not None:
                 return Report.failed(CallbackTimeout(plan.id, plan.options.timeout))
             return Report.failed(error)

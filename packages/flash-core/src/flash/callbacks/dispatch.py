@@ -30,7 +30,7 @@ from flash.callbacks.response import (
 )
 from flash.callbacks.size import MAX_VALUES_ON_LOOP, is_large
 from flash.errors import BadRequest, CallbackTimeout, ExitRaised, Overloaded, quoted
-from flash.exits import EXITS
+from flash.exits import ends_task
 from flash.seams import dash as dash_seam
 from flash.serialize import dumps
 
@@ -272,8 +272,15 @@ class Dispatcher:
                 result = plan.function(*args, **kwargs)
             # A plain decorator around an `async def` returns a coroutine.
             return await result if inspect.isawaitable(result) else result
-        except EXITS as error:
-            # Either would end the event loop and with it the server.
+        except ExitRaised as error:
+            # Of the pool, which knows the function only.
+            raise ExitRaised(f"callback {plan.id!r}", error.error) from error.error
+        except Exception:
+            raise
+        except BaseException as error:
+            if ends_task(error):
+                raise
+            # It would end the event loop and with it the server, or the connection.
             raise ExitRaised(f"callback {plan.id!r}", error) from error
 
     def _error_handler(self, plan: CallbackPlan) -> Callable[[Exception], Awaitable[Any]] | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from flash.callbacks.functions import is_async as is_async
 from flash.errors import ConfigurationError, Overloaded
-from flash.exits import EXITS, exit_error
+from flash.exits import ends_task, exit_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable
@@ -132,7 +132,11 @@ class WorkerPool:
                 return await function(*args, **kwargs)
             result = await self.run(function, *args, **kwargs)
             return await result if inspect.isawaitable(result) else result
-        except EXITS as error:
+        except Exception:
+            raise
+        except BaseException as error:
+            if ends_task(error):
+                raise
             raise exit_error(function, error) from error
 
     async def _wait_for_thread(self) -> None:
@@ -174,8 +178,8 @@ class WorkerPool:
             elif isinstance(error, StopIteration):
                 # A future cannot hold `StopIteration`.
                 job.result.set_exception(RuntimeError("the function raised StopIteration"))
-            elif isinstance(error, EXITS):
-                # Either would end the loop.
+            elif not isinstance(error, Exception):
+                # It would end the loop, or the task that waits.
                 raised = exit_error(job.call.args[0], error)
                 raised.__cause__ = error
                 job.result.set_exception(raised)

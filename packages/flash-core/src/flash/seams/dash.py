@@ -9,9 +9,12 @@ names exist in Dash 4.4.1 to 4.5.0rc2 unless a comment says otherwise.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib
+import os
 import sys
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -68,12 +71,15 @@ if TYPE_CHECKING:
     from collections.abc import (
         Callable,
         Collection,
+        Container,
         Generator,
         Mapping,
     )
 
 
 # The ids of the components that make up `dash.page_container`.
+# Where Dash registers callbacks; see `unique_callback_ids`.
+from dash import _callback as callback_module
 from dash.dash import _ID_CONTENT as PAGES_CONTENT
 from dash.dash import _ID_DUMMY as PAGES_DUMMY
 from dash.dash import _ID_LOCATION as PAGES_LOCATION
@@ -122,6 +128,7 @@ __all__ = [
     "registered_file",
     "sign",
     "stringify_id",
+    "unique_callback_ids",
     "unsign",
     "update_args_group",
     "validate",
@@ -260,3 +267,45 @@ def shared_storage_names() -> Any:
     if not hasattr(dash, "BaseSharedStorage"):
         return None
     return importlib.import_module("dash._shared_storage")
+
+
+# The ids of the callbacks that exist already, while Flash registers one.
+_taken_ids: ContextVar[Container[str] | None] = ContextVar("flash_taken_ids", default=None)
+
+_create_callback_id = vars(callback_module)["create_callback_id"]
+
+# Dash's packages, as Dash recognises them, and Flash's own.
+_LIBRARIES = (str(Path(dash.__file__).parent), f"{Path(__file__).parents[1]}{os.sep}")
+
+
+@contextmanager
+def unique_callback_ids(taken: Container[str]) -> Generator[None]:
+    """Give callbacks without inputs and outputs that are registered meanwhile ids of their own.
+
+    Dash takes the line that calls Dash, which under Flash is a line of Flash. ``taken`` are the ids
+    in use. The id is made of the first line outside of Dash and Flash, and a number if several
+    callbacks are registered on that line, as in a loop. It is the same in every worker.
+    """
+    token = _taken_ids.set(taken)
+    try:
+        yield
+    finally:
+        _taken_ids.reset(token)
+
+
+def _unique_callback_id(output: Any, inputs: Any, no_output: bool = False) -> str:
+    taken = _taken_ids.get()
+    if taken is None or inputs or not no_output:
+        return _create_callback_id(output, inputs, no_output)
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
+        frame = frame.f_back
+    site = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    number, name = 1, hashlib.sha256(site.encode()).hexdigest()
+    while name in taken:
+        number += 1
+        name = hashlib.sha256(f"{site}-{number}".encode()).hexdigest()
+    return name
+
+
+setattr(callback_module, "create_callback_id", _unique_callback_id)  # noqa: B010

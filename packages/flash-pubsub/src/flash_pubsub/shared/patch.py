@@ -21,6 +21,11 @@ def apply_patch(value: Any, patch: Patch) -> Any:
     ``value`` is not modified. Raises ``ValueError`` if an operation does not fit the value.
     """
     operations: Sequence[Mapping[str, Any]] = orjson.loads(dumps(patch))["operations"]
+    if value is None and any(each["location"] for each in operations):
+        raise ValueError(
+            "Patch: there is no value to change; it was neither set by a shared callback nor is it "
+            "in the layout; return the whole value first"
+        )
     for each in operations:
         try:
             value = _applied(value, each)

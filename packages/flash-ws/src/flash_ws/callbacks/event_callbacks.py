@@ -14,6 +14,7 @@ from dash.dependencies import ClientsideFunction, Input, State
 from flash import BadRequest, ConfigurationError
 from flash.callbacks.context import EventContext
 from flash.callbacks.functions import is_async_generator, name_of, same_function, short_name_of
+from flash.exits import as_exception, ends_task
 from flash_ws.clients.context import current_client
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import ProtocolError
@@ -207,14 +208,20 @@ class EventCallbackRunner:
             async with client.handshake.active():
                 with context.active():
                     await self._stream(client, callback, context)
-        except asyncio.CancelledError:
-            # Not raised again: the canceller waits for this task, and the page has to be informed.
-            end = call_message(number, "cancelled")
-        except Exception as error:
-            # An application's generator: logged, and passed to its on_error.
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) and ends_task(error):
+                raise
+            if isinstance(error, asyncio.CancelledError) and ends_task(error):
+                # Not raised again: the canceller waits for this task, and the page is informed.
+                await self._finish(client, callback, call_message(number, "cancelled"))
+                return
+            # Logged, and passed to its on_error. A `CancelledError` is that of another task.
             logger.exception("event callback %r failed", short_name_of(callback.function))
             end = call_message(number, "failed", reason=type(error).__name__)
             await self._apply_error(client, callback, error)
+        await self._finish(client, callback, end)
+
+    async def _finish(self, client: Client, callback: EventCallback, end: Message) -> None:
         if callback.reset:
             await self._send(client, props_message(callback.reset))
         await self._send(client, end)
@@ -243,11 +250,15 @@ class EventCallbackRunner:
         if updates:
             await self._send(client, props_message(updates))
 
-    async def _apply_error(self, client: Client, callback: EventCallback, error: Exception) -> None:
+    async def _apply_error(
+        self, client: Client, callback: EventCallback, error: BaseException
+    ) -> None:
         if callback.on_error is None or self._app is None:
             return
         try:
-            outcome = await self._app.pool.call(callback.on_error, error)
+            outcome = await self._app.pool.call(
+                callback.on_error, as_exception(callback.function, error)
+            )
         except Exception:
             # An application's handler; the error it handles is logged already.
             logger.exception("on_error of %r failed", short_name_of(callback.function))
