@@ -28,6 +28,9 @@ P = ParamSpec("P")
 # The only key of every panel's id; the callback that loads panels matches on it.
 PANEL_ID_KEY = "flash_lazy"
 
+# Seconds that one run of a loader may take.
+LOAD_TIMEOUT = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
@@ -182,7 +185,7 @@ def lazy(
     stale: float = 0,
     key: Callable[..., Any] | None = None,
     max_concurrency: int | None = None,
-    timeout: float | None = None,
+    timeout: float | None = LOAD_TIMEOUT,
     bind: Bind = None,
     live: bool = False,
     when: When = "visible",
@@ -213,7 +216,7 @@ def lazy(
     stale: float = 0,
     key: Callable[..., Any] | None = None,
     max_concurrency: int | None = None,
-    timeout: float | None = None,
+    timeout: float | None = LOAD_TIMEOUT,
     bind: Bind = None,
     live: bool = False,
     when: When = "visible",
@@ -236,7 +239,7 @@ def lazy(
       which it is still shown at once while a new one is loaded.
     - ``key``: a function of the arguments that returns what else the result depends on.
     - ``max_concurrency``: the number of runs of this function at a time; ``timeout``: the limit of
-      one run in seconds.
+      one run in seconds, 60 by default; None for no limit.
     - ``bind``: "session", or a function that returns the visitor's identity. The panel works for
       that visitor only, and its results are not shared with others.
     - ``when``: "visible", "idle", "click" or "mount"; ``prefetch="idle"`` loads the panel when the

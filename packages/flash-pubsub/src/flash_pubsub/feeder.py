@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flash import ConfigurationError
+from flash.callbacks.execution import time_limit
 from flash.callbacks.functions import is_async_generator, name_of, short_name_of
+from flash.errors import CallbackTimeout
 from flash_pubsub.broker.leases import run_while_leading
 
 if TYPE_CHECKING:
@@ -33,14 +35,34 @@ class Feeder:
     channel: str | None
     # The name of its lease, the same on every worker. Feeders of one name would be one feeder.
     name: str
+    # Seconds within which an item must come; None for no limit.
+    timeout: float | None = None
 
-    async def run(self, broker: Broker, publish: PublishUnderLease, lease_ttl: float) -> None:
-        """Publish what the generator yields while this worker holds the lease; never returns."""
+    async def run(
+        self,
+        broker: Broker,
+        publish: PublishUnderLease,
+        lease_ttl: float,
+        count_timeout: Callable[[], None],
+    ) -> None:
+        """Publish what the generator yields while this worker holds the lease; never returns.
+
+        If no item comes in time, the lease is released and the generator starts again.
+        """
 
         async def publish_items(lease: Lease) -> None:
             generator = self.function()
             try:
-                async for item in generator:
+                while True:
+                    try:
+                        async with time_limit(self.name, self.timeout):
+                            item = await anext(generator)
+                    except StopAsyncIteration:
+                        return
+                    except CallbackTimeout as error:
+                        if error.callback_id == self.name:
+                            count_timeout()
+                        raise
                     channel, data = self._address(item)
                     await publish(channel, data, fence=lease)
             finally:
@@ -61,7 +83,9 @@ class Feeder:
                 )
 
 
-def make_feeder(function: Any, channel: str | None, name: str | None) -> Feeder:
+def make_feeder(
+    function: Any, channel: str | None, name: str | None, timeout: float | None = None
+) -> Feeder:
     """Return the feeder of a function.
 
     Its name is ``name``, or that of the function and its channel. Raises `ConfigurationError` if
@@ -73,4 +97,4 @@ def make_feeder(function: Any, channel: str | None, name: str | None) -> Feeder:
         )
     if name is None:
         name = name_of(function) if channel is None else f"{name_of(function)}:{channel}"
-    return Feeder(cast("Any", function), channel, f"feeder:{name}")
+    return Feeder(cast("Any", function), channel, f"feeder:{name}", timeout)

@@ -52,6 +52,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Seconds that one run of a shared callback or a channel callback may take.
+CALLBACK_TIMEOUT = 30.0
+
+# Seconds within which a feeder must yield its next item; long, since some sources are quiet.
+FEEDER_TIMEOUT = 3600.0
+
 H = TypeVar("H", bound=Callable[..., Any])
 F = TypeVar("F", bound=Callable[[], AsyncIterator[Any]])
 
@@ -101,6 +107,8 @@ class PubSub:
         self._shared_callbacks: dict[str, SharedCallback] = {}
         self._shared_keys: set[Key] = set()
         self._feeders: list[Feeder] = []
+        # How often no item of a feeder came within its ``timeout``.
+        self._feeder_timeouts = 0
         self._join_handlers: list[tuple[ChannelPattern, Handler]] = []
         self._leave_handlers: list[tuple[ChannelPattern, Handler]] = []
         self._tasks: list[SupervisedTask] = []
@@ -150,6 +158,7 @@ class PubSub:
         self._live.on_frame("share", self._runs.receive)
         self._live.on_frame("subscribe", subscribers.subscribe)
         self._live.on_frame("unsubscribe", subscribers.unsubscribe)
+        self._live.on_forget(subscribers.forget)
         self._live.on_forget(self._presence.leave_all)
         app.layout_filters.append(self._fill_layout)
         # A `Broker` that the application has written need not have this attribute.
@@ -164,7 +173,10 @@ class PubSub:
     # -- shared callbacks ------------------------------------------------------------------------
 
     def shared_callback(
-        self, *dependencies: Any, prevent_initial_call: bool = False
+        self,
+        *dependencies: Any,
+        prevent_initial_call: bool = False,
+        timeout: float | None = CALLBACK_TIMEOUT,
     ) -> Callable[[H], H]:
         """Run a function when an Input changes in any browser; all browsers show the result.
 
@@ -176,12 +188,17 @@ class PubSub:
 
         The function runs once before anything has changed, with the values of the first page,
         unless ``prevent_initial_call``. An exception is logged and reported to the pages whose
-        change caused it; these pages then show what the others show.
+        change caused it; these pages then show what the others show. A run that takes longer than
+        ``timeout`` seconds (30; None for no limit) fails in the same way, so that the callback runs
+        again for the next change.
         """
 
         def register(function: H) -> H:
             callback = make_shared_callback(
-                function, dependencies, prevent_initial_call=prevent_initial_call
+                function,
+                dependencies,
+                prevent_initial_call=prevent_initial_call,
+                timeout=timeout,
             )
             self._add_shared(callback)
             return function
@@ -252,6 +269,7 @@ class PubSub:
         *outputs: Any,
         once: bool = False,
         on_lost: Callable[[str, int], Any] | None = None,
+        timeout: float | None = CALLBACK_TIMEOUT,
     ) -> Callable[[H], H]:
         """Run a function for each message of a channel; pages show what it returns.
 
@@ -260,7 +278,8 @@ class PubSub:
 
         The function is called with the message, and with the pattern's variables by name. It runs
         once per message on every worker, for the pages of that worker; with ``once`` it runs once
-        per message in the whole deployment, for all pages.
+        per message in the whole deployment, for all pages. A call that takes longer than
+        ``timeout`` seconds (30; None for no limit) fails, and the next message is handled.
 
         With ``once`` messages are run from the channel's history. If they come faster than the
         function runs, or while no worker runs, those beyond ``history``, ``max_age`` or 1 MiB are
@@ -278,7 +297,9 @@ class PubSub:
                 )
             what = f"the channel callback {short_name_of(function)!r}"
             self._declarations.add(
-                ChannelCallback(pattern, Outputs.of(outputs, what), function, once, on_lost)
+                ChannelCallback(
+                    pattern, Outputs.of(outputs, what), function, once, on_lost, timeout
+                )
             )
             return function
 
@@ -287,7 +308,8 @@ class PubSub:
     def authorize(self, channel: str) -> Callable[[H], H]:
         """Let ``function(client, **variables)`` decide whether a page may subscribe.
 
-        The function may be plain or async. Without such a function no page may subscribe to a
+        The function may be plain or async. It has 10 seconds; after that the subscription is
+        denied. Without such a function no page may subscribe to a
         channel whose pattern has variables.
         """
 
@@ -330,27 +352,40 @@ class PubSub:
 
     @overload
     def feeder(
-        self, channel: str | None = None, /, *, name: str | None = None
+        self,
+        channel: str | None = None,
+        /,
+        *,
+        name: str | None = None,
+        timeout: float | None = FEEDER_TIMEOUT,
     ) -> Callable[[F], F]: ...
 
-    def feeder(self, channel: Any = None, /, *, name: str | None = None) -> Any:
+    def feeder(
+        self,
+        channel: Any = None,
+        /,
+        *,
+        name: str | None = None,
+        timeout: float | None = FEEDER_TIMEOUT,
+    ) -> Any:
         """Run an async generator on one worker of the deployment and publish what it yields.
 
         With ``@pubsub.feeder("prices")`` it yields messages for that channel, with
         ``@pubsub.feeder`` pairs of channel and message. When its worker dies, another worker starts
-        it again, at the latest 4/3 of ``lease_ttl`` later.
+        it again, at the latest 4/3 of ``lease_ttl`` later. If no item comes within ``timeout``
+        seconds (an hour; None for no limit), the generator is closed and started again.
 
         Workers know a feeder by its name: ``name``, or else the function's module and qualified
         name together with the channel. Raises `ConfigurationError` for a second feeder of a name.
         """
         if not isinstance(channel, str | None):
-            self._add_feeder(make_feeder(channel, None, name))
+            self._add_feeder(make_feeder(channel, None, name, timeout))
             return channel
 
         def register(function: F) -> F:
             if channel is not None:
                 check_name(channel)
-            self._add_feeder(make_feeder(function, channel, name))
+            self._add_feeder(make_feeder(function, channel, name, timeout))
             return function
 
         return register
@@ -424,7 +459,11 @@ class PubSub:
             skipped=self._deliveries.skipped,
             lost=self._deliveries.lost,
             fenced=self._runs.fenced,
+            timeouts=self._deliveries.timeouts + self._runs.timeouts + self._feeder_timeouts,
         )
+
+    def _count_feeder_timeout(self) -> None:
+        self._feeder_timeouts += 1
 
     async def _readiness_failure(self) -> str | None:
         """Return the broker's state if it is not ready, else None; the log has the reason."""
@@ -467,7 +506,13 @@ class PubSub:
                         self.live.hub.common.append(each)
         await self._presence.start()
         for feeder in self._feeders:
-            run = partial(feeder.run, self.broker, self._publish, self._lease_ttl)
+            run = partial(
+                feeder.run,
+                self.broker,
+                self._publish,
+                self._lease_ttl,
+                self._count_feeder_timeout,
+            )
             task = SupervisedTask(feeder.name, run)
             self._tasks.append(task)
             task.start()

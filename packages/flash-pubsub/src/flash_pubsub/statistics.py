@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from flash_pubsub.broker.seam import Status
 
 
-def metrics_of(status: Status, *, skipped: int, lost: int, fenced: int) -> Iterable[Metric]:
+def metrics_of(
+    status: Status, *, skipped: int, lost: int, fenced: int, timeouts: int
+) -> Iterable[Metric]:
     """Return a broker's status and the failures of the worker's callbacks as metrics.
 
     - ``skipped``: messages that were skipped because channel callbacks were too slow.
     - ``lost``: messages that were no longer kept when channel callbacks came to them.
     - ``fenced``: runs of shared callbacks that lost their lease.
+    - ``timeouts``: calls of shared and channel callbacks and steps of feeders that took too long.
     """
     yield Metric("flash_broker_ready", status.ready, "Whether publications of others arrive.")
     yield Metric(
@@ -43,5 +46,6 @@ def metrics_of(status: Status, *, skipped: int, lost: int, fenced: int) -> Itera
         ("channel_skipped", skipped, "Messages skipped because callbacks were too slow."),
         ("channel_lost", lost, "Messages no longer kept when callbacks came to them."),
         ("shared_fenced", fenced, "Runs of shared callbacks that lost their lease."),
+        ("pubsub_timeouts", timeouts, "Calls of callbacks and feeders that took too long."),
     ):
         yield Metric(f"flash_{name}", value, meaning, "counter")

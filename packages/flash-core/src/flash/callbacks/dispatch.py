@@ -7,7 +7,6 @@ All callbacks run through `Dispatcher`. The HTTP endpoint calls it directly. Das
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 from functools import cache, partial
@@ -19,7 +18,13 @@ from dash.development.base_component import ComponentRegistry
 from dash.exceptions import CallbackException, ImportedInsideCallbackError, PreventUpdate
 
 from flash.callbacks.context import CallContext
-from flash.callbacks.execution import SharedCalls, Superseded, Supersession, WorkerPool
+from flash.callbacks.execution import (
+    SharedCalls,
+    Superseded,
+    Supersession,
+    WorkerPool,
+    time_limit,
+)
 from flash.callbacks.plan import CallbackPlan, CallbackRequest, Runner, compile_plan
 from flash.callbacks.response import (
     NO_CONTENT,
@@ -253,14 +258,8 @@ class Dispatcher:
     ) -> Any:
         if plan.options.timeout is None:
             return await self._call(plan, args, kwargs)
-        limit = asyncio.timeout(plan.options.timeout)
-        try:
-            async with limit:
-                return await self._call(plan, args, kwargs)
-        except TimeoutError as error:
-            if limit.expired():
-                raise CallbackTimeout(plan.id, plan.options.timeout) from error
-            raise
+        async with time_limit(plan.id, plan.options.timeout):
+            return await self._call(plan, args, kwargs)
 
     async def _call(self, plan: CallbackPlan, args: list[Any], kwargs: dict[str, Any]) -> Any:
         try:

@@ -17,11 +17,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from flash.callbacks.functions import is_async as is_async
-from flash.errors import ConfigurationError, Overloaded
-from flash.exits import ends_task, exit_error
+from flash.errors import CallbackTimeout, ConfigurationError, Overloaded
+from flash.exits import EXITS, ends_task, exit_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Hashable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Hashable
     from concurrent.futures import Future
 
 P = ParamSpec("P")
@@ -288,6 +288,22 @@ def wait_in_thread(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEven
     context.run(_waiting_thread.set, waiting)
     # The task on the loop gets a copy of this context.
     return waiting.wait(context.run(asyncio.run_coroutine_threadsafe, coroutine, loop))
+
+
+@contextlib.asynccontextmanager
+async def time_limit(name: str, seconds: float | None) -> AsyncGenerator[None]:
+    """Cancel the block after so many seconds and raise `CallbackTimeout`; no limit with None.
+
+    A plain function that runs in a thread meanwhile goes on, and its result is not used.
+    """
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if seconds is not None and limit.expired():
+            raise CallbackTimeout(name, seconds) from error
+        raise
 
 
 class Superseded(Exception):

@@ -418,6 +418,8 @@ class BrokerBackplane:
         task = asyncio.ensure_future(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before it runs never awaits it.
+        task.add_done_callback(lambda _: work.close())
         return task
 
 

@@ -96,6 +96,8 @@ class ChannelCallback:
     once: bool
     # ``on_lost(channel, number of messages)`` is called when messages can no longer be run.
     on_lost: Callable[[str, int], Any] | None = None
+    # Seconds that one call may take; None for no limit.
+    timeout: float | None = None
 
     @property
     def name(self) -> str:

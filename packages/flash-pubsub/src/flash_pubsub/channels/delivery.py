@@ -12,6 +12,8 @@ import msgpack
 from dash.exceptions import PreventUpdate
 
 from flash.callbacks.context import EventContext
+from flash.callbacks.execution import time_limit
+from flash.errors import CallbackTimeout
 from flash.supervision import SupervisedTask
 from flash_pubsub.broker.backplane import FRAME, PREFIX, envelope_extras
 from flash_pubsub.broker.envelope import BYTES, JSON, Envelope
@@ -77,6 +79,8 @@ class ChannelDeliveries:
         self.skipped = 0
         # Messages that were no longer kept when callbacks came to them.
         self.lost = 0
+        # Calls that took longer than the ``timeout`` of their callback.
+        self.timeouts = 0
         self._deliveries: dict[str, ChannelDelivery] = {}
         # By channel: the calls of `acquire` without a `release`. The pages of this worker count as
         # one, and the worker itself as another.
@@ -166,12 +170,18 @@ class ChannelDeliveries:
             context = EventContext([], [], [])
             try:
                 with context.active():
-                    result = await self.app.pool.call(callback.function, data, **matched.variables)
+                    async with time_limit(callback.name, callback.timeout):
+                        result = await self.app.pool.call(
+                            callback.function, data, **matched.variables
+                        )
                 updates.extend(callback.outputs.updates(result, callback.name))
                 updates.extend(context.take_updates())
             except PreventUpdate:
                 continue
-            except Exception:  # an application's function: logged, and the next message is handled
+            except Exception as error:  # an application's function: logged; the next message
+                self.timeouts += (
+                    isinstance(error, CallbackTimeout) and error.callback_id == callback.name
+                )
                 logger.exception("channel callback %r failed", callback.name)
         return props_message(updates) if updates else None
 

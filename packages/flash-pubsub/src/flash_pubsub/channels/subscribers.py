@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flash.callbacks.execution import time_limit
 from flash_pubsub.channels.delivery import EVERY_WORKER, ONE_WORKER, page_channels_of
 from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
@@ -25,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 # Channels that one page may be subscribed to.
 MAX_SUBSCRIPTIONS = 200
+
+# Seconds that the functions of `authorize` may take for one subscription; after that it is denied.
+AUTHORIZE_TIMEOUT = 10.0
 
 # The kinds of page channels that carry the results of one channel's callbacks.
 KINDS = (EVERY_WORKER, ONE_WORKER)
@@ -46,8 +51,27 @@ class PresenceTracker(Protocol):
         ...
 
 
+@dataclass(eq=False, slots=True)
+class _Request:
+    """A page's request for a channel, which runs in a task of its own."""
+
+    task: asyncio.Task[Any] | None = None
+    # Whether the application is still being asked. A newer request then replaces this one.
+    is_asking: bool = True
+
+    def give_up(self) -> asyncio.Task[Any] | None:
+        """Cancel the request if it is asking; otherwise return its task, to wait for it."""
+        if self.is_asking and self.task is not None:
+            self.task.cancel()
+            return None
+        return self.task
+
+
 class Subscribers:
-    """Subscribes the pages of one worker to the channels of their `Subscription` components."""
+    """Subscribes the pages of one worker to the channels of their `Subscription` components.
+
+    The application's `authorize` functions run in tasks: no other frame of a page waits for them.
+    """
 
     def __init__(
         self,
@@ -62,6 +86,8 @@ class Subscribers:
         self._declarations = declarations
         self._presence = presence
         self._backplane = backplane
+        # By client and channel, the request that has not ended.
+        self._requests: dict[str, dict[str, _Request]] = {}
 
     async def subscribe(self, client: Client, frame: dict[str, Any]) -> None:
         """Handle a page's ``subscribe`` frame; raises `ProtocolError`."""
@@ -69,23 +95,62 @@ class Subscribers:
         if not isinstance(channel, str):
             raise ProtocolError(CloseCode.MALFORMED, "'subscribe' needs a 'channel'")
         positions = parse_positions(frame["at"], len(KINDS)) if "at" in frame else None
+        if not is_signed(self._app, channel, token):
+            logger.warning("%r asked for channel %.80r without a valid signature", client, channel)
+            await self._deny(client, channel)
+            return
+        requests = self._requests.setdefault(client.id, {})
+        earlier = requests.get(channel)
+        before = None if earlier is None else earlier.give_up()
+        request = requests[channel] = _Request()
+        request.task = self._backplane.spawn(
+            self._process(client, channel, positions, request, before)
+        )
+        request.task.add_done_callback(lambda _: self._end(client.id, channel, request))
+
+    def _end(self, client_id: str, channel: str, request: _Request) -> None:
+        requests = self._requests.get(client_id, {})
+        if requests.get(channel) is request:
+            del requests[channel]
+        if not requests:
+            self._requests.pop(client_id, None)
+
+    async def _deny(self, client: Client, channel: str) -> None:
         try:
-            is_allowed = await self._is_allowed(client, channel, token)
-            joins = (
-                await self._start_following(client, channel, positions or {}) if is_allowed else []
-            )
+            await self._stop_following(client, channel)
+        except BrokerError as error:
+            logger.warning("%s; the member expires instead", error)
+        client.deliver(connection_frame("subscription", channel=channel, status="denied"))
+
+    async def _process(
+        self,
+        client: Client,
+        channel: str,
+        positions: Mapping[str, tuple[str, int]] | None,
+        request: _Request,
+        before: asyncio.Task[Any] | None,
+    ) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        await client.wait_until_introduced()
+        is_allowed = await self._is_allowed(client, channel)
+        if self._requests.get(client.id, {}).get(channel) is not request:
+            # The page is gone or has changed its mind, and the function suppressed cancellation.
+            return
+        request.is_asking = False
+        if not is_allowed:
+            await self._deny(client, channel)
+            return
+        try:
+            joins = await self._start_following(client, channel, positions or {})
         except BrokerError as error:
             logger.warning("a page is disconnected and will reconnect: %s", error)
             client.close(CloseCode.FULL, "the broker is unavailable")
             return
-        if not is_allowed:
-            await self._stop_following(client, channel)
-        status = "subscribed" if is_allowed else "denied"
-        client.deliver(connection_frame("subscription", channel=channel, status=status))
-        if is_allowed:
-            self._backplane.spawn(
-                self._report_catch_up(client, channel, joins, returns=positions is not None)
-            )
+        client.deliver(connection_frame("subscription", channel=channel, status="subscribed"))
+        self._backplane.spawn(
+            self._report_catch_up(client, channel, joins, returns=positions is not None)
+        )
 
     async def _start_following(
         self, client: Client, channel: str, positions: Mapping[str, tuple[str, int]]
@@ -126,20 +191,28 @@ class Subscribers:
         channel = frame.get("channel")
         if not isinstance(channel, str):
             raise ProtocolError(CloseCode.MALFORMED, "'unsubscribe' needs a 'channel'")
+        earlier = self._requests.get(client.id, {}).pop(channel, None)
+        before = None if earlier is None else earlier.give_up()
+        if before is not None:
+            await asyncio.wait({before})
         try:
             await self._stop_following(client, channel)
         except BrokerError as error:
             logger.warning("%s; the member expires instead", error)
+
+    async def forget(self, client: Client) -> None:
+        """End the requests of a page that is gone."""
+        requests = self._requests.pop(client.id, {}).values()
+        before = [task for each in requests if (task := each.give_up()) is not None]
+        if before:
+            await asyncio.wait(before)
 
     async def _stop_following(self, client: Client, channel: str) -> None:
         for kind in KINDS:
             client.unfollow(f"{kind}:{channel}")
         await self._presence.leave(client.id, channel)
 
-    async def _is_allowed(self, client: Client, channel: str, token: object) -> bool:
-        if not is_signed(self._app, channel, token):
-            logger.warning("%r asked for channel %.80r without a valid signature", client, channel)
-            return False
+    async def _is_allowed(self, client: Client, channel: str) -> bool:
         if len(client.extra_channels) >= MAX_SUBSCRIPTIONS:
             logger.warning("%r is subscribed to %d channels already", client, MAX_SUBSCRIPTIONS)
             return False
@@ -156,13 +229,15 @@ class Subscribers:
                 channel,
             )
             return False
-        async with client.handshake.active():
-            for guard, variables in guards:
-                try:
-                    allowed = await self._app.pool.call(guard, client, **variables)
-                except Exception:  # an application's function: a failure denies the subscription
-                    logger.exception("authorize failed; the subscription of %r is denied", client)
-                    allowed = False
-                if not allowed:
-                    return False
+        try:
+            limit = time_limit(f"authorize({channel!r})", AUTHORIZE_TIMEOUT)
+            async with limit, client.handshake.active():
+                for guard, variables in guards:
+                    if not await self._app.pool.call(guard, client, **variables):
+                        return False
+        except Exception:  # an application's function: a failure denies the subscription
+            logger.exception(
+                "authorize failed; the subscription of %r to %.80r is denied", client, channel
+            )
+            return False
         return True

@@ -45,6 +45,8 @@ class SharedCallback:
     states: tuple[State, ...]
     # Whether it runs once per deployment before anything has changed.
     runs_initially: bool
+    # Seconds that one run may take; None for no limit.
+    timeout: float | None = None
 
     @property
     def label(self) -> str:
@@ -75,7 +77,11 @@ class SharedCallback:
 
 
 def make_shared_callback(
-    function: Callable[..., Any], dependencies: Sequence[Any], *, prevent_initial_call: bool
+    function: Callable[..., Any],
+    dependencies: Sequence[Any],
+    *,
+    prevent_initial_call: bool,
+    timeout: float | None = None,
 ) -> SharedCallback:
     """Return the shared callback of a function; raises `ConfigurationError`."""
     if not callable(function):
@@ -113,6 +119,7 @@ def make_shared_callback(
         inputs=inputs,
         states=states,
         runs_initially=not prevent_initial_call,
+        timeout=timeout,
     )
 
 

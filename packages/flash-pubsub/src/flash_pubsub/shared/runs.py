@@ -13,6 +13,8 @@ from dash.exceptions import PreventUpdate
 
 from flash import NoUpdate, Patch, stringify_id
 from flash.callbacks.context import EventContext
+from flash.callbacks.execution import time_limit
+from flash.errors import CallbackTimeout
 from flash_pubsub.errors import BrokerError, Fenced
 from flash_pubsub.shared.declaration import Change, PendingChanges, key_of
 from flash_pubsub.shared.patch import apply_patch
@@ -75,6 +77,8 @@ class SharedRuns:
         self._changed = asyncio.Event()
         # Runs whose result was refused because another worker held the lease by then.
         self.fenced = 0
+        # Runs that took longer than the ``timeout`` of their callback.
+        self.timeouts = 0
         state.on_change.append(self._handle_publication)
         state.on_reset.append(self._handle_reset)
 
@@ -297,6 +301,9 @@ class SharedRuns:
         except Exception as error:  # an application's function: logged, and reported to the pages
             logger.exception("shared callback %r failed", callback.label)
             reason = f"{type(error).__name__}: {error}" if self._app.is_developing else "it failed"
+            if isinstance(error, CallbackTimeout) and error.callback_id == callback.label:
+                self.timeouts += 1
+                reason = f"it took longer than {error.seconds:g} s"
             for client, number in pending.origins.values():
                 failure = {"cb": callback.name, "label": callback.label, "failed": reason}
                 client.deliver(connection_frame("shared", k=number, **failure))
@@ -347,9 +354,10 @@ class SharedRuns:
             async with client.handshake.active():
                 with context.active():
                     try:
-                        result = await self._app.pool.call(
-                            callback.function, *values, *pending.states
-                        )
+                        async with time_limit(callback.label, callback.timeout):
+                            result = await self._app.pool.call(
+                                callback.function, *values, *pending.states
+                            )
                     except PreventUpdate:
                         result = NoUpdate()
                 updates = [

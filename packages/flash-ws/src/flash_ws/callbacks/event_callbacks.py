@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Mode = Literal["replace", "parallel"]
+
+# Seconds that a cancelled call has to end. Then the call that replaces it begins all the same.
+END_TIMEOUT = 5.0
 
 # Calls of one page that may run at the same time; one more cancels the oldest.
 MAX_CALLS = 200
@@ -91,6 +94,8 @@ class EventCallbackRunner:
         # Callbacks whose calls are cancelled, by the name of the cancel trigger.
         self._cancels: dict[str, EventCallback] = {}
         self._calls: dict[str, _Calls] = {}
+        # Kept until done, since the loop holds only weak references to tasks.
+        self._tasks: set[asyncio.Task[None]] = set()
         self._hub: Hub | None = None
         self._app: Flash | None = None
 
@@ -134,8 +139,8 @@ class EventCallbackRunner:
         if not isinstance(name, str) or not all(isinstance(each, list) for each in lists):
             raise ProtocolError(CloseCode.MALFORMED, "'body' is not a request of an event callback")
         if name in self._cancels:
-            await self._cancel_calls(client, self._cancels[name], inputs)
-            await self._send(client, call_message(number, "done"))
+            ended = self._cancel_calls(client, self._cancels[name], inputs)
+            self._spawn(self._report_cancelled(client, number, ended))
             return
         callback = self._callbacks.get(name)
         calls = self._calls.setdefault(client.id, _Calls())
@@ -144,16 +149,18 @@ class EventCallbackRunner:
             reason = "no such event callback" if callback is None else "the number is in use"
             await self._send(client, call_message(number, "failed", reason=reason))
             return
+        # Nothing of the application is awaited here: no other frame of the page waits for it.
+        ended: list[asyncio.Task[None]] = []
         if callback.mode == "replace":
-            await self._end(calls, lambda each: each is callback)
+            ended += self._end(calls, lambda each: each is callback)
         while len(calls.running) >= MAX_CALLS:
             oldest = next(iter(calls.running))
-            await self._end_one(calls, oldest)
+            ended += self._end_one(calls, oldest)
         try:
             context = EventContext(inputs, state, changed)
         except BadRequest as error:
             raise ProtocolError(CloseCode.MALFORMED, error.reason) from error
-        task = asyncio.ensure_future(self._run(client, callback, number, context))
+        task = self._spawn(self._run_after(ended, client, callback, number, context))
         calls.running[number] = (callback, task)
         task.add_done_callback(lambda _: calls.running.pop(number, None))
 
@@ -167,34 +174,78 @@ class EventCallbackRunner:
         number = frame.get("id")
         calls = self._calls.get(client.id)
         if calls is not None and isinstance(number, int):
-            await self._end_one(calls, number)
+            self._end_one(calls, number)
 
     async def forget(self, client: Client) -> None:
-        """Cancel every call of a page that is gone, and wait for their end."""
+        """Cancel every call of a page that is gone, and wait `END_TIMEOUT` for their end."""
         calls = self._calls.pop(client.id, None)
-        if calls is not None:
-            await self._end(calls, lambda _: True)
+        if calls is not None and (ended := self._end(calls, lambda _: True)):
+            await asyncio.wait(ended, timeout=END_TIMEOUT)
 
-    async def _cancel_calls(
+    def _cancel_calls(
         self, client: Client, callback: EventCallback, inputs: list[Any]
-    ) -> None:
+    ) -> list[asyncio.Task[None]]:
         values = _values(inputs)
         expected = [value for _, value in callback.cancel]
         go_on = all(value == wanted for value, wanted in zip(values, expected, strict=False))
         calls = self._calls.get(client.id)
-        if calls is not None and not go_on:
-            await self._end(calls, lambda each: each is callback)
+        if calls is None or go_on:
+            return []
+        return self._end(calls, lambda each: each is callback)
 
-    async def _end(self, calls: _Calls, which: Callable[[EventCallback], bool]) -> None:
+    def _end(
+        self, calls: _Calls, which: Callable[[EventCallback], bool]
+    ) -> list[asyncio.Task[None]]:
+        """Cancel calls and return their tasks, which may run for a while."""
+        ended: list[asyncio.Task[None]] = []
         for number, (callback, _) in list(calls.running.items()):
             if which(callback):
-                await self._end_one(calls, number)
+                ended += self._end_one(calls, number)
+        return ended
 
-    async def _end_one(self, calls: _Calls, number: int) -> None:
+    def _end_one(self, calls: _Calls, number: int) -> list[asyncio.Task[None]]:
         found = calls.running.pop(number, None)
-        if found is not None and not found[1].done():
-            found[1].cancel()
-            await asyncio.wait({found[1]})
+        if found is None or found[1].done():
+            return []
+        found[1].cancel()
+        return [found[1]]
+
+    async def _report_cancelled(
+        self, client: Client, number: int, ended: list[asyncio.Task[None]]
+    ) -> None:
+        if ended:
+            await asyncio.wait(ended, timeout=END_TIMEOUT)
+        await self._send(client, call_message(number, "done"))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run_after(
+        self,
+        ended: list[asyncio.Task[None]],
+        client: Client,
+        callback: EventCallback,
+        number: int,
+        context: EventContext,
+    ) -> None:
+        """Run one call once the calls that it replaces have ended."""
+        try:
+            await client.wait_until_introduced()
+            if ended:
+                _, late = await asyncio.wait(ended, timeout=END_TIMEOUT)
+                if late:
+                    logger.warning(
+                        "event callback %r: a cancelled call has not ended within %g s",
+                        callback.function.__qualname__,
+                        END_TIMEOUT,
+                    )
+        except asyncio.CancelledError:
+            await self._send(client, call_message(number, "cancelled"))
+            return
+        await self._run(client, callback, number, context)
 
     async def _run(
         self, client: Client, callback: EventCallback, number: int, context: EventContext

@@ -29,6 +29,9 @@ QUEUE_TIMEOUT = 10.0
 # Seconds that running handlers have to end before the server closes the links to stop.
 DRAIN_TIMEOUT = 0.25
 
+# Seconds that the handlers of a page that is gone have to end after they were cancelled.
+END_TIMEOUT = 5.0
+
 # Names of events without a handler that are logged, at most, since browsers choose the names.
 MAX_UNKNOWN_NAMES = 100
 
@@ -121,6 +124,7 @@ class PageEvents:
 
     async def _work(self, client: Client, queue: _EventQueue) -> None:
         current_client.set(client)
+        await client.wait_until_introduced()
         while not self._is_draining:
             name, data, number = await queue.waiting.get()
             if self._is_draining:
@@ -157,7 +161,8 @@ class PageEvents:
         queue = self._queues.pop(client.id, None)
         if queue is not None and queue.worker is not None:
             queue.worker.cancel()
-            await asyncio.wait({queue.worker})
+            # A handler may suppress the cancellation.
+            await asyncio.wait({queue.worker}, timeout=END_TIMEOUT)
 
 
 def _acknowledge(client: Client, queue: _EventQueue) -> None:

@@ -49,6 +49,8 @@ class Client:
         self.link: Link | None = None
         # Set when the page reconnects; exists only while a task waits for that.
         self._reconnected: asyncio.Future[None] | None = None
+        # The task that runs the ``on_connect`` handlers; None before and once it has ended.
+        self.introducing: asyncio.Task[None] | None = None
         # Names of the groups joined.
         self.groups: set[str] = set()
         # Channels of add-on packages that this page follows.
@@ -157,6 +159,14 @@ class Client:
             return False
         self.link = None
         return True
+
+    async def wait_until_introduced(self) -> None:
+        """Wait until the ``on_connect`` handlers have ended, as handlers of the page's frames do.
+
+        At most ``INTRODUCTION_TIMEOUT`` seconds of the hub.
+        """
+        if self.introducing is not None:
+            await asyncio.wait({self.introducing})
 
     async def wait_for_room(self) -> None:
         """Wait until the page is connected and its outbox is less than half full."""

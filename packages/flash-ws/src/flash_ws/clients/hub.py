@@ -51,6 +51,13 @@ MIN_TOKEN_LENGTH = 32
 DRAIN_BATCH_SIZE = 100
 DRAIN_PAUSE = 0.05
 
+# Seconds that the ``on_connect`` handlers of one page may take together. What the page sends waits
+# for them.
+INTRODUCTION_TIMEOUT = 10.0
+
+# Seconds that a stopping server waits for the ``on_disconnect`` handlers of all its pages.
+FAREWELL_TIMEOUT = 10.0
+
 FrameHandler = Callable[[Client, dict[str, Any]], Awaitable[None]]
 ClientHandler = Callable[[Client], Any]
 
@@ -118,9 +125,20 @@ class Hub:
 
         Disconnect handlers run, unless pages can continue on another worker.
         """
+        leaving: list[asyncio.Task[None]] = []
         for client in list(self.clients.values()):
             client.close(CloseCode.DRAINING)
-            await self._remove_client(client, moved=self._backplane.spans_workers)
+            leaving.append(
+                self._spawn(self._remove_client(client, moved=self._backplane.spans_workers))
+            )
+        if leaving:
+            _, late = await asyncio.wait(leaving, timeout=FAREWELL_TIMEOUT)
+            if late:
+                logger.warning(
+                    "%d pages are left: their on_disconnect handlers took longer than %g s",
+                    len(late),
+                    FAREWELL_TIMEOUT,
+                )
         if self._draining is not None:
             self._draining.cancel()
         for task in list(self._tasks):
@@ -267,8 +285,9 @@ class Hub:
             if not client.is_registered:
                 await self._backplane.enter(client.info)
                 client.is_registered = True
-                if is_new:
-                    await self._call_handlers(client, self.on_connect)
+                if is_new and self.on_connect:
+                    # In a task, since nothing is read from the page in this one meanwhile.
+                    client.introducing = self._spawn(self._introduce(client))
         except ConnectionError as error:
             await self._close_unavailable(transport, error)
             return
@@ -278,6 +297,21 @@ class Hub:
             self.counters.ended(link.close_code, link.undelivered, link.outbox.statistics())
             if client.detach(link):
                 self._start_expiry(client)
+
+    async def _introduce(self, client: Client) -> None:
+        """Call the ``on_connect`` handlers of a page."""
+        try:
+            async with asyncio.timeout(INTRODUCTION_TIMEOUT):
+                await self._call_handlers(client, self.on_connect)
+        except TimeoutError:
+            logger.error(
+                "the on_connect handlers took longer than %g s for %r and were cancelled; start "
+                "long work in a task of its own",
+                INTRODUCTION_TIMEOUT,
+                client,
+            )
+        finally:
+            client.introducing = None
 
     async def _close_unavailable(self, transport: Transport, error: ConnectionError) -> None:
         """Close the link with a retryable code because the backplane is unavailable."""
@@ -425,6 +459,7 @@ class Hub:
         await self._call_handlers(client, self.on_forget)
         if not moved:
             await self._backplane.leave(client.id)
+            await client.wait_until_introduced()
             await self._call_handlers(client, self.on_disconnect)
 
     async def _call_handlers(self, client: Client, handlers: list[ClientHandler]) -> None:
