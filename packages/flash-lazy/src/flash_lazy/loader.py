@@ -11,7 +11,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, overload
 
 from flash import ConfigurationError
-from flash.callbacks.functions import name_of, same_function
+from flash.callbacks.functions import is_generator, name_of, place_of, same_function
+from flash.settings import (
+    COUNT_OR_NONE,
+    DURATION,
+    DURATION_OR_NONE,
+    FLAG,
+    SECONDS_OR_NONE,
+    Function,
+    Instance,
+    check,
+    check_names,
+)
 from flash_lazy.components.component import LazyPanel, Offset, Size, Skeleton, When
 from flash_lazy.errors import TokenRefused
 from flash_lazy.extension import current_panels
@@ -145,6 +156,14 @@ class Loader(Generic[P]):
             self._listeners[key] = weakref.ref(listener, forget)
 
 
+# The options of `lazy`.
+_NAMES = (
+    *("fallback", "error", "cache", "stale", "key", "max_concurrency", "timeout", "bind", "live"),
+    *("when", "prefetch", "refresh_every", "height", "width", "offset", "unmount_if_invisible"),
+    *("suspend", "scroll_container", "throttle", "debounce", "class_name", "style", "anchors"),
+    "name",
+)
+
 # All loaders of the process. Filled when modules are imported, like Dash's registries.
 LOADERS: LoaderRegistry[Loader[...]] = LoaderRegistry()
 
@@ -257,6 +276,17 @@ def lazy(
             f"@lazy(cache={cache!r}): give a number of seconds, such as cache=60; the place of the "
             f"results is set for the whole app: configure(app, cache={cache!r})"
         )
+    check(
+        cache=(cache, DURATION_OR_NONE),
+        stale=(stale, DURATION),
+        key=(key, Function()),
+        max_concurrency=(max_concurrency, COUNT_OR_NONE),
+        timeout=(timeout, SECONDS_OR_NONE),
+        bind=(bind, Function(("session", None))),
+        live=(live, FLAG),
+        name=(name, Instance(str, optional=True)),
+    )
+    check_names(appearance, _NAMES, "@lazy")
     if height is None and isinstance(fallback, Skeleton):
         height = getattr(fallback, "height", None)
     shown: dict[str, Any] = {
@@ -274,6 +304,11 @@ def lazy(
         if not callable(function):
             raise ConfigurationError(
                 f"@lazy on {function!r}: give a function, a partial, a method or a callable object"
+            )
+        if is_generator(function):
+            raise ConfigurationError(
+                f"the loader {name_of(function)!r} is a generator; return components instead of "
+                f"yielding them ({place_of(function)})"
             )
         return Loader(function, name or name_of(function), options, shown)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flash import MATCH, ConfigurationError, Flash, Input, Output, State, hooks
 from flash.callbacks.hook_registry import at_start
+from flash.settings import AMOUNT, COUNT_OR_NONE, Function, check
 from flash_lazy.components.thumbnail import ROUTE
 from flash_lazy.loader import PANEL_ID_KEY
 from flash_lazy.panels import panels_of
@@ -42,6 +43,11 @@ def configure(
     - ``thumbnails``: renders figures for ``placeholder="thumbnail"``; by default kaleido, if it is
       installed.
     """
+    check(
+        max_concurrency=(max_concurrency, COUNT_OR_NONE),
+        max_waiting=(max_waiting, AMOUNT),
+        thumbnails=(thumbnails, Function()),
+    )
     settings = {
         "cache": _cache_of(cache),
         "max_concurrency": max_concurrency,

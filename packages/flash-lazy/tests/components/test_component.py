@@ -66,9 +66,9 @@ def test_true_is_the_usual_wait(wait, sent):
 
 
 def test_a_property_that_is_none_is_refused():
-    with pytest.raises(TypeError, match="unexpected keyword argument"):
+    with pytest.raises(TypeError, match="no setting 'hight'; did you mean 'height'"):
         LazyLoad(hight=3)
-    with pytest.raises(TypeError, match="unexpected keyword argument"):
+    with pytest.raises(TypeError, match="no setting 'hight'; did you mean 'height'"):
         lazy(hight=3)
 
 

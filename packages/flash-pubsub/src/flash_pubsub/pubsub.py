@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from flash import ClientsideFunction, ConfigurationError
 from flash.callbacks.functions import place_of, short_name_of
+from flash.settings import AMOUNT, COUNT, DURATION, FLAG, SECONDS, SECONDS_OR_NONE, Function, check
 from flash.supervision import SupervisedTask
 from flash_pubsub.broker.backplane import BrokerBackplane
 from flash_pubsub.broker.envelope import Envelope
@@ -92,6 +93,12 @@ class PubSub:
         presence_grace: float = 2.0,
         start_timeout: float = 30.0,
     ) -> None:
+        check(
+            lease_ttl=(lease_ttl, SECONDS),
+            presence_ttl=(presence_ttl, SECONDS),
+            presence_grace=(presence_grace, DURATION),
+            start_timeout=(start_timeout, SECONDS),
+        )
         self.broker: Broker = open_broker(broker) if isinstance(broker, str | None) else broker
         self._lease_ttl = lease_ttl
         self._presence_ttl = presence_ttl
@@ -193,6 +200,8 @@ class PubSub:
         again for the next change.
         """
 
+        check(prevent_initial_call=(prevent_initial_call, FLAG), timeout=(timeout, SECONDS_OR_NONE))
+
         def register(function: H) -> H:
             callback = make_shared_callback(
                 function,
@@ -253,6 +262,13 @@ class PubSub:
 
         Raises `ConfigurationError` if the channel or pattern is configured already.
         """
+        check(
+            history=(history, AMOUNT),
+            max_age=(max_age, SECONDS),
+            conflate=(conflate, FLAG),
+            max_waiting=(max_waiting, COUNT),
+            replay_last=(replay_last, FLAG),
+        )
         settings = ChannelSettings(
             history=history,
             max_age=max_age,
@@ -287,6 +303,8 @@ class PubSub:
         is then called once, on the worker that goes on, before the function. Without ``once`` it is
         called on each worker that has skipped or missed messages. It may be plain or async.
         """
+
+        check(once=(once, FLAG), on_lost=(on_lost, Function()), timeout=(timeout, SECONDS_OR_NONE))
 
         def register(function: H) -> H:
             pattern = ChannelPattern(channel)
@@ -378,6 +396,7 @@ class PubSub:
         Workers know a feeder by its name: ``name``, or else the function's module and qualified
         name together with the channel. Raises `ConfigurationError` for a second feeder of a name.
         """
+        check(timeout=(timeout, SECONDS_OR_NONE))
         if not isinstance(channel, str | None):
             self._add_feeder(make_feeder(channel, None, name, timeout))
             return channel

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flash import ConfigurationError, ctx
 from flash.access.admission import Admission, Authorize
 from flash.access.origin import OriginPolicy
+from flash.settings import COUNT, DURATION, SECONDS_OR_NONE, Function, Instance, check
 from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import (
     EventCallbackRunner,
@@ -108,6 +109,15 @@ class Live:
         metrics: MetricsAccess = False,
         inspect: Authorize | None = None,
     ) -> None:
+        check(
+            authorize=(authorize, Function()),
+            recheck_interval=(recheck_interval, SECONDS_OR_NONE),
+            resume_window=(resume_window, DURATION),
+            limits=(limits, Instance(LinkLimits, optional=True)),
+            max_message_bytes=(max_message_bytes, COUNT),
+            max_clients=(max_clients, COUNT),
+            inspect=(inspect, Function()),
+        )
         self._backplane = backplane or MemoryBackplane()
         self._origins = OriginPolicy(allowed_origins)
         # The app's own WebSockets and event streams, for dash-extensions' components and others.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from flash.background.facade import DashFacade, cache_parts
 from flash.background.job import JobHandles, JobSpec, Report, State, UpdateBuffer
 from flash.background.tasks import JobTasks
-from flash.errors import ConfigurationError
+from flash.settings import AMOUNT, COUNT, SECONDS, SECONDS_OR_NONE, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,14 +96,13 @@ class AsyncManager(DashFacade):
         max_results: int = 1000,
         abandon_after: float | None = None,
     ) -> None:
-        if max_results < 1:
-            raise ConfigurationError(f"max_results={max_results!r}: give 1 or more")
-        if expire <= 0:
-            raise ConfigurationError(f"expire={expire!r}: give a number of seconds above 0")
-        if abandon_after is not None and abandon_after <= 0:
-            raise ConfigurationError(
-                f"abandon_after={abandon_after!r}: give a number of seconds above 0, or None"
-            )
+        check(
+            expire=(expire, SECONDS),
+            max_jobs=(max_jobs, COUNT),
+            max_waiting=(max_waiting, AMOUNT),
+            max_results=(max_results, COUNT),
+            abandon_after=(abandon_after, SECONDS_OR_NONE),
+        )
         super().__init__(cache_by)
         self.expire = expire
         self.max_results = max_results

@@ -33,6 +33,7 @@ from flash.redis.address import Kind, parse_url
 from flash.redis.scripts import Script
 from flash.seams import dash as dash_seam
 from flash.serialize import dumps
+from flash.settings import AMOUNT, COUNT, SECONDS, check
 from flash.supervision import SupervisedTask
 
 if TYPE_CHECKING:
@@ -156,8 +157,13 @@ class RedisManager(DashFacade):
 
         from flash.redis.client import RedisClient
 
-        if expire <= 0 or worker_timeout <= 0:
-            raise ConfigurationError("expire=… and worker_timeout=… are seconds above 0")
+        check(
+            expire=(expire, SECONDS),
+            max_result_bytes=(max_result_bytes, COUNT),
+            max_jobs=(max_jobs, COUNT),
+            max_waiting=(max_waiting, AMOUNT),
+            worker_timeout=(worker_timeout, SECONDS),
+        )
         super().__init__(cache_by)
         address = parse_url(url) if isinstance(url, str) else url
         if address.kind is Kind.MEMORY:

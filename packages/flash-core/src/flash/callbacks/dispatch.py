@@ -281,6 +281,9 @@ class Dispatcher:
                 raise
             # It would end the event loop and with it the server, or the connection.
             raise ExitRaised(f"callback {plan.id!r}", error) from error
+        except ExitRaised as error:
+            # From a thread or a task of the callback.
+            raise ExitRaised(f"callback {plan.id!r}", error.error) from error
 
     def _error_handler(self, plan: CallbackPlan) -> Callable[[Exception], Awaitable[Any]] | None:
         own = plan.on_error or self._app.on_error

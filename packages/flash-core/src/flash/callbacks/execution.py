@@ -17,8 +17,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from flash.callbacks.functions import is_async as is_async
-from flash.errors import CallbackTimeout, ConfigurationError, Overloaded
+from flash.errors import CallbackTimeout, Overloaded
 from flash.exits import EXITS, ends_task, exit_error
+from flash.settings import AMOUNT, COUNT, check
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Hashable
@@ -70,10 +71,7 @@ class WorkerPool:
     """
 
     def __init__(self, *, max_threads: int = 40, max_waiting: int = 1000) -> None:
-        if max_threads < 1:
-            raise ConfigurationError(f"max_threads={max_threads!r}: must be 1 or more")
-        if max_waiting < 0:
-            raise ConfigurationError(f"max_waiting={max_waiting!r}: must be 0 or more")
+        check(max_threads=(max_threads, COUNT), max_waiting=(max_waiting, AMOUNT))
         self.max_threads = max_threads
         self.max_waiting = max_waiting
         # Calls for the threads, at most `max_threads` of them. None ends a thread.

@@ -29,6 +29,11 @@ def is_async_generator(function: Callable[..., Any]) -> bool:
     return _is(inspect.isasyncgenfunction, function)
 
 
+def is_generator(function: Callable[..., Any]) -> bool:
+    """Return whether ``function`` has ``yield``, as ``def`` or ``async def``."""
+    return is_async_generator(function) or _is(inspect.isgeneratorfunction, function)
+
+
 def name_of(function: Callable[..., Any]) -> str:
     """Return ``module.qualified_name``, the same in every process that imports the module.
 

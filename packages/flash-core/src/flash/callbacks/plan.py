@@ -18,6 +18,7 @@ from dash.exceptions import InvalidCallbackReturnValue, PreventUpdate
 from flash.callbacks.functions import is_async
 from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.seams import dash as dash_seam
+from flash.settings import FLAG, SECONDS_OR_NONE, Choice, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,12 +56,12 @@ class CallbackOptions:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        if self.run_in not in ("thread", "loop"):
-            raise ConfigurationError(f"run_in={self.run_in!r}: must be 'thread' or 'loop'")
-        if self.timeout is not None and self.timeout <= 0:
-            raise ConfigurationError(
-                f"timeout={self.timeout!r}: must be a number of seconds above 0"
-            )
+        check(
+            run_in=(self.run_in, Choice(("thread", "loop"))),
+            supersede=(self.supersede, FLAG),
+            coalesce=(self.coalesce, FLAG),
+            timeout=(self.timeout, SECONDS_OR_NONE),
+        )
         if self.supersede and self.coalesce:
             raise ConfigurationError(
                 "supersede=True and coalesce=True exclude each other: "

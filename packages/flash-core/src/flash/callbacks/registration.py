@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+import dash
 
 from flash.callbacks.functions import as_function, is_async, name_of
 from flash.callbacks.plan import CallbackOptions
 from flash.errors import ConfigurationError
+from flash.settings import check_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,12 +19,22 @@ if TYPE_CHECKING:
 _NAMES = tuple(field.name for field in fields(CallbackOptions))
 # One object for the many callbacks that give no options.
 _DEFAULTS = CallbackOptions()
+# The keywords of Dash's decorator, named in its signature or read from ``**kwargs``.
+_KNOWN = frozenset(inspect.signature(dash.callback).parameters) | {
+    "_allow_dynamic_callbacks",
+    "inputs",
+    "output",
+    "prevent_initial_call",
+    "state",
+}
 
 
 def take_options(keywords: dict[str, Any]) -> CallbackOptions:
     """Remove Flash's own options from ``keywords`` and return them; raises `ConfigurationError`."""
     given = {name: keywords.pop(name) for name in _NAMES if name in keywords}
     options = CallbackOptions(**given) if given else _DEFAULTS
+    if not keywords.keys() <= _KNOWN:
+        check_spelling(keywords, (*_NAMES, *_KNOWN), "a callback")
     if keywords.get("background") and (options.supersede or options.coalesce):
         raise ConfigurationError(
             "background=True excludes supersede= and coalesce=: use cancel= to cancel a job; the "

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flash import ConfigurationError
 from flash.callbacks.execution import SharedCalls
 from flash.redis.address import Kind, parse_url
+from flash.settings import AMOUNT, SECONDS, check
 from flash_lazy.cache import redis_scripts as scripts
 from flash_lazy.cache.redis_connection import CacheConnection, CacheStatistics, CacheUnavailable
 from flash_lazy.cache.seam import Entry, Hear, Invalidation, Key, Run
@@ -70,8 +71,12 @@ class RedisCache:
         lease_seconds: float = 10,
         timeout: float = 2,
     ) -> None:
-        if lease_seconds <= 0 or timeout <= 0:
-            raise ConfigurationError("lease_seconds=… and timeout=… are seconds above 0")
+        check(
+            max_entries=(max_entries, AMOUNT),
+            max_bytes=(max_bytes, AMOUNT),
+            lease_seconds=(lease_seconds, SECONDS),
+            timeout=(timeout, SECONDS),
+        )
         address = parse_url(url) if isinstance(url, str) else url
         if address.kind is Kind.MEMORY:
             raise ConfigurationError("RedisCache needs the address of a Redis, redis://…")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flash.callbacks.execution import SharedCalls
+from flash.settings import AMOUNT, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class MemoryCache:
     """
 
     def __init__(self, *, max_entries: int = 1000, max_bytes: int = 64 * 1024 * 1024) -> None:
+        check(max_entries=(max_entries, AMOUNT), max_bytes=(max_bytes, AMOUNT))
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         # The bytes of all entries' keys and JSON.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias, cast
 
 from dash.development.base_component import Component
 
+from flash import ConfigurationError
+from flash.settings import FLAG, Choice, Instance, Number, check, check_names, here
 from flash_lazy.components.placeholder import Thumbnail
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 When: TypeAlias = Literal["visible", "idle", "click", "mount"]
 Size: TypeAlias = "int | float | str"
@@ -42,6 +43,31 @@ _COMMON = [
     "status",
     "load_count",
 ]
+
+
+class _Size:
+    """The rule for a height or a width."""
+
+    def allows(self, value: object) -> bool:
+        """Return whether ``value`` is allowed."""
+        return isinstance(value, str) or Number(optional=True).allows(value)
+
+    def __str__(self) -> str:
+        return "a number of pixels, 0 or more, or a CSS value such as '50vh'"
+
+
+class _Wait:
+    """The rule for ``throttle`` and ``debounce``."""
+
+    def allows(self, value: object) -> bool:
+        """Return whether ``value`` is allowed."""
+        return isinstance(value, bool) or Number(optional=True).allows(value)
+
+    def __str__(self) -> str:
+        return "a number of milliseconds, 0 or more, or True for 300"
+
+
+SIZE, WAIT = _Size(), _Wait()
 
 
 class LazyLoad(Component):
@@ -102,6 +128,22 @@ class LazyLoad(Component):
         anchors: Sequence[str] = (),
         **wildcards: Any,
     ) -> None:
+        check(
+            height=(height, SIZE),
+            width=(width, SIZE),
+            once=(once, FLAG),
+            unmount_if_invisible=(unmount_if_invisible, FLAG),
+            suspend=(suspend, FLAG),
+            scroll_container=(scroll_container, Instance(str, optional=True)),
+            throttle=(throttle, WAIT),
+            debounce=(debounce, WAIT),
+            class_name=(class_name, Instance(str, optional=True)),
+            when=(when, Choice(("visible", "idle", "click", "mount"))),
+            refresh_every=(wildcards.get("refresh_every"), Number(0.1, optional=True)),
+            prefetch=(wildcards.get("prefetch"), Choice(("idle", None))),
+        )
+        named = (each for each in wildcards if not each.startswith(("data-", "aria-")))
+        check_names(named, self._prop_names, self._type)
         if placeholder == "thumbnail":
             placeholder = Thumbnail(children, width, height)
         given: dict[str, Any] = {
@@ -163,25 +205,41 @@ class Skeleton(Component):
         class_name: str | None = None,
         style: Mapping[str, Any] | None = None,
     ) -> None:
+        check(
+            height=(height, SIZE),
+            width=(width, SIZE),
+            class_name=(class_name, Instance(str, optional=True)),
+        )
         given = {"height": height, "width": width, "id": id, "class_name": class_name}
         given["style"] = style  # type: ignore[assignment]
         super().__init__(**{name: value for name, value in given.items() if value is not None})
 
 
 def _sides(offset: Offset) -> float | list[float]:
-    if isinstance(offset, int | float):
-        return offset
-    if isinstance(offset, dict):
-        return [offset.get(side, 0) for side in _SIDES]
-    match list(offset):
+    sides: Any = offset
+    if isinstance(sides, int | float) and not isinstance(sides, bool):
+        return sides
+    if isinstance(sides, dict):
+        check_names(cast("dict[str, Any]", sides), _SIDES, "offset=")
+    numbers: Any = sides.values() if isinstance(sides, dict) else sides
+    is_valid = not isinstance(sides, str) and isinstance(sides, Sequence | Mapping)
+    if not is_valid or not all(Number(-math.inf).allows(each) for each in numbers):
+        raise ConfigurationError(
+            f"offset={offset!r}: must be numbers of pixels: one, two (horizontally, vertically) or "
+            f"four (top, right, bottom, left){here()}"
+        )
+    if isinstance(sides, dict):
+        given = cast("dict[str, float]", sides)
+        return [given.get(side, 0) for side in _SIDES]
+    match list(cast("Sequence[float]", sides)):
         case [across, down]:
-            return [down, across, down, across]  # type: ignore[list-item]
-        case [_, _, _, _] as sides:
-            return sides  # type: ignore[return-value]
+            return [down, across, down, across]
+        case [_, _, _, _] as four:
+            return four
         case _:
-            raise ValueError(
+            raise ConfigurationError(
                 f"offset={offset!r}: give one number, two (horizontally, vertically) or four "
-                "(top, right, bottom, left)"
+                f"(top, right, bottom, left){here()}"
             )
 
 

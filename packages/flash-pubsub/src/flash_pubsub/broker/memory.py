@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from flash.settings import COUNT, Instance, check
 from flash_pubsub.broker.seam import (
     DEFAULT_RETENTION,
     NO_CHANGES,
@@ -338,6 +339,10 @@ class MemoryBroker:
     def __init__(
         self, store: MemoryStore | None = None, *, max_payload_bytes: int = 1 << 20
     ) -> None:
+        check(
+            store=(store, Instance(MemoryStore, optional=True)),
+            max_payload_bytes=(max_payload_bytes, COUNT),
+        )
         self.store = store or MemoryStore()
         self._max_payload_bytes = max_payload_bytes
         self._state = State.NEW

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, cast
 
 import msgpack
 
+from flash.settings import AMOUNT, DURATION, check
 from flash_pubsub.errors import InvalidChannel, UnsupportedEnvelope
 from flash_ws.protocol.position import Position
 
@@ -47,6 +48,17 @@ class Retention:
     max_idle: float = 7 * 86_400.0
     # Seconds for which the ``key`` of a publication is remembered.
     max_key_age: float = 300.0
+
+    def __post_init__(self) -> None:
+        check(
+            max_messages=(self.max_messages, AMOUNT),
+            max_bytes=(self.max_bytes, AMOUNT),
+            max_age=(self.max_age, DURATION),
+            max_values=(self.max_values, AMOUNT),
+            max_snapshot_bytes=(self.max_snapshot_bytes, AMOUNT),
+            max_idle=(self.max_idle, DURATION),
+            max_key_age=(self.max_key_age, DURATION),
+        )
 
 
 DEFAULT_RETENTION = Retention()

@@ -15,6 +15,7 @@ from flash import BadRequest, ConfigurationError
 from flash.callbacks.context import EventContext
 from flash.callbacks.functions import is_async_generator, name_of, same_function, short_name_of
 from flash.exits import as_exception, ends_task
+from flash.settings import Choice, Function, check
 from flash_ws.clients.context import current_client
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import ProtocolError
@@ -336,8 +337,7 @@ def make_callback(
         raise ConfigurationError(
             f"the event callback {function!r} must be an async generator: async def with yield"
         )
-    if mode not in ("replace", "parallel"):
-        raise ConfigurationError(f"mode={mode!r} is unknown; use 'replace' or 'parallel'")
+    check(mode=(mode, Choice(("replace", "parallel"))), on_error=(on_error, Function()))
     listed: list[Any] = list(
         dependencies.values() if isinstance(dependencies, Mapping) else dependencies
     )

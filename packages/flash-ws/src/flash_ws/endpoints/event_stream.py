@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from flash.access.opening_request import OpeningRequest
 from flash.errors import BadRequest
+from flash.settings import AMOUNT, DURATION, SECONDS, Number, check
 from flash_ws.endpoints.sse import DONE, KEEP_ALIVE, ServerSentEvent
 
 if TYPE_CHECKING:
@@ -64,6 +65,15 @@ class StreamSettings:
     stall_timeout: float = 60.0
     # Time that a generator may continue after the server is told to stop.
     linger: float = 5.0
+
+    def __post_init__(self) -> None:
+        check(
+            keep_alive=(self.keep_alive, SECONDS),
+            retry=(self.retry, Number(whole=True, optional=True)),
+            max_body_bytes=(self.max_body_bytes, AMOUNT),
+            stall_timeout=(self.stall_timeout, SECONDS),
+            linger=(self.linger, DURATION),
+        )
 
 
 class StreamRequest(OpeningRequest):

@@ -9,6 +9,7 @@ from flash.access.admission import Admission, Authorize
 from flash.access.origin import OriginPolicy
 from flash.callbacks.functions import is_async, is_async_generator, short_name_of
 from flash.errors import ConfigurationError
+from flash.settings import COUNT, SECONDS_OR_NONE, Function, check
 from flash_ws.clients.groups import ConnectionGroup, Groups
 from flash_ws.endpoints.applications import StreamEndpoint, WebSocketEndpoint
 from flash_ws.endpoints.event_stream import StreamSettings
@@ -55,6 +56,11 @@ class Endpoints:
         heartbeat: Heartbeat | None = None,
         max_connections: int = 10_000,
     ) -> None:
+        check(
+            authorize=(authorize, Function()),
+            recheck_interval=(recheck_interval, SECONDS_OR_NONE),
+            max_connections=(max_connections, COUNT),
+        )
         self._origins = OriginPolicy(allowed_origins)
         self._authorize = authorize
         self._recheck_interval = recheck_interval

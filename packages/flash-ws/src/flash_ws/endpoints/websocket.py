@@ -18,6 +18,7 @@ from flash.access.admission import CLOSE_TIMEOUT, truncate_reason
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import INTERNAL_ERROR
 from flash.serialize import dumps
+from flash.settings import COUNT, DURATION, SECONDS, SECONDS_OR_NONE, Instance, check
 from flash_ws.clients.groups import MAX_GROUPS, ConnectionGroup, Groups
 from flash_ws.errors import ConnectionClosed
 from flash_ws.link.writer import Event, Writer, as_event, size_of
@@ -53,6 +54,9 @@ class Heartbeat:
     every: float
     message: Any = ""
 
+    def __post_init__(self) -> None:
+        check(every=(self.every, SECONDS))
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
@@ -74,6 +78,18 @@ class ConnectionLimits:
     # Time that the handler may continue after the connection ended; then it is cancelled.
     linger: float = 5.0
     heartbeat: Heartbeat | None = None
+
+    def __post_init__(self) -> None:
+        check(
+            max_message_bytes=(self.max_message_bytes, COUNT),
+            rate=(self.rate, Instance(RateLimit)),
+            max_waiting=(self.max_waiting, COUNT),
+            max_outbox_bytes=(self.max_outbox_bytes, COUNT),
+            idle_timeout=(self.idle_timeout, SECONDS_OR_NONE),
+            stall_timeout=(self.stall_timeout, SECONDS),
+            linger=(self.linger, DURATION),
+            heartbeat=(self.heartbeat, Instance(Heartbeat, optional=True)),
+        )
 
 
 @dataclass(frozen=True, slots=True)

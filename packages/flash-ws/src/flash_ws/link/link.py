@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flash.settings import COUNT, DURATION, SECONDS, Instance, check
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import LinkClosed, ProtocolError
 from flash_ws.protocol.frames import Frame, connection_frame, parse_message
@@ -59,6 +60,15 @@ class LinkLimits:
     max_batch_delay: float = 0.005
     # Bytes waiting at which the message is sent without delay.
     max_batch_bytes: int = 1 << 16
+
+    def __post_init__(self) -> None:
+        check(
+            heartbeat=(self.heartbeat, SECONDS),
+            rate=(self.rate, Instance(RateLimit)),
+            max_outbox_bytes=(self.max_outbox_bytes, COUNT),
+            max_batch_delay=(self.max_batch_delay, DURATION),
+            max_batch_bytes=(self.max_batch_bytes, COUNT),
+        )
 
 
 Handle = Callable[[dict[str, Any]], Awaitable[None]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flash.settings import COUNT, Number, check
+
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
@@ -11,6 +13,9 @@ class RateLimit:
 
     per_second: float
     burst: int
+
+    def __post_init__(self) -> None:
+        check(per_second=(self.per_second, Number(above=True)), burst=(self.burst, COUNT))
 
 
 class TokenBucket:

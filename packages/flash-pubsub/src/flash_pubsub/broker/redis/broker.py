@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from flash.settings import COUNT, SECONDS_OR_NONE, Number, check
 from flash.supervision import SupervisedTask
 from flash_pubsub.broker.address import parse_url
 from flash_pubsub.broker.redis.listener import Listener
@@ -64,6 +65,13 @@ class RedisBroker:
         min_replicas: int | None = None,
         max_payload_bytes: int = 1 << 20,
     ) -> None:
+        check(
+            timeout=(timeout, SECONDS_OR_NONE),
+            connect_timeout=(connect_timeout, SECONDS_OR_NONE),
+            probe_interval=(probe_interval, SECONDS_OR_NONE),
+            min_replicas=(min_replicas, Number(whole=True, optional=True)),
+            max_payload_bytes=(max_payload_bytes, COUNT),
+        )
         address = parse_url(url) if isinstance(url, str) else url
         self.address = replace(
             address,
