@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _SET_TITLE = "function(data) { document.title = data.title }"
 
 
+class PageContainerMissing(Exception):
+    """The layout of an app with pages has no `dash.page_container`."""
+
+
 class PagedApp(Protocol):
     """What `Pages` needs of the app."""
 
@@ -90,7 +94,7 @@ class Pages:
     async def validation_layout(self) -> html.Div:
         """Return all pages and the app's layout, for the validation of callbacks.
 
-        Raises an exception if `dash.page_container` is not in it.
+        Raises `PageContainerMissing` if `dash.page_container` is not in it.
         """
         app = self._app
         layouts = await asyncio.gather(
@@ -99,7 +103,7 @@ class Pages:
         )
         whole = html.Div(_flatten(layouts))
         if dash_seam.PAGES_CONTENT not in whole:
-            raise Exception("`dash.page_container` not found in the layout")
+            raise PageContainerMissing("`dash.page_container` not found in the layout")
         return whole
 
     async def _layout_of(self, layout: Any, **arguments: Any) -> Any:
