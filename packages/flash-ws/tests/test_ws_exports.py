@@ -35,6 +35,7 @@ OFFERED = {
     "MemoryBackplane",
     "NoCaller",
     "NotServing",
+    "PayloadTooLarge",
     "OpeningRequest",
     "PageRecipients",
     "ProtocolError",

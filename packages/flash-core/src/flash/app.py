@@ -40,7 +40,7 @@ from flash.seams.server_call import ServerCall, WSGIBridge
 from flash.serialize import load_dash_serializer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 
     import flask
 
@@ -100,6 +100,9 @@ class Flash(DashApp):
         self.hooks = Hooks(self.pool)
         self.document = Document(self)
         self.page_extras = {}
+        # Functions that return values for the configuration of each page. They are called in a
+        # thread each time the HTML of a page is made. For add-on packages.
+        self.page_values: list[Callable[[], Mapping[str, Any]]] = []
         # Functions that are called with each layout before it is sent, also with layouts of
         # `dash.register_page`. Each returns the layout to send and must not change its argument.
         # For add-on packages.

@@ -10,13 +10,14 @@ PubSubError (flash.FlashError)
 ├── Overtaken                            a newer message was published than the caller had seen
 ├── InvalidMessage (ValueError)          a message does not fit its channel's schema
 ├── InvalidChannel (ValueError)          no channel can have this name
-├── PayloadTooLarge (ValueError)         a message has more bytes than allowed
+├── PayloadTooLarge (flash_ws.PayloadTooLarge)  a message has more bytes than allowed
 ├── UnsupportedEnvelope (ValueError)     bytes of another version, or of another program
 └── InvalidBrokerURL (ValueError)        an address that names no broker
 """
 
 from __future__ import annotations
 
+import flash_ws
 from flash import FlashError
 from flash.errors import quoted
 from flash.redis.address import InvalidAddress
@@ -138,14 +139,13 @@ class InvalidMessage(PubSubError, ValueError):
         return f"channel {self.channel!r} takes {self.schema}: {self.reason}"
 
 
-class PayloadTooLarge(PubSubError, ValueError):
+class PayloadTooLarge(PubSubError, flash_ws.PayloadTooLarge):
     """A message has more bytes than ``max_payload_bytes``; nothing was published."""
 
     def __init__(self, channel: str, size: int, limit: int) -> None:
-        super().__init__(channel, size, limit)
+        super().__init__(size, limit)
+        self.args = (channel, size, limit)
         self.channel = channel
-        self.size = size
-        self.limit = limit
 
     def __str__(self) -> str:
         return (

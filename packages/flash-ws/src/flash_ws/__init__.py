@@ -18,7 +18,7 @@ from flash_ws.endpoints.websocket import (
     ConnectionStatistics,
     Heartbeat,
 )
-from flash_ws.errors import ConnectionClosed, LiveError, NoCaller, NotServing
+from flash_ws.errors import ConnectionClosed, LiveError, NoCaller, NotServing, PayloadTooLarge
 from flash_ws.link.link import LinkLimits
 from flash_ws.link.link_status import LinkStatus
 from flash_ws.live import Live
@@ -56,6 +56,7 @@ __all__ = [
     "NotServing",
     "OpeningRequest",
     "PageRecipients",
+    "PayloadTooLarge",
     "ProtocolError",
     "RateLimit",
     "Readiness",

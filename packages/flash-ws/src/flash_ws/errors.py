@@ -2,6 +2,7 @@
 
 LiveError (flash.FlashError)
 ├── NotServing (RuntimeError)      the app is not being served
+├── PayloadTooLarge (ValueError)   a message to pages has more bytes than allowed
 ├── NoCaller (RuntimeError)        `Live.client` outside of a call from a page
 ├── ConnectionClosed               an endpoint's WebSocket has ended
 └── protocol.errors.LinkClosed     a page's link has ended, with ``code``
@@ -25,6 +26,21 @@ class NotServing(LiveError, RuntimeError):
 
     def __str__(self) -> str:
         return "the live link has not started; it starts when the app is served"
+
+
+class PayloadTooLarge(LiveError, ValueError):
+    """Raised if a message to pages is larger than ``LinkLimits.max_push_bytes``."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(size, limit)
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"a message of {self.size} bytes is more than the {self.limit} that a page is sent at "
+            "once; send less, or set Live(limits=LinkLimits(max_push_bytes=…))"
+        )
 
 
 class NoCaller(LiveError, RuntimeError):

@@ -326,10 +326,10 @@
         }
     }
 
-    /** End the calls of a server that has lost them. */
-    function forgetCalls() {
+    /** End the calls of a server that has lost them; `alive` lists those that it still runs. */
+    function forgetCalls(alive) {
         calls.forEach((running, id) => {
-            if (running.sent) {
+            if (running.sent && !(alive || []).includes(id)) {
                 setProps(running.reset);
                 ended(id, 'failed', 'the server has lost it');
             }
@@ -567,6 +567,8 @@
     let maxMessage = 65536;
     // The identity token: the page's secret.
     let page = null;
+    // Tells this load of the page from copies of its HTML.
+    const load = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
     // The connection that is open or being opened; events of other connections are ignored.
     let link = null;
     let tries = 0;
@@ -628,7 +630,15 @@
         };
         link = mine;
         const url = new URL(`${config.requests_pathname_prefix || '/'}_flash/link`, location.origin).href;
-        const hello = JSON.stringify({ t: 'hello', v: 1, page, at: known(), path: location.pathname });
+        const hello = JSON.stringify({
+            t: 'hello',
+            v: 1,
+            page,
+            at: known(),
+            path: location.pathname,
+            load,
+            new: !counts.connections,
+        });
         const open = kind === 'websocket' ? openSocket : openStream;
         mine.deadline = setTimeout(() => lose(mine, LOST), WELCOME_WITHIN);
         try {
@@ -762,12 +772,59 @@
         }
     }
 
+    /** Use this identity from now on, for the link and for the requests of Dash's renderer. */
+    function adopt(identity) {
+        if (identity === page) {
+            return;
+        }
+        page = identity;
+        config.end_id = identity;
+        // The renderer reads the element once, when it starts, and the store with each request.
+        document.getElementById('_dash-config').textContent = JSON.stringify(config);
+        (window.dash_stores || []).forEach((store) => {
+            const renderer = store.getState().config;
+            if (renderer) {
+                renderer.end_id = identity;
+            }
+        });
+    }
+
+    /** Whether the browser has taken the page's HTML from its cache, with another page's identity. */
+    function isCopy() {
+        const [navigation] = performance.getEntriesByType('navigation');
+        return Boolean(
+            navigation && (navigation.type === 'back_forward' || navigation.transferSize === 0)
+        );
+    }
+
+    /**
+     * Replace the configuration of a copied page by that of a new page. The request blocks, since the
+     * renderer and other scripts read the configuration next; it happens only for copies.
+     */
+    function renew(element) {
+        const copied = JSON.parse(element.textContent);
+        try {
+            const request = new XMLHttpRequest();
+            request.open('GET', location.href, false);
+            request.setRequestHeader('Cache-Control', 'no-cache');
+            request.send();
+            const page = new DOMParser().parseFromString(request.responseText, 'text/html');
+            const { end_id, flash_page } = JSON.parse(page.getElementById('_dash-config').textContent);
+            Object.assign(copied, { end_id, flash_page });
+        } catch (_) {
+            // Without an identity the page gets one with its welcome.
+            delete copied.end_id;
+            delete copied.flash_page;
+        }
+        element.textContent = JSON.stringify(copied);
+    }
+
     function welcome(mine, frame) {
         clearTimeout(mine.deadline);
         mine.welcomed = true;
         tries = failures = 0;
         proven = mine.kind;
-        page = frame.page;
+        adopt(frame.page);
         const at = Object.create(null);
         addOn.kept.forEach((channel) => {
             if (positions[channel]) {
@@ -783,7 +840,7 @@
         mine.lastBeat = Date.now();
         mine.interval = setInterval(() => beat(mine), mine.every);
         if (frame.recovered !== true || frame.moved) {
-            forgetCalls();
+            forgetCalls(frame.calls);
         }
         calls.forEach((running, id) => {
             if (running.sent && running.frame) {
@@ -850,7 +907,12 @@
     }
 
     function start() {
-        config = JSON.parse(document.getElementById('_dash-config').textContent);
+        const element = document.getElementById('_dash-config');
+        config = JSON.parse(element.textContent);
+        if (config.flash_link && isCopy()) {
+            renew(element);
+            config = JSON.parse(element.textContent);
+        }
         if (config.flash_endpoints) {
             whenParsed(() => replace('dash_extensions', 'WebSocket', inTurns));
         }
@@ -860,6 +922,8 @@
         whenParsed(() => replace('dash_core_components', 'Graph', drawnInOrder));
         maxMessage = config.flash_link.max_message || maxMessage;
         page = config.end_id || null;
+        // What has been sent since the HTML was made is sent again.
+        Object.assign(positions, (config.flash_page || {}).at);
 
         document.addEventListener('visibilitychange', () => document.hidden || wake());
         window.addEventListener('online', wake);

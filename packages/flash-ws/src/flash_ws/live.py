@@ -184,9 +184,14 @@ class Live:
         app.add_asgi_route("_flash/metrics", self._metrics_route(app))
         app.add_asgi_route("_flash/inspect", self._inspection_page(app))
         self._let_pages_connect(app)
+        app.page_values.append(self._positions_for_page)
         self.endpoints.init_app(app)
         LiveRegistry.of(app).attach(self)
         app.server.before_serving(self._start)
+        # First after the app's own start: functions registered before this Live may push as well.
+        starts = app.server.before_serving_funcs
+        starts.remove(self._start)
+        starts.insert(starts.index(app.start) + 1 if app.start in starts else 0, self._start)
         app.server.after_serving(self._stop)
 
     def _let_pages_connect(self, app: Flash) -> None:
@@ -267,7 +272,7 @@ class Live:
         token = ctx.args.get("endId") if ctx.args else None
         if not token:
             raise NoCaller
-        page_id = self.hub.id_of(token)
+        page_id = self.hub.present_id_of(token)
         return self.hub.clients.get(page_id) or recipients.page(page_id)
 
     # -- hearing from pages ----------------------------------------------------------------------
@@ -375,6 +380,13 @@ class Live:
         text = "Live.figures is now Live.metrics; the old name goes with the next release"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
         return self.metrics
+
+    def _positions_for_page(self) -> dict[str, Any]:
+        """Return the positions with which a page that is made now starts."""
+        position = self._hub.position_of_everybody() if self._hub is not None else None
+        if position is None or not position.epoch:
+            return {}
+        return {"at": {EVERYBODY.channel: (position.epoch, position.number)}}
 
     def _read_metrics(self) -> Iterable[Metric]:
         return self.statistics().as_metrics() if self._hub is not None else ()

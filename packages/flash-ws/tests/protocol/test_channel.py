@@ -77,8 +77,11 @@ def test_beyond_so_many_characters_the_values_set_longest_ago_are_forgotten():
     assert state_of(state) == [["b", {"children": 12345}], ["c", {"children": 1}]]
     state.apply(setting("d", children=1234567890))
     assert state_of(state) == [["d", {"children": 1234567890}]]
+    # The latest value is kept, however large.
     state.apply(setting("e", children=12345678901))
-    assert not state
+    assert state_of(state) == [["e", {"children": 12345678901}]]
+    state.apply(setting("f", children=1))
+    assert state_of(state) == [["f", {"children": 1}]]
 
 
 def test_what_is_replaced_or_unknown_takes_no_room():
@@ -101,10 +104,11 @@ def test_a_state_holds_a_thousand_values_and_a_mebibyte():
     assert len(state_of(state)) == 1000
 
     state = State()
-    state.apply(setting("a", children="x" * (2**20 - 2)))
-    assert state
-    state.apply(setting("a", children="x" * (2**20 - 1)))
-    assert not state
+    state.apply(setting("a", children="x" * (2**20 - 3)))
+    state.apply(setting("b", children=1))
+    assert len(state_of(state)) == 2
+    state.apply(setting("b", children=12))
+    assert len(state_of(state)) == 1
 
 
 # -- the channel

@@ -203,11 +203,11 @@ def test_a_hello_is_read_whole():
     hello = parse_hello(
         {"t": "hello", "v": 1, "page": "token", "path": "/orders", "at": {"all": ["e", 3]}}
     )
-    assert hello == Hello("token", {"all": ("e", 3)}, "/orders")
+    assert hello == Hello("token", {"all": ("e", 3)}, "/orders", False, None)
 
 
 def test_a_page_on_its_first_visit_has_nothing_to_say():
-    assert parse_hello({"t": "hello", "v": 1}) == Hello(None, {}, "")
+    assert parse_hello({"t": "hello", "v": 1}) == Hello(None, {}, "", True, None)
     assert parse_hello({"t": "hello", "v": 1, "page": None}).token is None
 
 

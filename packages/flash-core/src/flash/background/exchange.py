@@ -63,10 +63,19 @@ class _HandleSigner:
         }
 
     def key(self, signed: str | None) -> str | None:
-        return _unsign(self.secret, dash_seam.cache_scope(self.page), signed)
+        return self._verify(dash_seam.cache_scope, signed)
 
     def job(self, signed: str | None) -> str | None:
-        return _unsign(self.secret, dash_seam.job_scope(self.page), signed)
+        return self._verify(dash_seam.job_scope, signed)
+
+    def _verify(self, scope: Callable[[str | None], str], signed: str | None) -> str | None:
+        found = _unsign(self.secret, scope(self.page), signed)
+        if found is None and self.page is not None:
+            # The page has started the job before the live link gave it another identity.
+            _, separator, before = self.page.partition(dash_seam.PREVIOUS)
+            if separator:
+                return _unsign(self.secret, scope(before), signed)
+        return found
 
 
 def _unsign(secret: bytes, scope: str, signed: str | None) -> str | None:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from flash.seams.dash_app import DashApp
 
 
-# Placeholder for the page identity in the cached configuration; no app contains this text.
+# Placeholders for the page identity and for the values of `Flash.page_values` in the cached
+# configuration; no app contains these texts.
 _IDENTITY = "flash-page-identity-7c1d2e"
+_VALUES = "flash-page-values-5b0f93"
 
 
 class Document:
@@ -30,8 +32,9 @@ class Document:
         self._app = app
         # By kind of tag: the values on which the cached tags depend, and the tags.
         self._tags: dict[str, tuple[tuple[Any, ...], str]] = {}
-        # The values on which the configuration tag depends, and its two parts around the identity.
-        self._config: tuple[tuple[Any, ...], str, str] = ((), "", "")
+        # The values on which the configuration tag depends, and its three parts around the identity
+        # and the values of the page.
+        self._config: tuple[tuple[Any, ...], str, str, str] = ((), "", "", "")
 
     def scripts(self) -> str:
         """Return the script tags."""
@@ -55,16 +58,26 @@ class Document:
     def config(self) -> str:
         """Return the tag with the configuration of a page, with a new signed identity."""
         state = self._app.page_state()
-        cached_state, before, after = self._config
+        cached_state, before, between, after = self._config
         if cached_state != state or self._app.is_developing:
-            before, after = self._make_config()
-            self._config = (state, before, after)
-        return before + self._app.new_page_identity() + after
+            before, between, after = self._make_config()
+            self._config = (state, before, between, after)
+        identity = self._app.new_page_identity()
+        if not self._app.page_values:
+            return f"{before}{identity}{between}{after}"
+        values: dict[str, Any] = {}
+        for each in self._app.page_values:
+            values.update(each())
+        return f"{before}{identity}{between}{dumps_for_html(values)}{after}"
 
-    def _make_config(self) -> tuple[str, str]:
-        """Return the parts of the tag before and after the page identity."""
+    def _make_config(self) -> tuple[str, str, str]:
+        """Return the parts of the tag around the page identity and the values of the page."""
         config = self._app.page_config()
         config["end_id"] = _IDENTITY
+        if self._app.page_values:
+            config["flash_page"] = _VALUES
         text = dumps_for_html(config)
-        before, _, after = text.partition(_IDENTITY)
-        return f'<script id="_dash-config" type="application/json">{before}', f"{after}</script>"
+        before, _, rest = text.partition(_IDENTITY)
+        between, _, after = rest.partition(f'"{_VALUES}"')
+        head = f'<script id="_dash-config" type="application/json">{before}'
+        return head, between, f"{after}</script>"

@@ -95,6 +95,9 @@ from dash.dash import (
 _WRAPPERS = frozenset({"add_context", "async_add_context"})
 
 
+# Separates the id of a page from an earlier one within a signed identity; ids are hexadecimal.
+PREVIOUS = "~"
+
 __all__ = [
     "END_SCOPE",
     "GLOBAL_CALLBACK_LIST",
@@ -105,6 +108,7 @@ __all__ = [
     "PAGES_LOCATION",
     "PAGES_STORE",
     "PAGE_REGISTRY",
+    "PREVIOUS",
     "AttributeDict",
     "HooksManager",
     "NoUpdate",

@@ -16,6 +16,7 @@ from flash.seams.dash import (
     END_SCOPE,
     GLOBAL_INLINE_SCRIPTS,
     PAGE_REGISTRY,
+    PREVIOUS,
     HooksManager,
     import_pages,
     sign,
@@ -268,13 +269,23 @@ class DashApp(StockDash):
             *(self.config.get(name) for name in _PAGE_SETTINGS),
         )
 
-    def new_page_identity(self) -> str:
-        """Return a new signed identity for a page; may read the manager's store."""
-        return sign(self._get_signing_secret(), END_SCOPE, secrets.token_hex(12))
+    def new_page_identity(self, previous: str | None = None) -> str:
+        """Return a new signed identity for a page; may read the manager's store.
+
+        With ``previous``, an identity that the page has used before, the page may still poll and
+        cancel the background jobs that it has started with that one.
+        """
+        name = secrets.token_hex(12)
+        before = self.page_of(previous) if previous is not None else None
+        if before is not None:
+            name = f"{name}{PREVIOUS}{before}"
+        return sign(self._get_signing_secret(), END_SCOPE, name)
 
     def page_of(self, token: str) -> str | None:
         """Return the page id in a signed identity, or None if the signature is not valid."""
-        return unsign(self._get_signing_secret(), END_SCOPE, token)
+        # Our signatures are ASCII, and Dash's comparison raises an error for other text.
+        name = unsign(self._get_signing_secret(), END_SCOPE, token) if token.isascii() else None
+        return None if name is None else name.partition(PREVIOUS)[0]
 
     def page_config(self) -> dict[str, Any]:
         """Return the configuration for the renderer, with a new page identity."""

@@ -167,6 +167,10 @@ class BrokerBackplane:
             retention=_LONG_RETENTION if ":" not in channel else _SHORT_RETENTION,
         )
 
+    def position(self, channel: str) -> Position | None:
+        """Return the position up to which this worker has delivered the channel; any thread."""
+        return self._listeners.position(PREFIX + channel)
+
     async def follow(self, channel: str) -> None:
         """Deliver this channel's frames to this worker from now on."""
         source = self._source_of(channel)

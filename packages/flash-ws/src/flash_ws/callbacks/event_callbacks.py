@@ -105,6 +105,7 @@ class EventCallbackRunner:
         self._app, self._hub = app, hub
         hub.handlers["call"] = self.call
         hub.handlers["stop"] = self.stop
+        hub.calls_of = self.calls_of
 
     def add(self, callback: EventCallback) -> EventCallback:
         """Register a callback and return it with its final name.
@@ -164,6 +165,11 @@ class EventCallbackRunner:
         task = self._spawn(self._run_after(ended, client, callback, number, context))
         calls.running[number] = (callback, task)
         task.add_done_callback(lambda _: calls.running.pop(number, None))
+
+    def calls_of(self, client: Client) -> list[int]:
+        """Return the numbers of the calls of a page that run."""
+        calls = self._calls.get(client.id)
+        return [] if calls is None else list(calls.running)
 
     @property
     def running(self) -> int:

@@ -56,6 +56,10 @@ class OwnedByAnotherUser:
 
 Command = Disconnect | Moved
 
+# Channels of pages without a link that `MemoryBackplane` keeps, and for how many seconds.
+MAX_EARLY = 256
+EARLY_SECONDS = 60.0
+
 Deliver = Callable[[Frame], None]
 OnCommand = Callable[[Command], Any]
 
@@ -69,6 +73,10 @@ class Backplane(Protocol):
     Within a channel, frames are delivered in the order of their numbers, without gaps. `catch_up`
     returns exactly the frames that precede those delivered after it. So a page that follows a
     channel first and then catches up misses nothing, and drops by number what it has already.
+
+    Optional: ``position(channel)`` returns, from any thread, the position up to which this worker
+    has delivered a channel, or None. With it a page gets what is pushed between its HTML and its
+    link.
 
     A method that needs the store behind the backplane raises ``ConnectionError`` while the store is
     unavailable.
@@ -137,12 +145,16 @@ class Backplane(Protocol):
 class MemoryBackplane:
     """The backplane of one process.
 
-    A channel exists while a page follows it; the channel for everybody exists always.
+    A channel exists while a page follows it; the channel for everybody exists always. The channel
+    of a page that does not follow it yet exists from the first message on, so that a callback can
+    push to its page before the link is open: at most `MAX_EARLY` of them, for `EARLY_SECONDS` each.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._channels: dict[str, Channel] = {}
+        # Channels of pages that do not follow them yet: when each was created, oldest first.
+        self._early: dict[str, float] = {}
         self._clients: dict[str, ClientInfo] = {}
         self._deliver: Deliver = _ignore
         self._on_command: OnCommand = _ignore
@@ -159,18 +171,40 @@ class MemoryBackplane:
     async def close(self) -> None:
         """Remove all channels and clients."""
         self._channels.clear()
+        self._early.clear()
         self._clients.clear()
 
     async def publish(self, channel: str, message: Message) -> Position:
-        """Number a message and deliver it; a message to a channel without followers is dropped."""
+        """Number a message and deliver it.
+
+        A message to a channel without followers is dropped, unless it is the channel of a page.
+        """
         found = self._channels.get(channel)
         if found is None:
-            return Position("", 0)
+            if not channel.startswith("page:"):
+                return Position("", 0)
+            found = self._create_early(channel)
         self._deliver(found.append(message, self._clock()))
         return found.position
 
+    def _create_early(self, channel: str) -> Channel:
+        now = self._clock()
+        for name, created in list(self._early.items()):
+            if len(self._early) < MAX_EARLY and now - created < EARLY_SECONDS:
+                break
+            del self._early[name], self._channels[name]
+        self._early[channel] = now
+        self._channels[channel] = Channel(channel)
+        return self._channels[channel]
+
+    def position(self, channel: str) -> Position | None:
+        """Return the position of a page that has received every frame; from any thread."""
+        found = self._channels.get(channel)
+        return None if found is None else found.position
+
     async def follow(self, channel: str) -> None:
         """Create the channel if it does not exist."""
+        self._early.pop(channel, None)
         if channel not in self._channels:
             self._channels[channel] = Channel(channel)
 

@@ -57,6 +57,8 @@ class Client:
         self.extra_channels: set[str] = set()
         # Whether `Backplane.enter` has been called for it.
         self.is_registered = False
+        # The load of the page that connected first; tells a page from a copy of it.
+        self.load: str | None = None
         # For the application's use.
         self.data: dict[str, Any] = {}
 

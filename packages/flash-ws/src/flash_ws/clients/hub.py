@@ -16,6 +16,7 @@ from flash_ws.clients import recipients
 from flash_ws.clients.backplane import ClientInfo, Command, Moved, OwnedByAnotherUser
 from flash_ws.clients.client import Client
 from flash_ws.clients.context import current_client
+from flash_ws.errors import PayloadTooLarge
 from flash_ws.link.flushing import FlushScheduler
 from flash_ws.link.link import Link, LinkLimits
 from flash_ws.operating.statistics import LinkCounters
@@ -46,6 +47,9 @@ HELLO_TIMEOUT = 10.0
 
 # Characters of a page's token, at least, so that it cannot be guessed.
 MIN_TOKEN_LENGTH = 32
+
+# Earlier ids of pages that are kept, at most.
+MAX_RENAMED = 1000
 
 # Pages closed at a time when the server stops, and seconds between two batches.
 DRAIN_BATCH_SIZE = 100
@@ -95,6 +99,8 @@ class Hub:
         # Called when this worker removes a page: one that is gone, before `on_disconnect`, and one
         # that continues on another worker.
         self.on_forget: list[ClientHandler] = []
+        # Returns the numbers of a page's calls that run; a welcome lists them.
+        self.calls_of: Callable[[Client], list[int]] = lambda _: []
         self.on_disconnect: list[ClientHandler] = []
         self._followers: dict[str, set[Client]] = {}
         # For each channel, a future that is done when `Backplane.follow` is; `publish` awaits it.
@@ -102,6 +108,12 @@ class Hub:
         # A completed future that replaces finished follow tasks, so that they are freed.
         self._completed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._completed.set_result(None)
+        # By id of a page that got another identity: its present id. Callbacks that the page sent
+        # before it knew carry the earlier one. The oldest are removed.
+        self._renamed: dict[str, str] = {}
+        # By client id: done when a removed page has left the backplane. The same page that connects
+        # meanwhile waits, so that its entry is not removed.
+        self._leaving: dict[str, asyncio.Future[None]] = {}
         # By client id, the timer that removes a page which does not reconnect.
         self._expiries: dict[str, asyncio.TimerHandle] = {}
         # Counters of the links that have ended.
@@ -150,7 +162,13 @@ class Hub:
     # -- messages --------------------------------------------------------------------------------
 
     async def publish(self, channel: str, message: Message) -> Position:
-        """Send a message to the followers of the channel, on any worker."""
+        """Send a message to the followers of the channel, on any worker.
+
+        Raises `PayloadTooLarge` above `LinkLimits.max_push_bytes`.
+        """
+        size = len(message.members)
+        if size > self._limits.max_push_bytes:
+            raise PayloadTooLarge(size, self._limits.max_push_bytes)
         following = self._following.get(channel)
         if following is not None and not following.done():
             # The channel is just being followed: published now, this worker would miss it.
@@ -263,6 +281,7 @@ class Hub:
         if hello is None:
             return
         try:
+            await self._wait_until_left(hello)
             hello, joined = await self._resume(hello, user)
         except ConnectionError as error:
             await self._close_unavailable(transport, error)
@@ -325,23 +344,50 @@ class Hub:
         if token is None or len(token) < MIN_TOKEN_LENGTH:
             token = self._app.new_page_identity()
         page_id = self.id_of(token)
-        if page_id in self.clients and not hello.positions:
-            # A page that starts without positions under a known token is a copy: a duplicated tab,
-            # or a page that the browser restored from its cache.
-            token = self._app.new_page_identity()
+        known = self.clients.get(page_id)
+        is_same_load = known is not None and hello.load is not None and hello.load == known.load
+        if known is not None and hello.is_new and not is_same_load:
+            # A page that starts under a known token is a copy: a duplicated tab, or a page whose
+            # HTML came from the browser's cache.
+            token = self._app.new_page_identity(token)
             page_id = self.id_of(token)
         client = self.clients.get(page_id)
         if client is not None and client.user != user:
             # The same page has another user now, who must not get messages for the previous one.
-            token = self._app.new_page_identity()
+            token = self._app.new_page_identity(token)
             page_id, client = self.id_of(token), None
+            assert known is not None
+            self._rename(known.id, page_id)
         if client is None:
             if len(self.clients) >= self._max_clients:
                 return None
             info = ClientInfo(page_id, user, hello.path, time.time())
             client = self.clients[page_id] = Client(self, info, token, handshake)
+            client.load = hello.load
         client.handshake = handshake
         return client
+
+    def _rename(self, before: str, now: str) -> None:
+        self._renamed[before] = now
+        if len(self._renamed) > MAX_RENAMED:
+            del self._renamed[next(iter(self._renamed))]
+
+    async def _wait_until_left(self, hello: Hello) -> None:
+        """Wait until an earlier client of the same page has left the backplane."""
+        if hello.token is not None and self._leaving:
+            leaving = self._leaving.get(self.id_of(hello.token))
+            if leaving is not None:
+                await asyncio.shield(leaving)
+
+    def present_id_of(self, token: str) -> str:
+        """Return the id that the page with this token has now."""
+        page_id = self.id_of(token)
+        return self._renamed.get(page_id, page_id)
+
+    def position_of_everybody(self) -> Position | None:
+        """Return the position of the channel for everybody, from any thread; None if unknown."""
+        position = getattr(self._backplane, "position", None)
+        return None if position is None else position(recipients.EVERYBODY.channel)
 
     def id_of(self, token: str) -> str:
         """Return the id of the page that has this token."""
@@ -360,14 +406,16 @@ class Hub:
         nothing that was sent to the old one.
         """
         token = hello.token
-        if token is None or len(token) < MIN_TOKEN_LENGTH or not hello.positions:
+        if token is None or len(token) < MIN_TOKEN_LENGTH or hello.is_new:
             return hello, None
         page_id = self.id_of(token)
         if page_id in self.clients:
             return hello, None
         joined = await self._backplane.resume(page_id, user)
         if isinstance(joined, OwnedByAnotherUser):
-            return replace(hello, token=None, positions={}), None
+            token = self._app.new_page_identity(token)
+            self._rename(page_id, self.id_of(token))
+            return replace(hello, token=token, positions={}, is_new=True), None
         return hello, joined
 
     def _attach(self, client: Client, link: Link) -> None:
@@ -399,13 +447,22 @@ class Hub:
                 channel, Position(*known) if known else None
             )
             current = catch_ups[channel].position
+            if known is None and hello.is_new and channel == client.channel and current.number:
+                # Callbacks have pushed to the page before its link was open, or a link broke before
+                # its welcome.
+                known = (current.epoch, 0)
+                catch_ups[channel] = await self._backplane.catch_up(channel, Position(*known))
+                current = catch_ups[channel].position
             at[channel] = (
                 known if known and catch_ups[channel].recovered else (current.epoch, current.number)
             )
-        # If no server knows the page, its groups and calls are lost as well.
-        recovered = None
-        if hello.positions:
-            recovered = not is_new and all(each.recovered for each in catch_ups.values())
+        recovered: bool | None = all(each.recovered for each in catch_ups.values())
+        if hello.is_new:
+            # What the page's groups have sent is lost if its first link broke after `on_connect`.
+            recovered = None if recovered and (is_new or not client.joined) else False
+        elif is_new:
+            # No server knows the page, so its groups and calls are lost as well.
+            recovered = False
         welcome = connection_frame(
             "welcome",
             v=VERSION,
@@ -415,6 +472,7 @@ class Hub:
             beat=round(self._limits.heartbeat * 1000),
             at=at,
             recovered=recovered,
+            calls=self.calls_of(client),
             # Its event callbacks ran on the previous worker and have ended there.
             **({"moved": True} if has_moved else {}),
         )
@@ -456,9 +514,16 @@ class Hub:
             return
         for channel in self._channels(client):
             self.unfollow(client, channel)
-        await self._call_handlers(client, self.on_forget)
+        left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._leaving[client.id] = left
+        try:
+            await self._call_handlers(client, self.on_forget)
+            if not moved:
+                await self._backplane.leave(client.id)
+        finally:
+            del self._leaving[client.id]
+            left.set_result(None)
         if not moved:
-            await self._backplane.leave(client.id)
             await client.wait_until_introduced()
             await self._call_handlers(client, self.on_disconnect)
 

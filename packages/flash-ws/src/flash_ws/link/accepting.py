@@ -108,6 +108,7 @@ class LinkAcceptor:
             await self._serve(transport, scope, request)
         finally:
             del self._streams[transport.id]
+            await transport.end()
 
     async def frames(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept a posted message for the link of an event stream."""

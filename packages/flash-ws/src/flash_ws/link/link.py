@@ -14,7 +14,7 @@ from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import LinkClosed, ProtocolError
 from flash_ws.protocol.frames import Frame, connection_frame, parse_message
 from flash_ws.protocol.limits import RateLimit, TokenBucket
-from flash_ws.protocol.outbox import Outbox
+from flash_ws.protocol.outbox import Outbox, counted_size
 
 if TYPE_CHECKING:
     from flash_ws.link.flushing import FlushScheduler
@@ -58,6 +58,8 @@ class LinkLimits:
     max_outbox_bytes: int = 1 << 20
     # Seconds that a frame may wait, so that later frames are sent in the same message.
     max_batch_delay: float = 0.005
+    # Bytes of one push, event or update; a larger one raises `PayloadTooLarge`.
+    max_push_bytes: int = 16 << 20
     # Bytes waiting at which the message is sent without delay.
     max_batch_bytes: int = 1 << 16
 
@@ -159,7 +161,7 @@ class Link:
         for frame in first:
             self.deliver(frame)
         for frame in held:
-            self._held_bytes -= frame.size
+            self._held_bytes -= self._counted(frame)
             if frame.starts_epoch:
                 after = 0
             if frame.number > after or frame.starts_epoch:
@@ -167,7 +169,10 @@ class Link:
 
     def discard_held(self, channel: str) -> None:
         """Drop the held frames of a channel that the page no longer follows."""
-        self._held_bytes -= sum(frame.size for frame in self._held.pop(channel, ()))
+        self._held_bytes -= sum(map(self._counted, self._held.pop(channel, ())))
+
+    def _counted(self, frame: Frame) -> int:
+        return counted_size(frame, self._limits.max_outbox_bytes)
 
     def deliver(self, frame: Frame) -> None:
         """Queue a frame; closes the link with `CloseCode.TOO_SLOW` if there is no room for it."""
@@ -176,7 +181,7 @@ class Link:
         if self._held and frame.channel in self._held:
             assert frame.channel is not None
             self._held[frame.channel].append(frame)
-            self._held_bytes += frame.size
+            self._held_bytes += self._counted(frame)
             if self._held_bytes > self._limits.max_outbox_bytes:
                 self.close(CloseCode.TOO_SLOW)
             return

@@ -72,6 +72,9 @@ class EventStreamTransport:
         self._posted: asyncio.Queue[str | None] = asyncio.Queue(MAX_POSTS_WAITING)
         self._posted.put_nowait(f"[{hello}]")
         self._is_open = True
+        # Waits for the end of the request. One for the whole stream: a ``receive`` that is
+        # cancelled and called again reports a disconnect on granian.
+        self._departure: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Send the head of the response."""
@@ -101,16 +104,25 @@ class EventStreamTransport:
         if not self._is_open:
             return None
         posted = asyncio.ensure_future(self._posted.get())
-        gone = asyncio.ensure_future(self._gone())
+        if self._departure is None:
+            self._departure = asyncio.ensure_future(self._gone())
         try:
-            await asyncio.wait({posted, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({posted, self._departure}, return_when=asyncio.FIRST_COMPLETED)
             if posted.done():
                 return posted.result()
             self._is_open = False
             return None
         finally:
             posted.cancel()
-            gone.cancel()
+
+    async def end(self) -> None:
+        """Stop waiting for the end of the request; call it when the stream is served no more."""
+        departure, self._departure = self._departure, None
+        if departure is not None:
+            departure.cancel()
+            await asyncio.wait({departure})
+            if not departure.cancelled():
+                departure.exception()
 
     async def _gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

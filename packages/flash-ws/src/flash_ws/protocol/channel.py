@@ -46,7 +46,10 @@ class State:
             if value is not None:
                 self._values[component_id, prop] = value
                 self._bytes += len(value)
-        while len(self._values) > self._max_values or self._bytes > self._max_bytes:
+        # The latest value is kept, however large.
+        while len(self._values) > 1 and (
+            len(self._values) > self._max_values or self._bytes > self._max_bytes
+        ):
             self._forget(next(iter(self._values)))
 
     def _forget(self, key: tuple[str, str]) -> None:

@@ -134,6 +134,10 @@ class Hello:
     # (epoch, number) by channel.
     positions: dict[str, tuple[str, int]]
     path: str
+    # Whether the page has never had a welcome. Its positions are those of its HTML, if any.
+    is_new: bool
+    # Chosen at random by each load of the page; None for programs that send none.
+    load: str | None
 
 
 def parse_message(text: str) -> list[dict[str, Any]]:
@@ -165,9 +169,15 @@ def parse_hello(frame: Mapping[str, Any], max_channels: int = 1000) -> Hello:
             CloseCode.UNSUPPORTED_VERSION, f"this server speaks version {VERSION}; reload the page"
         )
     token, path, at = frame.get("page"), frame.get("path", ""), frame.get("at", {})
-    if not isinstance(token, str | None) or not isinstance(path, str):
+    load = frame.get("load")
+    if (
+        not isinstance(token, str | None)
+        or not isinstance(path, str)
+        or not isinstance(load, str | None)
+    ):
         raise ProtocolError(CloseCode.MALFORMED, "'hello' has a member of the wrong type")
-    return Hello(token, parse_positions(at, max_channels), path)
+    positions = parse_positions(at, max_channels)
+    return Hello(token, positions, path, frame.get("new", not positions) is True, load)
 
 
 def parse_positions(at: object, max_channels: int) -> dict[str, tuple[str, int]]:

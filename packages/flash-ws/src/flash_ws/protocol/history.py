@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flash_ws.protocol.outbox import counted_size
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Entry:
 class History:
     """The last messages of one channel, bounded by count, bytes and age; the oldest are removed.
 
-    Numbers begin at 1 and have no gaps.
+    Numbers begin at 1 and have no gaps. A message that is larger than ``max_bytes`` counts as half
+    of it, so that it is kept and does not remove all others.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class History:
         if self._entries is None:
             self._entries = deque()
         self._entries.append(Entry(self._number, frame, now))
-        self._bytes += frame.size
+        self._bytes += counted_size(frame, self._max_bytes)
         self.trim(now)
         return self._number
 
@@ -77,7 +79,7 @@ class History:
             or self._bytes > self._max_bytes
             or now - entries[0].at > self._max_age
         ):
-            self._bytes -= entries.popleft().frame.size
+            self._bytes -= counted_size(entries.popleft().frame, self._max_bytes)
 
     def since(self, position: Position, now: float) -> list[Entry] | None:
         """Return every message after ``position``, in order, or None if not all of them are known.

@@ -22,11 +22,21 @@ class OutboxStatistics:
     conflated: int
 
 
+def counted_size(frame: Frame, max_bytes: int) -> int:
+    """Return the bytes that a frame counts against a bound.
+
+    A frame that is larger than the bound counts as half of it: it is sent and kept all the same.
+    """
+    size = frame.size
+    return size if size <= max_bytes else max_bytes // 2
+
+
 class Outbox:
     """Frames that wait to be sent to one page.
 
     - ``max_bytes``: of all frames waiting. `add` returns False for a frame that would exceed it,
-      and the caller closes the link as too slow. No frame is dropped silently.
+      and the caller closes the link as too slow. No frame is dropped silently. A frame that is
+      larger than all of it counts as half of it, so that it is sent.
     - ``max_batch_bytes``: the approximate size of one message. `is_batch` is true when this much
       waits.
 
@@ -60,6 +70,7 @@ class Outbox:
         self._latest: dict[Hashable, int] = {}
         # For each waiting frame, how many of its properties later frames have set.
         self._replaced: dict[int, int] = {}
+        # As counted against ``max_bytes``.
         self._bytes = 0
         self._sent = 0
         self._conflated = 0
@@ -70,10 +81,8 @@ class Outbox:
     def add(self, frame: Frame) -> bool:
         """Add a frame; returns False if there is no room for it, even after conflation."""
         if self._single is None and not self._waiting:
-            if frame.size > self._max_bytes:
-                return False
             self._single = frame
-            self._bytes = frame.size
+            self._bytes = counted_size(frame, self._max_bytes)
             return True
         if self._single is not None:
             single, self._single = self._single, None
@@ -84,10 +93,11 @@ class Outbox:
                 number = latest.pop(key, None)
                 if number is not None:
                     self._count_replaced(number)
-        if self._bytes + frame.size > self._max_bytes:
+        size = counted_size(frame, self._max_bytes)
+        if self._bytes + size > self._max_bytes:
             return False
         self._append(frame)
-        self._bytes += frame.size
+        self._bytes += size
         return True
 
     def _append(self, frame: Frame) -> None:
@@ -108,7 +118,7 @@ class Outbox:
             self._replaced[number] = replaced
             return
         del self._waiting[number]
-        self._bytes -= frame.size
+        self._bytes -= counted_size(frame, self._max_bytes)
         self._conflated += 1
 
     def take(self) -> str | None:
@@ -136,19 +146,20 @@ class Outbox:
     def _take_part(self) -> str:
         """Return a message of the first frames that fit into one, at least one frame."""
         batch: list[int] = []
-        size = 0
+        size = counted = 0
         for number, frame in self._waiting.items():
             if batch and size + frame.size > self._max_batch_bytes:
                 break
             batch.append(number)
             size += frame.size
+            counted += counted_size(frame, self._max_bytes)
         frames = [self._waiting.pop(number) for number in batch]
         for number, frame in zip(batch, frames, strict=True):
             self._replaced.pop(number, None)
             for key in frame.sets:
                 if self._latest.get(key) == number:
                     del self._latest[key]
-        self._bytes -= size
+        self._bytes -= counted
         self._sent += len(frames)
         return f"[{','.join(frame.text for frame in frames)}]"
 

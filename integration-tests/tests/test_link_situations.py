@@ -1,0 +1,186 @@
+"""What the live link promises in situations of real pages: copies, late links, late components."""
+
+import pytest
+
+pytest_plugins = ["flash.testing.plugin"]
+
+BASE = """
+import asyncio
+import os
+from flash import Flash, Input, Output, Patch, State, ctx, dcc, html
+from flash_ws import Live, LinkLimits, LinkStatus, RateLimit, stream_props
+
+"""
+
+# Two pages whose HTML is the same, as that of a duplicated tab.
+COPIED = (
+    BASE
+    + """
+class Copied(Flash):
+    kept = None
+
+    def index(self):
+        if Copied.kept is None:
+            Copied.kept = super().index()
+        return Copied.kept
+
+
+app = Copied(__name__)
+live = Live(app)
+app.layout = html.Div(
+    [LinkStatus(id="link"), html.P(id="status"), html.Button("go", id="go"), html.P("-", id="mine")]
+)
+
+
+@app.callback(Output("status", "children"), Input("link", "status"))
+async def show(status):
+    return status
+
+
+@app.callback(Input("go", "n_clicks"), prevent_initial_call=True)
+async def go(clicks):
+    await live.push("mine", {"children": f"clicked {clicks}"}, to=live.client)
+
+
+@app.server.get("/other")
+async def other():
+    return "<p id='other'>other</p>", 200, {"Content-Type": "text/html"}
+"""
+)
+
+
+@pytest.fixture
+def app_file(tmp_path):
+    """Write an app and return its path."""
+
+    def write(code):
+        path = tmp_path / "app.py"
+        path.write_text(code, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_12_1_a_duplicated_tab_gets_its_own_pushes(flash_browser, app_file):
+    flash_browser.serve(app_file(COPIED))
+    flash_browser.wait_for_text("#status", "open")
+    copy = flash_browser.new_tab("/")
+    copy.wait_for_text("#status", "open")
+    copy.click("#go")
+    copy.wait_for_text("#mine", "clicked 1")
+    assert flash_browser.text("#mine") == "-"
+    flash_browser.click("#go")
+    flash_browser.wait_for_text("#mine", "clicked 1")
+
+
+def test_12_1_a_page_from_the_browsers_cache_has_an_identity_of_its_own(flash_browser, app_file):
+    code = COPIED.replace("app = Copied(__name__)", "app = Flash(__name__)")
+    flash_browser.serve(app_file(code))
+    flash_browser.wait_for_text("#status", "open")
+    token = "return JSON.parse(document.getElementById('_dash-config').textContent).end_id"
+    before = flash_browser.run_js(token)
+    # A page that has opened another is not restored as it was: its scripts run again.
+    flash_browser.run_js("window.open('/other'); 0")
+    flash_browser.run_js("location.href = '/other'")
+    flash_browser.find("#other")
+    flash_browser.back()
+    flash_browser.wait_for_text("#status", "open")
+    assert flash_browser.run_js(token) != before
+    flash_browser.click("#go")
+    flash_browser.wait_for_text("#mine", "clicked 1")
+
+
+def test_12_1_a_page_whose_user_changes_gets_its_own_pushes(flash_browser, app_file):
+    code = (
+        COPIED.replace("app = Copied(__name__)", "app = Flash(__name__)").replace(
+            "live = Live(app)", "live = Live(app, authorize=lambda request: USER[0])"
+        )
+        + """
+USER = ["ada"]
+
+@app.server.post("/become/<user>")
+async def become(user):
+    USER[0] = user
+    for client in list(live.hub.clients.values()):
+        await client.link._transport.close(__import__("flash_ws").CloseCode.EXPIRED, "again")
+        client.link._stop_reading()
+    return "", 204
+"""
+    )
+    flash_browser.serve(app_file(code))
+    flash_browser.wait_for_text("#status", "open")
+    flash_browser.run_js("return fetch('/become/bob', {method: 'POST'})")
+    flash_browser.wait_for(
+        lambda: flash_browser.run_js("return flash.statistics().connections") == 2
+    )
+    flash_browser.wait_for_text("#status", "open")
+    flash_browser.click("#go")
+    flash_browser.wait_for_text("#mine", "clicked 1")
+
+
+LATE_LINK = (
+    BASE
+    + """
+now = {"v": 1}
+
+
+async def slow(request):
+    await asyncio.sleep(0.6)
+    return True
+
+
+app = Flash(__name__)
+live = Live(app, authorize=slow)
+
+
+def layout():
+    return html.Div(
+        [
+            html.P(str(now["v"]), id="value"),
+            html.P("-", id="own"),
+            html.P("x", id="seen"),
+            LinkStatus(id="link"),
+            html.P(id="status"),
+        ]
+    )
+
+
+app.layout = layout
+
+
+@app.callback(Output("status", "children"), Input("link", "status"))
+async def show(status):
+    return status
+
+
+@app.callback(Input("seen", "children"))
+async def seen(text):
+    # Before the link is open: the layout of this page says 1.
+    if now["v"] == 1:
+        now["v"] = 2
+        await live.push("value", {"children": "2"})
+    await live.push("own", {"children": "from the first callback"}, to=live.client)
+"""
+)
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
+def test_12_3_what_is_pushed_between_layout_and_link_is_shown(flash_browser, app_file, server):
+    flash_browser.serve(app_file(LATE_LINK), server)
+    flash_browser.wait_for_text("#value", "2")
+    flash_browser.wait_for_text("#own", "from the first callback")
+    flash_browser.wait_for_text("#status", "open")
+    assert flash_browser.run_js("return flash.statistics().recovered") is None
+
+
+def test_12_3_a_page_made_before_a_restart_learns_that_something_may_be_lost(
+    flash_browser, app_file
+):
+    code = LATE_LINK.replace(
+        "app.layout = layout",
+        """app.layout = layout
+app.page_values.append(lambda: {"at": {"all": ("another-server", 3)}})""",
+    )
+    flash_browser.serve(app_file(code))
+    flash_browser.wait_for_text("#status", "open")
+    assert flash_browser.run_js("return flash.statistics().recovered") is False
