@@ -1,5 +1,7 @@
 """What the live link promises in situations of real pages: copies, late links, late components."""
 
+import re
+
 import pytest
 
 pytest_plugins = ["flash.testing.plugin"]
@@ -80,7 +82,7 @@ def test_12_1_a_page_from_the_browsers_cache_has_an_identity_of_its_own(flash_br
     token = "return JSON.parse(document.getElementById('_dash-config').textContent).end_id"
     before = flash_browser.run_js(token)
     # A page that has opened another is not restored as it was: its scripts run again.
-    flash_browser.run_js("window.open('/other'); 0")
+    flash_browser.run_js("window.open('/other', 'small', 'popup,width=100,height=100'); 0")
     flash_browser.run_js("location.href = '/other'")
     flash_browser.find("#other")
     flash_browser.back()
@@ -184,3 +186,96 @@ app.page_values.append(lambda: {"at": {"all": ("another-server", 3)}})""",
     flash_browser.serve(app_file(code))
     flash_browser.wait_for_text("#status", "open")
     assert flash_browser.run_js("return flash.statistics().recovered") is False
+
+
+LATE_CONTENT = (
+    BASE
+    + """
+app = Flash(__name__, use_pages=True, pages_folder="", suppress_callback_exceptions=True)
+live = Live(app)
+
+
+def tabs():
+    return html.Div(
+        [
+            html.P("-", id="in-page"),
+            html.P("-", id="patched"),
+            dcc.RadioItems(["one", "two"], "one", id="tabs"),
+            html.Div(id="content"),
+        ]
+    )
+
+
+import dash
+
+dash.register_page("home", path="/", layout=tabs)
+app.layout = html.Div([dash.page_container, LinkStatus(id="link"), html.P(id="status")])
+
+
+@live.on_connect
+async def hi(client):
+    await live.push("in-page", {"children": "hi"}, to=client)
+    await live.push("in-page", {"children": "hello"}, to=client)
+    patched = Patch()
+    patched += " and more"
+    await live.push("patched", {"children": patched}, to=client)
+
+
+@app.callback(Output("content", "children"), Input("tabs", "value"))
+async def show(tab):
+    return html.P("-", id=f"in-{tab}")
+
+
+@app.callback(Output("status", "children"), Input("link", "status"))
+async def state(status):
+    return status
+
+
+@app.server.post("/push/<id>/<text>")
+async def push(id, text):
+    await live.push(id, {"children": text})
+    return "", 204
+
+
+@app.server.post("/misspelt")
+async def misspelt():
+    await live.push("in-page", {"childern": 1})
+    await live.push("in-pge", {"children": 1})
+    return "", 204
+"""
+)
+
+
+def test_12_4_a_component_that_comes_later_gets_what_was_pushed(flash_browser, app_file):
+    flash_browser.serve(app_file(LATE_CONTENT))
+    flash_browser.wait_for_text("#in-page", "hello")
+    flash_browser.wait_for_text("#patched", "- and more")
+    flash_browser.wait_for_text("#status", "open")
+    flash_browser.wait_for_text("#in-one", "-")
+    flash_browser.run_js("return fetch('/push/in-two/1', {method: 'POST'})")
+    flash_browser.run_js("return fetch('/push/in-two/2', {method: 'POST'})")
+    flash_browser.wait_for(
+        lambda: flash_browser.run_js("return flash.statistics().waitingUpdates") == 1
+    )
+    flash_browser.run_js("document.querySelectorAll('#tabs input')[1].click()")
+    flash_browser.wait_for_text("#in-two", "2")
+    assert flash_browser.run_js("return flash.statistics().droppedUpdates") == 0
+
+
+def test_12_4_a_misspelt_name_is_named_in_debug_mode(flash_browser, app_file):
+    code = LATE_CONTENT + "\napp.enable_dev_tools(debug=True, dev_tools_hot_reload=False)\n"
+    flash_browser.expect_console_errors("current_version")
+    flash_browser.serve(app_file(code))
+    flash_browser.wait_for_text("#status", "open")
+    flash_browser.run_js(
+        "window.warnings = []; console.warn = (text) => window.warnings.push(text)"
+    )
+    flash_browser.run_js("return fetch('/misspelt', {method: 'POST'})")
+
+    def said(pattern):
+        return any(
+            re.search(pattern, each) for each in flash_browser.run_js("return window.warnings")
+        )
+
+    flash_browser.wait_for(lambda: said("in-page: P has no property childern"))
+    flash_browser.wait_for(lambda: said("in-pge: a push names this component"))

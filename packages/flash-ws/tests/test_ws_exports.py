@@ -35,6 +35,7 @@ OFFERED = {
     "MemoryBackplane",
     "NoCaller",
     "NotServing",
+    "ForkedProcess",
     "PayloadTooLarge",
     "OpeningRequest",
     "PageRecipients",

@@ -114,7 +114,9 @@ def test_what_is_no_origin_is_refused_with_an_example(name):
 def test_a_refusal_names_the_remedy():
     foreign = OriginPolicy().refusal_reason(request(("origin", "https://shop.test")))
     assert foreign == (
-        "the page is from https://shop.test, which is neither this server nor in allowed_origins="
+        "the page is from https://shop.test, which is neither this server nor in allowed_origins=; "
+        "the request's Host is app.test: if a proxy has changed it, set `proxy_set_header Host "
+        "$host;` (nginx) or the like"
     )
     hidden = OriginPolicy().refusal_reason(request(("origin", "https://app.test")))
     assert hidden is not None

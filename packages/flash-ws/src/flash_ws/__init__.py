@@ -18,7 +18,14 @@ from flash_ws.endpoints.websocket import (
     ConnectionStatistics,
     Heartbeat,
 )
-from flash_ws.errors import ConnectionClosed, LiveError, NoCaller, NotServing, PayloadTooLarge
+from flash_ws.errors import (
+    ConnectionClosed,
+    ForkedProcess,
+    LiveError,
+    NoCaller,
+    NotServing,
+    PayloadTooLarge,
+)
 from flash_ws.link.link import LinkLimits
 from flash_ws.link.link_status import LinkStatus
 from flash_ws.live import Live
@@ -43,6 +50,7 @@ __all__ = [
     "Disconnect",
     "EndpointStatistics",
     "Endpoints",
+    "ForkedProcess",
     "Heartbeat",
     "LinkClosed",
     "LinkLimits",

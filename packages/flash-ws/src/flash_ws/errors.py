@@ -2,6 +2,7 @@
 
 LiveError (flash.FlashError)
 ├── NotServing (RuntimeError)      the app is not being served
+├── ForkedProcess (RuntimeError)   this process was forked from the server's
 ├── PayloadTooLarge (ValueError)   a message to pages has more bytes than allowed
 ├── NoCaller (RuntimeError)        `Live.client` outside of a call from a page
 ├── ConnectionClosed               an endpoint's WebSocket has ended
@@ -26,6 +27,20 @@ class NotServing(LiveError, RuntimeError):
 
     def __str__(self) -> str:
         return "the live link has not started; it starts when the app is served"
+
+
+class ForkedProcess(LiveError, RuntimeError):
+    """Raised in a process that was forked from the server's, where pages cannot be reached.
+
+    Background callbacks of Dash's `DiskcacheManager` run in such a process.
+    """
+
+    def __str__(self) -> str:
+        return (
+            "this process was forked from the server's and cannot reach its pages; use "
+            "PubSub(app, broker='redis://…'), with which it can publish, use flash.AsyncManager, "
+            "or return the value (set_progress sends intermediate ones)"
+        )
 
 
 class PayloadTooLarge(LiveError, ValueError):

@@ -30,6 +30,7 @@
     // Close codes after which the page does not reconnect.
     const isFinal = (code) => code >= 4400 && code <= 4499;
     const LOST = 1006;
+    const FORBIDDEN = 4403;
 
     const flash = (window.flash = window.flash || {});
     if (flash.link) {
@@ -39,7 +40,8 @@
     const counts = {
         applied: 0, // frames of channels
         repeated: 0, // frames of channels that had been applied before
-        absent: 0, // updates for components that are not on the page
+        absent: 0, // updates for components that were not on the page
+        droppedUpdates: 0, // of these, updates that were dropped instead of kept
         droppedEvents: 0, // events dropped before a handler was registered
         droppedFrames: 0, // frames dropped before they could be sent
         droppedMessages: 0, // messages of WebSocket components dropped because too many waited
@@ -149,14 +151,148 @@
     // "id.property" → the values of ADDING that were set since React has drawn.
     const undrawn = new Map();
 
-    /** Set properties in order. If it can, React draws once for all that one message sets. */
-    function setProps(updates) {
+    /**
+     * Set properties in order. If it can, React draws once for all that one message sets. Values for
+     * components that are not on the page are kept until they are, if `keeps`.
+     */
+    function setProps(updates, keeps) {
         updates.forEach(([id, props]) => {
             if (isOnPage(id)) {
+                if (config.ui) {
+                    warnOfProperties(id, props);
+                }
                 run(() => window.dash_clientside.set_props(id, withUndrawn(canonical(id), props)));
             } else {
                 counts.absent += 1;
+                if (keeps) {
+                    keep(id, props);
+                }
             }
+        });
+    }
+
+    // -- Components that are not on the page yet ---------------------------------------------------
+    // The content of a tab or of a page comes one request later than the outer layout. So the newest
+    // value of each property is kept for components that are not there, and later values that build on
+    // it (patches, points) after it. Without a value before them these are kept for a short time only:
+    // a layout that is made later has them already.
+
+    // Kept values of the whole page, their characters, and values of one property that build on another.
+    const MAX_KEPT = 1000;
+    const MAX_KEPT_CHARACTERS = 8 << 20;
+    const MAX_STEPS = 100;
+    // Milliseconds.
+    const STEPS_KEPT_FOR = 10000;
+
+    // Canonical id → {id, values: [{name, value, isStep, size, at}] in order}; the oldest id is first.
+    const kept = new Map();
+    let keptCount = 0;
+    let keptCharacters = 0;
+    // Ids and properties of which the console has been told.
+    const warned = new Set();
+
+    function keep(id, props) {
+        const key = canonical(id);
+        const entry = kept.get(key) || { id, values: [] };
+        kept.set(key, entry);
+        Object.keys(props).forEach((name) => {
+            const value = props[name];
+            const isStep =
+                ADDING.includes(name) || Boolean(value && typeof value === 'object' && value.__dash_patch_update);
+            const ofName = entry.values.filter((each) => each.name === name);
+            if (!isStep) {
+                ofName.forEach((each) => removeKept(entry, each));
+            } else if (ofName.filter((each) => each.isStep).length >= MAX_STEPS) {
+                // Without one of them the others are wrong.
+                ofName.forEach((each) => removeKept(entry, each));
+                counts.droppedUpdates += ofName.length;
+                warn(`${key}.${name}: more than ${MAX_STEPS} changes wait for this component; they were dropped`);
+            }
+            const size = (JSON.stringify(value) || '').length;
+            entry.values.push({ name, value, isStep, size, at: performance.now() });
+            keptCount += 1;
+            keptCharacters += size;
+        });
+        while (kept.size > 1 && (keptCount > MAX_KEPT || keptCharacters > MAX_KEPT_CHARACTERS)) {
+            const [oldest, { values }] = kept.entries().next().value;
+            counts.droppedUpdates += values.length;
+            forgetKept(oldest);
+            warn(`${oldest}: values for too many absent components wait; those of this one were dropped`);
+        }
+        if (config.ui) {
+            setTimeout(() => {
+                if (kept.has(key)) {
+                    warn(`${key}: a push names this component, which is not on the page`);
+                }
+            }, STEPS_KEPT_FOR);
+        }
+    }
+
+    function removeKept(entry, value) {
+        entry.values.splice(entry.values.indexOf(value), 1);
+        keptCount -= 1;
+        keptCharacters -= value.size;
+    }
+
+    function forgetKept(key) {
+        const entry = kept.get(key);
+        kept.delete(key);
+        entry.values.slice().forEach((value) => removeKept(entry, value));
+    }
+
+    /** Set the kept values of components that are on the page now. */
+    function applyKept() {
+        Array.from(kept.keys()).forEach((key) => {
+            const { id, values } = kept.get(key);
+            if (!isOnPage(id)) {
+                return;
+            }
+            const since = performance.now() - STEPS_KEPT_FOR;
+            const updates = [];
+            values.forEach(({ name, value, isStep, at }, place) => {
+                const hasBase = values.slice(0, place).some((each) => each.name === name && !each.isStep);
+                if (isStep && !hasBase && at < since) {
+                    counts.droppedUpdates += 1;
+                } else {
+                    updates.push([id, { [name]: value }]);
+                }
+            });
+            forgetKept(key);
+            setProps(updates);
+        });
+    }
+
+    /** Look for the components of kept values whenever Dash's list of components has changed. */
+    function watchComponents() {
+        (window.dash_stores || []).forEach((store) => {
+            let paths = store.getState().paths;
+            store.subscribe(() => {
+                const before = paths;
+                paths = store.getState().paths;
+                if (kept.size && paths !== before) {
+                    // Asynchronously, after React has drawn the new components.
+                    setTimeout(applyKept);
+                }
+            });
+        });
+    }
+
+    /** Write a warning once. */
+    function warn(text) {
+        if (!warned.has(text) && warned.size < MAX_WAITING) {
+            warned.add(text);
+            console.warn(`flash: ${text}`);
+        }
+    }
+
+    /** In debug mode: name properties that a component does not have. */
+    function warnOfProperties(id, props) {
+        run(() => {
+            const { type, namespace } = window.dash_component_api.getLayout(id);
+            const types = ((window[namespace] || {})[type] || {}).propTypes;
+            Object.keys(types ? props : {})
+                .filter((name) => !(name in types) && !/^(data|aria)-/.test(name))
+                .forEach((name) => warn(`${canonical(id)}: ${type} has no property ${name}`));
         });
     }
 
@@ -263,7 +399,7 @@
     }
 
     function applyUpdates(frame) {
-        setProps(frame.u);
+        setProps(frame.u, true);
     }
 
     // Registered by scripts of add-on packages; these functions do not throw.
@@ -576,6 +712,8 @@
     // The transport that has worked on this page, and how many sockets in a row have failed.
     let proven = null;
     let failures = 0;
+    // Whether the event stream was tried because the server has refused the socket.
+    let hasTriedStream = false;
     // Between pagehide and pageshow.
     let away = false;
     // Whether the browser reports offline although a server, local or behind a tunnel, responds.
@@ -664,6 +802,11 @@
         }
     }
 
+    /** Whether the server has refused the first socket, and the other transport may work. */
+    function isWorthAStream(mine, code) {
+        return code === FORBIDDEN && mine.kind === 'websocket' && !proven && !hasTriedStream;
+    }
+
     function showDown(final) {
         const down = proven ? 'reconnecting' : 'connecting';
         setStatus({ status: final ? 'offline' : down, latency: null });
@@ -674,6 +817,13 @@
             return;
         }
         drop(mine);
+        if (isWorthAStream(mine, code)) {
+            // A proxy may pass on the page's host with requests, but not with upgrades.
+            hasTriedStream = true;
+            failures = 2;
+            retry(0);
+            return;
+        }
         showDown(isFinal(code));
         if (status.status === 'offline') {
             abandon();
@@ -949,6 +1099,7 @@
         });
         connect();
         whenHydrated(() => {
+            watchComponents();
             early.splice(0).forEach((frame) => run(take, frame));
             connect();
         });
@@ -1185,6 +1336,7 @@
                     waitingFrames: outbox.length,
                     unhandledEvents: unhandled.length,
                     runningCalls: calls.size,
+                    waitingUpdates: keptCount,
                 },
                 status,
                 counts
@@ -1202,7 +1354,7 @@
             kept: addOn.kept,
             whenHydrated,
             isOnPage,
-            setProps,
+            setProps: (updates) => setProps(updates),
         },
     });
 

@@ -84,7 +84,12 @@ class OriginPolicy:
                 f"the page is from {sent[0]}, but the request came over {own.scheme}: if a proxy "
                 "handles TLS, name it in trusted_proxies=, or the origin in allowed_origins="
             )
-        return f"the page is from {sent[0]}, which is neither this server nor in allowed_origins="
+        host = ", ".join(_header_values(scope, b"host")) or "missing"
+        return (
+            f"the page is from {sent[0]}, which is neither this server nor in allowed_origins=; "
+            f"the request's Host is {host}: if a proxy has changed it, set `proxy_set_header Host "
+            "$host;` (nginx) or the like"
+        )
 
     def cors_headers(self, scope: dict[str, Any]) -> list[Header]:
         """Return the CORS headers that let a page of another allowed origin read the response.

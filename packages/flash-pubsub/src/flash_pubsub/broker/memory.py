@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import time
 from collections import OrderedDict, deque
@@ -29,6 +30,7 @@ from flash_pubsub.broker.seam import (
     presence_of,
 )
 from flash_pubsub.errors import BrokerClosed, BrokerRunning, Fenced, Overtaken, PayloadTooLarge
+from flash_ws import ForkedProcess
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
@@ -345,6 +347,8 @@ class MemoryBroker:
         )
         self.store = store or MemoryStore()
         self._max_payload_bytes = max_payload_bytes
+        # The process in which the store is; set again by `start`.
+        self._process = os.getpid()
         self._state = State.NEW
         self._counters = Counters()
         self._subscribed: set[str] = set()
@@ -371,6 +375,7 @@ class MemoryBroker:
         if self._state is State.READY:
             raise BrokerRunning
         self._deliver, self._reset = deliver, reset
+        self._process = os.getpid()
         self._state = State.READY
         self._counters.lag = 0.0
         self.store.attach(self)
@@ -511,5 +516,7 @@ class MemoryBroker:
     def _check_ready(self, channel: str | None = None) -> None:
         if self._state is not State.READY:
             raise BrokerClosed
+        if os.getpid() != self._process:
+            raise ForkedProcess
         if channel is not None:
             check_channel(channel)

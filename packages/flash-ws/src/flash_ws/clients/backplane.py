@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flash.moved import renamed_exports
+from flash_ws.errors import ForkedProcess
 from flash_ws.protocol.channel import CatchUp, Channel
 from flash_ws.protocol.frames import Frame, Message
 from flash_ws.protocol.position import Position
@@ -77,6 +79,9 @@ class Backplane(Protocol):
     Optional: ``position(channel)`` returns, from any thread, the position up to which this worker
     has delivered a channel, or None. With it a page gets what is pushed between its HTML and its
     link.
+
+    In a process that was forked from the server's, `publish`, `clients` and `broadcast_command` use
+    connections of their own or raise `ForkedProcess`.
 
     A method that needs the store behind the backplane raises ``ConnectionError`` while the store is
     unavailable.
@@ -156,6 +161,8 @@ class MemoryBackplane:
         # Channels of pages that do not follow them yet: when each was created, oldest first.
         self._early: dict[str, float] = {}
         self._clients: dict[str, ClientInfo] = {}
+        # The process that serves the pages; set again by `start`.
+        self._process = os.getpid()
         self._deliver: Deliver = _ignore
         self._on_command: OnCommand = _ignore
 
@@ -166,6 +173,7 @@ class MemoryBackplane:
 
     async def start(self, deliver: Deliver, on_command: OnCommand) -> None:
         """Store the functions to call."""
+        self._process = os.getpid()
         self._deliver, self._on_command = deliver, on_command
 
     async def close(self) -> None:
@@ -179,6 +187,7 @@ class MemoryBackplane:
 
         A message to a channel without followers is dropped, unless it is the channel of a page.
         """
+        self._check_process()
         found = self._channels.get(channel)
         if found is None:
             if not channel.startswith("page:"):
@@ -236,12 +245,18 @@ class MemoryBackplane:
         """Remove a client that is gone."""
         self._clients.pop(client_id, None)
 
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise ForkedProcess
+
     async def clients(self) -> list[ClientInfo]:
         """Return the clients that are connected."""
+        self._check_process()
         return list(self._clients.values())
 
     async def broadcast_command(self, command: Disconnect) -> None:
         """Handle ``command`` in this process, the only one."""
+        self._check_process()
         self._on_command(command)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -84,6 +85,8 @@ class Hub:
         max_clients: int,
     ) -> None:
         self._app = app
+        # The process whose pages these are; a forked one cannot use their futures.
+        self._process = os.getpid()
         self._backplane = backplane
         self._limits = limits
         self._resume_window = resume_window
@@ -170,7 +173,7 @@ class Hub:
         if size > self._limits.max_push_bytes:
             raise PayloadTooLarge(size, self._limits.max_push_bytes)
         following = self._following.get(channel)
-        if following is not None and not following.done():
+        if os.getpid() == self._process and following is not None and not following.done():
             # The channel is just being followed: published now, this worker would miss it.
             await following
         return await self._backplane.publish(channel, message)

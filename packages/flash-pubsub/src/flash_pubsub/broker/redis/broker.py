@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from flash.settings import COUNT, SECONDS_OR_NONE, Number, check
 from flash.supervision import SupervisedTask
@@ -29,12 +30,15 @@ from flash_pubsub.broker.seam import (
     Status,
 )
 from flash_pubsub.errors import BrokerClosed, BrokerError, BrokerRunning, InvalidChannel
+from flash_ws import ForkedProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from flash.redis.address import Address
     from flash_ws.protocol.position import Position
+
+T = TypeVar("T")
 
 
 class RedisBroker:
@@ -83,6 +87,8 @@ class RedisBroker:
         )
         self._max_payload_bytes = max_payload_bytes
         self._store = Store(self.address, max_payload_bytes=max_payload_bytes)
+        # The process in which the broker was started. A forked one must not use its connections.
+        self._process = os.getpid()
         self._counters = Counters()
         self._listener: Listener | None = None
         self._maintenance: Maintenance | None = None
@@ -117,6 +123,7 @@ class RedisBroker:
             self._reopen()
         elif self._listener is not None:
             raise BrokerRunning
+        self._process = os.getpid()
         self._listener = Listener(
             self._store,
             self._counters,
@@ -182,16 +189,28 @@ class RedisBroker:
         retention: Retention = DEFAULT_RETENTION,
     ) -> Position:
         """Number a message, keep it and send it to all workers, in one step."""
-        self._check()
-        return await self._store.publish(
-            channel,
-            payload,
-            changes=changes,
-            key=key,
-            fence=fence,
-            after=after,
-            retention=retention,
+        return await self._with_store(
+            lambda store: store.publish(
+                channel,
+                payload,
+                changes=changes,
+                key=key,
+                fence=fence,
+                after=after,
+                retention=retention,
+            )
         )
+
+    async def _with_store(self, work: Callable[[Store], Awaitable[T]]) -> T:
+        """Await ``work`` with the store; in a forked process with one of its own connections."""
+        if os.getpid() == self._process:
+            self._check()
+            return await work(self._store)
+        store = Store(self.address, max_payload_bytes=self._max_payload_bytes)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
 
     async def subscribe(self, channel: str) -> Position:
         """Deliver the publications of a channel from now on."""
@@ -205,8 +224,7 @@ class RedisBroker:
 
     async def since(self, channel: str, position: Position) -> list[Publication] | None:
         """Return all publications after ``position``; None if some may be missing."""
-        self._check()
-        return await self._store.since(channel, position)
+        return await self._with_store(lambda store: store.since(channel, position))
 
     async def kept(self, channel: str, position: Position) -> Kept:
         """Return the publications after ``position`` that the history still has."""
@@ -215,23 +233,19 @@ class RedisBroker:
 
     async def snapshot(self, channel: str) -> Snapshot:
         """Return the state at one position."""
-        self._check()
-        return await self._store.snapshot(channel)
+        return await self._with_store(lambda store: store.snapshot(channel))
 
     async def value(self, channel: str, name: str) -> bytes | None:
         """Return one value of the state."""
-        self._check()
-        return await self._store.value(channel, name)
+        return await self._with_store(lambda store: store.value(channel, name))
 
     async def position(self, channel: str) -> Position:
         """Return the position of the last publication."""
-        self._check()
-        return (await self._store.touch(channel)).position
+        return (await self._with_store(lambda store: store.touch(channel))).position
 
     async def channels(self) -> list[str]:
         """Return the names of all channels, sorted."""
-        self._check()
-        return await self._store.channels()
+        return await self._with_store(lambda store: store.channels())
 
     async def enter(self, channel: str, member: Member, ttl: float = 30.0) -> None:
         """Make a member present until it leaves."""
@@ -249,8 +263,7 @@ class RedisBroker:
 
     async def members(self, channel: str) -> list[Member]:
         """Return the members."""
-        self._check()
-        return await self._store.members(channel)
+        return await self._with_store(lambda store: store.members(channel))
 
     async def lease(self, name: str, ttl: float, *, channel: str | None = None) -> Lease | None:
         """Take the lease of this name; None if another holder has it."""
@@ -284,4 +297,6 @@ class RedisBroker:
     def _check(self) -> Listener:
         if self._listener is None or self._closed:
             raise BrokerClosed
+        if os.getpid() != self._process:
+            raise ForkedProcess
         return self._listener
