@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dash
 import quart
 
+from flash.access.callback_socket import CallbackSockets
 from flash.callbacks import registration
 from flash.callbacks.dispatch import Dispatcher
 from flash.callbacks.execution import PoolStatistics, WorkerPool, wait_in_thread
@@ -114,6 +115,8 @@ class Flash(DashApp):
         self.views = Views(self)
         # Whether responses that are made per request are compressed. Files always are.
         self.compresses = False
+        self._shows_errors = False
+        self.callback_sockets = CallbackSockets(self)
         self._pages = Pages(self)
         self._starting = asyncio.Lock()
         self._started = False
@@ -152,7 +155,11 @@ class Flash(DashApp):
             return
         self._mounted_on = server
         super().init_app(served, **kwargs)
-        Gateway.of(server).mount(self)
+        gateway = Gateway.of(server)
+        gateway.mount(self)
+        gateway.guard_sockets(
+            f"{self.config.routes_pathname_prefix}_dash-ws-callback", self.callback_sockets.serve
+        )
         server.before_serving(self.start)
         server.after_serving(self.stop)
 
@@ -357,6 +364,15 @@ class Flash(DashApp):
         except Exception:
             self.logger.debug("a guard refused the made-up request", exc_info=True)
         return await call()
+
+    @property
+    def shows_errors(self) -> bool:
+        """Whether pages may see the texts of exceptions: with Dash's error page or Quart's."""
+        return self._shows_errors or self.server.debug or self.server.testing
+
+    def show_errors(self) -> None:
+        """Let pages see the texts of exceptions from now on."""
+        self._shows_errors = True
 
     def hook_registry(self) -> Hooks:
         """Return the registry from which Dash reads hooks, without those that Flash calls."""

@@ -174,6 +174,7 @@ class TestSocket:
 
     async def test_errors_and_prevented_updates_are_told(self):
         app = an_app()
+        app.show_errors()
 
         @app.callback(OUT, IN, websocket=True)
         def callback(value):

@@ -75,7 +75,8 @@ class Live:
     - ``allowed_origins``: other origins whose pages may connect, such as ``"https://host"``.
     - ``authorize``: called with the `OpeningRequest` before the link of a page, or a connection or
       stream of an endpoint, is opened. May be async; request, session and cookies are available.
-      False refuses; a string names the user. An endpoint can have another ``authorize``.
+      False refuses; a string names the user. An endpoint can have another ``authorize``. Dash's own
+      WebSocket (``websocket_callbacks=True``) asks it, too.
     - ``recheck_interval``: about how many seconds until ``authorize`` and the app's own guards are
       called again for each open connection; one that they no longer allow is closed.
     - ``resume_window``: seconds within which a disconnected page can resume as the same client.
@@ -175,6 +176,7 @@ class Live:
             max_message_bytes=self._max_message_bytes,
             max_links=self._max_clients,
         )
+        app.callback_sockets.require(self._authorize, self._recheck_interval, acceptor.places)
         app.add_asgi_route("_flash/link", acceptor.websocket)
         app.add_asgi_route("_flash/link/events", acceptor.events)
         app.add_asgi_route("_flash/link/frames", acceptor.frames)
@@ -490,6 +492,7 @@ class Live:
     def _on_command(self, command: Command) -> None:
         if isinstance(command, Disconnect) and command.user is not None:
             self.endpoints.disconnect(command.user)
+            self.app.callback_sockets.disconnect(command.user)
 
 
 def _page_row(client: Client) -> PageRow:

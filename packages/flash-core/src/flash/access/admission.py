@@ -81,17 +81,27 @@ class Admission:
         reason = self._origins.refusal_reason(scope)
         if reason is not None:
             logger.warning("refused a connection to %s: %s", scope["path"], reason)
-            raise Refused(HTTPStatus.FORBIDDEN, reason)
+            raise Refused(HTTPStatus.FORBIDDEN, reason, is_of_origin=True)
 
-    async def check_guards(self, scope: Scope) -> None:
-        """Run the app's ``before_request`` functions; refuse if one of them returns a response.
+    async def check_guards(self, scope: Scope, *, with_websocket_guards: bool = True) -> None:
+        """Run the app's guards; refuse if one of them returns a response.
+
+        They are its ``before_request`` functions and, for a WebSocket, its ``before_websocket``
+        functions.
 
         The status of an error response is kept. A redirect, such as one to a login page, becomes
         401, because a connection cannot follow it.
         """
-        if not self._app.server.before_request_funcs.get(None):
-            return
-        response = await Handshake(self._app, scope).refusal()
+        server, response = self._app.server, None
+        if server.before_request_funcs.get(None):
+            response = await Handshake(self._app, scope).refusal()
+        if (
+            response is None
+            and with_websocket_guards
+            and scope["type"] == "websocket"
+            and server.before_websocket_funcs.get(None)
+        ):
+            response = await Handshake(self._app, scope).websocket_refusal()
         if response is None:
             return
         body = await response.get_data(as_text=True)

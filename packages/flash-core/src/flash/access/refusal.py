@@ -25,13 +25,20 @@ class Refused(FlashError):
     """
 
     def __init__(
-        self, status: int, reason: str, *headers: Header, close_code: int | None = None
+        self,
+        status: int,
+        reason: str,
+        *headers: Header,
+        close_code: int | None = None,
+        is_of_origin: bool = False,
     ) -> None:
         super().__init__(status, reason)
         self.status = int(status)
         self.reason = reason
         self.headers = headers
         self.close_code = close_code or _close_code(self.status)
+        # Whether the page of another origin is the reason.
+        self.is_of_origin = is_of_origin
 
     def __str__(self) -> str:
         return f"{self.reason} (HTTP status {self.status})"

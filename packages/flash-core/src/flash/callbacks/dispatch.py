@@ -146,12 +146,7 @@ class Dispatcher:
             plan = self.plan(request.output)
             if plan is None:
                 return NOT_COMPILED
-            try:
-                spec = plan.output_spec(request)
-                values = plan.values(request)
-                plan.bind(values)
-            except CallbackException as error:
-                raise BadRequest(str(error).strip()) from error
+            spec, values = _read(plan, request)
             manager = plan.manager or self._app.background_manager
             ctx = CallContext(plan, request, spec, manager)
             encoded = await self._run_by_options(plan, request, ctx, values, spec)
@@ -181,9 +176,7 @@ class Dispatcher:
             raise BadRequest(
                 f"the callback {quoted(request.output)} must be run by Dash's own handler"
             )
-        spec = plan.output_spec(request)
-        values = plan.values(request)
-        plan.bind(values)
+        spec, values = _read(plan, request)
         manager = plan.manager or self._app.background_manager
         ctx = CallContext(plan, request, spec, manager)
         ctx["dash_websocket"] = socket
@@ -347,6 +340,17 @@ class Dispatcher:
             return await self._pool.call(function, *args, **kwargs)
 
         return callback
+
+
+def _read(plan: CallbackPlan, request: CallbackRequest) -> tuple[Any, list[Any]]:
+    """Return a request's outputs and argument values; raises `BadRequest` if they do not fit."""
+    try:
+        spec = plan.output_spec(request)
+        values = plan.values(request)
+        plan.bind(values)
+    except CallbackException as error:
+        raise BadRequest(str(error).strip()) from error
+    return spec, values
 
 
 def _json_key(*fields: Any) -> bytes:

@@ -15,7 +15,7 @@ from flash.callbacks.context import CallbackResponse
 from flash.callbacks.functions import is_async
 from flash.callbacks.response import text_response, to_quart_response
 from flash.errors import Overloaded
-from flash.http.socket_calls import SocketApp, intercept_calls
+from flash.http.socket_calls import ADMITTED, SocketApp, intercept_calls
 from flash.pages.error_page import render_error
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
@@ -53,6 +53,10 @@ class BackendApp(SocketApp, Protocol):
 
     def serve(self, host: str, port: int, *, debug: bool, **options: Any) -> None:
         """Serve until the server is stopped."""
+        ...
+
+    def show_errors(self) -> None:
+        """Let pages see the texts of exceptions from now on."""
         ...
 
     async def serve_index(self, *args: Any, **kwargs: Any) -> quart.Response:
@@ -239,6 +243,7 @@ class QuartBackend(_DashQuart):
     def register_prune_error_handler(self, secret: str, prune_errors: bool) -> None:
         """Show a page with the traceback of an exception, of user code only if ``prune_errors``."""
         del secret
+        self.app.show_errors()
 
         @self.server.errorhandler(Exception)
         async def show(error: Exception) -> Any:
@@ -266,7 +271,13 @@ class _SocketRoutes:
         def decorate(handler: Callable[[], Awaitable[None]]) -> Callable[..., Any]:
             async def handle() -> None:
                 dash_seam.app_context.set(self._app)
-                async with intercept_calls(self._app):
+                websocket: Any = quart.websocket
+                socket = websocket.scope.get(ADMITTED)
+                if socket is None:
+                    raise RuntimeError(
+                        f"{rule} was opened past the checks of flash.access.callback_socket"
+                    )
+                async with intercept_calls(self._app, socket):
                     await handler()
 
             return register(handle)

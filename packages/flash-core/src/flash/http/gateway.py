@@ -46,6 +46,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+SocketDoor = Callable[[Scope, Receive, Send, ASGIApp], Awaitable[None]]
 
 # Key of a lifespan scope: the app runs in a process that is not a server's, such as a test's.
 IN_PROCESS = "flash.in_process"
@@ -92,6 +93,8 @@ class Gateway:
         # ASGI applications of add-ons, by path or, with variables, by rule.
         self._applications: dict[str, ASGIApp] = {}
         self._rules = Map(strict_slashes=False)
+        # What is in front of WebSockets of Quart's, by path.
+        self._socket_doors: dict[str, SocketDoor] = {}
         # Views that bypass Quart, by method and path; made when all apps have started.
         self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] | None = None
 
@@ -111,6 +114,10 @@ class Gateway:
         self._apps.append(app)
         self._routes = None
         self._has_root_path = False
+
+    def guard_sockets(self, path: str, serve: SocketDoor) -> None:
+        """Pass each WebSocket at ``path`` to ``serve``, with the app to pass it on to."""
+        self._socket_doors[path] = serve
 
     def add_application(self, rule: str, application: ASGIApp) -> None:
         """Serve an ASGI application at ``rule``, a path or a rule with variables.
@@ -178,6 +185,11 @@ class Gateway:
                         await _send_file(send, response, method)
                         return
         await self._warm_up()
+        if kind == "websocket":
+            door = self._socket_doors.get(_path_of(scope))
+            if door is not None:
+                await door(scope, receive, send, self._quart_app)
+                return
         await self._quart_app(scope, receive, send)
 
     async def _warm_up(self) -> None:

@@ -7,6 +7,7 @@ handler runs, but no Quart request for every message. The add-on packages use th
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 import quart
@@ -17,7 +18,7 @@ from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 
 class ServedApp(Protocol):
@@ -57,19 +58,36 @@ class Handshake:
         """
         server: Any = self._app.server
         async with self.active():
+            return await self._run_guards(server.preprocess_request)
+
+    async def websocket_refusal(self) -> quart.Response | None:
+        """Run the app's ``before_websocket`` functions; return the response of one that refuses.
+
+        `quart.websocket` is the opening request then; a function that closes it refuses, too.
+        """
+        server: Any = self._app.server
+        async with quart_seam.websocket_to_guard(server, self._scope) as opening:
+            dash_seam.app_context.set(self._app)
+            response = await self._run_guards(server.preprocess_websocket)
+        if response is None and opening.is_closed:
+            return quart.Response("", HTTPStatus.FORBIDDEN)
+        return response
+
+    async def _run_guards(self, run: Callable[[], Awaitable[Any]]) -> quart.Response | None:
+        server: Any = self._app.server
+        try:
+            result = await run()
+        except Exception as error:  # noqa: BLE001  a request's boundary: Quart's handlers respond
             try:
-                result = await server.preprocess_request()
-            except Exception as error:  # noqa: BLE001  a request's boundary: Quart's handlers respond
-                try:
-                    result = await server.handle_user_exception(error)
-                except Exception as unhandled:  # noqa: BLE001  logged by Quart
-                    result = await server.handle_exception(unhandled)
-            if isinstance(result, HTTPException) and result.response is not None:
-                # `abort` with a whole response, such as a redirect.
-                result = result.response
-            if isinstance(result, HTTPException):
-                # `abort` without an error handler: send its text only, not its HTML page.
-                return quart.Response(result.description or "", result.code or 500)
-            if isinstance(result, WerkzeugResponse) and not isinstance(result, quart.Response):
-                return quart.Response(result.get_data(), result.status_code)
-            return None if result is None else await server.make_response(result)
+                result = await server.handle_user_exception(error)
+            except Exception as unhandled:  # noqa: BLE001  logged by Quart
+                result = await server.handle_exception(unhandled)
+        if isinstance(result, HTTPException) and result.response is not None:
+            # `abort` with a whole response, such as a redirect.
+            result = result.response
+        if isinstance(result, HTTPException):
+            # `abort` without an error handler: send its text only, not its HTML page.
+            return quart.Response(result.description or "", result.code or 500)
+        if isinstance(result, WerkzeugResponse) and not isinstance(result, quart.Response):
+            return quart.Response(result.get_data(), result.status_code)
+        return None if result is None else await server.make_response(result)

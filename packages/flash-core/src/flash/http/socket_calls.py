@@ -16,11 +16,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
-import quart
 from dash.backends.ws import DISCONNECTED, DashWebsocketCallback
 from dash.exceptions import PreventUpdate, WebsocketDisconnected
 
-from flash.errors import BadRequest
+from flash.callbacks.plan import Runner
+from flash.errors import BadRequest, CallbackTimeout, Overloaded
 from flash.seams import quart as quart_seam
 from flash.serialize import dumps
 
@@ -28,9 +28,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from flash.callbacks.dispatch import Dispatcher
+    from flash.callbacks.execution import WorkerPool
     from flash.callbacks.hook_registry import Hooks
+    from flash.callbacks.plan import CallbackPlan
 
 logger = logging.getLogger(__name__)
+
+# The key of a scope under which Dash's handler finds the `AdmittedSocket`; without it no guard and
+# no limit has been applied, and the handler must not run.
+ADMITTED = "flash.callback_socket"
+
+# What the page gets in place of the text of an exception; over HTTP it gets the status 500 only.
+FAILED = "the callback failed; the server's log has the reason"
 
 # The most messages that wait for one page. Beyond them, `set_props` raises `queue.Full`.
 MAX_WAITING = 10_000
@@ -112,6 +121,12 @@ class SocketApp(Protocol):
 
     dispatcher: Dispatcher
     hooks: Hooks
+    pool: WorkerPool
+
+    @property
+    def shows_errors(self) -> bool:
+        """Whether pages may see the texts of exceptions."""
+        ...
 
     @property
     def socket_batch_delay(self) -> float:
@@ -123,11 +138,39 @@ class SocketApp(Protocol):
         ...
 
 
-class SocketCalls:
-    """The callback requests of one page over its socket."""
+class AdmittedSocket(Protocol):
+    """One page's socket after the checks of `flash.access.callback_socket`."""
 
-    def __init__(self, app: SocketApp, send: Callable[[str], Awaitable[None]]) -> None:
+    # Returns the number of calls under way.
+    count_calls: Callable[[], int]
+
+    @property
+    def max_calls(self) -> int:
+        """The most calls under way; a further one is answered with an error."""
+        ...
+
+    async def send_text(self, text: str) -> None:
+        """Send a message of Flash's own."""
+        ...
+
+    def taken(self) -> None:
+        """Note that a message has been taken, so that another may be read."""
+        ...
+
+
+class SocketCalls:
+    """The callback requests of one page over its socket.
+
+    Plain functions of one page use at most half of the threads for callbacks, so that those of
+    others find one.
+    """
+
+    def __init__(
+        self, app: SocketApp, send: Callable[[str], Awaitable[None]], *, max_calls: int
+    ) -> None:
         self._app = app
+        self._max_calls = max_calls
+        self._threads = asyncio.Semaphore(max(1, app.pool.max_threads // 2))
         self._loop = asyncio.get_running_loop()
         self._outbox = SocketOutbox(send, app.socket_batch_delay)
         # Futures of callbacks that requested a property from the page, by request id.
@@ -159,27 +202,42 @@ class SocketCalls:
         # Dash handles background callbacks, and refuses callbacks that may not use the socket.
         if plan is None or plan.background is not None or not app.may_use_socket(output):
             return False
-        task = self._loop.create_task(self._run_call(request_id, page, body))
+        if len(self._running) >= self._max_calls:
+            reason = f"{self._max_calls} calls of this page are under way; try again later"
+            self._outbox.put_nowait(_response(request_id, page, _error(reason)))
+            return True
+        task = self._loop.create_task(self._run_call(plan, request_id, page, body))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return True
 
-    async def _run_call(self, request_id: Any, page: Any, body: dict[str, Any]) -> None:
+    def count(self) -> int:
+        """Return the number of calls under way."""
+        return len(self._running)
+
+    async def _run_call(
+        self, plan: CallbackPlan, request_id: Any, page: Any, body: dict[str, Any]
+    ) -> None:
         outbox: Any = self._outbox
         socket = DashWebsocketCallback(
             self._property_requests, page, outbox, self._shutdown, self._loop
         )
         try:
-            data = await self._app.dispatcher.call(body, socket)
+            if plan.runner is Runner.THREAD:
+                async with self._threads:
+                    data = await self._app.dispatcher.call(body, socket)
+            else:
+                data = await self._app.dispatcher.call(body, socket)
             payload = f'{{"status":"ok","data":{data.decode()}}}'
         except (PreventUpdate, WebsocketDisconnected):
             payload = '{"status":"prevent_update"}'
-        except Exception as error:
-            # The boundary to an application's callback: as Dash does, send the error to the page.
+        except (BadRequest, Overloaded, CallbackTimeout) as error:
+            # Texts of Flash's own, which a page also gets over HTTP.
+            payload = _error(str(error))
+        except Exception as error:  # the boundary to an application's callback
             logger.exception("the callback %r failed", body["output"])
-            payload = dumps({"status": "error", "message": str(error)}).decode()
-        head = dumps({"type": "callback_response", "rendererId": page, "requestId": request_id})
-        await self._outbox.send(f'{head.decode()[:-1]},"payload":{payload}}}')
+            payload = _error(str(error) if self._app.shows_errors else FAILED)
+        await self._outbox.send(_response(request_id, page, payload))
 
     def _resolve(self, property_request: str, value: Any) -> bool:
         waiting = self._property_requests.get(property_request)
@@ -202,16 +260,30 @@ class SocketCalls:
         await self._outbox.close()
 
 
+def _error(message: str) -> str:
+    """Return the payload of a failed call."""
+    return dumps({"status": "error", "message": message}).decode()
+
+
+def _response(request_id: Any, page: Any, payload: str) -> str:
+    """Return the message that answers a call."""
+    head = dumps({"type": "callback_response", "rendererId": page, "requestId": request_id})
+    return f'{head.decode()[:-1]},"payload":{payload}}}'
+
+
 @asynccontextmanager
-async def intercept_calls(app: SocketApp) -> AsyncGenerator[None]:
+async def intercept_calls(app: SocketApp, socket: AdmittedSocket) -> AsyncGenerator[None]:
     """Handle callback requests over the current WebSocket within the ``async with``."""
-    if app.hooks.of("websocket_message"):
-        # Such hooks must get every message, and Dash calls them.
-        yield
-        return
-    socket: Any = quart.websocket
-    calls = SocketCalls(app, socket.send)
-    quart_seam.intercept_messages(calls.handle)
+    calls = SocketCalls(app, socket.send_text, max_calls=socket.max_calls)
+    socket.count_calls = calls.count
+    # Such hooks must get every message, and Dash calls them.
+    has_hooks = bool(app.hooks.of("websocket_message"))
+
+    def handle(message: str | bytes) -> bool:
+        socket.taken()
+        return not has_hooks and calls.handle(message)
+
+    quart_seam.intercept_messages(handle)
     try:
         yield
     finally:

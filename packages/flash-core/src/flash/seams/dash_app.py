@@ -244,6 +244,16 @@ class DashApp(StockDash):
         return bool(self._websocket_callbacks or entry.get("websocket"))
 
     @property
+    def socket_allowed_origins(self) -> tuple[str, ...]:
+        """The other origins whose pages may open Dash's own WebSocket."""
+        return tuple(self._websocket_allowed_origins)
+
+    @property
+    def socket_heartbeat(self) -> float:
+        """Seconds between two heartbeats of a page over Dash's own WebSocket."""
+        return (self._websocket_heartbeat_interval or 0) / 1000
+
+    @property
     def socket_batch_delay(self) -> float:
         """Seconds for which properties set over Dash's own WebSocket are collected."""
         return self._websocket_batch_delay or 0.0

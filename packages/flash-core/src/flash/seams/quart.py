@@ -9,7 +9,7 @@ them. Only this module uses private names of Quart. All exist in Quart 0.20 to 0
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +26,7 @@ from flash.exits import EXITS, exit_error
 from flash.seams.flask_globals import close_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 
 T = TypeVar("T")
 
@@ -300,6 +300,27 @@ def intercept_messages(handle: Callable[[str | bytes], bool]) -> None:
                 return message
 
     websocket._receive = receive
+
+
+class GuardedWebSocket:
+    """What functions that run before a WebSocket have done with it."""
+
+    def __init__(self) -> None:
+        # Whether a function has closed it.
+        self.is_closed = False
+
+    async def send(self, event: Any) -> None:
+        """Note a close; nothing is sent, since the socket is not accepted yet."""
+        self.is_closed = self.is_closed or event["type"] != "websocket.accept"
+
+
+@asynccontextmanager
+async def websocket_to_guard(app: quart.Quart, scope: Any) -> AsyncGenerator[GuardedWebSocket]:
+    """Make the opening of a WebSocket Quart's current one, for functions that run before it."""
+    opening = GuardedWebSocket()
+    connection: Any = app.asgi_websocket_class(app, scope)
+    async with app.websocket_context(connection._create_websocket_from_scope(opening.send)):
+        yield opening
 
 
 def has_middleware(app: quart.Quart) -> bool:

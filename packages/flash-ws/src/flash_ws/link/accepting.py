@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 from flash import BadRequest
 from flash.access.admission import Admission, expect_http, refuse, send_response
 from flash.access.opening_request import OpeningRequest, draining_event
+from flash.access.places import Places
 from flash.access.refusal import Refused
 from flash.http.disconnect import Disconnected
 from flash.http.gateway import WSGI, read_body
@@ -62,8 +63,8 @@ class LinkAcceptor:
         self._admission = admission
         self._hub = hub
         self._max_message_bytes = max_message_bytes
-        self._max_links = max_links
-        self._open = 0
+        # Links open at the same time, and Dash's own sockets, which Live counts here as well.
+        self.places = Places(max_links)
         # Event streams by connection id, which posts name.
         self._streams: dict[str, EventStreamTransport] = {}
         # The number of links refused.
@@ -146,7 +147,7 @@ class LinkAcceptor:
         draining = draining_event(scope)
         for code, applies in (
             (CloseCode.DRAINING, draining is not None and draining.is_set()),
-            (CloseCode.FULL, self._open >= self._max_links),
+            (CloseCode.FULL, self.places.is_full),
         ):
             if applies:
                 raise Refused(
@@ -181,14 +182,14 @@ class LinkAcceptor:
         recheck = self._admission.recheck(
             scope, request, lambda: expired.append(asyncio.ensure_future(expire()))
         )
-        self._open += 1
+        self.places.take()
         try:
             await hub.serve(transport, Handshake(self._app, scope), request.user)
         except asyncio.CancelledError:
             if not expired or serving.uncancel():
                 raise
         finally:
-            self._open -= 1
+            self.places.release()
             if recheck is not None:
                 recheck.stop()
             for task in expired:
