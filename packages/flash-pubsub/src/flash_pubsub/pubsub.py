@@ -33,7 +33,7 @@ from flash_pubsub.channels.subscription import sign
 from flash_pubsub.feeder import Feeder, make_feeder
 from flash_pubsub.presence import Handler, Presence
 from flash_pubsub.registry import PubSubRegistry
-from flash_pubsub.shared.declaration import make_shared_callback
+from flash_pubsub.shared.declaration import MAX_VALUE_BYTES, Accepts, make_shared_callback
 from flash_pubsub.shared.layout import fill_layout, find_value
 from flash_pubsub.shared.runs import SharedRuns
 from flash_pubsub.shared.state import SHARED, SharedState
@@ -184,6 +184,10 @@ class PubSub:
         *dependencies: Any,
         prevent_initial_call: bool = False,
         timeout: float | None = CALLBACK_TIMEOUT,
+        authorize: Callable[..., Any] | None = None,
+        schema: Any = None,
+        max_value_bytes: int = MAX_VALUE_BYTES,
+        accepts_components: bool = False,
     ) -> Callable[[H], H]:
         """Run a function when an Input changes in any browser; all browsers show the result.
 
@@ -198,6 +202,16 @@ class PubSub:
         change caused it; these pages then show what the others show. A run that takes longer than
         ``timeout`` seconds (30; None for no limit) fails in the same way, so that the callback runs
         again for the next change.
+
+        What pages send of Inputs goes to every page. Their values, and those of States, are
+        refused if they hold a component, a `Patch` or another marker of Dash, or are too long:
+
+        - ``authorize``: called with the client, plain or async; only True accepts its change.
+        - ``schema``: a class that the values of the Inputs must fit, as for `channel`, or a list
+          with one for each Input, None for any value.
+        - ``max_value_bytes``: the size of one value as JSON.
+        - ``accepts_components``: accept components and patches. Every page that may change the
+          Inputs can then run scripts on all pages.
         """
 
         check(prevent_initial_call=(prevent_initial_call, FLAG), timeout=(timeout, SECONDS_OR_NONE))
@@ -208,6 +222,10 @@ class PubSub:
                 dependencies,
                 prevent_initial_call=prevent_initial_call,
                 timeout=timeout,
+                schema=schema,
+                accepts=Accepts(
+                    authorize, max_bytes=max_value_bytes, components=accepts_components
+                ),
             )
             self._add_shared(callback)
             return function

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from dash.exceptions import PreventUpdate
@@ -9,6 +10,8 @@ from pubsub_worlds import World, pages, until
 
 from flash import ALL, ConfigurationError, Flash, Input, Output, Patch, State, ctx, html, no_update
 from flash_pubsub import MemoryBroker, PubSub
+from flash_pubsub.channels.schema import Schema
+from flash_pubsub.shared.declaration import Accepts, Change
 from flash_ws import CloseCode
 from flash_ws.clients.recipients import EVERYBODY
 
@@ -502,3 +505,87 @@ async def test_times_that_are_none_close_the_link(times):
         (name,) = world.apps[0].page_extras["flash_pubsub"]["shared"]
         page.send({"t": "share", "cb": name, "k": 1, "v": [1], "s": [], "changed": [0], **times})
         assert await page.closed() == CloseCode.MALFORMED.number
+
+
+# -- what a page may say to the others
+
+FRAME = {"type": "Iframe", "namespace": "dash_html_components", "props": {"srcDoc": "<script>"}}
+PATCH = {"__dash_patch_update": "__dash_patch_update", "operations": []}
+
+
+def note(states=(), **options):
+    """An app whose shared callback returns what a page says."""
+
+    def define(pubsub):
+        @pubsub.shared_callback(
+            Output("board", "children"),
+            Input("note", "value"),
+            *states,
+            prevent_initial_call=True,
+            **options,
+        )
+        async def show(value, *states):
+            return value
+
+    return define
+
+
+async def refusal(define, value, *states):
+    """Return what a page is told of a value that is refused, after which nothing is shared."""
+    async with World(define) as world, pages(world, 0, 0) as (page, other):
+        change(page, world.pubsubs[0], 1, value, *states)
+        while (frame := await page.frame())["t"] != "shared":
+            pass
+        change(page, world.pubsubs[0], 2, "plain", *([None] * len(states)))
+        assert (await shared(other))["u"] == [
+            ["note", {"value": "plain"}],
+            ["board", {"children": "plain"}],
+        ]
+        return frame["failed"]
+
+
+@pytest.mark.parametrize("value", [FRAME, [FRAME], {"a": [{"b": FRAME}]}, PATCH, [PATCH]])
+async def test_13_d_a_component_or_patch_of_a_page_does_not_reach_another(value):
+    assert "a value from a page holds" in await refusal(note(), value)
+
+
+async def test_13_d_a_state_of_a_page_is_checked_as_its_inputs_are():
+    define = note([State("extra", "data")])
+    assert "holds a component" in await refusal(define, "text", [FRAME])
+
+
+async def test_13_d_a_value_longer_than_allowed_is_refused():
+    assert "16384 are allowed" in await refusal(note(), "x" * 60_000)
+    assert "100 are allowed" in await refusal(note(max_value_bytes=100), "x" * 99)
+
+
+def test_13_d_a_value_must_fit_the_schema():
+    accepts = Accepts(schemas=(Schema(int), None))
+    given = Change(1, ["7", "any"], [], frozenset([0]), {}, None)
+    assert accepts.check(given).values == [7, "any"]
+    assert accepts.check(replace(given, values=[None, 1])).values == [None, 1]
+    with pytest.raises(ValueError, match="a value from a page does not fit int"):
+        accepts.check(replace(given, values=["seven", 1]))
+
+
+async def test_13_d_authorize_decides_which_page_may_change_it():
+    allowed = []
+
+    async def authorize(client):
+        allowed.append(client.id)
+        return len(allowed) > 1
+
+    assert await refusal(note(authorize=authorize), "x") == "this page may not change it"
+    assert len(set(allowed)) == 1
+
+
+async def test_13_d_the_app_may_accept_components():
+    async with World(note(accepts_components=True)) as world, pages(world, 0, 0) as (page, other):
+        change(page, world.pubsubs[0], 1, FRAME)
+        assert (await shared(other))["u"][1] == ["board", {"children": FRAME}]
+
+
+def test_13_d_a_schema_for_each_input_or_none():
+    pubsub = PubSub()
+    with pytest.raises(ConfigurationError, match="2 entries for 1 Inputs"):
+        pubsub.shared_callback(Output("a", "b"), Input("c", "d"), schema=[str, None])(print)

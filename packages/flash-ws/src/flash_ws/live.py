@@ -330,9 +330,13 @@ class Live:
 
         return register
 
-    def on_event(self, name: str) -> Callable[[H], H]:
-        """Call the function with the data of each ``flash.send(name, data)``, in order per page."""
-        return self._page_events.on(name)
+    def on_event(self, name: str, *, accepts_components: bool = False) -> Callable[[H], H]:
+        """Call the function with the data of each ``flash.send(name, data)``, in order per page.
+
+        Data that holds a component, a `Patch` or another marker of Dash is dropped, since a handler
+        that pushes it would show it on other pages; ``accepts_components`` accepts it.
+        """
+        return self._page_events.on(name, accepts_components=accepts_components)
 
     # -- who is there ----------------------------------------------------------------------------
 

@@ -6,20 +6,27 @@ This module uses no event loop.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from flash import ConfigurationError, Input, Output, State, stringify_id
 from flash.callbacks.functions import name_of, short_name_of
+from flash.serialize import dumps
 from flash_pubsub.channels.outputs import ComponentId, Outputs, check_no_wildcard
+from flash_pubsub.channels.schema import Schema
+from flash_pubsub.errors import InvalidMessage
 from flash_pubsub.shared.change_times import NEVER
 from flash_ws import CloseCode, ProtocolError
+from flash_ws.protocol.page_values import find_marker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from flash_pubsub.shared.change_times import MadeAt
     from flash_ws import Client
+
+# The size of one value from a page, as JSON, unless the callback says otherwise.
+MAX_VALUE_BYTES = 16 * 1024
 
 # The greatest time that a page may send, in milliseconds since 1970: JavaScript's greatest integer.
 _MAX_TIME = 2**53
@@ -34,6 +41,45 @@ def key_of(component_id: ComponentId, prop: str) -> Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepts:
+    """What a shared callback accepts from pages."""
+
+    # Decides which page may change the inputs; None allows every page.
+    authorize: Callable[..., Any] | None = None
+    # What the value of each input must fit, by index; None takes any value.
+    schemas: tuple[Schema | None, ...] = ()
+    # The size of one value as JSON, in bytes.
+    max_bytes: int = MAX_VALUE_BYTES
+    # Whether values may hold components and patches, which are then shown on every page.
+    components: bool = False
+
+    def check(self, change: Change) -> Change:
+        """Return a change with its values as the schemas have them.
+
+        Raises ``ValueError``, with the reason in one line, if a value is refused.
+        """
+        for value in (*change.values, *change.states):
+            if not self.components and (marker := find_marker(value)) is not None:
+                raise ValueError(f"a value from a page holds {marker}")
+            size = len(dumps(value))
+            if size > self.max_bytes:
+                raise ValueError(
+                    f"a value from a page has {size} bytes; {self.max_bytes} are allowed"
+                )
+        values = list(change.values)
+        for index, schema in enumerate(self.schemas):
+            # A page that shows no value yet sends null.
+            if schema is not None and values[index] is not None:
+                try:
+                    values[index] = schema.validate("", values[index])
+                except InvalidMessage as error:
+                    raise ValueError(
+                        f"a value from a page does not fit {error.schema}: {error.reason}"
+                    ) from error
+        return replace(change, values=values)
+
+
+@dataclass(frozen=True, slots=True)
 class SharedCallback:
     """One shared callback."""
 
@@ -45,6 +91,8 @@ class SharedCallback:
     states: tuple[State, ...]
     # Whether it runs once per deployment before anything has changed.
     runs_initially: bool
+    # What values of pages must pass.
+    accepts: Accepts
     # Seconds that one run may take; None for no limit.
     timeout: float | None = None
 
@@ -82,6 +130,8 @@ def make_shared_callback(
     *,
     prevent_initial_call: bool,
     timeout: float | None = None,
+    schema: Any = None,
+    accepts: Accepts = Accepts(),
 ) -> SharedCallback:
     """Return the shared callback of a function; raises `ConfigurationError`."""
     if not callable(function):
@@ -106,6 +156,13 @@ def make_shared_callback(
     states = tuple(each for each in flat if isinstance(each, State))
     if not inputs:
         raise ConfigurationError(f"{what} has no Input, so nothing starts it; pass one")
+    kinds_of_inputs: list[Any] = schema if isinstance(schema, list) else [schema] * len(inputs)
+    if len(kinds_of_inputs) != len(inputs):
+        raise ConfigurationError(
+            f"{what}: schema= has {len(kinds_of_inputs)} entries for {len(inputs)} Inputs; give "
+            "one for each, None for any value"
+        )
+    schemas = tuple(None if each is None else Schema(each) for each in kinds_of_inputs)
     declared = [
         each
         for each in dependencies
@@ -119,6 +176,7 @@ def make_shared_callback(
         inputs=inputs,
         states=states,
         runs_initially=not prevent_initial_call,
+        accepts=replace(accepts, schemas=schemas),
         timeout=timeout,
     )
 

@@ -79,6 +79,9 @@ class SharedRuns:
         self.fenced = 0
         # Runs that took longer than the ``timeout`` of their callback.
         self.timeouts = 0
+        # Changes of pages that were refused, and the callbacks for which that has been logged.
+        self.refused = 0
+        self._has_refused: set[str] = set()
         state.on_change.append(self._handle_publication)
         state.on_reset.append(self._handle_reset)
 
@@ -110,6 +113,12 @@ class SharedRuns:
             client.deliver(connection_frame("shared", cb=name[:40], k=frame.get("k")))
             return
         change = Change.parse(frame, callback)
+        try:
+            await self._check_permission(callback, client)
+            change = callback.accepts.check(change)
+        except ValueError as error:
+            self._refuse(callback, client, change, str(error))
+            return
         if not change.number:
             if change.sent is not None:
                 self._state.times.observe_page(client.id, change.sent)
@@ -121,6 +130,33 @@ class SharedRuns:
         made = self._times_of(callback, client, change)
         self._waiting.setdefault(callback.name, PendingChanges()).add(client, change, made)
         self._start(callback)
+
+    async def _check_permission(self, callback: SharedCallback, client: Client) -> None:
+        """Raise ``ValueError`` unless a page may change the inputs of a callback."""
+        authorize = callback.accepts.authorize
+        if authorize is None:
+            return
+        try:
+            async with client.handshake.active():
+                is_allowed = await self._app.pool.call(authorize, client)
+        except Exception:  # an application's function: a failure refuses the change
+            logger.exception("authorize of the shared callback %r failed", callback.label)
+            is_allowed = False
+        if is_allowed is not True:
+            raise ValueError("this page may not change it")
+
+    def _refuse(
+        self, callback: SharedCallback, client: Client, change: Change, reason: str
+    ) -> None:
+        """Drop a change and tell its page, which then shows what the others show."""
+        self.refused += 1
+        # A page can cause this as often as it likes, so it is logged once for each callback.
+        level = logging.DEBUG if callback.name in self._has_refused else logging.WARNING
+        self._has_refused.add(callback.name)
+        logger.log(level, "refused a change of the shared callback %r: %s", callback.label, reason)
+        if change.number:
+            failure = {"cb": callback.name, "label": callback.label, "failed": reason}
+            client.deliver(connection_frame("shared", k=change.number, **failure))
 
     def _times_of(
         self, callback: SharedCallback, client: Client, change: Change

@@ -12,6 +12,7 @@ from flash_ws.clients.context import current_client
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import ProtocolError
 from flash_ws.protocol.frames import connection_frame
+from flash_ws.protocol.page_values import find_marker
 
 if TYPE_CHECKING:
     from flash.callbacks.execution import WorkerPool
@@ -69,6 +70,9 @@ class PageEvents:
     def __init__(self) -> None:
         self._pool: WorkerPool | None = None
         self._handlers: dict[str, Callable[..., Any]] = {}
+        # Names whose data may hold components, and names for which others have been refused.
+        self._accepting: set[str] = set()
+        self._refused_names: set[str] = set()
         # Names without a handler that have been logged.
         self._unknown_names: set[str] = set()
         # By client id.
@@ -81,11 +85,12 @@ class PageEvents:
         self._pool = pool
         self._is_draining = False
 
-    def on(self, name: str) -> Callable[[H], H]:
+    def on(self, name: str, *, accepts_components: bool = False) -> Callable[[H], H]:
         """Return a decorator that registers the handler of event ``name``."""
 
         def register(handler: H) -> H:
             self._handlers[name] = handler
+            (self._accepting.add if accepts_components else self._accepting.discard)(name)
             return handler
 
         return register
@@ -143,6 +148,10 @@ class PageEvents:
         if handler is None:
             self._log_unknown(name[:60])
             return
+        marker = None if name in self._accepting else find_marker(data)
+        if marker is not None:
+            self._log_refused(name, marker)
+            return
         try:
             async with client.handshake.active():
                 assert self._pool is not None
@@ -150,6 +159,16 @@ class PageEvents:
         except Exception:
             # An application's handler: logged; the next event is handled.
             logger.exception("the handler of event %r failed", name)
+
+    def _log_refused(self, name: str, marker: str) -> None:
+        if name not in self._refused_names:
+            self._refused_names.add(name)
+            logger.warning(
+                "dropped an event %r of a page, because its data holds %s: a handler that passes "
+                "it on would show it on other pages; accept it with accepts_components=True",
+                name,
+                marker,
+            )
 
     def _log_unknown(self, name: str) -> None:
         if name not in self._unknown_names and len(self._unknown_names) < MAX_UNKNOWN_NAMES:
