@@ -9,7 +9,7 @@ import quart
 from page import Closed, Page, connected, serving
 from quart.sessions import SecureCookieSessionInterface
 
-from flash import Flash, html
+from flash import ConfigurationError, Flash, html
 from flash.access.admission import Recheck
 from flash.testing import AppClient
 from flash_ws import CloseCode, Live
@@ -300,3 +300,16 @@ async def test_the_link_is_below_the_apps_prefix():
         await page.leave()
         for path, status in (("health", 200), ("ready", 200), ("metrics", 404)):
             assert (await client.get(f"/sales/_flash/{path}")).status == status
+
+
+def test_13_e_a_star_together_with_authorize_is_refused(app):
+    with pytest.raises(ConfigurationError, match="name the origins, or leave out authorize="):
+        Live(app, allowed_origins=["*"], authorize=by_session)
+
+
+async def test_13_a_the_links_authorize_is_asked_for_dashs_socket(app):
+    live = Live(app, authorize=by_session, recheck_interval=7)
+    sockets = app.callback_sockets
+    assert sockets._authorize is by_session
+    assert sockets._recheck_interval == 7
+    assert sockets.places is live._acceptor.places

@@ -18,6 +18,7 @@ import dash
 import quart
 
 from flash.access.callback_socket import CallbackSockets
+from flash.access.hosts import HostPolicy
 from flash.callbacks import registration
 from flash.callbacks.dispatch import Dispatcher
 from flash.callbacks.execution import PoolStatistics, WorkerPool, wait_in_thread
@@ -41,7 +42,7 @@ from flash.seams.server_call import ServerCall, WSGIBridge
 from flash.serialize import load_dash_serializer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
 
     import flask
 
@@ -74,6 +75,9 @@ class Flash(DashApp):
     - ``max_threads``: the most plain functions that run at the same time.
     - ``max_waiting``: the most callers that wait for a thread; further ones get 503 with
       ``Retry-After``.
+    - ``allowed_hosts``: the hosts under which the app is reached, such as ``["example.org"]`` or
+      ``["*.example.org"]``; a request for another host gets 400. Without it any host is allowed, so
+      a page of another site whose name resolves to this server can use the app.
 
     The app is an ASGI application, and so is ``app.server``. Servers of WSGI can call both as well,
     without the live link.
@@ -88,6 +92,7 @@ class Flash(DashApp):
         use_async: bool | None = None,
         max_threads: int = 40,
         max_waiting: int = 1000,
+        allowed_hosts: Iterable[str] | None = None,
         **dash_arguments: Any,
     ) -> None:
         postpone_full_collections()
@@ -116,6 +121,7 @@ class Flash(DashApp):
         # Whether responses that are made per request are compressed. Files always are.
         self.compresses = False
         self._shows_errors = False
+        self._hosts = None if allowed_hosts is None else HostPolicy(allowed_hosts)
         self.callback_sockets = CallbackSockets(self)
         self._pages = Pages(self)
         self._starting = asyncio.Lock()
@@ -157,6 +163,8 @@ class Flash(DashApp):
         super().init_app(served, **kwargs)
         gateway = Gateway.of(server)
         gateway.mount(self)
+        if self._hosts is not None:
+            gateway.check_hosts(self._hosts.refusal_reason)
         gateway.guard_sockets(
             f"{self.config.routes_pathname_prefix}_dash-ws-callback", self.callback_sockets.serve
         )

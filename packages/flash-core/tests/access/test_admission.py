@@ -381,3 +381,31 @@ async def test_a_recheck_that_is_stopped_asks_no_more(monkeypatch):
     recheck.stop()
     await asyncio.sleep(0.01)
     assert asked.asked == 0
+
+
+async def test_13_e_a_page_that_only_a_star_allows_has_no_cookies_and_no_session(app):
+    serializer = app.server.session_interface.get_signing_serializer(app.server)
+    cookie = (b"cookie", f"session={serializer.dumps({'user': 'ada'})}".encode())
+
+    async def session_of(policy, *headers):
+        scope = request(cookie, *headers)
+        opening = OpeningRequest(scope)
+        await Admission(app, policy).admit(scope, opening)
+        return dict(opening.session), dict(opening.cookies)
+
+    anybody = OriginPolicy(["*", "http://named.test"])
+    for headers in (
+        [(b"origin", b"http://evil.test")],
+        [(b"origin", b"null")],
+        [(b"origin", b"https://app.test")],
+        [(b"sec-fetch-site", b"cross-site")],
+        [(b"origin", b"http://app.test"), (b"origin", b"http://evil.test")],
+    ):
+        assert await session_of(anybody, *headers) == ({}, {})
+    for headers in (
+        [],
+        [(b"origin", b"http://app.test")],
+        [(b"origin", b"http://named.test")],
+        [(b"origin", b"http://127.0.0.1"), (b"sec-fetch-site", b"same-origin")],
+    ):
+        assert (await session_of(anybody, *headers))[0] == {"user": "ada"}

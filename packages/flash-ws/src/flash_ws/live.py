@@ -121,6 +121,11 @@ class Live:
         )
         self._backplane = backplane or MemoryBackplane()
         self._origins = OriginPolicy(allowed_origins)
+        if self._origins.allows_any and authorize is not None:
+            raise ConfigurationError(
+                'allowed_origins="*" lets every page of the web connect, so authorize= would be '
+                "asked for requests of other sites: name the origins, or leave out authorize="
+            )
         # The app's own WebSockets and event streams, for dash-extensions' components and others.
         self.endpoints = Endpoints(
             allowed_origins=allowed_origins,

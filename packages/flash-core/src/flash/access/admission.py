@@ -77,11 +77,16 @@ class Admission:
         self._recheck_interval = recheck_interval
 
     def check_origin(self, scope: Scope) -> None:
-        """Refuse a page of an origin that is not allowed, with 403."""
+        """Refuse a page of an origin that is not allowed, with 403.
+
+        Removes the cookies from the request of a page that ``allowed_origins="*"`` alone allows.
+        """
         reason = self._origins.refusal_reason(scope)
         if reason is not None:
             logger.warning("refused a connection to %s: %s", scope["path"], reason)
             raise Refused(HTTPStatus.FORBIDDEN, reason, is_of_origin=True)
+        if not self._origins.may_use_cookies(scope):
+            scope["headers"] = [each for each in scope["headers"] if each[0] != b"cookie"]
 
     async def check_guards(self, scope: Scope, *, with_websocket_guards: bool = True) -> None:
         """Run the app's guards; refuse if one of them returns a response.

@@ -91,6 +91,25 @@ class OriginPolicy:
             "$host;` (nginx) or the like"
         )
 
+    @property
+    def allows_any(self) -> bool:
+        """Whether every page may connect."""
+        return self._allows_any
+
+    def may_use_cookies(self, scope: dict[str, Any]) -> bool:
+        """Whether the cookies of an allowed request count.
+
+        They do not if its page is allowed by ``*`` alone: any site could act as the browser's user.
+        """
+        sent = _header_values(scope, b"origin")
+        site = _header_values(scope, b"sec-fetch-site")
+        if not self._allows_any or site == ["same-origin"]:
+            return True
+        if not sent:
+            return site in ([], ["none"])
+        origin = Origin.parse(sent[0]) if len(sent) == 1 else None
+        return origin is not None and (origin == _own_origin(scope) or self._is_allowed(origin))
+
     def cors_headers(self, scope: dict[str, Any]) -> list[Header]:
         """Return the CORS headers that let a page of another allowed origin read the response.
 

@@ -93,6 +93,7 @@ class Gateway:
         # ASGI applications of add-ons, by path or, with variables, by rule.
         self._applications: dict[str, ASGIApp] = {}
         self._rules = Map(strict_slashes=False)
+        self._host_checks: list[Callable[[Scope], str | None]] = []
         # What is in front of WebSockets of Quart's, by path.
         self._socket_doors: dict[str, SocketDoor] = {}
         # Views that bypass Quart, by method and path; made when all apps have started.
@@ -114,6 +115,10 @@ class Gateway:
         self._apps.append(app)
         self._routes = None
         self._has_root_path = False
+
+    def check_hosts(self, refusal_reason: Callable[[Scope], str | None]) -> None:
+        """Refuse each request and WebSocket for which ``refusal_reason`` returns a text."""
+        self._host_checks.append(refusal_reason)
 
     def guard_sockets(self, path: str, serve: SocketDoor) -> None:
         """Pass each WebSocket at ``path`` to ``serve``, with the app to pass it on to."""
@@ -153,6 +158,11 @@ class Gateway:
             await self._quart_app(scope, receive, self._tuning_at_startup(scope, send))
             return
         self._connections += 1
+        for refusal_reason in self._host_checks:
+            reason = refusal_reason(scope)
+            if reason is not None:
+                await _refuse_host(kind, receive, send, reason)
+                return
         root: str = scope.get("root_path", "")
         if root and not self._has_root_path:
             self._has_root_path = True
@@ -282,6 +292,20 @@ class Gateway:
             await self._quart_app(exchange.scope, _replay(body, exchange.receive), exchange.send)
         else:
             await _send_encoded(exchange.send, response)
+
+
+async def _refuse_host(kind: str, receive: Receive, send: Send, reason: str) -> None:
+    """Refuse a request or a WebSocket that is for another host; nothing of it is read."""
+    if kind == "websocket":
+        await receive()  # websocket.connect
+        await send({"type": "websocket.close", "code": 1008, "reason": "another host"})
+        return
+    body = f"{reason}\n".encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await _send_all(send, HTTPStatus.BAD_REQUEST, headers, body)
 
 
 @dataclass(frozen=True, slots=True)
