@@ -3,11 +3,12 @@
 import asyncio
 import json
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from flash.testing import AppProcess
 
@@ -117,3 +118,87 @@ async def test_13_a_twenty_thousand_calls_at_once_end_the_socket(served):
         assert (await answer(socket, 7))["status"] == "ok"
     output = await asyncio.to_thread(lambda: served.output)
     assert "Traceback" not in output.split("hunter2")[-1]
+
+
+# -- the table of docs/security.md
+
+
+def table():
+    """Return what the table says: (way, rule) and whether the request is refused."""
+    text = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    start = next(index for index, row in enumerate(rows) if row[0].strip() == "way in")
+    rules = [each.strip() for each in rows[start][1:]]
+    for row in rows[start + 2 :]:
+        if len(row) != len(rules) + 1:
+            return
+        for rule, cell in zip(rules, row[1:], strict=True):
+            yield row[0].strip(), rule, cell.strip() == "refused"
+
+
+PATHS = {
+    "HTTP callback": "/_dash-update-component",
+    "page": "/",
+    "Dash's WebSocket": "/_dash-ws-callback",
+    "live link, WebSocket": "/_flash/link",
+    "live link, SSE": "/_flash/link/events?hello=%7B%7D",
+    "endpoint, WebSocket": "/socket",
+    "endpoint, SSE": "/stream",
+}
+HEADERS = {
+    "nothing": {},
+    "other host": {"Host": "evil.test"},
+    "other origin": {"Origin": "http://evil.test"},
+    "no login (`before_request`)": {"Cookie": "user=ada"},
+    "`authorize` says no": {"Cookie": "login=yes"},
+}
+
+
+async def is_refused(served, way, rule):
+    """Send the request; return whether it was refused."""
+    sent = {"Cookie": ALLOWED, "Origin": served.url, **HEADERS[rule]}
+    path = PATHS[way]
+    if "WebSocket" in way:
+        return await is_socket_refused(served, path, sent)
+    body = json.dumps(json.loads(call(1))["payload"]).encode() if way == "HTTP callback" else None
+    kind = {"Content-Type": "application/json"} if body else {}
+    request = Request(served.url + path, data=body, headers={**sent, **kind})
+
+    def fetch():
+        try:
+            with urlopen(request, timeout=PATIENCE):
+                return False
+        except HTTPError as error:
+            return error.code in (400, 401, 403)
+
+    return await asyncio.to_thread(fetch)
+
+
+async def is_socket_refused(served, path, sent):
+    address = served.url.replace("http", "ws") + path
+    host = sent.pop("Host", None)
+    if host is not None:
+        address = address.replace("127.0.0.1", host)
+    options = {"host": "127.0.0.1", "port": served.port} if host else {}
+    origin = sent.pop("Origin")
+    try:
+        async with (
+            asyncio.timeout(PATIENCE),
+            connect(address, proxy=None, origin=origin, additional_headers=sent, **options) as link,
+        ):
+            # What is admitted stays open; a refused page's socket is closed at once.
+            await asyncio.wait_for(link.wait_closed(), 1)
+            return link.close_code not in (1000, 1001)
+    except TimeoutError:
+        return False
+    except InvalidStatus:
+        return True
+
+
+@pytest.mark.parametrize("way", PATHS)
+async def test_13_the_table_of_the_ways_in_is_true(served, way):
+    assert not await is_refused(served, way, "nothing")
+    said = {rule: refused for name, rule, refused in table() if name == way}
+    assert set(said) == set(HEADERS) - {"nothing"}
+    found = {rule: await is_refused(served, way, rule) for rule in said}
+    assert found == said

@@ -6,7 +6,7 @@ from dash import Input, Output, html
 from flash import Flash, dcc
 from flash_ws import Live
 
-app = Flash(__name__, websocket_callbacks=True)
+app = Flash(__name__, websocket_callbacks=True, allowed_hosts=["127.0.0.1"])
 app.server.secret_key = "secret"
 app.layout = html.Div([dcc.Input(id="in"), html.P(id="out")])
 live = Live(app, authorize=lambda opening: opening.cookies.get("user"), recheck_interval=0.2)

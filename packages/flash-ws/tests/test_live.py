@@ -559,6 +559,20 @@ def call(number, name, *values, callback=None):
     }
 
 
+@pytest.mark.parametrize("number", [True, False, 1.5, "1", None])
+async def test_13_g_a_calls_number_is_an_integer(app, number):
+    live = Live(app)
+
+    @live.event_callback(Input("go", "n_clicks"))
+    async def report(clicks):
+        yield stream_props("go", {"disabled": True})
+
+    async with serving(app):
+        page = await connected(app)
+        page.send(call(number, only_name(live), 1))
+        assert await page.closed() == CloseCode.MALFORMED.number
+
+
 def only_name(live):
     (name,) = live._event_callbacks._callbacks
     return name

@@ -409,3 +409,54 @@ async def test_13_e_a_page_that_only_a_star_allows_has_no_cookies_and_no_session
         [(b"origin", b"http://127.0.0.1"), (b"sec-fetch-site", b"same-origin")],
     ):
         assert (await session_of(anybody, *headers))[0] == {"user": "ada"}
+
+
+async def test_13_c_the_opening_requests_session_is_quarts_at_each_recheck(app):
+    stored = {"user": "ada"}
+
+    class Stored(quart.sessions.SessionInterface):
+        async def open_session(self, app, request):
+            return quart.sessions.SecureCookieSession(stored)
+
+        async def save_session(self, app, session, response):
+            """Save nothing."""
+
+    app.server.session_interface = Stored()
+    seen = []
+
+    def by_session(opening):
+        seen.append((opening.session.get("user"), quart.session.get("user")))
+        return opening.session.get("user")
+
+    admission = Admission(app, OriginPolicy(), by_session, recheck_interval=0.01)
+    scope = request()
+    opening = OpeningRequest(scope)
+    await admission.admit(scope, opening)
+    withdrawn = asyncio.Event()
+    stored["user"] = None
+    recheck = admission.recheck(scope, opening, withdrawn.set)
+    async with asyncio.timeout(10):
+        await withdrawn.wait()
+    recheck.stop()
+    assert seen == [("ada", "ada"), (None, None)]
+
+
+async def test_13_c_one_failure_of_authorize_is_asked_again_and_many_are_no(app):
+    answers = iter(["ada", LookupError("store away"), "ada", *[LookupError("gone")] * 3])
+
+    async def authorize(opening):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    admission = Admission(app, OriginPolicy(), authorize, recheck_interval=0.01)
+    scope = request()
+    opening = OpeningRequest(scope)
+    await admission.admit(scope, opening)
+    withdrawn = asyncio.Event()
+    recheck = admission.recheck(scope, opening, withdrawn.set)
+    async with asyncio.timeout(10):
+        await withdrawn.wait()
+    recheck.stop()
+    assert next(answers, None) is None

@@ -67,6 +67,12 @@ class TestRouting:
             tree = await client.layout("/item/7?q=8&other=9")
         assert tree.find("item").text == f"7 8 en {{'other': '9'}} POST {is_async}"
 
+    async def test_13_g_a_query_string_does_not_replace_a_variable_of_the_path(self, app):
+        page("user", path_template="/u/<name>", layout=lambda name="", **_: html.P(name, id="name"))
+        async with FlashClient(app) as client:
+            tree = await client.layout("/u/alice?name=bob")
+        assert tree.find("name").text == "alice"
+
     @pytest.mark.parametrize("is_async", [False, True])
     async def test_titles_and_descriptions_may_be_functions(self, app, is_async):
         def title(number=None):

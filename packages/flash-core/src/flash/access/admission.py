@@ -146,8 +146,13 @@ class Admission:
         try:
             await self.check_guards(scope)
             async with Handshake(self._app, scope).active():
+                # From now on `OpeningRequest.session` is the session as it is now, too.
+                opening.bind_context(copy_context())
                 return await self._call_authorize(opening) == opening.user
         except Refused as refusal:
+            if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                # The answer is not known; `Recheck` asks again soon, a bounded number of times.
+                raise
             logger.info("the permission to use %s is withdrawn: %s", scope["path"], refusal)
             return False
 

@@ -68,7 +68,7 @@ class OpeningRequest:
 
     @property
     def session(self) -> Mapping[str, Any]:
-        """A copy of Quart's session as it was when the connection was opened."""
+        """A copy of Quart's session as it was when ``authorize`` was called last."""
         return self._read(lambda: dict(quart.session))
 
     @property

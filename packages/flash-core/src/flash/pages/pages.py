@@ -115,7 +115,9 @@ class Pages:
         app = self._app
         page, variables = dash_seam.path_to_page(app.strip_relative_path(pathname_))
         variables = variables or {}
-        arguments = {**variables, **dash_seam.parse_query_string(search_), **states}
+        # Unlike in Dash, a query string cannot replace a variable of the path: a guard that has
+        # checked `/u/alice` must not let `/u/alice?name=bob` show the page of bob.
+        arguments = {**dash_seam.parse_query_string(search_), **variables, **states}
         if not page:
             page = next(
                 (

@@ -207,7 +207,7 @@ class Change:
         """Parse a page's ``share`` frame; raises `ProtocolError`."""
         number, values, states = frame.get("k"), frame.get("v"), frame.get("s")
         changed = frame.get("changed")
-        if not isinstance(number, int) or number < 0:
+        if type(number) is not int or number < 0:
             raise ProtocolError(CloseCode.MALFORMED, "'share' needs a number 'k'")
         if not (
             isinstance(values, list) and isinstance(states, list) and isinstance(changed, list)
@@ -218,7 +218,7 @@ class Change:
             cast("list[Any]", states)
         ) != len(callback.states):
             raise ProtocolError(CloseCode.MALFORMED, "'share' does not fit its callback")
-        if not all(isinstance(each, int) and 0 <= each < len(callback.inputs) for each in indexes):
+        if not all(type(each) is int and 0 <= each < len(callback.inputs) for each in indexes):
             raise ProtocolError(CloseCode.MALFORMED, "'changed' names no input")
         times = _times(frame)
         if times and len(times) != 1 + len(indexes):

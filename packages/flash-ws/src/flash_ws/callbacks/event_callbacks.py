@@ -131,7 +131,8 @@ class EventCallbackRunner:
     async def call(self, client: Client, frame: dict[str, Any]) -> None:
         """Start the call that a page's ``call`` frame requests; raises `ProtocolError`."""
         number, body = frame.get("id"), frame.get("body")
-        if not isinstance(number, int) or not isinstance(body, dict):
+        # `True` is an int for Python, and JSON of a call with it would be invalid.
+        if type(number) is not int or not isinstance(body, dict):
             raise ProtocolError(CloseCode.MALFORMED, "'call' needs an integer 'id' and a 'body'")
         request: dict[str, Any] = body
         name = request.get("callback")
@@ -180,7 +181,7 @@ class EventCallbackRunner:
         """Cancel the call that a page's ``stop`` frame names; ignores a call that has ended."""
         number = frame.get("id")
         calls = self._calls.get(client.id)
-        if calls is not None and isinstance(number, int):
+        if calls is not None and type(number) is int:
             self._end_one(calls, number)
 
     async def forget(self, client: Client) -> None:
