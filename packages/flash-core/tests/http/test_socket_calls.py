@@ -125,6 +125,8 @@ async def test_a_message_names_the_page_and_the_call_that_it_belongs_to(app):
 
 
 async def test_an_error_and_no_update_are_told_to_the_page(app, caplog):
+    app.show_errors()
+
     @app.callback(OUT, IN, websocket=True)
     def callback(value):
         if value:
