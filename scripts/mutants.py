@@ -71,7 +71,8 @@ ROOMS = {
     "flash/http": Room(
         "flash-core",
         ("http/*.py",),
-        ("flash-core/tests/http",),
+        # The second has the tests of what Dash asks of its backend.
+        ("flash-core/tests/http", "flash-core/tests/test_app.py"),
         # Random requests for 14 s, and a process of its own.
         ("--ignore-glob=*/test_fuzz.py", "--ignore-glob=*/test_garbage_collection.py"),
     ),
