@@ -121,6 +121,24 @@ def test_the_callbacks_of_a_channel_come_in_the_order_of_their_declaration():
     assert declarations.matching("room/7/8") == []
 
 
+def test_what_runs_once_needs_a_history_in_its_own_channel_whichever_is_declared_first():
+    def once(pattern):
+        return ChannelCallback(ChannelPattern(pattern), Outputs((), False), len, once=True)
+
+    declarations = Declarations()
+    declarations.configure(ChannelPattern("quick/{name}"), ChannelSettings(history=0))
+    fitting = [once("jobs/{name}"), callback("quick/{name}")]
+    for each in fitting:
+        declarations.add(each)
+    assert declarations.callbacks == fitting
+    with pytest.raises(ConfigurationError, match=r"'quick/\{name\}' has history=0"):
+        declarations.add(once("quick/{name}"))
+    declarations = Declarations()
+    declarations.add(once("jobs/{name}"))
+    with pytest.raises(ConfigurationError, match=r"'builtins.len:jobs/\{name\}' has once=True"):
+        declarations.configure(ChannelPattern("jobs/{name}"), ChannelSettings(history=0))
+
+
 def test_every_page_follows_each_channel_without_variables_once():
     declarations = Declarations()
     declarations.callbacks += [callback("b"), callback("{x}"), callback("a"), callback("b", max)]
