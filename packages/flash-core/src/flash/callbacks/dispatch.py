@@ -265,7 +265,7 @@ class Dispatcher:
             # A plain decorator around an `async def` returns a coroutine.
             return await result if inspect.isawaitable(result) else result
         except ExitRaised as error:
-            # Of the pool, which knows the function only.
+            # From a thread, which knows the function only, or a task of the callback.
             raise ExitRaised(f"callback {plan.id!r}", error.error) from error.error
         except Exception:
             raise
@@ -274,9 +274,6 @@ class Dispatcher:
                 raise
             # It would end the event loop and with it the server, or the connection.
             raise ExitRaised(f"callback {plan.id!r}", error) from error
-        except ExitRaised as error:
-            # From a thread or a task of the callback.
-            raise ExitRaised(f"callback {plan.id!r}", error.error) from error
 
     def _error_handler(self, plan: CallbackPlan) -> Callable[[Exception], Awaitable[Any]] | None:
         own = plan.on_error or self._app.on_error

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from flash.callbacks.functions import is_async as is_async
 from flash.errors import CallbackTimeout, Overloaded
-from flash.exits import EXITS, ends_task, exit_error
+from flash.exits import ends_task, exit_error
 from flash.settings import AMOUNT, COUNT, check
 
 if TYPE_CHECKING:
