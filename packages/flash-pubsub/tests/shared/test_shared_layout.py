@@ -1,5 +1,7 @@
 """A layout is drawn with the values that all pages share, and is itself left as it is."""
 
+from contextvars import Context
+
 import dash_bootstrap_components as dbc
 from dash import dcc, html
 
@@ -66,10 +68,13 @@ def test_ids_of_patterns_and_other_properties_that_hold_components_are_found():
     assert find_value(tab, '{"index":1,"type":"x"}', "value") is None
 
 
-def test_a_subscription_is_signed_once():
+def test_a_subscription_is_signed_once(monkeypatch):
+    # Nothing signs it when it is made: no app is at hand, not even one of an earlier test.
+    monkeypatch.setattr("dash._get_app.APP", None)
+    unsigned = Context().run(Subscription, channel="news")
     own = Subscription(channel="own")
     own.token = "mine"
-    layout = html.Div([Subscription(channel="news"), own])
+    layout = html.Div([unsigned, own])
     new = fill_layout(layout, {}, signed)
     assert [each.token for each in new.children] == ["signed news", "mine"]
     assert new.children[1] is layout.children[1]
