@@ -858,7 +858,7 @@ async def test_nothing_is_left_of_a_job_whose_result_was_collected():
         await Page(app).run("out.children", 1)
         assert stored(app) == (0, 0, 0)
         gc.collect()
-        assert not [each for each in gc.get_objects() if isinstance(each, Thing)]
+        assert not [each for each in gc.get_objects() if type(each) is Thing]
 
 
 async def test_results_that_nobody_comes_for_are_dropped_by_age():

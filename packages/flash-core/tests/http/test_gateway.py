@@ -705,10 +705,10 @@ class TestStart:
     async def test_what_keeps_the_app_from_starting_is_told_each_time(self):
         app = mounted()
 
-        async def layout():
+        @app.server.before_serving
+        async def connect():
             raise RuntimeError("no database")
 
-        app.layout = layout
         for _ in range(2):
             with pytest.raises(StartupFailed, match="no database"):
                 async with FlashClient(app):
@@ -719,13 +719,13 @@ class TestStart:
 
     async def test_it_starts_once_it_can(self):
         app, ready = mounted(use_pages=True, pages_folder=""), []
+        app.layout = html.Div(dash.page_container)
 
-        async def layout():
+        @app.server.before_serving
+        async def connect():
             if not ready:
                 raise RuntimeError("no database")
-            return html.Div(dash.page_container)
 
-        app.layout = layout
         with pytest.raises(RuntimeError, match="no database"):
             await posted(app, a_body())
         ready.append(1)
