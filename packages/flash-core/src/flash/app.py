@@ -7,7 +7,6 @@ import importlib.util
 import logging
 import os
 import sys
-import traceback
 import warnings
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,7 +21,7 @@ from flash.access.hosts import HostPolicy
 from flash.callbacks import registration
 from flash.callbacks.dispatch import Dispatcher
 from flash.callbacks.execution import PoolStatistics, WorkerPool, wait_in_thread
-from flash.callbacks.functions import is_async, place_of
+from flash.callbacks.functions import is_async
 from flash.callbacks.hook_registry import Hooks
 from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.errors import BadRequest, ConfigurationError
@@ -32,7 +31,7 @@ from flash.http.compression import compress, decompress
 from flash.http.garbage_collection import postpone_full_collections
 from flash.http.gateway import Gateway, parse_json
 from flash.pages.document import Document
-from flash.pages.pages import PageContainerMissing, Pages
+from flash.pages.pages import Pages
 from flash.pages.views import Views
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
@@ -135,8 +134,6 @@ class Flash(DashApp):
         self._process = 0
         # The result of an async layout, for Dash's validation at start-up, which cannot await.
         self._validated_layout: Any = None
-        # Whether the layout failed in that validation.
-        self._is_layout_unknown = False
         self.has_own_prefix = any(dash_arguments.get(name) is not None for name in _PREFIXES)
         super().__init__(
             _name_of(name, server),
@@ -203,27 +200,8 @@ class Flash(DashApp):
         if is_async(value):
             # Validated at start-up, where it can be awaited.
             self.raw_layout = value
-        elif callable(value) and not self.config.suppress_callback_exceptions:
-            self._set_layout_function(value)
         else:
             self.set_layout(value)
-
-    def _set_layout_function(self, function: Callable[[], Any]) -> None:
-        """Set a plain function as layout and validate its result; one that fails is kept.
-
-        It may need a visitor, and is called again when the app starts.
-        """
-        try:
-            self._validated_layout = self.with_extras(function())
-        except Exception as error:  # noqa: BLE001  a layout is user code
-            self.logger.debug("the layout is called again at the start: %r", error)
-            self.raw_layout = function
-            return
-        try:
-            # Dash validates the result, which `layout_value` returns, and keeps it.
-            self.set_layout(function)
-        finally:
-            self._validated_layout = None
 
     @property
     def has_started(self) -> bool:
@@ -253,7 +231,7 @@ class Flash(DashApp):
             if self.use_pages:
                 self._pages.register()
             if is_async(self.raw_layout):
-                await self._call_for_validation(self._layout_without_request)
+                self._validated_layout = self.with_extras(await self._layout_without_request())
             context = await quart_seam.startup_request_context(
                 self.server, self.config.routes_pathname_prefix
             )
@@ -263,7 +241,6 @@ class Flash(DashApp):
                     await self._validate()
             finally:
                 self._validated_layout = None
-                self._is_layout_unknown = False
             # Read now, since it may be in the store of the background manager.
             await self.internal_pool.run(self.signing_secret)
             if isinstance(self.server, FlashServer) and self.server.take_over_compression():
@@ -292,49 +269,16 @@ class Flash(DashApp):
             self._warm_up_task = self._loop.create_task(self.warm_up())
 
     async def _validate(self) -> None:
-        if callable(self.raw_layout) and not is_async(self.raw_layout):
-            await self._call_for_validation(
-                partial(self._guarded, partial(self.pool.call, self.raw_layout))
-            )
+        if callable(self.raw_layout) and not is_async(self.raw_layout) and self._has_guards():
+            # Dash's set-up calls it once more, and cannot be repeated.
+            await self._guarded(partial(self.pool.call, self.raw_layout))
         await self.internal_pool.run(self.run_first_request_setup)
         if self.config.suppress_callback_exceptions:
             return
         if self.use_pages:
-            try:
-                self.validation_layout = await self._guarded(self._pages.validation_layout)
-            except PageContainerMissing:
-                if not self._is_layout_unknown:
-                    raise
-            except Exception as error:  # noqa: BLE001  a layout is user code
-                self._report_unknown_layout("a layout of a page", error)
-        elif self._is_layout_unknown:
-            return
+            self.validation_layout = await self._guarded(self._pages.validation_layout)
         elif self._validated_layout is not None and not self.validation_layout:
             self.validation_layout = self._validated_layout
-
-    async def _call_for_validation(self, call: Callable[[], Awaitable[Any]]) -> None:
-        """Call the layout for Dash's validation; without its result the app starts as well.
-
-        A layout that needs its visitor fails here, and the visitor's request is served.
-        """
-        try:
-            self._validated_layout = self.with_extras(await call())
-        except Exception as error:  # noqa: BLE001  a layout is user code
-            self._report_unknown_layout(f"the layout at {place_of(self.raw_layout)}", error)
-            self._is_layout_unknown = True
-            self._validated_layout = dash.html.Div()
-
-    def _report_unknown_layout(self, what: str, error: Exception) -> None:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        self.logger.warning(
-            "%s failed when it was called without a visitor, so callbacks are not validated; the "
-            "app goes on: %s: %s (%s:%s)",
-            what,
-            type(error).__name__,
-            error,
-            last.filename,
-            last.lineno,
-        )
 
     async def _layout_without_request(self) -> Any:
         """Return the result of an async layout that is called without a request.
@@ -343,14 +287,14 @@ class Flash(DashApp):
         all components that any page can have. A function that needs a request gets a made-up one.
         """
         try:
-            return await self.pool.call(self.raw_layout)
-        except Exception as error:  # noqa: BLE001  a layout is user code
-            self.logger.debug("the layout is called again with a made-up request: %r", error)
+            return await self.raw_layout()
+        except (RuntimeError, AttributeError):
+            # The second where `g`, which is there, lacks what a guard would put into it.
             context = await quart_seam.startup_request_context(
                 self.server, self.config.routes_pathname_prefix
             )
             with context.active():
-                return await self._guarded(partial(self.pool.call, self.raw_layout))
+                return await self._guarded(self.raw_layout)
 
     def _has_guards(self) -> bool:
         return any(self.server.before_request_funcs.values())

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 _SET_TITLE = "function(data) { document.title = data.title }"
 
 
-class PageContainerMissing(Exception):
-    """The layout of an app with pages has no `dash.page_container`."""
-
-
 class PagedApp(Protocol):
     """What `Pages` needs of the app."""
 
@@ -94,7 +90,7 @@ class Pages:
     async def validation_layout(self) -> html.Div:
         """Return all pages and the app's layout, for the validation of callbacks.
 
-        Raises `PageContainerMissing` if `dash.page_container` is not in it.
+        Raises an exception if `dash.page_container` is not in it.
         """
         app = self._app
         layouts = await asyncio.gather(
@@ -103,7 +99,7 @@ class Pages:
         )
         whole = html.Div(_flatten(layouts))
         if dash_seam.PAGES_CONTENT not in whole:
-            raise PageContainerMissing("`dash.page_container` not found in the layout")
+            raise Exception("`dash.page_container` not found in the layout")
         return whole
 
     async def _layout_of(self, layout: Any, **arguments: Any) -> Any:
