@@ -226,6 +226,7 @@ class Flash(DashApp):
                 return
             guard_tasks(self._loop)
             quart_seam.raise_exits_as_errors(self.server)
+            quart_seam.log_start_failures_in_one_line(self.server)
             dash_seam.app_context.set(self)
             await self.hooks.setup(self)
             if self.use_pages:

@@ -24,7 +24,13 @@ def quoted(text: str) -> str:
 
 
 class FlashError(Exception):
-    """The base class of all exceptions of Flash."""
+    """The base class of all exceptions of Flash.
+
+    ``says_all``: whether the text tells an operator what to do, so that no traceback is logged
+    when the exception keeps the app from starting.
+    """
+
+    says_all = False
 
 
 class ConfigurationError(FlashError, ValueError):

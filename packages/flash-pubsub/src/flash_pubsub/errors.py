@@ -30,6 +30,8 @@ class PubSubError(FlashError):
 class BrokerError(PubSubError):
     """The broker could not do what was asked of it."""
 
+    says_all = True
+
 
 class BrokerUnavailable(BrokerError, ConnectionError):
     """Redis did not answer in time.

@@ -24,6 +24,8 @@ class RedisUnavailable(FlashError, RedisConnectionError):
     ``limit`` is how long or how often it was tried, ``reason`` what the last attempt raised.
     """
 
+    says_all = True
+
     def __init__(self, address: Address, limit: str, reason: str) -> None:
         super().__init__(address, limit, reason)
         self.address = address
@@ -36,6 +38,8 @@ class RedisUnavailable(FlashError, RedisConnectionError):
 
 class RedisRefused(FlashError, ResponseError):
     """Redis answered with an error, ``reason``; nothing has happened."""
+
+    says_all = True
 
     def __init__(self, address: Address, reason: str) -> None:
         super().__init__(address, reason)

@@ -9,6 +9,7 @@ them. Only this module uses private names of Quart. All exist in Quart 0.20 to 0
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,7 @@ from quart.globals import _cv_request as request_variable
 from quart.sessions import SecureCookieSessionInterface
 from quart.utils import encode_headers as encode_headers
 
+from flash.errors import FlashError
 from flash.exits import EXITS, exit_error
 from flash.seams.flask_globals import close_request
 
@@ -81,6 +83,24 @@ def has_standard_dispatch(app: quart.Quart) -> bool:
         all(_is_standard(getattr(type(app), name), name) for name in _DISPATCH_METHODS)
         and not app.url_map.host_matching
     )
+
+
+def log_start_failures_in_one_line(app: quart.Quart) -> None:
+    """Leave out Quart's traceback of a `FlashError` that ends the start and says all; idempotent.
+
+    The server logs the text of the error.
+    """
+    if not any(isinstance(each, _StartFailures) for each in app.logger.filters):
+        app.logger.addFilter(_StartFailures())
+
+
+class _StartFailures(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return False for the record with which Quart logs such an error."""
+        error = record.exc_info[1] if record.exc_info else None
+        # Quart logs an exception of a request with its method and path.
+        is_at_start = record.msg == "Exception"
+        return not (is_at_start and isinstance(error, FlashError) and error.says_all)
 
 
 def raise_exits_as_errors(app: quart.Quart) -> None:

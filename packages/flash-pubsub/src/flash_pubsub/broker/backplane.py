@@ -122,15 +122,18 @@ class BrokerBackplane:
         try:
             async with asyncio.timeout(self._start_timeout):
                 await self._broker.ready()
-        except TimeoutError as error:
+        except TimeoutError:
             # Read before the broker is closed: then the reason is only that it is closed.
             cause = self._broker.status.reason or "no answer"
             await self._listeners.close()
             address = getattr(self._broker, "address", None)
             name = "the broker" if address is None else f"Redis at {address}"
+            # One line for the operator; the traceback of the wait would say nothing.
             raise BrokerUnavailable(
-                "start", f"{name} did not answer within {self._start_timeout:g} s: {cause}"
-            ) from error
+                "start",
+                f"{name} did not answer within {self._start_timeout:g} s: {cause}; "
+                f"{_remedy(cause)}",
+            ) from None
         await self._listeners.listen(COMMANDS, self)
         for each in self.on_start:
             await each()
@@ -425,6 +428,30 @@ class BrokerBackplane:
         # A task that is cancelled before it runs never awaits it.
         task.add_done_callback(lambda _: work.close())
         return task
+
+
+# What to do, by a part of what Redis said; in this order.
+_REMEDIES = (
+    (
+        ("username-password", "NOAUTH", "WRONGPASS", "Authentication"),
+        "check user and password in the address (broker=, FLASH_BROKER_URL)",
+    ),
+    (
+        ("no permission", "NOPERM"),
+        "allow the user this command, its keys and its channels (ACL SETUSER)",
+    ),
+    (("unknown command",), "use Redis 6.2 or later, with its scripts and pub/sub"),
+    (("OOM", "READONLY", "MISCONF", "NOREPLICAS"), "see what keeps it from writing"),
+    (("LOADING", "no answer"), "raise PubSub(start_timeout=…) if it only needs longer"),
+)
+
+
+def _remedy(cause: str) -> str:
+    """Return what an operator can do about a start that failed with this cause."""
+    for parts, remedy in _REMEDIES:
+        if any(part in cause for part in parts):
+            return remedy
+    return "see that Redis runs there and that this machine reaches it"
 
 
 def client_info(member: Member) -> ClientInfo:
