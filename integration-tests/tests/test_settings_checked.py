@@ -58,6 +58,7 @@ PUBLIC = {
     "event_callback": bound(
         lambda: flash_ws.Live(Flash(__name__)), "event_callback", Input("a", "b")
     ),
+    "on_event": bound(lambda: flash_ws.Live(Flash(__name__)), "on_event", "ping"),
     "PubSub": (flash_pubsub.PubSub, flash_pubsub.PubSub.__init__),
     "shared_callback": bound(pubsub, "shared_callback", Output("a", "b"), Input("c", "d")),
     "channel": bound(pubsub, "channel", "prices"),

@@ -9,6 +9,7 @@ from pubsub_worlds import World, pages, until
 from flash import Input, Output
 from flash_pubsub.channels import subscribers
 from flash_pubsub.channels.subscription import sign
+from flash_pubsub.shared import runs
 
 
 def subscribe(page, pubsub, channel):
@@ -124,6 +125,51 @@ async def test_11_10_a_page_that_changes_its_mind_gets_what_it_asked_last():
             return not await pubsub.who("room/slow")
 
         await until(gone)
+
+
+async def test_11_10_a_slow_authorize_of_a_shared_callback_holds_up_its_own_changes_alone(caplog):
+    gate, asked = asyncio.Event(), []
+
+    def define(pubsub):
+        async def may(client):
+            asked.append(client.id)
+            await gate.wait()
+            return True
+
+        @pubsub.shared_callback(Output("lamp", "title"), Input("slider", "value"), authorize=may)
+        async def lamp(value):
+            return value
+
+        @pubsub.live.on_event("ping")
+        async def ping(_):
+            await pubsub.live.push("out", {"title": "pong"}, to=pubsub.live.client)
+
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        change(page, world.pubsubs[0], 1, 40)
+        page.send({"t": "event", "name": "ping", "k": 1})
+        assert await shown(page, "out") == {"title": "pong"}
+        change(page, world.pubsubs[0], 2, 41)
+        change(page, world.pubsubs[0], 3, 42)
+        gate.set()
+        while await shown(page, "lamp") != {"title": 42}:
+            continue
+        assert len(asked) <= 2
+
+
+async def test_11_10_an_authorize_of_a_shared_callback_that_never_answers_refuses(monkeypatch):
+    monkeypatch.setattr(runs, "AUTHORIZE_TIMEOUT", 0.1)
+
+    def define(pubsub):
+        async def may(client):
+            await asyncio.Event().wait()
+
+        @pubsub.shared_callback(Output("lamp", "title"), Input("slider", "value"), authorize=may)
+        async def lamp(value):
+            return value
+
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        change(page, world.pubsubs[0], 1, 40)
+        assert "may not change" in (await next_of(page, "shared"))["failed"]
 
 
 async def metric(pubsub, name):

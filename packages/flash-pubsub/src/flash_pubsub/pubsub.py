@@ -214,7 +214,13 @@ class PubSub:
           Inputs can then run scripts on all pages.
         """
 
-        check(prevent_initial_call=(prevent_initial_call, FLAG), timeout=(timeout, SECONDS_OR_NONE))
+        check(
+            prevent_initial_call=(prevent_initial_call, FLAG),
+            timeout=(timeout, SECONDS_OR_NONE),
+            authorize=(authorize, Function()),
+            max_value_bytes=(max_value_bytes, COUNT),
+            accepts_components=(accepts_components, FLAG),
+        )
 
         def register(function: H) -> H:
             callback = make_shared_callback(

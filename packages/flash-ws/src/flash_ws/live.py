@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flash import ConfigurationError, ctx
 from flash.access.admission import Admission, Authorize
 from flash.access.origin import OriginPolicy
-from flash.settings import COUNT, DURATION, SECONDS_OR_NONE, Function, Instance, check
+from flash.settings import COUNT, DURATION, FLAG, SECONDS_OR_NONE, Function, Instance, check
 from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import (
     EventCallbackRunner,
@@ -341,6 +341,7 @@ class Live:
         Data that holds a component, a `Patch` or another marker of Dash is dropped, since a handler
         that pushes it would show it on other pages; ``accepts_components`` accepts it.
         """
+        check(accepts_components=(accepts_components, FLAG))
         return self._page_events.on(name, accepts_components=accepts_components)
 
     # -- who is there ----------------------------------------------------------------------------

@@ -42,6 +42,9 @@ _TURN_SECONDS = 0.1
 # wait.
 _LEASE_RETRY_INTERVAL = 0.02
 
+# Seconds that the `authorize` of a shared callback may take; after that the changes are refused.
+AUTHORIZE_TIMEOUT = 10.0
+
 # The values to set, and the additions to values, such as ``extendData``.
 _RunResult = tuple[dict["Key", Any], list[tuple["Key", Any]]]
 
@@ -74,6 +77,9 @@ class SharedRuns:
         # By callback: the position at which a result was published, and its changes, until the
         # publication arrives.
         self._unconfirmed: dict[str, tuple[Position, PendingChanges]] = {}
+        # By page and callback: the changes that wait for the application's `authorize`.
+        self._asking: dict[tuple[str, str], list[tuple[Change, dict[int, MadeAt]]]] = {}
+        self._asking_tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         # Runs whose result was refused because another worker held the lease by then.
         self.fenced = 0
@@ -92,7 +98,7 @@ class SharedRuns:
 
     async def close(self) -> None:
         """Cancel all runs; pages send again the changes that were not answered."""
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._asking_tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -113,21 +119,65 @@ class SharedRuns:
             client.deliver(connection_frame("shared", cb=name[:40], k=frame.get("k")))
             return
         change = Change.parse(frame, callback)
+        made: dict[int, MadeAt] = {}
+        # Read now: the clocks are compared by when the frame came.
+        if change.number:
+            made = self._times_of(callback, client, change)
+        elif change.sent is not None:
+            self._state.times.observe_page(client.id, change.sent)
+        if callback.accepts.authorize is None:
+            self._accept(callback, client, change, made)
+            return
+        # In a task: nothing else that the page sends waits for the application's answer.
+        key = client.id, callback.name
+        asking = self._asking.get(key)
+        if asking is not None:
+            asking.append((change, made))
+            return
+        self._asking[key] = [(change, made)]
+        task = asyncio.ensure_future(self._ask(callback, client, key))
+        self._asking_tasks.add(task)
+        task.add_done_callback(self._asking_tasks.discard)
+
+    async def _ask(self, callback: SharedCallback, client: Client, key: tuple[str, str]) -> None:
+        """Ask the application about a page's changes, and process them in order.
+
+        Bounded by the page's rate limit and by ``AUTHORIZE_TIMEOUT``.
+        """
         try:
-            await self._check_permission(callback, client)
+            while changes := self._asking[key]:
+                self._asking[key] = []
+                refusal = ""
+                try:
+                    await self._check_permission(callback, client)
+                except ValueError as error:
+                    refusal = str(error)
+                for change, made in changes:
+                    if refusal:
+                        self._refuse(callback, client, change, refusal)
+                    else:
+                        self._accept(callback, client, change, made)
+        finally:
+            del self._asking[key]
+
+    def _accept(
+        self,
+        callback: SharedCallback,
+        client: Client,
+        change: Change,
+        made: Mapping[int, MadeAt],
+    ) -> None:
+        try:
             change = callback.accepts.check(change)
         except ValueError as error:
             self._refuse(callback, client, change, str(error))
             return
         if not change.number:
-            if change.sent is not None:
-                self._state.times.observe_page(client.id, change.sent)
             if not callback.runs_initially or self._state.has_run(callback.name):
                 return
         elif self._state.has_answered(callback.name, client.id, change.number):
             client.deliver(connection_frame("shared", cb=callback.name, k=change.number))
             return
-        made = self._times_of(callback, client, change)
         self._waiting.setdefault(callback.name, PendingChanges()).add(client, change, made)
         self._start(callback)
 
@@ -137,7 +187,8 @@ class SharedRuns:
         if authorize is None:
             return
         try:
-            async with client.handshake.active():
+            limit = time_limit(f"authorize of {callback.label}", AUTHORIZE_TIMEOUT)
+            async with limit, client.handshake.active():
                 is_allowed = await self._app.pool.call(authorize, client)
         except Exception:  # an application's function: a failure refuses the change
             logger.exception("authorize of the shared callback %r failed", callback.label)

@@ -68,6 +68,7 @@ class LinkLimits:
             heartbeat=(self.heartbeat, SECONDS),
             rate=(self.rate, Instance(RateLimit)),
             max_outbox_bytes=(self.max_outbox_bytes, COUNT),
+            max_push_bytes=(self.max_push_bytes, COUNT),
             max_batch_delay=(self.max_batch_delay, DURATION),
             max_batch_bytes=(self.max_batch_bytes, COUNT),
         )
