@@ -3,9 +3,9 @@
 import broker_worlds
 import dash
 import pytest
-from redis_servers import RedisServer, redis_cluster, redis_sentinel, redis_server
+from redis_servers import RedisServer, own_redis, redis_cluster, redis_sentinel, redis_server
 
-__all__ = ["redis_cluster", "redis_sentinel", "redis_server"]
+__all__ = ["own_redis", "redis_cluster", "redis_sentinel", "redis_server"]
 
 # The interface is newer than the lowest Dash; `make test-matrix` runs these on the newest.
 collect_ignore = ["dash_storage/test_storage_contract.py", "dash_storage/test_storage_streams.py"]

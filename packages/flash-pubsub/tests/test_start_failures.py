@@ -1,5 +1,6 @@
 """What an operator reads when Redis does not let the app start."""
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from redis_servers import RedisServer
 
 from flash import Flash, html
 from flash.testing import FlashClient
-from flash_pubsub import BrokerUnavailable
+from flash_pubsub import BrokerUnavailable, PubSub
 
 APP = """
 import os
@@ -80,3 +81,32 @@ async def test_11_14_an_error_of_a_request_keeps_its_traceback(caplog):
         async with FlashClient(app) as client:
             assert (await client.get("/fails")).status == 500
     assert any(record.exc_info for record in caplog.records)
+
+
+async def test_11_22_a_worker_is_not_ready_while_redis_refuses_writes(own_redis, caplog):
+    app = Flash(__name__)
+    app.layout = html.Div()
+    PubSub(app, broker=own_redis.url)
+
+    async def ready():
+        # A result counts for a second.
+        await asyncio.sleep(1.1)
+        return (await app.server.test_client().get("/_flash/ready")).status_code
+
+    await app.server.startup()
+    try:
+        assert await ready() == 200
+        await asyncio.to_thread(_limit_memory, own_redis, 1)
+        assert await ready() == 503
+        assert await ready() == 503
+        assert caplog.text.count("refuses writes") == 1
+        assert "used memory" in caplog.text
+        await asyncio.to_thread(_limit_memory, own_redis, 0)
+        assert await ready() == 200
+    finally:
+        await app.server.shutdown()
+
+
+def _limit_memory(server, limit):
+    with server.client() as client:
+        client.config_set("maxmemory", limit)

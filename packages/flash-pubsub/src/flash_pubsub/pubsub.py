@@ -30,6 +30,7 @@ from flash_pubsub.channels.retention import PublishedRetention, RetentionRules, 
 from flash_pubsub.channels.schema import Schema
 from flash_pubsub.channels.subscribers import Subscribers
 from flash_pubsub.channels.subscription import sign
+from flash_pubsub.errors import BrokerError
 from flash_pubsub.feeder import Feeder, make_feeder
 from flash_pubsub.presence import Handler, Presence
 from flash_pubsub.registry import PubSubRegistry
@@ -55,6 +56,9 @@ logger = logging.getLogger(__name__)
 
 # Seconds that one run of a shared callback or a channel callback may take.
 CALLBACK_TIMEOUT = 30.0
+
+# Seconds for which the lease that a readiness check takes would last.
+_PROBE_SECONDS = 5.0
 
 # Seconds within which a feeder must yield its next item; long, since some sources are quiet.
 FEEDER_TIMEOUT = 3600.0
@@ -114,6 +118,8 @@ class PubSub:
         self._shared_callbacks: dict[str, SharedCallback] = {}
         self._shared_keys: set[Key] = set()
         self._feeders: list[Feeder] = []
+        # The error with which the broker refused the write of the latest readiness check.
+        self._refused_writes = ""
         # How often no item of a feeder came within its ``timeout``.
         self._feeder_timeouts = 0
         self._join_handlers: list[tuple[ChannelPattern, Handler]] = []
@@ -511,7 +517,21 @@ class PubSub:
     async def _readiness_failure(self) -> str | None:
         """Return the broker's state if it is not ready, else None; the log has the reason."""
         status = self.broker.status
-        return None if status.ready else status.state.value
+        if not status.ready:
+            return status.state.value
+        try:
+            # Redis may deliver what is published, and yet accept no writes: out of memory, a
+            # replica. The lease is this worker's own, so it is always written.
+            lease = await self.broker.lease(f"readiness:{self._backplane.worker}", _PROBE_SECONDS)
+            if lease is not None:
+                await self.broker.release(lease)
+        except BrokerError as error:
+            if self._refused_writes != str(error):
+                logger.warning("not ready: the broker refuses writes: %s", error)
+            self._refused_writes = str(error)
+            return "refuses writes"
+        self._refused_writes = ""
+        return None
 
     # -- layouts ---------------------------------------------------------------------------------
 

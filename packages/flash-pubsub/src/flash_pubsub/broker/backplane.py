@@ -441,8 +441,8 @@ _REMEDIES = (
         "allow the user this command, its keys and its channels (ACL SETUSER)",
     ),
     (("unknown command",), "use Redis 6.2 or later, with its scripts and pub/sub"),
-    (("OOM", "READONLY", "MISCONF", "NOREPLICAS"), "see what keeps it from writing"),
-    (("LOADING", "no answer"), "raise PubSub(start_timeout=…) if it only needs longer"),
+    (("maxmemory", "read only", "RDB snapshots", "good replicas"), "let Redis accept writes again"),
+    (("loading the dataset", "no answer"), "raise PubSub(start_timeout=…) if it only needs longer"),
 )
 
 
