@@ -8,6 +8,7 @@ import pytest
 from pubsub_worlds import World, pages, until
 from redis_servers import RedisServer
 
+import flash_pubsub.broker.redis  # noqa: F401  here, since it reads its scripts
 from flash import Output
 from flash.serialize import dumps
 from flash_pubsub import BrokerError
