@@ -251,7 +251,7 @@ class RedisSentinel:
 
 def _started(server):
     if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
+        pytest.fail("redis-server is not installed: make system brings it")
     with server:
         yield server
 
