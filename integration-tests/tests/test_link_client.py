@@ -709,12 +709,19 @@ class TestReconnecting:
             assert statistics(flash_browser)["connections"] == 1
         assert statistics(flash_browser)["transport"] == transport
 
+    def test_a_page_says_hello_with_the_identity_of_its_html(self, flash_browser, server, link):
+        # Without a welcome, whose identity the page would take over.
+        link.do(answer=False)
+        before = len(link.seen)
+        flash_browser.visit(server)
+        flash_browser.wait_for(lambda: len(link.seen) > before and link.heard("hello"), "its hello")
+        assert link.heard("hello")[0]["page"] == flash_browser.run_js(
+            "return JSON.parse(document.getElementById('_dash-config').textContent).end_id"
+        )
+
     def test_a_page_comes_back_as_itself_and_says_how_far_it_was(self, page, link):
         first = link.heard("hello")[0]
         assert (first["v"], first["at"], first["path"]) == (1, {}, "/")
-        assert first["page"] == page.run_js(
-            "return JSON.parse(document.getElementById('_dash-config').textContent).end_id"
-        )
         number = len(link.seen) - 1
         link.do([event(3, "tick"), event(8, "tick", c="group:unknown"), event(9, "tick")])
         page.wait_for(lambda: statistics(page)["applied"] == 3, "the events")
