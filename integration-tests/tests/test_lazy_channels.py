@@ -49,6 +49,8 @@ def tab(flash_browser, panels):
     # Or the next test, whose page has the same address, may find it where this one has left it.
     flash_browser.run_js("history.scrollRestoration = 'manual'")
     flash_browser.wait_for_text("#status", "open")
+    # And the page before this one may have left it elsewhere all the same.
+    flash_browser.run_js(SCROLL, TOP)
     wait_for_status(flash_browser, "first", "subscribed")
     flash_browser.find("#tape .main-svg")
     post(panels, "/publish/tape/1/1/3")
