@@ -44,7 +44,16 @@ def test_everything_dash_s_constructor_takes_is_taken():
     dashs = inspect.signature(dash.Dash.__init__).parameters
     assert [
         name for name, parameter in ours.items() if parameter.default is not inspect.Parameter.empty
-    ] == ["name", "server", "backend", "use_async", "max_threads", "max_waiting", "allowed_hosts"]
+    ] == [
+        "name",
+        "server",
+        "backend",
+        "use_async",
+        "max_threads",
+        "max_waiting",
+        "allowed_hosts",
+        "slow_callback_seconds",
+    ]
     options = {
         name: parameter.default
         for name, parameter in dashs.items()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dash
 import quart
 
+from flash import loop_watch
 from flash.access.callback_socket import CallbackSockets
 from flash.access.hosts import HostPolicy
 from flash.callbacks import registration
@@ -39,6 +40,7 @@ from flash.seams.dash_app import DashApp
 from flash.seams.flask_server import FlashServer, server_for
 from flash.seams.server_call import ServerCall, WSGIBridge
 from flash.serialize import load_dash_serializer
+from flash.settings import Number, check
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from flash.callbacks.context import CallContext
     from flash.callbacks.plan import CallbackPlan, RunIn
     from flash.http.gateway import ASGIApp
+    from flash.loop_watch import LoopWatch
     from flash.static import StaticResponse
 
 logger = logging.getLogger(__name__)
@@ -77,6 +80,8 @@ class Flash(DashApp):
     - ``allowed_hosts``: the hosts under which the app is reached, such as ``["example.org"]`` or
       ``["*.example.org"]``; a request for another host gets 400. Without it any host is allowed, so
       a page of another site whose name resolves to this server can use the app.
+    - ``slow_callback_seconds``: code of the app that blocks the event loop for longer is named in
+      the log, once for each line, and counted; None turns that off.
 
     The app is an ASGI application, and so is ``app.server``. Servers of WSGI can call both as well,
     without the live link.
@@ -92,9 +97,11 @@ class Flash(DashApp):
         max_threads: int = 40,
         max_waiting: int = 1000,
         allowed_hosts: Iterable[str] | None = None,
+        slow_callback_seconds: float | None = loop_watch.DEFAULT_SECONDS,
         **dash_arguments: Any,
     ) -> None:
         postpone_full_collections()
+        check(slow_callback_seconds=(slow_callback_seconds, Number(above=True, optional=True)))
         # Every Flash app is async. Dash would check for a package that only Flask needs.
         del use_async
         self.pool = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
@@ -132,6 +139,9 @@ class Flash(DashApp):
         self._loop: asyncio.AbstractEventLoop | None = None
         # The id of the process in which `_loop` runs.
         self._process = 0
+        self._slow_callback_seconds = slow_callback_seconds
+        # What blocks the loop is counted there while the app runs; None if it is not watched.
+        self.loop_watch: LoopWatch | None = None
         # The result of an async layout, for Dash's validation at start-up, which cannot await.
         self._validated_layout: Any = None
         self.has_own_prefix = any(dash_arguments.get(name) is not None for name in _PREFIXES)
@@ -223,6 +233,7 @@ class Flash(DashApp):
         self._process = os.getpid()
         async with self._starting:
             if self._started:
+                self._watch_loop()
                 return
             guard_tasks(self._loop)
             quart_seam.raise_exits_as_errors(self.server)
@@ -250,7 +261,13 @@ class Flash(DashApp):
             await self.internal_pool.run(self.document.scripts)
             await self.internal_pool.run(self.document.css)
             self._started = True
+            self._watch_loop()
         self._warm_up_timer = self._loop.call_later(_WARM_UP_SECONDS, self._begin_warm_up)
+
+    def _watch_loop(self) -> None:
+        if self._slow_callback_seconds is not None and self.loop_watch is None:
+            loop = asyncio.get_running_loop()
+            self.loop_watch = loop_watch.watch(loop, self._slow_callback_seconds)
 
     async def warm_up(self) -> None:
         """Import what the user's functions and their results may need; idempotent.
@@ -383,6 +400,9 @@ class Flash(DashApp):
         for begun in (self._warm_up_timer, self._warm_up_task):
             if begun is not None:
                 begun.cancel()
+        if self.loop_watch is not None:
+            self.loop_watch.stop()
+            self.loop_watch = None
         for manager in self.background_managers():
             await self._load_background()
             from flash import background

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 # Code of these packages is not the place at which an app gives a setting.
-_PACKAGES = frozenset(
+PACKAGES = frozenset(
     (
         *("flash", "flash_ws", "flash_pubsub", "flash_lazy"),
         *("dash", "dash_extensions", "dataclasses", "functools"),
@@ -176,12 +176,13 @@ def here() -> str:
     frame = inspect.currentframe()
     while frame is not None:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in _PACKAGES:
-            return f" ({_shown(frame.f_code.co_filename)}:{frame.f_lineno})"
+        if package not in PACKAGES:
+            return f" ({shown_path(frame.f_code.co_filename)}:{frame.f_lineno})"
         frame = frame.f_back
     return ""
 
 
-def _shown(path: str) -> str:
+def shown_path(path: str) -> str:
+    """Return a file's path as users know it: relative if it is below the working directory."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative

@@ -45,6 +45,7 @@ from flash_ws.operating.metrics import (
 )
 from flash_ws.operating.readiness import Probes, Readiness
 from flash_ws.operating.statistics import (
+    BlockedLoopMetrics,
     CustomMetrics,
     LiveStatistics,
     LoopLag,
@@ -171,6 +172,7 @@ class Live:
         if self._app is not None:
             raise ConfigurationError("this Live has an app already; make a Live for each app")
         self._app = app
+        self.metrics.add(BlockedLoopMetrics(app))
         admission = Admission(
             app, self._origins, self._authorize, recheck_interval=self._recheck_interval
         )

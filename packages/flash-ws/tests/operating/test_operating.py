@@ -10,6 +10,7 @@ from page import connected, serving
 from prometheus_client.parser import text_string_to_metric_families
 
 from flash import ConfigurationError, Flash, Input, html
+from flash.loop_watch import Place
 from flash.redis.backoff import Backoff
 from flash.supervision import SupervisedTask
 from flash.testing import AppClient
@@ -349,6 +350,19 @@ async def test_a_task_that_keeps_ending_is_seen_and_its_error_s_text_is_not(app)
     assert b"secret room" not in answer.body
     (counted,) = (each for each in figures if each.name == "flash_task_failures")
     assert (counted.value, counted.labels) == (2, {"task": "channel 'secret room'"})
+
+
+async def test_what_blocked_the_loop_is_a_metric_by_place(app):
+    live = Live(app)
+    async with AppClient(app):
+        app.loop_watch.counts[Place("slow", "app.py", 12)] = 3
+        app.loop_watch.unnamed = 2
+        counted = [m for m in live.statistics().metrics if m.name == "flash_loop_blocked"]
+    assert [(m.value, m.labels) for m in counted] == [
+        (3, {"function": "slow", "place": "app.py:12"}),
+        (2, {"function": "", "place": ""}),
+    ]
+    assert not [m for m in live.statistics().metrics if m.name == "flash_loop_blocked"]
 
 
 async def test_a_worker_about_to_stop_is_not_ready(app):

@@ -8,12 +8,13 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from flash.moved import renamed_exports
 from flash.supervision import supervised
 
 if TYPE_CHECKING:
+    from flash.loop_watch import LoopWatch
     from flash_ws.protocol.codes import CloseCode
     from flash_ws.protocol.outbox import OutboxStatistics
 
@@ -62,6 +63,15 @@ class CustomMetrics:
         return tuple(metrics)
 
 
+class WatchedApp(Protocol):
+    """What is needed of a Flash app."""
+
+    @property
+    def loop_watch(self) -> LoopWatch | None:
+        """The watch of the loop on which the app runs."""
+        ...
+
+
 def supervised_task_metrics() -> Iterable[Metric]:
     """Yield how often each supervised task of this worker has failed and was started again."""
     for task in supervised():
@@ -70,6 +80,26 @@ def supervised_task_metrics() -> Iterable[Metric]:
             yield Metric(
                 "flash_task_failures", task.failures, meaning, "counter", {"task": task.name}
             )
+
+
+class BlockedLoopMetrics:
+    """A metrics collector: how often code of the app has blocked the event loop, by place."""
+
+    def __init__(self, app: WatchedApp) -> None:
+        self._app = app
+
+    def __call__(self) -> Iterable[Metric]:
+        """Yield a counter for each place."""
+        watch = self._app.loop_watch
+        if watch is None:
+            return
+        meaning = "Times that the event loop was blocked for too long"
+        for place, count in tuple(watch.counts.items()):
+            labels = {"function": place.function, "place": f"{place.file}:{place.line}"}
+            yield Metric("flash_loop_blocked", count, meaning, "counter", labels)
+        if watch.unnamed:
+            labels = {"function": "", "place": ""}
+            yield Metric("flash_loop_blocked", watch.unnamed, meaning, "counter", labels)
 
 
 @dataclass(slots=True)
