@@ -10,6 +10,7 @@ from page import Page, connected, serving
 
 from flash import Flash, Input, html
 from flash_ws import LinkLimits, Live, PayloadTooLarge, stream_props
+from flash_ws.clients.backplane import Moved
 from flash_ws.link.transports import EventStreamTransport
 
 
@@ -151,6 +152,58 @@ async def test_12_3_a_group_joined_on_connect_has_no_hole_after_the_join(app):
         while not seen or seen[-1] != 2:
             seen.append((await page.frame())["u"][0][1]["children"])
         await page.leave()
+
+
+async def test_12_3_a_group_joined_while_the_page_is_away_has_no_hole(app):
+    live = Live(app)
+    async with serving(app):
+        page = await connected(app)
+        (client,) = live.hub.clients.values()
+        await page.leave()
+        await client.join("desk")
+        await live.send_event("n", 1, to=live.group("desk"))
+        back = await connected(app, page.token, page.positions)
+        assert back.welcome["recovered"] is True
+        assert [frame["data"] for frame in back.waiting] == [1]
+        await back.leave()
+
+
+async def test_12_3_a_group_whose_join_the_page_was_not_told_has_no_hole(app):
+    live = Live(app)
+    async with serving(app):
+        page = await connected(app)
+        (client,) = live.hub.clients.values()
+        await client.join("desk")
+        await live.send_event("n", 1, to=live.group("desk"))
+        # The link breaks with the message that says so on its way.
+        await page.leave()
+        await live.send_event("n", 2, to=live.group("desk"))
+        back = await connected(app, page.token, page.positions)
+        assert back.welcome["recovered"] is True
+        assert [frame["data"] for frame in await back.frames(2)] == [1, 2]
+        # A second join changes nothing.
+        await client.join("desk")
+        await live.send_event("n", 3, to=live.group("desk"))
+        assert (await back.frame())["data"] == 3
+        await back.leave()
+
+
+async def test_12_3_a_page_that_moved_and_returned_is_not_removed_with_its_earlier_client(app):
+    live = Live(app, resume_window=0.02)
+    async with serving(app):
+        page = await connected(app)
+        (client,) = live.hub.clients.values()
+        # It does not even take the close message, as if its network had gone.
+        page.taking.clear()
+        live.hub.handle_command(Moved(client.id))
+        back = await connected(app, page.token, page.positions)
+        await page.leave()
+        await asyncio.sleep(0.1)
+        assert client.id in live.hub.clients
+        assert [each.id for each in await live.clients()] == [client.id]
+        await live.send_event("n", 1)
+        assert (await back.frame())["data"] == 1
+        await back.leave()
 
 
 async def test_12_5_a_message_above_the_outbox_arrives_alone(app):

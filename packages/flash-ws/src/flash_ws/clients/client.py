@@ -53,6 +53,12 @@ class Client:
         self.introducing: asyncio.Task[None] | None = None
         # Names of the groups joined.
         self.groups: set[str] = set()
+        # By channel of a group: the position from which the page is sent the group's messages if it
+        # returns without a later one, since its link broke before it was told.
+        self.starts: dict[str, Position] = {}
+        # By channel of a group whose start is not known yet: the number of the first message since
+        # the page joined, None before that message, and 0 if messages were lost.
+        self.joining: dict[str, int | None] = {}
         # Channels of add-on packages that this page follows.
         self.extra_channels: set[str] = set()
         # Whether `Backplane.enter` has been called for it.
@@ -103,13 +109,19 @@ class Client:
 
         Every message published to the group after this call reaches the page, awaited or not.
         """
+        channel = recipients.group(group).channel
         self.groups.add(group)
-        return self._hub.join(self, recipients.group(group).channel)
+        if channel not in self.starts:
+            self.joining.setdefault(channel, None)
+        return self._hub.join(self, channel)
 
     def leave(self, group: str) -> None:
         """Leave a group; idempotent."""
+        channel = recipients.group(group).channel
         self.groups.discard(group)
-        self._hub.unfollow(self, recipients.group(group).channel)
+        self.starts.pop(channel, None)
+        self.joining.pop(channel, None)
+        self._hub.unfollow(self, channel)
 
     def follow(self, channel: str, position: Position | None = None) -> asyncio.Task[bool]:
         """Follow a channel of an add-on package, as `join` does for the channel of a group.
@@ -147,9 +159,39 @@ class Client:
         if self.link is not None:
             self.link.deliver(frame)
 
+    def place(self, channel: str, position: Position) -> None:
+        """Note that the page is told to follow a group from ``position`` on."""
+        if recipients.group_of(channel) in self.groups:
+            self.joining.pop(channel, None)
+            self.starts[channel] = position
+
+    def note_lost(self, channel: str) -> None:
+        """Note that messages to a group that the page has joined are lost."""
+        if recipients.group_of(channel) in self.groups:
+            self.starts.pop(channel, None)
+            self.joining[channel] = 0
+
+    def start_of(self, channel: str, known: Position | None) -> Position | None:
+        """Return the later of the position that the page has sent and the one kept here."""
+        start = self.starts.get(channel)
+        if start is None or known is None:
+            return start or known
+        # A group that was left and joined again: nothing of the time between.
+        return start if start.epoch == known.epoch and start.number > known.number else known
+
+    def note_missed(self, frame: Frame) -> None:
+        """Note a frame that came while the page is away; the histories keep the frame itself."""
+        channel = frame.channel or ""
+        if channel in self.joining:
+            if frame.starts_epoch:
+                self.note_lost(channel)
+            elif self.joining[channel] is None:
+                self.joining[channel] = frame.number
+
     def attach(self, link: Link) -> None:
         """Use ``link`` as the connection, and close the one before."""
         self.close(CloseCode.REPLACED)
+        self._note_held()
         self.link = link
         reconnected, self._reconnected = self._reconnected, None
         if reconnected is not None:
@@ -159,8 +201,17 @@ class Client:
         """Remove a connection that has ended; returns False if the page already has another."""
         if self.link is not link:
             return False
+        self._note_held()
         self.link = None
         return True
+
+    def _note_held(self) -> None:
+        """Note the first frame of each group that the link holds and will not send."""
+        if self.link is not None:
+            for channel, number in self.joining.items():
+                if number is None:
+                    lost = self.link.holds_new_epoch(channel)
+                    self.joining[channel] = 0 if lost else self.link.first_held(channel)
 
     async def wait_until_introduced(self) -> None:
         """Wait until the ``on_connect`` handlers have ended, as handlers of the page's frames do.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -31,7 +32,7 @@ from flash_ws.protocol.frames import (
     parse_hello,
     parse_message,
 )
-from flash_ws.protocol.position import Position
+from flash_ws.protocol.position import NOWHERE, Position
 
 if TYPE_CHECKING:
     from flash import Flash
@@ -184,6 +185,8 @@ class Hub:
             link = client.link
             if link is not None:
                 link.deliver(frame)
+            elif client.joining:
+                client.note_missed(frame)
 
     def handle_command(self, command: Command) -> None:
         """Close the links that a command concerns; for `Moved`, also remove the page."""
@@ -208,10 +211,14 @@ class Hub:
         was everything.
         """
         link = client.link
-        held = None if link is None else link.hold(channel)
-        self._store_channels(client)
         following = self.follow(client, channel)
-        return self._spawn(self._join(following, link, channel, held, position))
+        self._store_channels(client)
+        is_followed = channel in client.starts or (link is not None and link.holds(channel))
+        if is_followed and recipients.group_of(channel) is not None:
+            # Nothing changes for the page, which follows the group already or is about to.
+            return self._spawn(_succeed(following))
+        held = None if link is None else link.hold(channel)
+        return self._spawn(self._join(client, following, link, channel, held, position))
 
     def _store_channels(self, client: Client) -> None:
         if client.id not in self.clients:
@@ -220,20 +227,34 @@ class Hub:
 
     async def _join(
         self,
+        client: Client,
         following: asyncio.Future[None],
         link: Link | None,
         channel: str,
         held: list[Frame] | None,
         position: Position | None,
     ) -> bool:
-        await following
-        while (latest := self._following.get(channel)) and not latest.done():
-            # All followers had left meanwhile, so it is being followed again.
-            await latest
-        if link is None or not link.is_held(channel, held):
-            # The page is away and catches up when it reconnects, or it has left the channel.
+        try:
+            await following
+            while (latest := self._following.get(channel)) and not latest.done():
+                # All followers had left meanwhile, so it is being followed again.
+                await latest
+            if link is None or not link.is_held(channel, held):
+                # The page is away and catches up when it reconnects, or it has left the channel.
+                return False
+            catch_up = await self._backplane.catch_up(channel, position)
+        except ConnectionError as error:
+            logger.warning(
+                "%r could not follow %r, since the backplane is unavailable: %s",
+                client,
+                channel,
+                error,
+            )
+            client.note_lost(channel)
+            if link is not None and link.is_held(channel, held):
+                # The page catches up with its next connection.
+                link.close(CloseCode.FULL)
             return False
-        catch_up = await self._backplane.catch_up(channel, position)
         if not link.is_held(channel, held):
             return False
         number = catch_up.position.number
@@ -242,6 +263,7 @@ class Hub:
             first = None if catch_up.frames else link.first_held(channel)
             number = number if first is None else first - 1
             link.deliver(connection_frame("at", at={channel: (catch_up.position.epoch, number)}))
+        client.place(channel, Position(catch_up.position.epoch, number))
         link.release(channel, first=catch_up.frames, after=number)
         return catch_up.recovered
 
@@ -317,7 +339,7 @@ class Hub:
             await link.run(lambda frame: self._handle(client, frame))
         finally:
             self.counters.ended(link.close_code, link.undelivered, link.outbox.statistics())
-            if client.detach(link):
+            if client.detach(link) and self.clients.get(client.id) is client:
                 self._start_expiry(client)
 
     async def _introduce(self, client: Client) -> None:
@@ -446,23 +468,22 @@ class Hub:
         for channel in self._channels(client):
             await self.follow(client, channel)
             known = hello.positions.get(channel)
-            catch_ups[channel] = await self._backplane.catch_up(
-                channel, Position(*known) if known else None
-            )
-            current = catch_ups[channel].position
-            if known is None and hello.is_new and channel == client.channel and current.number:
-                # Callbacks have pushed to the page before its link was open, or a link broke before
-                # its welcome.
-                known = (current.epoch, 0)
-                catch_ups[channel] = await self._backplane.catch_up(channel, Position(*known))
-                current = catch_ups[channel].position
-            at[channel] = (
-                known if known and catch_ups[channel].recovered else (current.epoch, current.number)
-            )
+            if client.joining.get(channel) != 0 and channel in client.joining:
+                # From before the page left the group and joined it again.
+                known = None
+            position = client.start_of(channel, None if known is None else Position(*known))
+            catch_up = await self._backplane.catch_up(channel, position)
+            if position is None:
+                position = self._first_position(client, link, channel, hello, catch_up.position)
+                if position is not None:
+                    catch_up = await self._backplane.catch_up(channel, position)
+            catch_ups[channel] = catch_up
+            if position is None or not catch_up.recovered:
+                position = catch_up.position
+            at[channel] = (position.epoch, position.number)
         recovered: bool | None = all(each.recovered for each in catch_ups.values())
         if hello.is_new:
-            # What the page's groups have sent is lost if its first link broke after `on_connect`.
-            recovered = None if recovered and (is_new or not client.joined) else False
+            recovered = None if recovered else False
         elif is_new:
             # No server knows the page, so its groups and calls are lost as well.
             recovered = False
@@ -480,6 +501,12 @@ class Hub:
             **({"moved": True} if has_moved else {}),
         )
         missed = [frame for each in catch_ups.values() for frame in each.frames]
+        for channel, catch_up in catch_ups.items():
+            if catch_up.recovered:
+                client.place(channel, Position(*at[channel]))
+            else:
+                # Until the page knows it: it may not receive this welcome.
+                client.note_lost(channel)
         try:
             await link.send_first([welcome, *missed])
         except OSError:
@@ -488,6 +515,27 @@ class Hub:
         for channel, catch_up in catch_ups.items():
             link.release(channel, after=catch_up.position.number)
         return True
+
+    def _first_position(
+        self, client: Client, link: Link, channel: str, hello: Hello, current: Position
+    ) -> Position | None:
+        """Return where a page starts that has no position of a channel; None if it is ``current``.
+
+        ``current`` is the channel's position now.
+        """
+        if channel == client.channel:
+            # Callbacks have pushed to the page before its link was open, or a link broke before its
+            # welcome.
+            return Position(current.epoch, 0) if hello.is_new and current.number else None
+        if recipients.group_of(channel) is None:
+            return None
+        # A page that another worker had may have joined there without being told.
+        first = client.joining.get(channel, 0)
+        if first is None:
+            first = 0 if link.holds_new_epoch(channel) else link.first_held(channel)
+        if first is None:
+            return None
+        return Position(current.epoch, first - 1) if first else NOWHERE
 
     async def _handle(self, client: Client, frame: dict[str, Any]) -> None:
         handler = self.handlers.get(frame["t"])
@@ -510,11 +558,13 @@ class Hub:
 
     async def _remove_client(self, client: Client, *, moved: bool = False) -> None:
         """Remove a page that is gone or, with ``moved``, continues on another worker."""
+        if self.clients.get(client.id) is not client:
+            # Removed already. The page may have connected again, as another client.
+            return
+        del self.clients[client.id]
         expiry = self._expiries.pop(client.id, None)
         if expiry is not None:
             expiry.cancel()
-        if self.clients.pop(client.id, None) is None:
-            return
         for channel in self._channels(client):
             self.unfollow(client, channel)
         left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -584,6 +634,14 @@ class Hub:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def _succeed(following: asyncio.Future[None]) -> bool:
+    """Wait until a channel is followed."""
+    with contextlib.suppress(ConnectionError):
+        await asyncio.shield(following)
+        return True
+    return False
 
 
 async def _receive_hello(transport: Transport) -> Hello | None:

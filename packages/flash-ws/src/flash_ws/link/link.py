@@ -151,10 +151,18 @@ class Link:
         """Return whether the channel's frames are still held in this list."""
         return self._held.get(channel) is held
 
+    def holds(self, channel: str) -> bool:
+        """Return whether the channel's frames are held."""
+        return channel in self._held
+
     def first_held(self, channel: str) -> int | None:
         """Return the number of the first held frame, or None if there is none."""
         held = self._held.get(channel)
         return held[0].number if held else None
+
+    def holds_new_epoch(self, channel: str) -> bool:
+        """Return whether a new epoch of the channel has started while its frames were held."""
+        return any(frame.starts_epoch for frame in self._held.get(channel, ()))
 
     def release(self, channel: str, after: int, first: Iterable[Frame] = ()) -> None:
         """Send the frames ``first``, then the held frames above ``after`` or of a newer epoch."""
@@ -178,6 +186,11 @@ class Link:
     def deliver(self, frame: Frame) -> None:
         """Queue a frame; closes the link with `CloseCode.TOO_SLOW` if there is no room for it."""
         if self._closing is not None:
+            held = self._held.get(frame.channel or "")
+            if held is not None and not held:
+                # Its number tells where the page has to start when it returns.
+                held.append(frame)
+                self._held_bytes += self._counted(frame)
             return
         if self._held and frame.channel in self._held:
             assert frame.channel is not None

@@ -15,3 +15,7 @@ class Position:
 
     epoch: str
     number: int
+
+
+# A position that no channel knows: a page at it has missed something.
+NOWHERE = Position("", 0)
