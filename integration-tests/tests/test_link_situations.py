@@ -279,3 +279,115 @@ def test_12_4_a_misspelt_name_is_named_in_debug_mode(flash_browser, app_file):
 
     flash_browser.wait_for(lambda: said("in-page: P has no property childern"))
     flash_browser.wait_for(lambda: said("in-pge: a push names this component"))
+
+
+NEW_CODE = (
+    BASE
+    + """
+app = Flash(__name__, version=os.environ["VERSION"])
+live = Live(app, on_new_version=os.environ.get("WAY", "ask"))
+app.layout = html.Div(
+    [html.P(os.environ["VERSION"], id="version"), dcc.Graph(id="g"), dcc.Input(id="text")]
+)
+"""
+)
+
+
+def restart_with_new_code(flash_browser, path, process):
+    """Restart the server with a layout that says "two"."""
+    flash_browser.find("#g .js-plotly-plot .plotly")
+    flash_browser.wait_for_text("#version", "one")
+    flash_browser.wait_for(
+        lambda: flash_browser.run_js("return flash.statistics().status") == "open"
+    )
+    process.kill()
+    path.write_text(path.read_text().replace('os.environ["VERSION"]', "'two'"))
+    process.start()
+
+
+def test_12_11_a_page_reloads_itself_if_the_app_says_so(flash_browser, app_file):
+    flash_browser.expect_console_errors("WebSocket connection to|net::ERR_|Failed to fetch")
+    path = app_file(NEW_CODE)
+    process = flash_browser.serve(path, env={"VERSION": "one", "WAY": "reload"})
+    restart_with_new_code(flash_browser, path, process)
+    flash_browser.wait_for_text("#version", "two")
+    assert not flash_browser.find_all("#flash-new-version")
+
+
+def test_12_11_a_page_in_which_somebody_has_typed_asks_first(flash_browser, app_file):
+    flash_browser.expect_console_errors("WebSocket connection to|net::ERR_|Failed to fetch")
+    path = app_file(NEW_CODE)
+    process = flash_browser.serve(path, env={"VERSION": "one", "WAY": "reload"})
+    flash_browser.type("#text", "unsaved")
+    restart_with_new_code(flash_browser, path, process)
+    flash_browser.find("#flash-new-version button")
+    flash_browser.wait_for_text("#version", "one")
+
+
+def test_12_12_no_warning_of_react_in_debug_mode(flash_browser, app_file):
+    code = NEW_CODE + "\napp.enable_dev_tools(debug=True, dev_tools_hot_reload=False)\n"
+    flash_browser.expect_console_errors("current_version")
+    flash_browser.serve(app_file(code), env={"VERSION": "one"})
+    flash_browser.find("#g .js-plotly-plot .plotly")
+    flash_browser.wait_for(
+        lambda: flash_browser.run_js("return flash.statistics().status") == "open"
+    )
+    said = [entry.message for entry in flash_browser.console()]
+    assert not [text for text in said if "DrawnInOrder" in text or "OrderedGraph" in text]
+
+
+def test_12_11_a_page_of_an_earlier_version_asks_to_be_reloaded(flash_browser, app_file):
+    flash_browser.expect_console_errors("WebSocket connection to|net::ERR_|Failed to fetch")
+    path = app_file(NEW_CODE)
+    process = flash_browser.serve(path, env={"VERSION": "one"})
+    restart_with_new_code(flash_browser, path, process)
+    flash_browser.click("#flash-new-version button")
+    flash_browser.wait_for_text("#version", "two")
+    assert not flash_browser.find_all("#flash-new-version")
+
+
+GRID = (
+    BASE
+    + """
+import dash_ag_grid as dag
+
+app = Flash(__name__)
+live = Live(app)
+app.layout = html.Div(
+    [
+        dag.AgGrid(
+            id="grid",
+            columnDefs=[{"field": "n"}],
+            rowData=[],
+            getRowId="params.data.n",
+        ),
+        LinkStatus(id="link"),
+    ]
+)
+
+
+@app.server.post("/rows/<int:count>")
+async def rows(count):
+    for number in range(count):
+        await live.push("grid", {"rowTransaction": {"add": [{"n": str(number)}]}})
+    await live.push("grid", {"rowTransaction": {"remove": [{"n": "0"}]}})
+    await live.push("grid", {"rowTransaction": {"remove": [{"n": "1"}]}})
+    return "", 204
+"""
+)
+
+
+def test_12_12_many_transactions_of_one_row_are_applied_as_few(flash_browser, app_file):
+    flash_browser.serve(app_file(GRID))
+    flash_browser.find("#grid .ag-root")
+    flash_browser.wait_for(
+        lambda: flash_browser.run_js("return flash.statistics().status") == "open"
+    )
+    flash_browser.run_js(
+        "window.drawn = 0; const flushSync = ReactDOM.flushSync;"
+        "ReactDOM.flushSync = (fn) => { window.drawn += 1; return flushSync(fn); };"
+    )
+    flash_browser.run_js("return fetch('/rows/1000', {method: 'POST'})")
+    count = "let n = 0; dash_ag_grid.getApi('grid').forEachNode(() => { n += 1; }); return n"
+    flash_browser.wait_for(lambda: flash_browser.run_js(count) == 998)
+    assert flash_browser.run_js("return window.drawn") < 100

@@ -53,6 +53,7 @@ def test_everything_dash_s_constructor_takes_is_taken():
         "max_waiting",
         "allowed_hosts",
         "slow_callback_seconds",
+        "version",
     ]
     options = {
         name: parameter.default

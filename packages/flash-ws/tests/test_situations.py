@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 from page import Page, connected, serving
 
-from flash import Flash, Input, html
+from flash import ConfigurationError, Flash, Input, Output, html
 from flash_ws import LinkLimits, Live, PayloadTooLarge, stream_props
 from flash_ws.clients.backplane import Moved
 from flash_ws.link.transports import EventStreamTransport
@@ -297,3 +297,37 @@ async def test_12_10_functions_registered_before_live_may_push(app):
     live = Live(app)
     async with serving(app):
         assert seen == [0]
+
+
+async def test_12_11_a_callback_that_comes_late_makes_no_page_outdated(app):
+    Live(app)
+    async with serving(app):
+        before = app.version
+        app.callback(Output("late", "children"), Input("go", "n_clicks"))(str)
+        assert app.version == before
+
+
+async def test_12_11_a_welcome_and_the_html_name_the_version(app):
+    Live(app)
+    async with serving(app):
+        config = await config_of(app)
+        page = await first_hello(app, config)
+        assert page.welcome["version"] == config["flash_page"]["version"] == app.version
+        await page.leave()
+
+
+def test_12_11_the_version_follows_the_callbacks_or_is_given():
+    def made(*outputs, **options):
+        made = Flash(__name__, **options)
+        for output in outputs:
+            made.callback(Output(output, "children"), Input("go", "n_clicks"))(str)
+        return made.version
+
+    assert made("a", "b") == made("b", "a")
+    assert made("a") != made("b")
+    assert made("a", version="1.2") == "1.2"
+
+
+def test_12_11_an_unknown_way_is_refused(app):
+    with pytest.raises(ConfigurationError, match="'ask' or 'reload' or 'ignore'"):
+        Live(app, on_new_version="never")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib.util
 import logging
 import os
@@ -40,7 +41,7 @@ from flash.seams.dash_app import DashApp
 from flash.seams.flask_server import FlashServer, server_for
 from flash.seams.server_call import ServerCall, WSGIBridge
 from flash.serialize import load_dash_serializer
-from flash.settings import Number, check
+from flash.settings import Instance, Number, check
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -82,6 +83,7 @@ class Flash(DashApp):
       a page of another site whose name resolves to this server can use the app.
     - ``slow_callback_seconds``: code of the app that blocks the event loop for longer is named in
       the log, once for each line, and counted; None turns that off.
+    - ``version``: names the version of the app's code to pages, see `version`.
 
     The app is an ASGI application, and so is ``app.server``. Servers of WSGI can call both as well,
     without the live link.
@@ -98,10 +100,16 @@ class Flash(DashApp):
         max_waiting: int = 1000,
         allowed_hosts: Iterable[str] | None = None,
         slow_callback_seconds: float | None = loop_watch.DEFAULT_SECONDS,
+        version: str | None = None,
         **dash_arguments: Any,
     ) -> None:
+        # As given, or computed when it is first asked for after the start.
+        self._version = version
         postpone_full_collections()
-        check(slow_callback_seconds=(slow_callback_seconds, Number(above=True, optional=True)))
+        check(
+            version=(version, Instance(str, optional=True)),
+            slow_callback_seconds=(slow_callback_seconds, Number(above=True, optional=True)),
+        )
         # Every Flash app is async. Dash would check for a package that only Flask needs.
         del use_async
         self.pool = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
@@ -199,6 +207,24 @@ class Flash(DashApp):
         return registration.checked_decorator(
             decorate, options, take_over_now, reads_source=bool(_kwargs.get("background"))
         )
+
+    @property
+    def version(self) -> str:
+        """The version of the app: as given, or a hash of the inputs and outputs of all callbacks.
+
+        A page of another version may call callbacks that this server does not have.
+        """
+        if self._version is not None:
+            return self._version
+        described = sorted(
+            repr([each.get(key) for key in ("output", "inputs", "state")])
+            for each in self.callback_list
+        )
+        digest = hashlib.sha256("\n".join(described).encode()).hexdigest()[:16]
+        if self.has_started:
+            # Callbacks that are added later do not make earlier pages outdated.
+            self._version = digest
+        return digest
 
     @property
     def layout(self) -> Any:

@@ -328,10 +328,23 @@
         window.ReactDOM.flushSync(() => {});
     }
 
-    /** Join two values of a graph's extendData or prependData; null if they cannot be joined. */
+    /** Join two transactions of a grid that change rows in the same way; null if they cannot be joined. */
+    function joinedRows(first, second) {
+        const isPlain = (each) => {
+            const names = each ? Object.keys(each) : [];
+            return names.length === 1 && ['add', 'update', 'remove'].includes(names[0]) && Array.isArray(each[names[0]]);
+        };
+        if (!isPlain(first) || !isPlain(second)) {
+            return null;
+        }
+        const [kind] = Object.keys(first);
+        return kind in second ? { [kind]: first[kind].concat(second[kind]) } : null;
+    }
+
+    /** Join two values of a property that adds data; null if they cannot be joined. */
     function joined(name, first, second) {
         if (!name.endsWith('Data')) {
-            return null;
+            return joinedRows(first, second);
         }
         const [points, ...where] = Array.isArray(first) ? first : [first];
         const [more, ...whereMore] = Array.isArray(second) ? second : [second];
@@ -922,6 +935,54 @@
         }
     }
 
+    // -- A server with a newer version of the app ---------------------------------------------------
+
+    // Milliseconds within which a page reloads itself only once, since two versions may serve at a time.
+    const RELOAD_ONCE_IN = 60000;
+    const RELOADED = 'flash-reloaded-at';
+    let isNoted = false;
+    // Whether somebody has typed or chosen something on this page.
+    let isEdited = false;
+
+    /** React to a server whose callbacks differ from those of this page, as the app has set. */
+    function versionChanged() {
+        const wanted = config.flash_link.on_new_version;
+        if (wanted === 'ignore') {
+            return;
+        }
+        let reloadedAt = 0;
+        try {
+            reloadedAt = Number(sessionStorage.getItem(RELOADED));
+            if (wanted === 'reload' && !isEdited && Date.now() - reloadedAt > RELOAD_ONCE_IN) {
+                sessionStorage.setItem(RELOADED, Date.now());
+                location.reload();
+                return;
+            }
+        } catch (_) {
+            // Without storage a page could reload itself again and again.
+        }
+        askToReload();
+    }
+
+    function askToReload() {
+        if (isNoted) {
+            return;
+        }
+        isNoted = true;
+        const note = document.createElement('div');
+        note.id = 'flash-new-version';
+        note.setAttribute('role', 'status');
+        note.style.cssText =
+            'position:fixed;bottom:16px;right:16px;z-index:10000;padding:12px 16px;border-radius:6px;' +
+            'background:#222;color:#fff;font:14px sans-serif;box-shadow:0 2px 8px rgba(0,0,0,.4)';
+        const button = document.createElement('button');
+        button.textContent = 'Reload';
+        button.style.marginLeft = '12px';
+        button.onclick = () => location.reload();
+        note.append('This page has a new version.', button);
+        document.body.append(note);
+    }
+
     /** Use this identity from now on, for the link and for the requests of Dash's renderer. */
     function adopt(identity) {
         if (identity === page) {
@@ -1005,6 +1066,10 @@
             latency: Math.round(performance.now() - mine.begun),
             recovered: frame.recovered,
         });
+        const version = (config.flash_page || {}).version;
+        if (version && frame.version && version !== frame.version) {
+            versionChanged();
+        }
         addOn.welcomes.forEach((fn) => run(fn, frame));
         sendAgain();
         flush();
@@ -1096,6 +1161,9 @@
                 }
                 wake();
             }
+        });
+        document.addEventListener('input', () => {
+            isEdited = true;
         });
         connect();
         whenHydrated(() => {
@@ -1319,8 +1387,17 @@
             );
         }
 
+        // A class, since React warns of default properties of functions.
+        const { Component } = window.React;
+        function OrderedGraph(...given) {
+            Component.apply(this, given);
+        }
+        OrderedGraph.prototype = Object.create(Component.prototype);
+        OrderedGraph.prototype.render = function render() {
+            return createElement(DrawnInOrder, this.props);
+        };
         // Dash reads its loading state from it, and React its default properties.
-        return Object.setPrototypeOf(DrawnInOrder, Graph);
+        return Object.setPrototypeOf(OrderedGraph, Graph);
     }
 
     // -- The public interface ---------------------------------------------------------------------

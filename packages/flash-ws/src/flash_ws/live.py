@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from flash import ConfigurationError, ctx
 from flash.access.admission import Admission, Authorize
 from flash.access.origin import OriginPolicy
-from flash.settings import COUNT, DURATION, FLAG, SECONDS_OR_NONE, Function, Instance, check
+from flash.settings import COUNT, DURATION, FLAG, SECONDS_OR_NONE, Choice, Function, Instance, check
 from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import (
     EventCallbackRunner,
@@ -68,6 +68,8 @@ if TYPE_CHECKING:
 
 H = TypeVar("H", bound=Callable[..., Any])
 
+OnNewVersion = Literal["ask", "reload", "ignore"]
+
 
 class Live:
     """The live link of one app.
@@ -89,6 +91,9 @@ class Live:
     - ``inspect``: authorises requests to ``_flash/inspect`` as ``authorize`` does, after the app's
       guards. The page shows this worker's readiness, pages and metrics. Without ``inspect`` it is
       served only with ``debug=True`` and only to this machine.
+    - ``on_new_version``: what a page does that reconnects to a server with another version of the
+      app (`Flash.version`): "ask" shows a note with a button, "reload" loads the page again unless
+      somebody has typed something on it, "ignore" does nothing.
 
     Below the app's prefix, ``_flash/health`` responds with 200 while the process runs, and
     ``_flash/ready`` while the worker accepts requests and every check of `readiness` passes.
@@ -110,6 +115,7 @@ class Live:
         max_clients: int = 20_000,
         metrics: MetricsAccess = False,
         inspect: Authorize | None = None,
+        on_new_version: OnNewVersion = "ask",
     ) -> None:
         check(
             authorize=(authorize, Function()),
@@ -119,7 +125,9 @@ class Live:
             max_message_bytes=(max_message_bytes, COUNT),
             max_clients=(max_clients, COUNT),
             inspect=(inspect, Function()),
+            on_new_version=(on_new_version, Choice(("ask", "reload", "ignore"))),
         )
+        self._on_new_version = on_new_version
         self._backplane = backplane or MemoryBackplane()
         self._origins = OriginPolicy(allowed_origins)
         if self._origins.allows_any and authorize is not None:
@@ -211,7 +219,10 @@ class Live:
         if app.is_served_by_wsgi:
             app.page_extras.pop("flash_link", None)
         else:
-            app.page_extras["flash_link"] = {"max_message": self._max_message_bytes}
+            app.page_extras["flash_link"] = {
+                "max_message": self._max_message_bytes,
+                "on_new_version": self._on_new_version,
+            }
 
     # -- reaching pages --------------------------------------------------------------------------
 
@@ -396,11 +407,12 @@ class Live:
         return self.metrics
 
     def _positions_for_page(self) -> dict[str, Any]:
-        """Return the positions with which a page that is made now starts."""
+        """Return the version of a page that is made now, and the positions with which it starts."""
+        values: dict[str, Any] = {"version": self.app.version}
         position = self._hub.position_of_everybody() if self._hub is not None else None
-        if position is None or not position.epoch:
-            return {}
-        return {"at": {EVERYBODY.channel: (position.epoch, position.number)}}
+        if position is not None and position.epoch:
+            values["at"] = {EVERYBODY.channel: (position.epoch, position.number)}
+        return values
 
     def _read_metrics(self) -> Iterable[Metric]:
         return self.statistics().as_metrics() if self._hub is not None else ()

@@ -496,6 +496,7 @@ class Hub:
             beat=round(self._limits.heartbeat * 1000),
             at=at,
             recovered=recovered,
+            version=self._app.version,
             calls=self.calls_of(client),
             # Its event callbacks ran on the previous worker and have ended there.
             **({"moved": True} if has_moved else {}),
