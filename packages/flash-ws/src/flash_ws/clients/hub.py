@@ -174,7 +174,7 @@ class Hub:
         if size > self._limits.max_push_bytes:
             raise PayloadTooLarge(size, self._limits.max_push_bytes)
         following = self._following.get(channel)
-        if os.getpid() == self._process and following is not None and not following.done():
+        if following is not None and not following.done() and os.getpid() == self._process:
             # The channel is just being followed: published now, this worker would miss it.
             await following
         return await self._backplane.publish(channel, message)
