@@ -6,7 +6,7 @@ export PYTHON
 # Browsers and servers make tests wait: three at a time keep two cores busy.
 WORKERS = 3
 
-.PHONY: demo demo-cluster test check bench mutants test-matrix soak setup system version
+.PHONY: demo demo-cluster test check docs docs-serve docs-links release-check bench mutants test-matrix soak setup system version
 .NOTPARALLEL:
 
 demo: setup  ## the live dashboard, at the address it prints
@@ -24,6 +24,21 @@ check: setup  ## lint, format, types, structure
 	.venv/bin/ruff format --check .
 	.venv/bin/pyright packages/*/src
 	.venv/bin/pytest --quiet integration-tests/tests/test_workspace.py
+
+# Every warning of Sphinx is an error. `make docs SPHINX="-E"` reads every page again.
+docs: setup  ## the documentation as a site, in docs/_build/html
+	.venv/bin/sphinx-build -W --keep-going -q $(SPHINX) docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+docs-serve: docs  ## the same at http://127.0.0.1:8051
+	.venv/bin/python -m http.server --bind 127.0.0.1 --directory docs/_build/html 8051
+
+docs-links: setup  ## ask every address that the pages name whether it is there; needs the network
+	.venv/bin/sphinx-build -q -b linkcheck docs docs/_build/links
+
+# TAG=v0.2.0 checks that the tag is the version, as a release does.
+release-check: setup  ## build all packages and install them into empty environments with each extra
+	.venv/bin/python scripts/release_check.py $(TAG:%=--tag %)
 
 bench: setup  ## Flash and its peers in the same run
 	.venv/bin/python benchmarks/run.py
