@@ -51,10 +51,6 @@ html_theme = "furo"
 html_title = f"Flash {version}"
 html_static_path = ["_static"]
 html_copy_source = False
-html_theme_options = {
-    "source_repository": f"{repository}/",
-    "source_branch": "main",
-    "source_directory": "docs/",
-}
+html_theme_options = {"source_view_link": f"{repository}/blob/main/docs/{{filename}}"}
 # `$ ` is a prompt, not a part of the command.
 copybutton_prompt_text = "$ "

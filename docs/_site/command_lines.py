@@ -28,7 +28,8 @@ def arguments(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
     for action in parser._actions:
         if isinstance(action, (argparse._HelpAction, argparse._SubParsersAction)):
             continue
-        yield formatter._format_action_invocation(action), formatter._expand_help(action)
+        said = formatter._expand_help(action) if action.help else ""
+        yield formatter._format_action_invocation(action), said
 
 
 def lines(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -39,7 +40,7 @@ def lines(parser: argparse.ArgumentParser) -> Iterator[str]:
         yield from (".. code-block:: text", "", f"   {usage}", "")
         for written, does in arguments(command):
             sentence = does[:1].upper() + does[1:]
-            yield from (f"``{written}``", f"   {sentence or 'See above.'}", "")
+            yield from (f"``{written}``", f"   {sentence}" if sentence else "", "")
 
 
 class CommandLine(SphinxDirective):

@@ -371,3 +371,44 @@ def test_make_has_the_targets_that_pages_name():
     named |= {arguments[0] for _, [program, *arguments] in commands() if program == "make"}
     assert "test" in named
     assert named <= targets
+
+
+# -- the site as it is built
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The site, built as `make docs` builds it: every warning is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    program = Path(sys.executable).with_name("sphinx-build")
+    command = [
+        program,
+        "-W",
+        "--keep-going",
+        "-q",
+        "-d",
+        folder / "doctrees",
+        DOCS,
+        folder / "html",
+    ]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return folder / "html"
+
+
+def test_the_site_loads_nothing_from_elsewhere(site):
+    loaded = set()
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        loaded |= set(re.findall(r"<(?:script|img|iframe)\b[^>]*\bsrc=\"([^\"]+)\"", text))
+        loaded |= set(re.findall(r"<link\b[^>]*\bhref=\"([^\"]+)\"", text))
+    assert any("furo" in each for each in loaded)
+    assert not {each for each in loaded if re.match(r"(?:https?:)?//", each)}
+    for sheet in site.rglob("*.css"):
+        assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", sheet.read_text()), sheet
+
+
+def test_the_site_is_searched_without_a_server(site):
+    """A script holds the index, so that pages opened as files can load it, too."""
+    assert (site / "searchindex.js").read_text(encoding="utf-8").startswith("Search.setIndex(")
+    assert "flash_lazy.lazy" in (site / "reference" / "flash_lazy.html").read_text(encoding="utf-8")
