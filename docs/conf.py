@@ -38,6 +38,8 @@ myst_links_external_new_tab = False
 
 # In docstrings, single backticks hold names. One that is in the reference becomes a link.
 default_role = "py:obj"
+# Some names stand in two packages (`Node`, `Connection`); a docstring need not say which.
+suppress_warnings = ["ref.python"]
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_typehints_format = "short"

@@ -63,7 +63,7 @@ def test_systemd_takes_the_unit(tmp_path):
     wrong = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", file], capture_output=True, text=True
     )
-    assert "KillMode" in wrong.stderr
+    assert "kill mode" in wrong.stderr
 
 
 def dockerfile() -> list[tuple[str, str]]:
