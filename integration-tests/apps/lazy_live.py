@@ -15,7 +15,7 @@ LOADS = Path(os.environ["LOADS"])
 SPACE = html.Div(style={"height": "3000px"})
 
 app = Flash(__name__)
-app.server.secret_key = "the same for all workers"
+app.server.secret_key = os.environ.get("SECRET", "the same for all workers")
 Live(app)
 
 

@@ -17,7 +17,7 @@ from documents import DOCS
 
 import flash
 import flash.cli
-import flash_lazy
+import flash_lazy.cli
 import flash_pubsub.cli
 import flash_ws
 from flash import Flash
@@ -361,7 +361,11 @@ def commands() -> Iterator[tuple[Snippet, list[str]]]:
 
 
 def test_commands_have_the_options_that_pages_give_them(capsys):
-    parsers = {"flash": flash.cli._parser(), "flash-pubsub": flash_pubsub.cli._parser()}
+    parsers = {
+        "flash": flash.cli._parser(),
+        "flash-pubsub": flash_pubsub.cli._parser(),
+        "flash-lazy": flash_lazy.cli._parser(),
+    }
     seen = set()
     for snippet, [program, *arguments] in commands():
         if program in parsers:

@@ -1,6 +1,10 @@
 """Panels that refresh on every page when they are invalidated, rest unseen, and have thumbnails."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from redis_servers import RedisServer
@@ -87,6 +91,108 @@ def test_what_one_worker_invalidates_refreshes_the_pages_of_all_workers(flash_br
         wait_for_number(there, "a", number)
     assert there.run_js("return fetch('/loads/a').then(a => a.json())") == {"loads": 4}
     assert shown(here, "b") == 1
+
+
+def invalidate_by_command(redis_url, item):
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "flash_lazy.cli", "invalidate"),
+            *("lazy_live:stock", item, "--url", redis_url),
+        ],
+        cwd=APP.parent,
+        env={**os.environ, "LOADS": "unused"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_11_2_a_worker_that_has_served_nothing_a_restarted_one_and_a_command_invalidate(
+    flash_browser, tmp_path, redis_url
+):
+    tab, redis_url = flash_browser, f"{redis_url}?prefix={tmp_path.name}"
+    tab.expect_console_errors("ERR_CONNECTION_REFUSED|establishment")
+    env = {"LOADS": str(tmp_path / "loads"), "REDIS_URL": redis_url}
+    with AppProcess(APP, env=env) as here, AppProcess(APP, env=env) as there:
+        tab.visit(here)
+        tab.find("#stock-a")
+        wait_for_link(tab)
+        assert shown(tab, "a") == 1
+        with urlopen(Request(f"{there.url}/invalidate/a", b""), timeout=60) as answer:
+            assert answer.status == 204
+        wait_for_number(tab, "a", 2)
+        # The page resumes its link to a worker that has placed no panel.
+        here.restart()
+        connections = "return flash.statistics().connections"
+        tab.wait_for(lambda: tab.run_js(connections) == 2, "the link to come back")
+        tab.run_js(POST, "/invalidate/a")
+        wait_for_number(tab, "a", 3)
+        command = invalidate_by_command(redis_url, "a")
+        assert (command.returncode, command.stderr) == (0, "")
+        wait_for_number(tab, "a", 4)
+    # No worker runs, and what is kept is dropped all the same.
+    assert invalidate_by_command(redis_url, "a").returncode == 0
+    with AppProcess(APP, env=env) as anew:
+        tab.visit(anew)
+        wait_for_number(tab, "a", 5)
+
+
+def test_11_2_a_page_whose_link_has_lost_messages_loads_its_live_panels_again(
+    flash_browser, tmp_path, redis_url
+):
+    tab, redis_url = flash_browser, f"{redis_url}?prefix={tmp_path.name}"
+    tab.expect_console_errors("ERR_CONNECTION_REFUSED|establishment")
+    env = {"LOADS": str(tmp_path / "loads"), "REDIS_URL": redis_url}
+    with AppProcess(APP, env=env) as here:
+        tab.visit(here)
+        tab.find("#stock-a")
+        wait_for_link(tab)
+        assert shown(tab, "a") == 1
+        here.terminate()
+        # While the page is connected to nobody.
+        assert invalidate_by_command(redis_url, "a").returncode == 0
+        here.start()
+        wait_for_number(tab, "a", 2)
+
+
+def test_11_13_after_a_change_of_the_secret_a_panel_asks_for_a_new_page(flash_browser, tmp_path):
+    tab, loads = flash_browser, str(tmp_path / "loads")
+    tab.expect_console_errors("ERR_CONNECTION_REFUSED|establishment|400|dash_renderer")
+    before = AppProcess(APP, env={"LOADS": loads})
+    after = AppProcess(APP, env={"LOADS": loads, "SECRET": "another"}, port=before.port)
+    with before:
+        tab.visit(before)
+        tab.find("#stock-a")
+        wait_for_link(tab)
+    with after:
+        # A panel that was not loaded, and one whose content is refreshed when the link is back.
+        tab.run_js("document.querySelectorAll('.flash-lazy')[4].scrollIntoView()")
+        notice = ".flash-lazy:not(:has(#stock-a)) > .flash-lazy-error"
+        tab.wait_for_text(
+            f"{notice} p", "This page is from before a change of the app or of your session."
+        )
+        tab.wait_for_text(f"{notice} button", "Reload the page")
+        tab.click(f"{notice} button")
+        tab.find("#stock-far, #stock-a")
+        tab.wait_for_no(".flash-lazy-error")
+        tab.run_js("document.querySelectorAll('.flash-lazy')[4].scrollIntoView()")
+        tab.find("#stock-far")
+
+
+def test_11_13_a_panel_that_only_failed_still_offers_another_attempt(flash_browser, tmp_path):
+    tab = flash_browser
+    tab.expect_console_errors("ERR_CONNECTION_REFUSED|establishment|500|400|dash_renderer")
+    with AppProcess(APP, env={"LOADS": str(tmp_path)}) as server:
+        # Its loads fail: the file is a directory.
+        tab.visit(server)
+        tab.wait_for_text(".flash-lazy-error p", "This part could not be loaded.")
+        body = "return fetch('/_flash_lazy/check', {method: 'POST', body: arguments[0]})"
+        check = f"{body}.then(answer => answer.text())"
+        assert tab.run_js(check, '{"token": "x"}').strip() == '{"refused":true}'
+        assert tab.run_js(check, "[]").strip() == '{"refused":true}'
+        assert tab.run_js(f"{body}.then(answer => answer.status)", "nonsense") == 400
+        assert tab.text(".flash-lazy-error button") == "Try again"
 
 
 def test_c4_a_live_panel_out_of_view_rests_and_catches_up_when_it_is_seen(flash_browser, alone):

@@ -120,6 +120,7 @@ class Flash(DashApp):
         self.hooks = Hooks(self.pool)
         self.document = Document(self)
         self.page_extras = {}
+        self.secret_watchers = []
         # Functions that return values for the configuration of each page. They are called in a
         # thread each time the HTML of a page is made. For add-on packages.
         self.page_values: list[Callable[[], Mapping[str, Any]]] = []

@@ -10,6 +10,7 @@ from flash_lazy.components.component import LazyLoad, LazyPanel, Skeleton
 from flash_lazy.components.thumbnail import Picture, Renderer
 from flash_lazy.errors import ArgumentError, LoadersBusy, LoaderTimeout, TokenRefused
 from flash_lazy.loader import Loader, lazy
+from flash_lazy.remote_invalidation import invalidate_at, invalidate_at_async
 from flash_lazy.setup import configure
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ __all__ = [
     "TokenRefused",
     "__version__",
     "configure",
+    "invalidate_at",
+    "invalidate_at_async",
     "lazy",
 ]
 

@@ -68,6 +68,7 @@
     const [near, setNear] = useState(false);
     const [wanted, setWanted] = useState(false);
     const [lost, setLost] = useState(0);
+    const [refused, setRefused] = useState(false);
     const [oldAt, setOldAt] = useState(0);
     const remote = props.token !== undefined;
     const answered = request && answer && answer.n >= request.n;
@@ -181,15 +182,35 @@
       }
     }, [isLoading, status, request]);
 
+    // No second attempt helps a panel of another deployment, or of a session that has ended.
+    useEffect(() => {
+      setRefused(false);
+      if (!lost) return;
+      const check = { method: "POST", body: JSON.stringify({ token: props.token }) };
+      const config = JSON.parse(document.getElementById("_dash-config").textContent);
+      fetch(config.requests_pathname_prefix + "_flash_lazy/check", check)
+        .then((response) => response.json())
+        .then((found) => mounted.has(my) && setRefused(found.refused === true))
+        .catch(() => {});
+    }, [lost, props.token]);
+
     // All pages hear of it at once.
-    useEffect(
-      () =>
-        props.live &&
-        flash.on("flash_lazy", (topic) => {
-          if (props.live.startsWith(topic)) setOldAt(Date.now() + GRACE * Math.random());
-        }),
-      [props.live]
-    );
+    useEffect(() => {
+      if (!props.live) return;
+      const age = () => setOldAt(Date.now() + GRACE * Math.random());
+      const forget = flash.on("flash_lazy", (topic) => props.live.startsWith(topic) && age());
+      // A link that has lost messages may have lost this one.
+      let missed = true;
+      const leave = flash.link.onStatus(({ status, recovered }) => {
+        const misses = status === "open" && recovered === false;
+        if (misses && !missed) age();
+        missed = misses;
+      });
+      return () => {
+        forget();
+        leave();
+      };
+    }, [props.live]);
 
     // One that missed its time catches up when it is seen.
     useEffect(() => {
@@ -273,11 +294,22 @@
         h(
           "div",
           { className: "flash-lazy-error", role: "alert" },
-          !answered && h("p", null, "This part could not be loaded."),
+          !answered &&
+            h(
+              "p",
+              null,
+              refused
+                ? "This page is from before a change of the app or of your session."
+                : "This part could not be loaded."
+            ),
           h(
             "button",
-            { type: "button", className: "flash-lazy-retry", onClick: my.ask },
-            "Try again"
+            {
+              type: "button",
+              className: "flash-lazy-retry",
+              onClick: () => (refused ? location.reload() : my.ask())
+            },
+            refused ? "Reload the page" : "Try again"
           )
         )
     );

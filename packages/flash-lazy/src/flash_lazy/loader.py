@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import secrets
 import weakref
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     from flash_lazy.tokens.binding import Bind
 
+logger = logging.getLogger("flash_lazy")
+
 P = ParamSpec("P")
 
 # The only key of every panel's id; the callback that loads panels matches on it.
@@ -63,8 +66,11 @@ class InvalidationListener(Protocol):
     The method is called in the thread that invalidates, and must not raise.
     """
 
-    def invalidated(self, loader: Loader[...], call: LoaderCall | None) -> None:
-        """Drop the results of ``call``, or of all calls if it is None."""
+    def invalidated(self, loader: Loader[...], call: LoaderCall | None) -> bool:
+        """Drop the results of ``call``, or of all calls if it is None.
+
+        Returns False if it cannot, because its app is not being served.
+        """
         ...
 
 
@@ -88,6 +94,8 @@ class Loader(Generic[P]):
         self._signature = inspect.signature(function)
         # The apps that use the loader, held weakly. A plain dictionary: any thread may read it.
         self._listeners: dict[int, weakref.ref[InvalidationListener]] = {}
+        # What was invalidated before an app was served: for each app at its start.
+        self._early: set[LoaderCall | None] = set()
         LOADERS.add(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> LazyPanel:
@@ -132,12 +140,32 @@ class Loader(Generic[P]):
 
         This applies to every app of this process that uses the loader, and to all processes that
         share its cache. Loads that are running are not kept, and later loads do not share them. If
-        the loader is ``live``, pages load it again. From any thread.
+        the loader is ``live``, pages load it again. From any thread. Before an app is served, it
+        takes effect when one is; a process that serves none uses `invalidate_at`.
         """
         call = self.call_of(*args, **kwargs) if args or kwargs else None
-        for reference in list(self._listeners.values()):
-            if (listener := reference()) is not None:
-                listener.invalidated(self, call)
+        listeners = [reference() for reference in list(self._listeners.values())]
+        served = [each for each in listeners if each is not None and each.invalidated(self, call)]
+        if not served:
+            self._early.add(call)
+            if len(self._early) > _MAX_EARLY:
+                self._early = {None}
+            logger.warning(
+                "%s.invalidate(): no app of this process is being served, so it takes effect when "
+                "one is; a script calls flash_lazy.invalidate_at(address, loader, …), or runs "
+                "flash-lazy invalidate",
+                self.name,
+            )
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds for which a result may be kept."""
+        return self.options.cache + self.options.stale if self.options.cache else 0
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters of the function, by name."""
+        return self._signature.parameters
 
     def is_same_as(self, other: Loader[...]) -> bool:
         """Tell whether panels of ``other`` show the same as panels of this loader."""
@@ -149,12 +177,24 @@ class Loader(Generic[P]):
         )
 
     def subscribe(self, listener: InvalidationListener) -> None:
-        """Notify ``listener`` of invalidations from now on; idempotent, held weakly."""
+        """Notify ``listener`` of invalidations, also of those that reached no app; held weakly.
+
+        Idempotent.
+        """
         key = id(listener)
         if key not in self._listeners:
             forget = partial(self._listeners.pop, key)
             self._listeners[key] = weakref.ref(listener, forget)
+            for call in list(self._early):
+                listener.invalidated(self, call)
 
+    def unsubscribe(self, listener: InvalidationListener) -> None:
+        """Notify ``listener`` no longer; idempotent."""
+        self._listeners.pop(id(listener), None)
+
+
+# Invalidations of one loader that wait for an app; beyond it they become one of all results.
+_MAX_EARLY = 1000
 
 # The options of `lazy`.
 _NAMES = (

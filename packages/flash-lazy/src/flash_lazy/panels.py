@@ -12,16 +12,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import quart
 from dash.exceptions import PreventUpdate
 
 from flash import BadRequest, ConfigurationError, no_update
 from flash.serialize import dumps
-from flash_lazy.cache.seam import Entry, Invalidation, Key, LazyCache, MemoryCache
+from flash_lazy.cache.seam import (
+    Entry,
+    Invalidation,
+    Key,
+    LazyCache,
+    MemoryCache,
+    call_digest,
+    loader_digest,
+)
 from flash_lazy.components.thumbnail import Renderer, Thumbnails, kaleido_renderer
 from flash_lazy.concurrency import ConcurrencyLimit
 from flash_lazy.errors import LoaderTimeout, TokenRefused
 from flash_lazy.extension import NOT_SERVED, panels_by_prefix
-from flash_lazy.live_refresh import EVENT, EventSender, when_live
+from flash_lazy.live_refresh import EVENT, EventSender, is_live_imported, when_live
 from flash_lazy.loader import LOADERS, Loader
 from flash_lazy.tokens.binding import identity
 from flash_lazy.tokens.registry import ambiguous
@@ -31,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from flash import Flash
-    from flash_lazy.loader import LoadOptions
 
 logger = logging.getLogger("flash_lazy")
 
@@ -104,15 +112,23 @@ class Panels:
             self.cache = RedisCache(self._app.common_store)
         self.thumbnails.open(self._signer, self._scope, self.cache)
         await self.cache.open(self._scope, self._notify_pages)
+        # Pages of live panels that another worker has placed may be connected here.
+        if is_live_imported():
+            self._request_live()
+        # A worker may invalidate before it has placed a panel.
+        LOADERS.follow(self)
 
     async def close(self) -> None:
         """Cancel the background loads and close the cache; idempotent."""
         if not self._is_open:
             return
         self._is_open = False
+        LOADERS.unfollow(self)
         for task in self._revalidations.values():
             task.cancel()
-        await asyncio.gather(*self._revalidations.values(), *self._tasks, return_exceptions=True)
+        # This may be one of the tasks.
+        running = self._tasks - {asyncio.current_task()}
+        await asyncio.gather(*self._revalidations.values(), *running, return_exceptions=True)
         self.thumbnails.close()
         self._placed.clear()
         await self.cache.close(self._scope)
@@ -123,6 +139,11 @@ class Panels:
         if self._signer is None:
             raise ConfigurationError(NOT_SERVED)
         return self._signer
+
+    def apply_new_secret(self) -> None:
+        """Sign with the app's new key, if the app is being served; from any thread."""
+        if self._is_open:
+            self._schedule(self.open, "the new key that signs panels could not be used")
 
     def sign(self, loader: Loader[...], call: LoaderCall) -> str:
         """Return the token of a panel for the current visitor."""
@@ -145,14 +166,17 @@ class Panels:
 
         Raises `ConfigurationError` if the app has no `Live`.
         """
-        if not self._requested_live:
-            when_live(self._app, self._set_live)
-            self._requested_live = True
+        self._request_live()
         if self._live is None:
             raise ConfigurationError(
                 f"{loader.name} is live but its app has no live link; create one: Live(app)"
             )
         return self._loader_digest(loader) + self._call_digest(call)
+
+    def _request_live(self) -> None:
+        if not self._requested_live:
+            when_live(self._app, self._set_live)
+            self._requested_live = True
 
     def _set_live(self, live: EventSender) -> None:
         self._live = live
@@ -182,6 +206,19 @@ class Panels:
             logger.exception("%s(%s) failed", loader.name, call.arguments)
             return await self._error_view(loader, error), {"n": number, "ok": False}
         return orjson.Fragment(content), {"n": number, "ok": True}
+
+    async def check(self) -> dict[str, bool]:
+        """Answer a page that asks whether the token in a request's JSON is refused.
+
+        The page cannot tell that from an error of the callback, and no second attempt would help.
+        """
+        body = await quart.request.get_json(force=True)
+        try:
+            loader, call, _ = self._verify(body.get("token") if isinstance(body, dict) else None)
+            loader.arguments(call)
+        except TokenRefused:
+            return {"refused": True}
+        return {"refused": False}
 
     def _verify(self, token: Any) -> tuple[Loader[...], LoaderCall, str]:
         """Return a token's loader, call and visitor; raises `TokenRefused` if it is not valid."""
@@ -220,7 +257,7 @@ class Panels:
             return (await self.cache.load(key, run)).content
         entry = await self.cache.find(key)
         newer_than = 0.0 if entry is None else entry.loaded_at
-        load = partial(self.cache.load, key, run, seconds=_lifetime(options), newer_than=newer_than)
+        load = partial(self.cache.load, key, run, seconds=loader.lifetime, newer_than=newer_than)
         if entry is not None:
             age = self.clock() - entry.loaded_at
             if age < options.cache:
@@ -239,10 +276,10 @@ class Panels:
         return Key(self._scope, self._loader_digest(loader), self._call_digest(call), variant)
 
     def _loader_digest(self, loader: Loader[...]) -> str:
-        return self.signer.digest("loader", loader.name)
+        return loader_digest(self._scope, loader.name)
 
     def _call_digest(self, call: LoaderCall) -> str:
-        return self.signer.digest("call", call.arguments)
+        return call_digest(self._scope, call.arguments)
 
     async def _run(self, loader: Loader[...], call: LoaderCall, *, shared: bool) -> bytes:
         args, kwargs = loader.arguments(call)
@@ -290,17 +327,19 @@ class Panels:
 
     # -- invalidating ----------------------------------------------------------------------------
 
-    def invalidated(self, loader: Loader[...], call: LoaderCall | None) -> None:
-        """Drop results in the cache; from any thread, in order if it is the app's own thread."""
-        if self._is_open:
-            self._schedule(
-                partial(self._drop, loader, call), "an invalidation did not reach the cache"
-            )
+    def invalidated(self, loader: Loader[...], call: LoaderCall | None) -> bool:
+        """Drop results in the cache; from any thread, in order if it is the app's own thread.
+
+        Returns False if the app is not being served.
+        """
+        return self._is_open and self._schedule(
+            partial(self._drop, loader, call), "an invalidation did not reach the cache"
+        )
 
     async def _drop(self, loader: Loader[...], call: LoaderCall | None) -> None:
         digest = None if call is None else self._call_digest(call)
         invalidation = Invalidation(self._scope, self._loader_digest(loader), digest)
-        await self.cache.forget(invalidation, seconds=_lifetime(loader.options))
+        await self.cache.forget(invalidation, seconds=loader.lifetime)
 
     def _notify_pages(self, invalidation: Invalidation) -> None:
         """Tell open pages of an invalidation, which any worker may have made."""
@@ -309,13 +348,13 @@ class Panels:
             send = partial(self._live.send_event, EVENT, topic)
             self._schedule(send, "an invalidation did not reach the open pages")
 
-    def _schedule(self, operation: Callable[[], Coroutine[Any, Any, None]], failure: str) -> None:
+    def _schedule(self, operation: Callable[[], Coroutine[Any, Any, None]], failure: str) -> bool:
         """Run ``operation`` as a task on the app's event loop; from any thread.
 
-        An error is logged with the text ``failure``.
+        Returns False if that loop has ended. An error is logged with the text ``failure``.
         """
         if self._loop is None or self._loop.is_closed():
-            return
+            return False
         try:
             on_loop = asyncio.get_running_loop() is self._loop
         except RuntimeError:
@@ -324,6 +363,7 @@ class Panels:
             self._start_task(operation, failure)
         else:
             self._loop.call_soon_threadsafe(self._start_task, operation, failure)
+        return True
 
     def _start_task(self, operation: Callable[[], Coroutine[Any, Any, None]], failure: str) -> None:
         async def run() -> None:
@@ -335,10 +375,6 @@ class Panels:
         task = asyncio.create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _lifetime(options: LoadOptions) -> float:
-    return (options.cache or 0) + (options.stale if options.cache else 0)
 
 
 def panels_of(app: Flash, **settings: Any) -> Panels:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from flash_lazy.components.thumbnail import Renderer
 
 
+# The path at which a page asks whether a panel's token is refused.
+CHECK = "_flash_lazy/check"
+
+
 class HasLazyCache(Protocol):
     """An object that provides a cache for panels, such as a broker on Redis."""
 
@@ -90,6 +94,8 @@ async def _install(app: Flash) -> None:
     app.server.add_url_rule(
         prefix + ROUTE, f"{prefix}{ROUTE}", panels.thumbnails.serve, methods=["GET"]
     )
+    app.server.add_url_rule(prefix + CHECK, f"{prefix}{CHECK}", panels.check, methods=["POST"])
+    app.secret_watchers.append(panels.apply_new_secret)
     panel_id = {PANEL_ID_KEY: MATCH}
     app.callback(
         Output(panel_id, "children"),

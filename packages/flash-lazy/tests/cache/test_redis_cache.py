@@ -103,7 +103,8 @@ async def test_nothing_stays_in_redis_for_ever(make, store):
     await keep(cache, "a")
     await cache.forget(Invalidation("app", "orders", "a"), seconds=60)
     names = list(store.scan_iter(f"{cache.prefix}*"))
-    assert len(names) == 4
+    # The list of apps among them.
+    assert len(names) == 5
     assert all(store.ttl(name) > 0 for name in names)
 
 
@@ -405,6 +406,19 @@ async def test_a_store_that_the_app_knows_is_used_unless_another_cache_is_given(
     assert isinstance(await opened(app), RedisCache)
     assert isinstance(await opened(other), MemoryCache)
     assert isinstance(await opened(alone), MemoryCache)
+
+
+async def test_11_13_tokens_are_signed_with_a_key_that_workers_agree_on_later(redis_server):
+    app = Flash("app")
+    app.layout = html.Div()
+    app.common_store = redis_server.url
+    await app.server.startup()
+    call = LoaderCall.of("orders", {"customer_id": 7})
+    for secret in (b"one", b"another"):
+        await asyncio.to_thread(app.share_signing_secret, secret)
+        agreed = Signer(secret, app.config.routes_pathname_prefix).sign(call, "")
+        await until(lambda expected=agreed: panels_of(app).signer.sign(call, "") == expected)
+    await app.server.shutdown()
 
 
 async def test_tokens_are_signed_with_the_key_that_workers_agree_on_while_they_start(redis_server):

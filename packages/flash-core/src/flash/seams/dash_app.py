@@ -81,6 +81,8 @@ class DashApp(StockDash):
     # Additional configuration for the page, by name; for add-ons. Must be assigned before
     # `dash.Dash.__init__` runs.
     page_extras: dict[str, Any]
+    # Called when the key that signs has changed, after `share_signing_secret`.
+    secret_watchers: list[Callable[[], None]]
 
     # Whether the app was made with a URL prefix, which then is not taken from a host.
     has_own_prefix: bool
@@ -265,6 +267,8 @@ class DashApp(StockDash):
     def share_signing_secret(self, secret: bytes) -> None:
         """Use a key that all workers share, unless the server has a secret key of its own."""
         self._generated_signing_secret = secret
+        for tell in self.secret_watchers:
+            tell()
 
     def page_state(self) -> tuple[Any, ...]:
         """Return the values on which the page's configuration depends, to detect a change."""

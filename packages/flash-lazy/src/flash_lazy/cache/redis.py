@@ -16,14 +16,25 @@ from flash import ConfigurationError
 from flash.callbacks.execution import SharedCalls
 from flash.redis.address import Kind, parse_url
 from flash.settings import AMOUNT, SECONDS, check
+from flash.supervision import SupervisedTask
 from flash_lazy.cache import redis_scripts as scripts
 from flash_lazy.cache.redis_connection import CacheConnection, CacheStatistics, CacheUnavailable
-from flash_lazy.cache.seam import Entry, Hear, Invalidation, Key, Run
+from flash_lazy.cache.seam import (
+    Entry,
+    Hear,
+    Invalidation,
+    Key,
+    Run,
+    call_digest,
+    loader_digest,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from flash.redis.address import Address
+    from flash.redis.connection import Argument
+    from flash.redis.scripts import Script
 
 logger = logging.getLogger("flash_lazy")
 
@@ -31,6 +42,13 @@ logger = logging.getLogger("flash_lazy")
 _LONGEST_RUN = 3600
 # Seconds between two checks of a load in another worker, in case its message is lost.
 _LOOK_EVERY = 1.0
+# Seconds for which an app is listed at least, and between two renewals of that.
+_LISTED = 7 * 86400
+_LIST_EVERY = 3600
+# Apps that are listed for one prefix.
+_MAX_LISTED = 1000
+# Seconds after which an app that could not be listed is listed again.
+_LIST_AGAIN = 1.0
 # Invalidations that wait for the end of an outage; beyond it those of one loader become one.
 _MAX_OWED = 1000
 
@@ -81,6 +99,8 @@ class RedisCache:
         if address.kind is Kind.MEMORY:
             raise ConfigurationError("RedisCache needs the address of a Redis, redis://…")
         self.prefix = f"{address.prefix}:lazy:" if prefix is None else prefix
+        self.address = address
+        self.timeout = timeout
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self.lease_seconds = lease_seconds
@@ -99,6 +119,11 @@ class RedisCache:
         self._owed: dict[Invalidation, float] = {}
         # Tasks that outlive their caller: runs that other workers wait for, withdrawals.
         self._tasks: set[asyncio.Task[Any]] = set()
+        # Seconds for which this worker's apps have to be listed: longer than any entry is kept.
+        self._listed = _LISTED
+        # Set when they have to be listed at once.
+        self._is_due = asyncio.Event()
+        self._listing = SupervisedTask("flash-lazy's entry in Redis", self._stay_listed)
 
     def statistics(self) -> CacheStatistics:
         """Return whether Redis answers, and how often it did not."""
@@ -110,11 +135,15 @@ class RedisCache:
         """Call ``hear`` with every invalidation that any worker makes."""
         self._hearers[scope] = hear
         await self._connection.open(tuple(f"{self._root(each)}news" for each in self._hearers))
+        # Awaited, so that an app that is being served can be invalidated by its address.
+        await self._list_apps()
+        self._listing.start()
 
     async def close(self, scope: str) -> None:
         """Stop calling ``hear`` of this scope; with the last one, end all runs."""
         self._hearers.pop(scope, None)
         if not self._hearers:
+            await self._listing.stop()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -234,6 +263,9 @@ class RedisCache:
             _ms(self.lease_seconds),
         ]
         if entry is not None:
+            if seconds + 2 * _LIST_EVERY > self._listed:
+                self._listed = int(seconds) + _LISTED
+                self._is_due.set()
             size = len(str(key)) + len(entry.content)
             arguments += [
                 *(entry.content, repr(entry.loaded_at), int(seconds * 1000), size),
@@ -308,6 +340,55 @@ class RedisCache:
             self._owed.pop(invalidation, None)
         for scope in list(self._hearers):
             self._hear(Invalidation(scope))
+        self._is_due.set()
+
+    async def forget_everywhere(
+        self, names: Sequence[str], arguments: str | None, *, seconds: float = 0
+    ) -> int:
+        """Drop results in every app that uses this Redis and prefix; returns the number of apps.
+
+        ``names`` are the loader's names, ``arguments`` those of one call as canonical JSON or None
+        for all calls. Raises `flash.redis.errors.RedisUnavailable` or `RedisRefused`. The cache
+        need not be open.
+        """
+        # Not above: it brings redis-py, an optional dependency.
+        from flash.redis.client import RedisClient
+
+        client = RedisClient(self.address, timeout=self.timeout)
+
+        async def run(script: Script, root: str, *arguments: Argument) -> Any:
+            return await client.run(script, [root], *arguments)
+
+        try:
+            apps = self._apps
+            scopes = await client.call(["ZRANGE", apps, 0, -1], slot=client.slot_of(apps))
+            for scope in [each.decode() for each in scopes]:
+                call = None if arguments is None else call_digest(scope, arguments)
+                for name in names:
+                    invalidation = Invalidation(scope, loader_digest(scope, name), call)
+                    await self._tell(invalidation, seconds, run)
+            return len(scopes)
+        finally:
+            await client.close()
+
+    async def _stay_listed(self) -> None:
+        while True:
+            wait = _LIST_EVERY if await self._list_apps() else _LIST_AGAIN
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._is_due.wait()
+
+    async def _list_apps(self) -> bool:
+        """Put this worker's apps on the list of the address; tell whether Redis has done so."""
+        self._is_due.clear()
+        try:
+            for scope in list(self._hearers):
+                await self._connection.run(
+                    scripts.REGISTER, self._apps, scope, _ms(self._listed), _MAX_LISTED
+                )
+        except CacheUnavailable:
+            return False
+        return True
 
     def _listen(self, channel: str, data: bytes) -> None:
         try:
@@ -333,6 +414,10 @@ class RedisCache:
             hear(invalidation)
 
     # -- Redis -------------------------------------------------------------------------------------
+
+    @property
+    def _apps(self) -> str:
+        return f"{self.prefix}apps"
 
     def _root(self, scope: str) -> str:
         return f"{self.prefix}{{{scope}}}:"

@@ -10,6 +10,9 @@ For every scope, after a root that ends in a colon and holds a hash tag:
 - ``result:<token>``: the result of a run that other workers waited for, for a short time.
 - ``ends``, ``sizes``: when each entry expires, and its bytes, with the sum under the empty name.
 - ``news``: the pub/sub channel.
+
+And ``<prefix>apps``, the scopes of all apps by the time until which they are listed: whoever has
+the address alone invalidates in each of them.
 """
 
 from __future__ import annotations
@@ -141,6 +144,20 @@ if redis.call('HGET', lease, 'token') == token then
 end
 """
 )
+
+# KEYS the list of scopes. ARGV scope, ms for which it is listed, the number of scopes at most.
+REGISTER: Final = Script("""
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local till = now + ARGV[2]
+local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if known and tonumber(known) > till then till = tonumber(known) end
+redis.call('ZADD', KEYS[1], string.format('%.0f', till), ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+redis.call('PEXPIREAT', KEYS[1], last[2])
+""")
 
 # ARGV loader, call ('' for all), ms to keep the time, the message.
 FORGET: Final = Script("""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,7 +26,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The key of a panel; equal keys have equal content. Its parts are digests."""
+    """The key of a panel; equal keys have equal content. Its parts are digests.
+
+    `loader_digest` and `call_digest` make two of them.
+    """
 
     # The app: apps do not see each other's entries.
     scope: str
@@ -55,6 +61,22 @@ class Invalidation:
             and self.loader in (None, key.loader)
             and self.call in (None, key.call)
         )
+
+
+def loader_digest(scope: str, name: str) -> str:
+    """Return the digest of a loader's name in the app ``scope``."""
+    return _digest(scope, "loader", name)
+
+
+def call_digest(scope: str, arguments: str) -> str:
+    """Return the digest of a call's arguments, which are canonical JSON, in the app ``scope``."""
+    return _digest(scope, "call", arguments)
+
+
+def _digest(scope: str, *parts: str) -> str:
+    # Keyed with the scope: pages, which get these digests as the topics of live panels, do not know
+    # it, and whoever reads the cache in Redis needs no signing secret to invalidate.
+    return hmac.digest(scope.encode(), json.dumps(parts).encode(), hashlib.sha256)[:12].hex()
 
 
 Run = Callable[[], Awaitable[Entry]]

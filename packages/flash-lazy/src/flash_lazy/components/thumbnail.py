@@ -82,7 +82,7 @@ class Thumbnails:
         self,
         renderer: Renderer | None,
         prefix: str,
-        schedule: Callable[[Callable[[], Coroutine[Any, Any, None]], str], None],
+        schedule: Callable[[Callable[[], Coroutine[Any, Any, None]], str], object],
     ) -> None:
         self._renderer = renderer
         self._cache: LazyCache = MemoryCache()

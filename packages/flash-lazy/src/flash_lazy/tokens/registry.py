@@ -9,6 +9,7 @@ import gc
 import sys
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from flash import ConfigurationError, Flash, get_app
@@ -31,6 +32,14 @@ class Named(Protocol):
 
     def is_same_as(self, other: Any) -> bool:
         """Tell whether a call of this name gives the same with either."""
+        ...
+
+    def subscribe(self, listener: Any) -> None:
+        """Notify ``listener`` of what becomes of the object; idempotent, held weakly."""
+        ...
+
+    def unsubscribe(self, listener: Any) -> None:
+        """End what `subscribe` began; idempotent."""
         ...
 
 
@@ -61,6 +70,8 @@ class LoaderRegistry(Generic[L]):
 
     def __init__(self) -> None:
         self._by_name: dict[str, list[_Entry[L]]] = {}
+        # Who is subscribed to every loader.
+        self._followers: dict[int, weakref.ref[Any]] = {}
 
     def add(self, loader: L) -> None:
         """Register a loader; raises `ConfigurationError` if its name is another function's.
@@ -87,6 +98,31 @@ class LoaderRegistry(Generic[L]):
             if each.loader() is not None and not each.is_for(app)
         ]
         self._by_name[loader.name] = [*kept, entry]
+        for reference in list(self._followers.values()):
+            if (follower := reference()) is not None:
+                loader.subscribe(follower)
+
+    def follow(self, listener: Any) -> None:
+        """Subscribe ``listener`` to every loader of the process, now and from now on.
+
+        Also to loaders that were made for another app: any app may place them. Idempotent; the
+        listener is held weakly.
+        """
+        key = id(listener)
+        self._followers[key] = weakref.ref(listener, partial(self._followers.pop, key))
+        for entry in self._entries():
+            if (loader := entry.loader()) is not None:
+                loader.subscribe(listener)
+
+    def unfollow(self, listener: Any) -> None:
+        """End all subscriptions of ``listener``; idempotent."""
+        self._followers.pop(id(listener), None)
+        for entry in self._entries():
+            if (loader := entry.loader()) is not None:
+                loader.unsubscribe(listener)
+
+    def _entries(self) -> list[_Entry[L]]:
+        return [entry for entries in list(self._by_name.values()) for entry in entries]
 
     def _conflict(self, loader: L, entry: _Entry[L], app: Flash | None) -> L | None:
         for each in self._by_name.get(loader.name, ()):
