@@ -41,7 +41,7 @@ default_role = "py:obj"
 # Some names stand in two packages (`Node`, `Connection`); a docstring need not say which.
 suppress_warnings = ["ref.python"]
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
