@@ -9,6 +9,7 @@ from pathlib import Path
 
 import diskcache
 import pytest
+import quart
 from dash_extensions import enrich
 
 import flash
@@ -269,3 +270,49 @@ async def test_pages_may_be_async_too(kept_on_the_server):
             assert (await client.layout("/number/7")).find("number").text == "Number 7"
     finally:
         page_registry.clear()
+
+
+@pytest.mark.parametrize("with_guard", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_11_20_a_layout_may_need_its_visitor(is_async, with_guard, caplog):
+    app = DashProxy(__name__, transforms=[MultiplexerTransform()])
+    app.server.secret_key = "secret"
+    if with_guard:
+        app.server.before_request(lambda: None)
+
+    @app.server.get("/login")
+    async def login():
+        quart.session["user"] = "ada"
+        return "hello"
+
+    def make():
+        return html.Div([html.P(quart.session["user"]), *shown().children])
+
+    async def make_later():
+        return make()
+
+    app.layout = make_later if is_async else make
+    for button in ("go", "other"):
+        app.callback(Output("out", "children"), Input(button, "n_clicks"))(str)
+    async with FlashClient(app) as client:
+        await client.get("/login")
+        assert (await client.layout()).text.startswith("ada")
+        # The transform has made one output of two.
+        assert len([name for name in app.callback_map if name.startswith("out.")]) == 2
+    (warning,) = [each for each in caplog.messages if "without a visitor" in each]
+    assert "KeyError: 'user'" in warning
+    assert f"test_enrich.py:{make.__code__.co_firstlineno + 1})" in warning
+
+
+async def test_11_20_guards_do_not_let_transforms_see_the_layout_before_the_callbacks():
+    app = DashProxy(__name__, transforms=[BlockingCallbackTransform()])
+    app.server.before_request(lambda: None)
+    app.layout = shown()
+
+    @app.callback(Output("out", "children"), Input("go", "n_clicks"), blocking=True)
+    def slow(clicks):
+        return clicks
+
+    async with FlashClient(app) as client:
+        added = len((await client.layout()).children)
+    assert added > len(shown().children)

@@ -23,7 +23,7 @@ from flash.access.hosts import HostPolicy
 from flash.callbacks import registration
 from flash.callbacks.dispatch import Dispatcher
 from flash.callbacks.execution import PoolStatistics, WorkerPool, wait_in_thread
-from flash.callbacks.functions import is_async
+from flash.callbacks.functions import is_async, place_of
 from flash.callbacks.hook_registry import Hooks
 from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.errors import BadRequest, ConfigurationError
@@ -34,6 +34,7 @@ from flash.http.garbage_collection import postpone_full_collections
 from flash.http.gateway import Gateway, parse_json
 from flash.pages.document import Document
 from flash.pages.pages import Pages
+from flash.pages.validation import LayoutValidation
 from flash.pages.views import Views
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
@@ -139,6 +140,7 @@ class Flash(DashApp):
         self._hosts = None if allowed_hosts is None else HostPolicy(allowed_hosts)
         self.callback_sockets = CallbackSockets(self)
         self._pages = Pages(self)
+        self._validation = LayoutValidation(self)
         self._starting = asyncio.Lock()
         self._started = False
         self._warming = asyncio.Lock()
@@ -151,8 +153,6 @@ class Flash(DashApp):
         self._slow_callback_seconds = slow_callback_seconds
         # What blocks the loop is counted there while the app runs; None if it is not watched.
         self.loop_watch: LoopWatch | None = None
-        # The result of an async layout, for Dash's validation at start-up, which cannot await.
-        self._validated_layout: Any = None
         self.has_own_prefix = any(dash_arguments.get(name) is not None for name in _PREFIXES)
         super().__init__(
             _name_of(name, server),
@@ -202,12 +202,31 @@ class Flash(DashApp):
         options = registration.take_options(_kwargs)
         with dash_seam.unique_callback_ids(self.callback_map):
             decorate = super().callback(*_args, **_kwargs)
-        registration.store_options(self.callback_list, self.callback_map, options)
+        remove = registration.store_options(self.callback_list, self.callback_map, options)
         # After start-up, take it over at once: Dash's own handlers could run it before Flash does.
         take_over_now = self.dispatcher.take_over if self._started else None
         return registration.checked_decorator(
-            decorate, options, take_over_now, reads_source=bool(_kwargs.get("background"))
+            decorate, options, remove, take_over_now, reads_source=bool(_kwargs.get("background"))
         )
+
+    def place_of_callback(self, callback_id: str) -> str:
+        """Return ``file:line`` of a callback's function.
+
+        A clientside callback has no function in Python; its name in JavaScript is returned.
+        """
+        if "callback" in self.callback_map[callback_id]:
+            plan = self.dispatcher.plan(callback_id)
+            return callback_id if plan is None else place_of(plan.function)
+        for entry in self.callback_list:
+            if entry["output"] == callback_id and entry.get("clientside_function"):
+                named = entry["clientside_function"]
+                inputs = ", ".join(f"{each['id']}.{each['property']}" for each in entry["inputs"])
+                name = f"{named['namespace']}.{named['function_name']}"
+                if name.startswith("_dash"):
+                    # Dash's name for code that was given as text.
+                    name = "JavaScript code"
+                return f"{name} with the Inputs {inputs}"
+        return callback_id
 
     @property
     def version(self) -> str:
@@ -237,8 +256,15 @@ class Flash(DashApp):
         if is_async(value):
             # Validated at start-up, where it can be awaited.
             self.raw_layout = value
+        elif callable(value):
+            self._validation.assign(value)
         else:
             self.set_layout(value)
+
+    @property
+    def layout_function(self) -> Callable[..., Any] | None:
+        """The function that returns the layout, as it was assigned; None for components."""
+        return self.raw_layout if callable(self.raw_layout) else None
 
     @property
     def has_started(self) -> bool:
@@ -269,17 +295,7 @@ class Flash(DashApp):
             await self.hooks.setup(self)
             if self.use_pages:
                 self._pages.register()
-            if is_async(self.raw_layout):
-                self._validated_layout = self.with_extras(await self._layout_without_request())
-            context = await quart_seam.startup_request_context(
-                self.server, self.config.routes_pathname_prefix
-            )
-            try:
-                # Dash does this within the first request, and layouts may use the request.
-                with context.active():
-                    await self._validate()
-            finally:
-                self._validated_layout = None
+            await self._validation.run()
             # Read now, since it may be in the store of the background manager.
             await self.internal_pool.run(self.signing_secret)
             if isinstance(self.server, FlashServer) and self.server.take_over_compression():
@@ -312,55 +328,6 @@ class Flash(DashApp):
     def _begin_warm_up(self) -> None:
         if not self._is_warm and self._loop is not None:
             self._warm_up_task = self._loop.create_task(self.warm_up())
-
-    async def _validate(self) -> None:
-        if callable(self.raw_layout) and not is_async(self.raw_layout) and self._has_guards():
-            # Dash's set-up calls it once more, and cannot be repeated.
-            await self._guarded(partial(self.pool.call, self.raw_layout))
-        await self.internal_pool.run(self.run_first_request_setup)
-        if self.config.suppress_callback_exceptions:
-            return
-        if self.use_pages:
-            self.validation_layout = await self._guarded(self._pages.validation_layout)
-        elif self._validated_layout is not None and not self.validation_layout:
-            self.validation_layout = self._validated_layout
-
-    async def _layout_without_request(self) -> Any:
-        """Return the result of an async layout that is called without a request.
-
-        Dash calls a plain layout function so when it is assigned, and some functions then return
-        all components that any page can have. A function that needs a request gets a made-up one.
-        """
-        try:
-            return await self.raw_layout()
-        except (RuntimeError, AttributeError):
-            # The second where `g`, which is there, lacks what a guard would put into it.
-            context = await quart_seam.startup_request_context(
-                self.server, self.config.routes_pathname_prefix
-            )
-            with context.active():
-                return await self._guarded(self.raw_layout)
-
-    def _has_guards(self) -> bool:
-        return any(self.server.before_request_funcs.values())
-
-    async def _guarded(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Call a layout in the made-up request; if that fails, call it after the guards.
-
-        Some layouts read what a ``before_request`` function has put into ``g``. The guards are not
-        called otherwise, since there is no visitor; what they answer is not used.
-        """
-        try:
-            return await call()
-        except Exception:
-            if not self._has_guards():
-                raise
-            self.logger.debug("the layout is called again after the guards", exc_info=True)
-        try:
-            await self.server.preprocess_request()
-        except Exception:
-            self.logger.debug("a guard refused the made-up request", exc_info=True)
-        return await call()
 
     @property
     def shows_errors(self) -> bool:
@@ -544,11 +511,18 @@ class Flash(DashApp):
 
         An async layout is awaited on the app's loop, so this must be called from a thread.
         """
-        if self._validated_layout is not None:
-            return self._validated_layout
+        if self._validation.awaited is not None:
+            return self._validation.awaited
         if is_async(self.raw_layout):
             return self.with_extras(self.wait_for(self.raw_layout()))
         return super().layout_value()
+
+    def attempt_layout(self, layout: Callable[[], Any]) -> Any:
+        """Call a function that makes a layout for Dash.
+
+        While layouts are validated, an empty component takes the place of a layout that fails.
+        """
+        return self._validation.attempt(layout)
 
     def get_layout(self) -> Any:
         """Return the result of `render_layout`; call it from a thread only."""
@@ -645,11 +619,11 @@ def callback(
     )
     with dash_seam.unique_callback_ids(dash_seam.GLOBAL_CALLBACK_MAP):
         decorate = dash.callback(*args, **kwargs)
-    registration.store_options(
+    remove = registration.store_options(
         dash_seam.GLOBAL_CALLBACK_LIST, dash_seam.GLOBAL_CALLBACK_MAP, options
     )
     return registration.checked_decorator(
-        decorate, options, reads_source=bool(kwargs.get("background"))
+        decorate, options, remove, reads_source=bool(kwargs.get("background"))
     )
 
 

@@ -8,7 +8,7 @@ callbacks and layouts may be ``async def``. Needs the package dash-extensions.
 from __future__ import annotations
 
 import inspect
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any
 
 from dash import get_app
@@ -144,6 +144,24 @@ class DashProxy(enrich.DashProxy, Flash):
     @raw_layout.setter
     def raw_layout(self, value: Any) -> None:
         self.blueprint.layout = value
+
+    @property
+    def layout_function(self) -> Callable[..., Any] | None:
+        """The function that returns the layout, as it was assigned; None for components."""
+        return self.blueprint.layout if callable(self.blueprint.layout) else None
+
+    def run_first_request_setup(self) -> None:
+        """Do the set-up of dash-extensions and of Dash for the first request."""
+        function = self.layout_function
+        if function is None:
+            super().run_first_request_setup()
+            return
+        # dash-extensions calls it itself, so that embedded blueprints register their callbacks.
+        self.blueprint.layout = partial(self.attempt_layout, function)
+        try:
+            super().run_first_request_setup()
+        finally:
+            self.blueprint.layout = function
 
     def layout_value(self) -> Any:
         """Return the layout with the transforms applied; from a thread if it is async."""

@@ -101,3 +101,9 @@ def test_apps_on_one_server_share_one_gateway(app):
     other.add_asgi_route("mine", Application("other's"))
     with pytest.raises(ConfigurationError, match="/other/mine"):
         other.add_asgi_route("mine", Application("another"))
+
+
+def test_a_path_that_is_malformed_is_taken_by_nobody(app):
+    for _ in range(2):
+        with pytest.raises(ValueError, match="malformed"):
+            app.add_asgi_route("mine/<name", Application("mine"))

@@ -2,9 +2,10 @@
 
 import asyncio
 
+import dash
 import pytest
 
-from flash import Flash, html
+from flash import Flash, Input, Output, html
 from flash.http.gateway import Gateway
 from flash.testing import FlashClient
 
@@ -126,3 +127,25 @@ async def test_a_lifespan_that_follows_ends_what_a_request_has_started(app, even
     async with FlashClient(app):
         assert Gateway.of(app.server).startup.is_complete
         assert events == ["first", "second", "ended", "first", "second"]
+
+
+@pytest.mark.parametrize("mended", [False, True])
+async def test_a_start_that_has_failed_is_repeated_as_a_whole(mended, tmp_path):
+    (tmp_path / "own.js").write_text("1")
+    app = Flash(__name__, assets_folder=str(tmp_path), use_pages=True, pages_folder="")
+    dash.register_page("home", path="/", layout=html.P("home"))
+    dash.callback(Output("out", "children"), Input("in", "value"))(str)
+    broken = html.Div([html.P(id="same"), html.P(id="same"), dash.page_container])
+    app.layout = broken
+    async with FlashClient(Host(app)) as client:
+        for _ in range(2):
+            with pytest.raises(dash.exceptions.DuplicateIdError):
+                await client.get("/_dash-layout")
+        if not mended:
+            return
+        app.layout = html.Div(dash.page_container)
+        assert (await client.get("/_dash-layout")).status == 200
+        assert (await client.get("/")).text.count("own.js") == 1
+        outputs = [each["output"] for each in (await client.get("/_dash-dependencies")).json()]
+    assert sorted(outputs) == sorted(set(outputs))
+    assert "out.children" in outputs

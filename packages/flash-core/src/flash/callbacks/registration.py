@@ -45,24 +45,37 @@ def take_options(keywords: dict[str, Any]) -> CallbackOptions:
 
 def store_options(
     callbacks: list[dict[str, Any]], callback_map: dict[str, Any], options: CallbackOptions
-) -> None:
+) -> Callable[[], None]:
     """Store ``options`` in the `callback_map` entry of the callback that was registered last.
 
-    ``callback_map`` stays on the server; only ``callbacks`` is sent to the page.
+    ``callback_map`` stays on the server; only ``callbacks`` is sent to the page. Returns a function
+    that removes the callback from both: Dash registers it before it has the function.
     """
-    callback_map[callbacks[-1]["output"]]["flash_options"] = options
+    spec = callbacks[-1]
+    callback_id: str = spec["output"]
+    entry = callback_map[callback_id]
+    entry["flash_options"] = options
+
+    def remove() -> None:
+        callbacks[:] = [each for each in callbacks if each is not spec]
+        if callback_map.get(callback_id) is entry:
+            del callback_map[callback_id]
+
+    return remove
 
 
 def checked_decorator(
     decorate: Callable[..., Any],
     options: CallbackOptions,
+    remove: Callable[[], None],
     on_registered: Callable[[], None] | None = None,
     *,
     reads_source: bool = False,
 ) -> Callable[..., Any]:
     """Return ``decorate`` with a check that it gets a function, which ``options`` fit.
 
-    ``on_registered`` is called after the callback has been registered. ``reads_source``: Dash reads
+    ``remove`` is called if the function is refused, and ``on_registered`` after it has been
+    registered. ``reads_source``: Dash reads
     the function's source, which partials and callable instances do not have. The decorator raises
     `ConfigurationError`.
     """
@@ -70,16 +83,22 @@ def checked_decorator(
     # Without `functools.wraps`, which takes time in apps with thousands of callbacks.
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         if not callable(function):
+            remove()
             raise ConfigurationError(
                 f"the callback {function!r} is no function; give one, or a partial, a method or a "
                 "callable object"
             )
         if options.run_in == "loop" and is_async(function):
+            remove()
             raise ConfigurationError(
                 f"run_in='loop' on {name_of(function)}: an async function always runs on the loop"
             )
         given = as_function(function) if reads_source else function
-        registered = decorate(given)
+        try:
+            registered = decorate(given)
+        except Exception:
+            remove()
+            raise
         if on_registered is not None:
             on_registered()
         return function if registered is given else registered

@@ -133,9 +133,10 @@ class Gateway:
         """
         if rule in self._applications:
             raise ConfigurationError(f"{rule!r} is taken: another endpoint is served at this path")
-        self._applications[rule] = application
         if "<" in rule:
+            # Raises an exception for a rule that is malformed.
             self._rules.add(Rule(rule, endpoint=rule))
+        self._applications[rule] = application
 
     def _application_at(self, path: str, scope: Scope) -> ASGIApp | None:
         if not self._applications:

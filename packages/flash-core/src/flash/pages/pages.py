@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dash import Input, Output, html
@@ -11,7 +10,7 @@ from flash.callbacks.functions import is_async
 from flash.seams import dash as dash_seam
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable, Iterator
 
     from flash.callbacks.execution import WorkerPool
 
@@ -25,11 +24,6 @@ class PagedApp(Protocol):
     pool: WorkerPool
     title: str
     routing_callback_inputs: dict[str, Any]
-
-    @property
-    def raw_layout(self) -> Any:
-        """The value assigned to ``layout``: components or a function."""
-        ...
 
     def callback(self, *_args: Any, **_kwargs: Any) -> Any:
         """Register a callback."""
@@ -57,9 +51,12 @@ class Pages:
 
     def __init__(self, app: PagedApp) -> None:
         self._app = app
+        self._is_registered = False
 
     def register(self) -> None:
-        """Register the routing callback; call it once, before the app serves."""
+        """Register the routing callback; idempotent, since a start that fails may be repeated."""
+        if self._is_registered:
+            return
         app = self._app
         dash_seam.validate.check_for_duplicate_pathnames(dash_seam.PAGE_REGISTRY)
         dash_seam.validate.validate_registry(dash_seam.PAGE_REGISTRY)
@@ -81,26 +78,12 @@ class Pages:
             Input(dash_seam.PAGES_STORE, "data"),
             hidden=True,
         )
+        self._is_registered = True
         for page in dash_seam.PAGE_REGISTRY.values():
             # Dash makes the meta tags in a thread and cannot await.
             for name in ("title", "description"):
                 if is_async(page[name]):
                     page[name] = _BlockingFunction(app, page[name])
-
-    async def validation_layout(self) -> html.Div:
-        """Return all pages and the app's layout, for the validation of callbacks.
-
-        Raises an exception if `dash.page_container` is not in it.
-        """
-        app = self._app
-        layouts = await asyncio.gather(
-            *(self._layout_of(page["layout"]) for page in dash_seam.PAGE_REGISTRY.values()),
-            self._layout_of(app.raw_layout),
-        )
-        whole = html.Div(_flatten(layouts))
-        if dash_seam.PAGES_CONTENT not in whole:
-            raise Exception("`dash.page_container` not found in the layout")
-        return whole
 
     async def _layout_of(self, layout: Any, **arguments: Any) -> Any:
         return await self._app.pool.call(layout, **arguments) if callable(layout) else layout
@@ -143,10 +126,23 @@ class _BlockingFunction:
         return self._app.wait_for(self.function(**variables))
 
 
-def _flatten(layouts: Any) -> list[Any]:
-    """Return all components of ``layouts``, of which some may be lists of components."""
-    return [
-        component
-        for layout in layouts
-        for component in (layout if isinstance(layout, list | tuple) else [layout])
-    ]
+def page_layouts() -> Iterator[tuple[str, Any]]:
+    """Return the module and the layout, or layout function, of each page."""
+    return ((name, page["layout"]) for name, page in dash_seam.PAGE_REGISTRY.items())
+
+
+def whole_layout(layouts: Iterable[Any]) -> html.Div:
+    """Return one component with all ``layouts``, of which some may be lists of components.
+
+    Raises an exception if `dash.page_container` is not among them.
+    """
+    whole = html.Div(
+        [
+            component
+            for layout in layouts
+            for component in (layout if isinstance(layout, list | tuple) else [layout])
+        ]
+    )
+    if dash_seam.PAGES_CONTENT not in whole:
+        raise Exception("`dash.page_container` not found in the layout")
+    return whole

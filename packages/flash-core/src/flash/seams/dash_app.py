@@ -87,6 +87,15 @@ class DashApp(StockDash):
     # Whether the app was made with a URL prefix, which then is not taken from a host.
     has_own_prefix: bool
 
+    # Whether a layout failed when the app started, so that callbacks cannot be checked against it.
+    is_layout_unknown = False
+
+    # Whether Dash has looked for files in the assets folder.
+    _has_assets = False
+
+    # What the set-up of the first request has raised, where it cannot be repeated.
+    _setup_failure: Exception | None = None
+
     # -- called by Dash -------------------------------------------------------------------------
 
     @property
@@ -98,7 +107,7 @@ class DashApp(StockDash):
         """Ignore Dash's registry, which `hook_registry` replaces."""
 
     def _layout_value(self) -> Any:
-        return self.layout_value()
+        return self.attempt_layout(self.layout_value)
 
     def _add_url(
         self, name: str, view_func: Callable[..., Any], methods: Sequence[str] = ("GET",)
@@ -120,6 +129,9 @@ class DashApp(StockDash):
         if not self.uses_websocket_callbacks:
             # With this setting every page opens Dash's socket, even if no callback uses it.
             config.pop("websocket", None)
+        if self.is_layout_unknown:
+            # The browser would report each component that its first layout does not have.
+            config["suppress_callback_exceptions"] = True
         return {**config, **self.page_extras}
 
     def _generate_scripts_html(self) -> str:
@@ -149,6 +161,10 @@ class DashApp(StockDash):
     def layout_value(self) -> Any:
         """Return the layout, called if it is a function, with the components that plugins added."""
         return super()._layout_value()
+
+    def attempt_layout(self, layout: Callable[[], Any]) -> Any:
+        """Call a function that makes a layout for Dash, which validates the layout."""
+        return layout()
 
     def view_for(self, name: str, view: Callable[..., Any]) -> Callable[..., Any]:
         """Return the view to register for Dash's route ``name``."""
@@ -183,9 +199,26 @@ class DashApp(StockDash):
     def run_first_request_setup(self) -> None:
         """Do Dash's set-up of the first request: find assets, take over callbacks, validate.
 
-        Reads the disk. Calls `layout_value`. Idempotent.
+        Reads the disk. Calls `layout_value`. Idempotent; after a failure it can be repeated.
         """
-        self._setup_server()
+        if self._setup_failure is not None:
+            raise self._setup_failure
+        with_assets = self.config.include_assets_files
+        # The setting is read-only for users of the app. A second search would list files twice.
+        dict.__setitem__(self.config, "include_assets_files", with_assets and not self._has_assets)
+        try:
+            self._setup_server()
+        except Exception as error:
+            if type(self)._setup_server is StockDash._setup_server:
+                # Dash would do nothing the next time, and the app would be set up in part.
+                self._got_first_request["setup_server"] = False
+            else:
+                # That of dash-extensions would register its callbacks twice.
+                self._setup_failure = error
+            raise
+        finally:
+            self._has_assets = True
+            dict.__setitem__(self.config, "include_assets_files", with_assets)
 
     def set_layout(self, value: Any) -> None:
         """Set the layout as Dash does: a function is called, for validation."""
@@ -280,6 +313,7 @@ class DashApp(StockDash):
             len(self._extra_components),
             repr(self.page_extras),
             self.uses_websocket_callbacks,
+            self.is_layout_unknown,
             *(self.config.get(name) for name in _PAGE_SETTINGS),
         )
 
