@@ -34,6 +34,7 @@ from flash_pubsub.errors import BrokerError
 from flash_pubsub.feeder import Feeder, make_feeder
 from flash_pubsub.presence import Handler, Presence
 from flash_pubsub.registry import PubSubRegistry
+from flash_pubsub.shared.conflicts import check_outputs
 from flash_pubsub.shared.declaration import MAX_VALUE_BYTES, Accepts, make_shared_callback
 from flash_pubsub.shared.layout import fill_layout, find_value
 from flash_pubsub.shared.runs import SharedRuns
@@ -209,6 +210,9 @@ class PubSub:
         ``timeout`` seconds (30; None for no limit) fails in the same way, so that the callback runs
         again for the next change.
 
+        No other callback may set one of its Outputs, ``allow_duplicate`` included: pages would
+        differ, so the app does not start.
+
         What pages send of Inputs goes to every page. Their values, and those of States, are
         refused if they hold a component, a `Patch` or another marker of Dash, or are too long:
 
@@ -252,19 +256,22 @@ class PubSub:
                         f"the shared callbacks {other.label!r} and {callback.label!r} both set "
                         f"{'.'.join(key)}; only one shared callback may set a property"
                     )
+        if self._app is not None and self._app.has_started:
+            check_outputs(self._app, [callback], self._declarations.callbacks)
         callback = replace(callback, name=distinct_name(callback.name, self._shared_callbacks))
-        self._shared_callbacks[callback.name] = callback
-        self._shared_keys.update(callback.input_keys, callback.output_keys)
         if self._app is not None:
             self._activate_shared_callback(self._app, callback)
+        self._shared_callbacks[callback.name] = callback
+        self._shared_keys.update(callback.input_keys, callback.output_keys)
 
     def _activate_shared_callback(self, app: Flash, callback: SharedCallback) -> None:
         """Register a shared callback with the runs and the pages of the app."""
         assert self._runs is not None
+        # First, since Dash may refuse a dependency.
+        register_on_page(app, callback)
         self._runs.add(callback)
         extras = app.page_extras["flash_pubsub"]["shared"]
         extras[callback.name] = callback.page_config()
-        register_on_page(app, callback)
 
     # -- channels --------------------------------------------------------------------------------
 
@@ -550,6 +557,8 @@ class PubSub:
 
     async def _start(self) -> None:
         check_workers(self.broker, 'PubSub(app, broker="redis://…")')
+        # Now all callbacks of the app are known.
+        check_outputs(self.app, self._shared_callbacks.values(), self._declarations.callbacks)
         assert self._deliveries is not None
         assert self._presence is not None
         if not (self.app.server.secret_key or isinstance(self.broker, MemoryBroker)):

@@ -148,6 +148,13 @@ def test_11_1_once_without_a_history_is_refused(first, channel):
     steps[0]()
     with pytest.raises(ConfigurationError, match=r"history=0.*history=1000"):
         steps[1]()
+    # What was refused is not there.
+    if first == "settings":
+        pubsub.channel_callback(channel, Output("a", "children"))(print)
+        assert [each.once for each in pubsub._declarations.callbacks] == [False]
+    else:
+        pubsub.channel(channel, history=5)
+        assert [each.history for _, each in pubsub._declarations.configured] == [5]
 
 
 async def test_11_1_per_worker_callbacks_report_what_they_skip():

@@ -333,6 +333,7 @@ class Live:
         """
 
         def register(function: H) -> H:
+            app = self.app
             chosen = inputs if inputs is not None else dependencies
             callback = make_callback(
                 function,
@@ -343,7 +344,12 @@ class Live:
                 mode=mode,
             )
             callback = self._event_callbacks.add(callback)
-            register_on_page(self.app, callback)
+            try:
+                register_on_page(app, callback)
+            except BaseException:
+                # Dash has refused a dependency.
+                self._event_callbacks.remove(callback)
+                raise
             return function
 
         return register

@@ -3,6 +3,7 @@
 import functools
 from contextlib import asynccontextmanager
 
+import dash
 import pytest
 from page import Page
 
@@ -98,3 +99,17 @@ async def test_11_6_a_partial_that_fails_is_logged_by_its_name(live, caplog):
         while (await page.frame()).get("state") != "failed":
             pass
     assert "fail' failed" in caplog.text
+
+
+def test_a_refused_event_callback_leaves_nothing_behind(live):
+    async def stream(value):
+        yield stream_props("out", {"children": value})
+
+    with pytest.raises(dash.exceptions.DashException):
+        live.event_callback(Input("a.b", "n_clicks"), cancel=[Input("stop", "n_clicks")])(stream)
+    assert not live._event_callbacks._callbacks
+    assert not live._event_callbacks._cancels
+    homeless = Live()
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="no app"):
+            homeless.event_callback(Input("a", "n_clicks"))(stream)

@@ -12,7 +12,7 @@ from flash_pubsub.broker.seam import MAX_CHANNEL_BYTES, check_channel
 from flash_pubsub.errors import InvalidChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from flash_pubsub.channels.outputs import Outputs
     from flash_pubsub.channels.schema import Schema
@@ -126,24 +126,15 @@ class Declarations:
         """Set the settings of a pattern; raises `ConfigurationError` if it has settings already."""
         if any(existing == pattern for existing, _ in self._settings):
             raise ConfigurationError(f"channel {pattern.text!r} has settings already")
-        self._settings.append((pattern, settings))
-        self._check_history()
+        configured = [*self._settings, (pattern, settings)]
+        for callback in self.callbacks:
+            _check_history(callback, configured)
+        self._settings = configured
 
     def add(self, callback: ChannelCallback) -> None:
         """Add a callback; raises `ConfigurationError` for ``once`` on a channel without history."""
+        _check_history(callback, self._settings)
         self.callbacks.append(callback)
-        self._check_history()
-
-    def _check_history(self) -> None:
-        for callback in self.callbacks:
-            # A name that the pattern matches; the settings of others may differ.
-            example = _VARIABLE.sub("x", callback.pattern.text)
-            if callback.once and not self.settings(example).history:
-                raise ConfigurationError(
-                    f"the channel callback {callback.name!r} has once=True, and the channel "
-                    f"{callback.pattern.text!r} has history=0: messages are run from the history; "
-                    "give the channel one, pubsub.channel(…, history=1000), or leave out once=True"
-                )
 
     @property
     def configured(self) -> tuple[tuple[ChannelPattern, ChannelSettings], ...]:
@@ -152,10 +143,7 @@ class Declarations:
 
     def settings(self, channel: str) -> ChannelSettings:
         """Return the settings of the first pattern that matches a channel, or the defaults."""
-        for pattern, settings in self._settings:
-            if pattern.match(channel) is not None:
-                return settings
-        return ChannelSettings()
+        return _settings_of(channel, self._settings)
 
     def matching(self, channel: str) -> list[MatchedCallback]:
         """Return the callbacks for a channel in the order of their declaration."""
@@ -169,3 +157,26 @@ class Declarations:
         """Return the channels of callbacks without variables, which every page follows."""
         names = (each.pattern.text for each in self.callbacks if each.pattern.is_single)
         return list(dict.fromkeys(names))
+
+
+def _settings_of(
+    channel: str, configured: Sequence[tuple[ChannelPattern, ChannelSettings]]
+) -> ChannelSettings:
+    for pattern, settings in configured:
+        if pattern.match(channel) is not None:
+            return settings
+    return ChannelSettings()
+
+
+def _check_history(
+    callback: ChannelCallback, configured: Sequence[tuple[ChannelPattern, ChannelSettings]]
+) -> None:
+    """Raise `ConfigurationError` for ``once`` on a channel without history."""
+    # A name that the pattern matches; the settings of others may differ.
+    example = _VARIABLE.sub("x", callback.pattern.text)
+    if callback.once and not _settings_of(example, configured).history:
+        raise ConfigurationError(
+            f"the channel callback {callback.name!r} has once=True, and the channel "
+            f"{callback.pattern.text!r} has history=0: messages are run from the history; "
+            "give the channel one, pubsub.channel(…, history=1000), or leave out once=True"
+        )

@@ -128,6 +128,11 @@ class EventCallbackRunner:
             self._cancels[cancel_name(callback.name)] = callback
         return callback
 
+    def remove(self, callback: EventCallback) -> None:
+        """Undo `add`, for a callback that no page can call."""
+        del self._callbacks[callback.name]
+        self._cancels.pop(cancel_name(callback.name), None)
+
     async def call(self, client: Client, frame: dict[str, Any]) -> None:
         """Start the call that a page's ``call`` frame requests; raises `ProtocolError`."""
         number, body = frame.get("id"), frame.get("body")

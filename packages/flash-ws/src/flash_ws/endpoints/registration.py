@@ -210,9 +210,9 @@ class Endpoints:
     def _register(self, path: str, make: Callable[[Flash], ASGIApp]) -> None:
         if path in self._routes:
             raise ConfigurationError(f"an endpoint at {path!r} exists already; choose another path")
-        self._routes[path] = make
         if self._app is not None:
             self._app.add_asgi_route(path, make(self._app))
+        self._routes[path] = make
 
 
 def _connection_handler(handler: Callable[..., Any]) -> Callable[[Connection], Awaitable[None]]:
