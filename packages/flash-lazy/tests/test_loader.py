@@ -696,3 +696,27 @@ async def test_live_asks_for_flash_ws_where_it_is_missing(app, monkeypatch, capl
     async with FlashClient(app) as client:
         assert (await client.get("/_dash-layout")).status == 500
     assert 'live=True needs flash-ws: pip install "flash-core[ws]"' in caplog.text
+
+
+async def test_11_7_a_stale_result_outlives_a_cache_that_meets_a_cancelled_task(
+    app, caplog, monkeypatch
+):
+    @lazy(cache=60, stale=600)
+    async def orders():
+        return "orders"
+
+    now = 1000.0
+    panels = panels_of(app)
+    panels.clock = lambda: now
+    async with page_of(app, orders()) as (client, [panel]):
+        await load(client, panel)
+        now += 100
+
+        async def fail(*_, **__):
+            raise asyncio.CancelledError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(panels.cache, "load", fail)
+            assert await load(client, panel) == ("orders", True)
+            await until(lambda: "the stale result could not be replaced" in caplog.text)
+        assert await load(client, panel) == ("orders", True)

@@ -307,7 +307,7 @@ class Asked:
     async def ask(self):
         self.asked += 1
         answer = self._answers.pop(0) if self._answers else False
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -460,3 +460,10 @@ async def test_13_c_one_failure_of_authorize_is_asked_again_and_many_are_no(app)
         await withdrawn.wait()
     recheck.stop()
     assert next(answers, None) is None
+
+
+async def test_11_7_a_recheck_that_meets_a_base_exception_is_repeated(monkeypatch, caplog):
+    asked = Asked(monkeypatch, asyncio.CancelledError(), GeneratorExit(), True)
+    await asked.until_withdrawn(100)
+    assert asked.asked == 4
+    assert caplog.text.count("a recheck failed") == 2

@@ -68,3 +68,25 @@ async def test_11_7_a_job_fails_and_its_page_hears_of_it(manager, fault, in_thre
             await client.call(Output("out", "children"), {Input("in", "n"): 0})
         result = await client.call(Output("out", "children"), {Input("in", "n"): 1})
         assert result[Output("out", "children")] == 1
+
+
+class Interrupts:
+    """A result whose conversion to JSON exits."""
+
+    def to_plotly_json(self):
+        raise KeyboardInterrupt
+
+
+async def test_11_7_a_result_that_cannot_be_written_fails_its_job(manager):
+    app = Flash(__name__, background_callback_manager=manager)
+    app.layout = html.Div()
+
+    @app.callback(Output("out", "children"), Input("in", "n"), background=True, interval=10)
+    async def work(n):
+        return Interrupts() if n == 0 else n
+
+    async with asyncio.timeout(20), FlashClient(app) as client:
+        with pytest.raises(CallbackFailed, match="500"):
+            await client.call(Output("out", "children"), {Input("in", "n"): 0})
+        result = await client.call(Output("out", "children"), {Input("in", "n"): 1})
+        assert result[Output("out", "children")] == 1

@@ -16,6 +16,7 @@ import quart
 from dash.exceptions import PreventUpdate
 
 from flash import BadRequest, ConfigurationError, no_update
+from flash.exits import ends_task
 from flash.serialize import dumps
 from flash_lazy.cache.seam import (
     Entry,
@@ -318,7 +319,10 @@ class Panels:
         async def revalidate() -> None:
             try:
                 await load()
-            except Exception:  # boundary of the task: the stale result is still valid
+            except BaseException as error:
+                # The boundary of the task: the stale result is still valid.
+                if ends_task(error):
+                    raise
                 logger.exception("%s: the stale result could not be replaced", name)
             finally:
                 del self._revalidations[key]
@@ -369,7 +373,10 @@ class Panels:
         async def run() -> None:
             try:
                 await operation()
-            except Exception:  # boundary of the task
+            except BaseException as error:
+                # The boundary of the task.
+                if ends_task(error):
+                    raise
                 logger.exception(failure)
 
         task = asyncio.create_task(run())

@@ -113,3 +113,36 @@ async def test_11_7_a_handler_of_joins_goes_on(fault, caplog):
         await until(lambda: came == ["a"])
         subscribe(page, world.pubsubs[0], "room/b")
         await until(lambda: came == ["a", "b"])
+
+
+class Panics:
+    """A result whose conversion to JSON panics."""
+
+    def to_plotly_json(self):
+        raise PanicException("native code")
+
+
+@pytest.mark.parametrize("result", [object(), Panics(), "x" * 3_000_000])
+@pytest.mark.parametrize("once", [False, True])
+async def test_11_7_a_result_that_cannot_be_sent_holds_up_no_other_message(once, result, caplog):
+    got, others = [], []
+
+    def define(pubsub):
+        @pubsub.channel_callback("jobs", Output("a", "children"), once=once)
+        async def work(message):
+            got.append(message)
+            return result if message == 1 else message
+
+        @pubsub.channel_callback("jobs", Output("b", "children"), once=once)
+        async def other(message):
+            others.append(message)
+            return message
+
+    async with World(define, workers=1) as world:
+        for number in range(4):
+            await world.pubsubs[0].publish("jobs", number)
+        await until(lambda: others[-1:] == [3])
+        # Each was run once.
+        assert got == others == [0, 1, 2, 3]
+    if once or not isinstance(result, str):
+        assert "work" in caplog.text

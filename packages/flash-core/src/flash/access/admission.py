@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Header, Refused
 from flash.errors import Overloaded
+from flash.exits import ends_task
 from flash.http.handshake import Handshake
 
 if TYPE_CHECKING:
@@ -228,7 +229,10 @@ class Recheck:
     async def _run(self) -> None:
         try:
             is_allowed = await self._check()
-        except Exception:  # the boundary to an application's guard or session store
+        except BaseException as error:
+            # The boundary to an application's guard or session store.
+            if ends_task(error):
+                raise
             self._failures += 1
             is_allowed = self._failures < self.MAX_FAILURES
             logger.exception(

@@ -28,6 +28,7 @@ from flash.background.facade import DashFacade, cache_parts
 from flash.background.job import JobHandles, JobSpec, Report, State, UpdateBuffer
 from flash.background.tasks import JobTasks
 from flash.errors import ConfigurationError
+from flash.exits import ends_task
 from flash.redis import require_redis
 from flash.redis.address import Kind, parse_url
 from flash.redis.scripts import Script
@@ -356,7 +357,10 @@ class RedisManager(DashFacade):
                         f"its result is {len(result):,} bytes of JSON, which is more than "
                         f"max_result_bytes={self.max_result_bytes:,}"
                     )
-            except Exception as error:  # noqa: BLE001  the job's boundary: the page gets it
+            except BaseException as error:
+                # The job's boundary: the page gets it.
+                if ends_task(error):
+                    raise
                 report = Report.failed(error)
         if report.state is State.FAILED:
             fields = ["message", report.message, "trace", report.trace]

@@ -189,7 +189,10 @@ class Connection:
         except asyncio.CancelledError:
             await self._end("the connection was closed")
             raise
-        except Exception as error:  # whatever it is, the calls that wait must fail
+        except GeneratorExit:
+            # The loop has ended.
+            raise
+        except BaseException as error:  # whatever it is, the calls that wait must fail
             if not isinstance(error, RedisError | OSError):
                 _logger.exception("a connection to Redis failed")
             await self._end(f"{type(error).__name__}: {error}")

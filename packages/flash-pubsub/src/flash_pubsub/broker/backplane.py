@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import msgpack
 
+from flash.exits import ends_task
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.broker.seam import Member, Retention
@@ -419,7 +420,10 @@ class BrokerBackplane:
                 await work
             except BrokerError as error:
                 logger.warning("%s", error)
-            except Exception:  # the boundary of a task that nobody awaits
+            except BaseException as error:
+                # The boundary of a task that nobody awaits.
+                if ends_task(error):
+                    raise
                 logger.exception("a task of flash-pubsub failed")
 
         task = asyncio.ensure_future(run())

@@ -8,6 +8,8 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
+from flash.exits import ends_task
+
 if TYPE_CHECKING:
     from flash_pubsub.broker.seam import Broker, Publication
     from flash_ws.protocol.position import Position
@@ -119,7 +121,10 @@ class Listeners:
         for listener in tuple(self._by_channel.get(publication.channel, ())):
             try:
                 listener.deliver(publication)
-            except Exception:  # a fault in one listener must not stop delivery to the others
+            except BaseException as error:
+                # A fault in one listener must not stop delivery to the others.
+                if ends_task(error):
+                    raise
                 logger.exception("%r failed on channel %r", listener, publication.channel)
 
     def _reset(self, channel: str, position: Position) -> None:
@@ -128,7 +133,9 @@ class Listeners:
         for listener in tuple(self._by_channel.get(channel, ())):
             try:
                 listener.reset(channel, position)
-            except Exception:  # as above
+            except BaseException as error:
+                if ends_task(error):
+                    raise
                 logger.exception("%r failed on channel %r", listener, channel)
 
     def _moved(self, channel: str, position: Position) -> None:

@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from flash.exits import ends_task
 from flash.settings import COUNT, Instance, check
 from flash_pubsub.broker.seam import (
     DEFAULT_RETENTION,
@@ -500,7 +501,10 @@ class MemoryBroker:
             self._counters.delivered += 1
             try:
                 self._deliver(publication)
-            except Exception:  # a fault in the receiver must not fail the publisher
+            except BaseException as error:
+                # A fault in the receiver must not fail the publisher.
+                if ends_task(error):
+                    raise
                 _logger.exception("delivering a message of %r failed", publication.channel)
 
     def reset(self) -> None:
@@ -510,7 +514,10 @@ class MemoryBroker:
             try:
                 if self._reset:
                     self._reset(channel, self.store.channel(channel).position)
-            except Exception:  # a fault in the receiver must not keep others from being reset
+            except BaseException as error:
+                # A fault in the receiver must not keep others from being reset.
+                if ends_task(error):
+                    raise
                 _logger.exception("resetting %r failed", channel)
 
     def _check_ready(self, channel: str | None = None) -> None:

@@ -14,13 +14,14 @@ from dash.exceptions import PreventUpdate
 from flash.callbacks.context import EventContext
 from flash.callbacks.execution import time_limit
 from flash.errors import CallbackTimeout
+from flash.exits import ends_task
 from flash.supervision import SupervisedTask
 from flash_pubsub.broker.backplane import FRAME, PREFIX, envelope_extras
 from flash_pubsub.broker.envelope import BYTES, JSON, Envelope
 from flash_pubsub.broker.leases import run_while_leading
 from flash_pubsub.broker.recent_frames import RecentFrames
 from flash_pubsub.broker.seam import Kept
-from flash_pubsub.errors import BrokerError, UnsupportedEnvelope
+from flash_pubsub.errors import BrokerError, PayloadTooLarge, UnsupportedEnvelope
 from flash_ws.protocol.channel import CatchUp, State
 from flash_ws.protocol.frames import props_message, reset_frame, snapshot_frame
 from flash_ws.protocol.position import Position
@@ -165,8 +166,10 @@ class ChannelDeliveries:
             logger.warning("channel %r: %s", channel, error)
             return None
         updates: list[Any] = []
+        messages: list[Message] = []
         for matched in callbacks:
             callback = matched.callback
+            own: list[Any] = []
             context = EventContext([], [], [])
             try:
                 with context.active():
@@ -174,16 +177,27 @@ class ChannelDeliveries:
                         result = await self.app.pool.call(
                             callback.function, data, **matched.variables
                         )
-                updates.extend(callback.outputs.updates(result, callback.name))
-                updates.extend(context.take_updates())
+                own.extend(callback.outputs.updates(result, callback.name))
+                own.extend(context.take_updates())
+                # Raises an error for what cannot be sent, which is this callback's alone.
+                message = props_message(own)
             except PreventUpdate:
                 continue
-            except Exception as error:  # an application's function: logged; the next message
+            except BaseException as error:
+                # An application's function: logged, and the next message is handled.
+                if ends_task(error):
+                    raise
                 self.timeouts += (
                     isinstance(error, CallbackTimeout) and error.callback_id == callback.name
                 )
                 logger.exception("channel callback %r failed", callback.name)
-        return props_message(updates) if updates else None
+                continue
+            if own:
+                updates.extend(own)
+                messages.append(message)
+        if len(messages) > 1:
+            return props_message(updates)
+        return messages[0] if messages else None
 
 
 class _ResetMarker:
@@ -498,7 +512,13 @@ class OnceConsumer:
         envelope = Envelope("done", b"")
         if message is not None:
             envelope = Envelope(FRAME, message.members.encode(), extras=envelope_extras(message))
-        await self._write_position(publication.position, lease, envelope)
+        try:
+            await self._write_position(publication.position, lease, envelope)
+        except PayloadTooLarge as error:
+            # To run the message again would give the same, and no other message would be run.
+            names = ", ".join(each.callback.name for each in self._callbacks)
+            logger.error("channel %r: what %s set is not shown: %s", self._channel, names, error)
+            await self._write_position(publication.position, lease)
 
     async def _write_position(
         self, position: Position, lease: Lease, envelope: Envelope | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flash.callbacks.execution import time_limit
+from flash.exits import ends_task
 from flash_pubsub.channels.delivery import EVERY_WORKER, ONE_WORKER, page_channels_of
 from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
@@ -235,7 +236,10 @@ class Subscribers:
                 for guard, variables in guards:
                     if not await self._app.pool.call(guard, client, **variables):
                         return False
-        except Exception:  # an application's function: a failure denies the subscription
+        except BaseException as error:
+            # An application's function: a failure denies the subscription.
+            if ends_task(error):
+                raise
             logger.exception(
                 "authorize failed; the subscription of %r to %.80r is denied", client, channel
             )

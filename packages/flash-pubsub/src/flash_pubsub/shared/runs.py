@@ -15,6 +15,7 @@ from flash import NoUpdate, Patch, stringify_id
 from flash.callbacks.context import EventContext
 from flash.callbacks.execution import time_limit
 from flash.errors import CallbackTimeout
+from flash.exits import ends_task
 from flash_pubsub.errors import BrokerError, Fenced
 from flash_pubsub.shared.declaration import Change, PendingChanges, key_of
 from flash_pubsub.shared.patch import apply_patch
@@ -172,6 +173,13 @@ class SharedRuns:
         except ValueError as error:
             self._refuse(callback, client, change, str(error))
             return
+        except BaseException as error:
+            # A validator of the application's schema failed: the page must hear of it.
+            if ends_task(error):
+                raise
+            logger.exception("schema= of the shared callback %r failed", callback.label)
+            self._refuse(callback, client, change, "its values could not be checked")
+            return
         if not change.number:
             if not callback.runs_initially or self._state.has_run(callback.name):
                 return
@@ -190,7 +198,10 @@ class SharedRuns:
             limit = time_limit(f"authorize of {callback.label}", AUTHORIZE_TIMEOUT)
             async with limit, client.handshake.active():
                 is_allowed = await self._app.pool.call(authorize, client)
-        except Exception:  # an application's function: a failure refuses the change
+        except BaseException as error:
+            # An application's function: a failure refuses the change.
+            if ends_task(error):
+                raise
             logger.exception("authorize of the shared callback %r failed", callback.label)
             is_allowed = False
         if is_allowed is not True:
@@ -385,7 +396,10 @@ class SharedRuns:
             self._expect_confirmation(callback, pending, position, epoch)
         except (BrokerError, Fenced):
             raise
-        except Exception as error:  # an application's function: logged, and reported to the pages
+        except BaseException as error:
+            # An application's function: logged, and reported to the pages.
+            if ends_task(error):
+                raise
             logger.exception("shared callback %r failed", callback.label)
             reason = f"{type(error).__name__}: {error}" if self._app.is_developing else "it failed"
             if isinstance(error, CallbackTimeout) and error.callback_id == callback.label:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flash.exits import ends_task
 from flash_ws.clients.context import current_client
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import ProtocolError
@@ -156,8 +157,10 @@ class PageEvents:
             async with client.handshake.active():
                 assert self._pool is not None
                 await self._pool.call(handler, data)
-        except Exception:
-            # An application's handler: logged; the next event is handled.
+        except BaseException as error:
+            # An application's handler or session store: logged; the next event is handled.
+            if ends_task(error):
+                raise
             logger.exception("the handler of event %r failed", name)
 
     def _log_refused(self, name: str, marker: str) -> None:

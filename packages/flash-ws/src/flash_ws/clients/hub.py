@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from flash.exits import ends_task
 from flash_ws.clients import recipients
 from flash_ws.clients.backplane import ClientInfo, Command, Moved, OwnedByAnotherUser
 from flash_ws.clients.client import Client
@@ -587,9 +588,10 @@ class Hub:
             async with AsyncExitStack() as stack:
                 try:
                     await stack.enter_async_context(client.handshake.active())
-                except (
-                    Exception
-                ):  # an application's session store: cleaning up must not wait for it
+                except BaseException as error:
+                    # An application's session store: cleaning up must not wait for it.
+                    if ends_task(error):
+                        raise
                     logger.exception(
                         "cannot open the session of %r; its handlers run without a session", client
                     )

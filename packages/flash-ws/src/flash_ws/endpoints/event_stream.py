@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from flash.access.opening_request import OpeningRequest
 from flash.errors import BadRequest
+from flash.exits import ends_task, exit_error
 from flash.settings import AMOUNT, DURATION, SECONDS, Number, check
 from flash_ws.endpoints.sse import DONE, KEEP_ALIVE, ServerSentEvent
 
@@ -241,6 +242,12 @@ class EventStream:
             async for value in events:
                 await self._write(ServerSentEvent.of(value).encode())
                 self.sent += 1
+        except BaseException as error:
+            if isinstance(error, Exception) or ends_task(error):
+                raise
+            # A `CancelledError` is that of a task which the generator awaited: an error, and not
+            # the end of the server.
+            raise exit_error(generate, error) from error
         finally:
             close = getattr(events, "aclose", None)
             if close is not None:

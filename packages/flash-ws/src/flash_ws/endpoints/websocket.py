@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from flash.access.admission import CLOSE_TIMEOUT, truncate_reason
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import INTERNAL_ERROR
+from flash.exits import ends_task
 from flash.serialize import dumps
 from flash.settings import COUNT, DURATION, SECONDS, SECONDS_OR_NONE, Instance, check
 from flash_ws.clients.groups import MAX_GROUPS, ConnectionGroup, Groups
@@ -352,7 +353,9 @@ class Connection(OpeningRequest):
             await handler(self)
         except ConnectionClosed:
             pass
-        except Exception as error:
+        except BaseException as error:
+            if ends_task(error):
+                raise
             if not (isinstance(error, ExceptionGroup) and error.split(ConnectionClosed)[1] is None):
                 logger.exception("the handler of %s failed", self._scope["path"])
                 self._begin_close(CloseInfo(INTERNAL_ERROR, "the handler failed"))

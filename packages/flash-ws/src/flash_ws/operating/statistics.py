@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from flash.exits import ends_task
 from flash.moved import renamed_exports
 from flash.supervision import supervised
 
@@ -56,7 +57,10 @@ class CustomMetrics:
         for collect in self._collectors:
             try:
                 metrics.extend(collect())
-            except Exception:  # an application's function: the other collectors still run
+            except BaseException as error:
+                # An application's function: the other collectors still run.
+                if ends_task(error):
+                    raise
                 logger.exception(
                     "the metrics collector %r failed; its metrics are left out", collect
                 )

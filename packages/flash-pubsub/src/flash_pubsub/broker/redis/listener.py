@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from flash.exits import ends_task
 from flash.redis.backoff import Backoff
 from flash.redis.errors import reason_of
 from flash_pubsub.broker.redis.feed import Feed, FeedLost
@@ -206,6 +207,14 @@ class Listener:
                     logged = True
                     _logger.warning("no server to subscribe on: %s", self._seek_reason)
                 await asyncio.sleep(backoff.wait())
+            except BaseException as error:
+                # Whatever it is, the worker must receive messages.
+                if ends_task(error):
+                    raise
+                self._seek_reason = reason_of(error)
+                self._on_change()
+                _logger.exception("finding a server to subscribe on failed")
+                await asyncio.sleep(backoff.wait())
             else:
                 self._listen_to(node)
                 return
@@ -220,7 +229,10 @@ class Listener:
             except (RedisError, OSError):
                 await asyncio.sleep(backoff.wait())
                 continue
-            except Exception:  # whatever it is, the channel must be subscribed to
+            except BaseException as error:
+                # Whatever it is, the channel must be subscribed to.
+                if ends_task(error):
+                    raise
                 _logger.exception("finding the server of %r failed", following.sequence.channel)
                 await asyncio.sleep(backoff.wait())
                 continue
@@ -261,7 +273,10 @@ class Listener:
                 reason = "it ended"
             except (FeedLost, RedisError, OSError, BrokerError) as error:
                 reason = reason_of(error)
-            except Exception as error:  # whatever it is, the worker must receive messages
+            except BaseException as error:
+                # Whatever it is, the worker must receive messages.
+                if ends_task(error):
+                    raise
                 _logger.exception("receiving from %s failed", node)
                 reason = reason_of(error)
             supervised.feed = None
@@ -317,6 +332,11 @@ class Listener:
             async with asyncio.timeout(self._store.timeout):
                 owners = await self._store.topology.owners()
         except (RedisError, OSError):
+            return False
+        except BaseException as error:
+            if ends_task(error):
+                raise
+            _logger.exception("finding out which server has the slots of %s failed", node)
             return False
         if node in owners:
             return False
@@ -400,7 +420,10 @@ class Listener:
                 return
             except BrokerError:
                 await asyncio.sleep(backoff.wait())
-            except Exception:  # whatever it is, the channel must be delivered
+            except BaseException as error:
+                # Whatever it is, the channel must be delivered.
+                if ends_task(error):
+                    raise
                 _logger.exception("resuming %r failed", following.sequence.channel)
                 await asyncio.sleep(backoff.wait())
 
@@ -434,7 +457,10 @@ class Listener:
         self._counters.delivered += 1
         try:
             self._deliver_to(publication)
-        except Exception:  # an error of the worker's own code, which the log shows
+        except BaseException as error:
+            # An error of the worker's own code, which the log shows.
+            if ends_task(error):
+                raise
             _logger.exception("delivering a message of %r failed", publication.channel)
 
     def _reset(self, channel: str, position: Position) -> None:
@@ -446,7 +472,9 @@ class Listener:
         )
         try:
             self._reset_to(channel, position)
-        except Exception:  # an error of the worker's own code, which the log shows
+        except BaseException as error:
+            if ends_task(error):
+                raise
             _logger.exception("resetting %r failed", channel)
 
     def _unreadable(self, channel: str, error: UnsupportedEnvelope) -> None:
