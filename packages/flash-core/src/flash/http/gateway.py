@@ -24,6 +24,7 @@ from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_respons
 from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.http.compression import compress
 from flash.http.disconnect import Disconnected, DisconnectWatcher
+from flash.http.early_response import EarlyResponse, has_long_body
 from flash.http.garbage_collection import freeze_startup_objects
 from flash.http.plain_functions import PlainFunctions
 from flash.http.startup import Startup
@@ -159,6 +160,9 @@ class Gateway:
             await self._quart_app(scope, receive, self._tuning_at_startup(scope, send))
             return
         self._connections += 1
+        if kind == "http" and has_long_body(scope):
+            early = EarlyResponse(receive, send)
+            receive, send = early.receive, early.send
         for refusal_reason in self._host_checks:
             reason = refusal_reason(scope)
             if reason is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
+from ._hypercorn_streams import install_streams
 from .drain import CANCEL_DELAY
 from .listener import BACKLOG
 
@@ -29,6 +30,7 @@ async def serve(
     listening: Callable[[], None],
 ) -> None:
     """Serve on a bound socket until ``stop`` is set; call ``listening`` when it accepts."""
+    install_streams()
     config = Config()
     config.bind = f"fd://{sock.detach()}"
     config.backlog = BACKLOG
