@@ -12,10 +12,13 @@ import warnings
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dash
 import quart
+from flask.helpers import get_load_dotenv
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from flash import loop_watch
 from flash.access.callback_socket import CallbackSockets
@@ -65,6 +68,9 @@ _INTERNAL_THREADS = 4
 # Seconds between start-up and the warm-up, if no request needs it before. The first page is served
 # in this time.
 _WARM_UP_SECONDS = 0.5
+
+# Flash's script of each page. It is small, so a request of its own would take longer.
+_PAGE_SCRIPT = Path(__file__).with_name("flash.js").read_text(encoding="utf-8")
 
 # Arguments of `dash.Dash` that give a URL prefix.
 _PREFIXES = ("url_base_pathname", "routes_pathname_prefix", "requests_pathname_prefix")
@@ -160,6 +166,7 @@ class Flash(DashApp):
             backend=_backend_for(server, backend),
             **dash_arguments,
         )
+        self.add_inline_script(_PAGE_SCRIPT)
 
     # -- set-up ----------------------------------------------------------------------------------
 
@@ -427,6 +434,11 @@ class Flash(DashApp):
 
     def serve(self, host: str, port: int, *, debug: bool, **options: Any) -> None:
         """Serve until stopped; see `flash.serving.options.options_from_run` for ``options``."""
+        if options.pop("load_dotenv", True) is not False and get_load_dotenv():
+            # As Flask's `run`: from `.env` and `.flaskenv`, where python-dotenv is installed.
+            from flask.cli import load_dotenv
+
+            load_dotenv()
         from flash.serving import serve
         from flash.serving.options import options_from_run
 
@@ -442,7 +454,12 @@ class Flash(DashApp):
         """Return the response to a callback request that Quart routed."""
         request = quart.request
         dash_seam.app_context.set(self)
-        body: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]
+        try:
+            body: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]
+        except RequestEntityTooLarge:
+            error = BadRequest.too_long(request.max_content_length or 0)
+            Gateway.of(self.server).log_too_long()
+            return to_quart_response(text_response(error.status, str(error)))
         try:
             coding = request.headers.get("Content-Encoding")
             if coding is not None:
@@ -451,6 +468,8 @@ class Flash(DashApp):
                 )
             value = parse_json(request.headers.get("Content-Type", "").encode("latin-1"), body)
         except BadRequest as error:
+            if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                Gateway.of(self.server).log_too_long()
             return to_quart_response(text_response(error.status, str(error)))
         response = await self.dispatcher.respond(value)
         if response is NOT_COMPILED:

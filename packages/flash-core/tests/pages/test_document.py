@@ -3,11 +3,13 @@
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import dash
 import pytest
 from dash import Dash, Input, Output, dcc, html
 
+import flash
 from flash import Flash
 from flash.testing import FlashClient
 
@@ -26,7 +28,10 @@ async def page_of(app, path="/"):
 
 
 def stock(name, **options):
-    return Dash(name, backend="quart", **options)
+    app = Dash(name, backend="quart", **options)
+    # The only thing that Flash adds to a page.
+    app._inline_scripts.append(Path(flash.__file__).with_name("flash.js").read_text())
+    return app
 
 
 def without_identity(page):

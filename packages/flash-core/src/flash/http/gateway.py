@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from flash.pages.views import Views
     from flash.static import StaticResponse
 
+logger = logging.getLogger("flash.serving")
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -53,6 +57,9 @@ SocketDoor = Callable[[Scope, Receive, Send, ASGIApp], Awaitable[None]]
 IN_PROCESS = "flash.in_process"
 
 _EXTENSION = "flash"
+
+# Seconds between two messages in the log of what any client can cause.
+_LOG_INTERVAL = 60.0
 
 
 class MountedApp(Protocol):
@@ -97,6 +104,8 @@ class Gateway:
         self._host_checks: list[Callable[[Scope], str | None]] = []
         # What is in front of WebSockets of Quart's, by path.
         self._socket_doors: dict[str, SocketDoor] = {}
+        # When it was last logged that a request is too long, by the monotonic clock.
+        self._logged_too_long_at = -_LOG_INTERVAL
         # Views that bypass Quart, by method and path; made when all apps have started.
         self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] | None = None
 
@@ -207,6 +216,22 @@ class Gateway:
                 return
         await self._quart_app(scope, receive, send)
 
+    def log_too_long(self) -> None:
+        """Log that a callback request was refused for its size, at most once a minute.
+
+        Any client can cause it.
+        """
+        now = time.monotonic()
+        if now - self._logged_too_long_at < _LOG_INTERVAL:
+            return
+        self._logged_too_long_at = now
+        logger.warning(
+            "a callback request was refused with 413, because it is longer than "
+            'app.server.config["MAX_CONTENT_LENGTH"] = %s bytes; set it higher to accept larger '
+            "files (dcc.Upload sends four bytes for three of a file)",
+            self._server.config["MAX_CONTENT_LENGTH"],
+        )
+
     async def _warm_up(self) -> None:
         for app in self._apps:
             await app.warm_up()
@@ -259,6 +284,8 @@ class Gateway:
         except Disconnected:
             return
         except BadRequest as error:
+            if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                self.log_too_long()
             await _send_encoded(exchange.send, text_response(error.status, str(error)))
             return
         await app.warm_up()

@@ -358,6 +358,10 @@ class DashApp(StockDash):
             self.config.requests_pathname_prefix,
         )
 
+    def add_inline_script(self, script: str) -> None:
+        """Put a script into each page, before Dash's renderer starts; see `csp_hashes`."""
+        self._inline_scripts.append(script)
+
     def make_scripts_html(self) -> str:
         """Return the page's script tags. Reads the modification time of each file."""
         return super()._generate_scripts_html()

@@ -84,13 +84,12 @@ class ServeOptions:
 
 
 # Settings of Flask's development server that have no effect here, with their accepted values. Flash
-# is always concurrent, shows Dash's error page and loads no .env files.
+# is always concurrent and shows Dash's error page.
 _WITHOUT_EFFECT: dict[str, tuple[object, ...]] = {
     "threaded": (True, None),
     "processes": (1, None),
     "use_debugger": (True, False, None),
     "use_evalex": (True, False, None),
-    "load_dotenv": (False, None),
     "reloader_type": ("auto", None),
 }
 
@@ -98,7 +97,6 @@ _REMEDIES = {
     "threaded": "requests are served concurrently; Flash(max_threads=1) runs plain callbacks one "
     "at a time",
     "processes": "for several processes use: flash run module:app --workers N",
-    "load_dotenv": "call dotenv.load_dotenv() before you create the app",
     "reloader_type": "watchfiles is used if it is installed, else polling",
 }
 
