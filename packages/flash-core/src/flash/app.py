@@ -207,8 +207,7 @@ class Flash(DashApp):
     def callback(self, *_args: Any, **_kwargs: Any) -> Callable[..., Any]:
         """Register a callback; takes the arguments of `dash.Dash.callback` and `flash.callback`."""
         options = registration.take_options(_kwargs)
-        with dash_seam.unique_callback_ids(self.callback_map):
-            decorate = super().callback(*_args, **_kwargs)
+        decorate = super().callback(*_args, **_kwargs)
         remove = registration.store_options(self.callback_list, self.callback_map, options)
         # After start-up, take it over at once: Dash's own handlers could run it before Flash does.
         take_over_now = self.dispatcher.take_over if self._started else None
@@ -636,8 +635,7 @@ def callback(
             "timeout": timeout,
         }
     )
-    with dash_seam.unique_callback_ids(dash_seam.GLOBAL_CALLBACK_MAP):
-        decorate = dash.callback(*args, **kwargs)
+    decorate = dash.callback(*args, **kwargs)
     remove = registration.store_options(
         dash_seam.GLOBAL_CALLBACK_LIST, dash_seam.GLOBAL_CALLBACK_MAP, options
     )

@@ -559,6 +559,23 @@ async def test_every_manager_can_be_awaited(app: App):
     await manager.close()
 
 
+async def test_11_4_jobs_of_one_factory_get_their_own_results(app: App):
+    def make_callback(tenant: str) -> None:
+        @app.callback(Output(tenant, "children"), Input("go", "n_clicks"), background=True)
+        def figures(n):
+            time.sleep(1.0 if tenant == "one" else 0.1)
+            return f"figures of {tenant}"
+
+    tenants = ["one", "other"]
+    for tenant in tenants:
+        make_callback(tenant)
+    page = Page(app)
+    started = [await page.start(f"{tenant}.children", 1) for tenant in tenants]
+    for tenant, each in zip(tenants, started, strict=True):
+        answer = await page.finish(f"{tenant}.children", each)
+        assert answer.body["response"] == {tenant: {"children": f"figures of {tenant}"}}
+
+
 def test_dashs_diskcache_manager_runs_async_functions(tmp_path: Path):
     diskcache = pytest.importorskip("diskcache")
 

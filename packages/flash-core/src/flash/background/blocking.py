@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import threading
 from contextlib import contextmanager
@@ -97,6 +98,10 @@ class BlockingManager:
             spec.triggered,
             **({"callback_key": plan.background_key} if takes_callback_key else {}),
         )
+        if not takes_callback_key:
+            # Before, the key is made of the function's source and arguments: callbacks that one
+            # function has made would get each other's results.
+            key = hashlib.sha256(f"{key}-{plan.background_key}".encode()).hexdigest()
         job_fn = manager.func_registry.get(plan.background_key)
         with self._lock.exclusive():
             job = manager.call_job_fn(key, job_fn, spec.arguments, spec.context)

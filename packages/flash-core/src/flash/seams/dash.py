@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import os
 import sys
+from collections import ChainMap
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
 
 
 # The ids of the components that make up `dash.page_container`.
-# Where Dash registers callbacks; see `unique_callback_ids`.
+# Where Dash registers callbacks; see `_insert_with_unique_id`.
 from dash import _callback as callback_module
 from dash.dash import _ID_CONTENT as PAGES_CONTENT
 from dash.dash import _ID_DUMMY as PAGES_DUMMY
@@ -132,7 +133,6 @@ __all__ = [
     "registered_file",
     "sign",
     "stringify_id",
-    "unique_callback_ids",
     "unsign",
     "update_args_group",
     "validate",
@@ -273,34 +273,55 @@ def shared_storage_names() -> Any:
     return importlib.import_module("dash._shared_storage")
 
 
-# The ids of the callbacks that exist already, while Flash registers one.
-_taken_ids: ContextVar[Container[str] | None] = ContextVar("flash_taken_ids", default=None)
+# The ids of the callbacks that exist already, while Dash registers one.
+_taken_ids: ContextVar[Container[str]] = ContextVar("flash_taken_ids", default=frozenset())
 
 _create_callback_id = vars(callback_module)["create_callback_id"]
+_insert_callback = vars(callback_module)["insert_callback"]
 
 # Dash's packages, as Dash recognises them, and Flash's own.
 _LIBRARIES = (str(Path(dash.__file__).parent), f"{Path(__file__).parents[1]}{os.sep}")
 
 
-@contextmanager
-def unique_callback_ids(taken: Container[str]) -> Generator[None]:
-    """Give callbacks without inputs and outputs that are registered meanwhile ids of their own.
+def _insert_with_unique_id(callbacks: Any, callback_map: Any, *args: Any, **kwargs: Any) -> Any:
+    """Register a callback, with an id of its own where Dash makes one of its Inputs or its line.
 
-    Dash takes the line that calls Dash, which under Flash is a line of Flash. ``taken`` are the ids
-    in use. The id is made of the first line outside of Dash and Flash, and a number if several
-    callbacks are registered on that line, as in a loop. It is the same in every worker.
+    Dash makes the id of a callback without Outputs of its Inputs, and without Inputs of the line
+    that calls Dash, which under Flash is a line of Flash. Of callbacks of one id only the last
+    would run. An id is the same in every worker, since workers register in the same order.
     """
-    token = _taken_ids.set(taken)
+    # An app takes over those of `dash.callback` when it starts.
+    others = GLOBAL_CALLBACK_MAP
+    if callback_map is GLOBAL_CALLBACK_MAP:
+        try:
+            others = dash.get_app().callback_map
+        except dash.exceptions.DashException:
+            # There is no app yet.
+            others = {}
+    token = _taken_ids.set(ChainMap(callback_map, others))
     try:
-        yield
+        return _insert_callback(callbacks, callback_map, *args, **kwargs)
     finally:
         _taken_ids.reset(token)
 
 
 def _unique_callback_id(output: Any, inputs: Any, no_output: bool = False) -> str:
     taken = _taken_ids.get()
-    if taken is None or inputs or not no_output:
-        return _create_callback_id(output, inputs, no_output)
+    if no_output and not inputs:
+        return _id_of_line(taken)
+    name = _create_callback_id(output, inputs, no_output)
+    outputs = output if isinstance(output, list | tuple) else [output]
+    if no_output or any(getattr(each, "allow_duplicate", False) for each in outputs):
+        number = 1
+        while name in taken:
+            number += 1
+            # The hash of the Inputs is the part of the id that is free.
+            name = _create_callback_id(output, [*inputs, f"#{number}"], no_output)
+    return name
+
+
+def _id_of_line(taken: Container[str]) -> str:
+    """Return the hash of the first line outside of Dash and Flash, and a number if it is taken."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
         frame = frame.f_back
@@ -312,4 +333,5 @@ def _unique_callback_id(output: Any, inputs: Any, no_output: bool = False) -> st
     return name
 
 
-setattr(callback_module, "create_callback_id", _unique_callback_id)  # noqa: B010
+vars(callback_module)["create_callback_id"] = _unique_callback_id
+vars(callback_module)["insert_callback"] = _insert_with_unique_id
