@@ -518,6 +518,13 @@ class Flash(DashApp):
             layout = await self.pool.call(hook.func, layout)
         return self.filter_layout(layout)
 
+    async def render_pages(self) -> list[Any]:
+        """Return the layouts of `dash.register_page`, without variables of a path.
+
+        One that fails without them is left out.
+        """
+        return await self._pages.layouts() if self.use_pages else []
+
     def filter_layout(self, layout: Any) -> Any:
         """Return a layout, or a part of one, after the layout filters of the add-on packages."""
         for layout_filter in self.layout_filters:

@@ -11,6 +11,7 @@ import quart
 from dash import Input, Output, ctx, dcc, hooks, html
 
 from flash import Flash
+from flash.seams import dash as dash_seam
 from flash.testing import FlashClient
 
 SECONDS = 20
@@ -320,6 +321,33 @@ class TestMcp:
             )
         assert "x False /_mcp ada" in json.dumps(plain)
         assert "x True True" in json.dumps(on_loop)
+
+    @pytest.mark.parametrize("name", ["plain", "on_loop"])
+    def test_11_21_tools_are_called_before_the_app_has_started(self, name):
+        from dash.mcp.primitives.tools import call_tool
+        from dash.mcp.primitives.tools.callback_adapter_collection import (
+            CallbackAdapterCollection,
+        )
+
+        app = an_app(enable_mcp=True)
+
+        @app.callback(OUT, IN)
+        def plain(value: str):
+            """Say it."""
+            return f"plain {value}"
+
+        @app.callback(Output("in", "title"), IN)
+        async def on_loop(value: str):
+            """Say it later."""
+            await asyncio.sleep(0)
+            return f"on_loop {value}"
+
+        app.mcp_callback_map = CallbackAdapterCollection(app)
+        dash_seam.app_context.set(app)
+        with app.server.test_request_context("/_mcp"):
+            result = call_tool(name, {"value": "x"})
+        assert not result.isError, result
+        assert f"{name} x" in str(result)
 
     async def test_a_slow_tool_does_not_hold_up_the_loop(self):
         app, release = an_app(enable_mcp=True), threading.Event()

@@ -551,7 +551,8 @@ class PubSub:
         return fill_layout(layout, values, lambda channel: sign(self.app, channel))
 
     async def _layout_value(self, key: Key) -> Any:
-        return find_value(await self.app.render_layout(), *key)
+        value = find_value(await self.app.render_layout(), *key)
+        return find_value(await self.app.render_pages(), *key) if value is None else value
 
     # -- serving ---------------------------------------------------------------------------------
 

@@ -1,8 +1,13 @@
 """A Patch that a shared callback returns is applied on the server as the page would do it."""
 
+import dash
 import pytest
 from dash import Patch
+from page import Page
+from pubsub_worlds import until
 
+from flash import Flash, Input, Output, html
+from flash_pubsub import MemoryBroker, PubSub
 from flash_pubsub.shared.patch import apply_patch
 
 
@@ -160,8 +165,55 @@ def test_operations_fit_the_value_itself_and_deep_places():
     assert stored == {"a": {"b": {"c": [1, {"d": 2}]}}}
 
 
-def test_11_16_a_patch_without_a_value_to_change_says_so():
+@pytest.mark.parametrize("change", [assign, lambda patch: patch.append(1)])
+def test_11_16_a_patch_without_a_value_to_change_says_so(change):
     patch = Patch()
-    patch["a"]["b"] = 1
-    with pytest.raises(ValueError, match=r"no value to change.*return the whole value first"):
-        apply_patch(None, patch)
+    change(patch)
+    with pytest.raises(
+        ValueError, match=r"lamp\.children has no value to change.*return the whole value first"
+    ):
+        apply_patch(None, patch, "lamp.children")
+
+
+@pytest.fixture
+def no_pages():
+    yield
+    dash.page_registry.clear()
+
+
+@pytest.mark.parametrize("is_function", [False, True])
+async def test_11_16_a_patch_changes_a_component_of_a_page(is_function, no_pages):
+    def layout(**_):
+        return html.Ul(["first"], id="list")
+
+    def broken(**_):
+        raise KeyError("needs its visitor")
+
+    app = Flash("paged", use_pages=True, pages_folder="")
+    dash.register_page("broken", path="/broken", layout=broken)
+    dash.register_page("home", path="/", layout=layout if is_function else layout())
+    app.layout = html.Div(dash.page_container)
+    pubsub = PubSub(app, broker=MemoryBroker())
+
+    @pubsub.shared_callback(
+        Output("list", "children"), Input("button", "n_clicks"), prevent_initial_call=True
+    )
+    def add(clicks):
+        patch = Patch()
+        patch.append(f"item {clicks}")
+        return patch
+
+    await app.server.startup()
+    page = await Page(app).open()
+    await page.hello()
+    (name,) = app.page_extras["flash_pubsub"]["shared"]
+    for number in (1, 2):
+        page.send({"t": "share", "cb": name, "k": number, "v": [number], "s": [], "changed": [0]})
+        shown = ["first", "item 1", "item 2"][: number + 1]
+
+        async def is_shown(shown=shown):
+            return await pubsub.shared["list", "children"].get() == shown
+
+        await until(is_shown)
+    await page.leave()
+    await app.server.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dash import Input, Output, html
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator
 
     from flash.callbacks.execution import WorkerPool
+
+logger = logging.getLogger(__name__)
 
 # Sets the title of the tab to the one in the output of the routing callback.
 _SET_TITLE = "function(data) { document.title = data.title }"
@@ -84,6 +87,16 @@ class Pages:
             for name in ("title", "description"):
                 if is_async(page[name]):
                     page[name] = _BlockingFunction(app, page[name])
+
+    async def layouts(self) -> list[Any]:
+        """Return the layouts of all pages, called as at the start; one that fails is left out."""
+        found: list[Any] = []
+        for name, layout in page_layouts():
+            try:
+                found.append(await self._layout_of(layout))
+            except Exception:
+                logger.debug("the layout of the page %r is left out", name, exc_info=True)
+        return found
 
     async def _layout_of(self, layout: Any, **arguments: Any) -> Any:
         return await self._app.pool.call(layout, **arguments) if callable(layout) else layout

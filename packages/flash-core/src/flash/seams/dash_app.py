@@ -121,8 +121,12 @@ class DashApp(StockDash):
             asyncio.get_running_loop()
         except RuntimeError:
             # Dash's MCP server runs in a thread and expects a result, but callbacks are async.
-            return lambda: self.wait_for(call())
+            return lambda: self._result_of(call())
         return call
+
+    def _result_of(self, result: Any) -> Any:
+        """Return a callback's result; before the app has started, a plain one has it at once."""
+        return self.wait_for(result) if asyncio.iscoroutine(result) else result
 
     def _config(self) -> dict[str, Any]:
         config = super()._config()

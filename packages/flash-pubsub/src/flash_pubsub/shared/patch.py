@@ -15,18 +15,20 @@ if TYPE_CHECKING:
     from flash import Patch
 
 
-def apply_patch(value: Any, patch: Patch) -> Any:
+def apply_patch(value: Any, patch: Patch, name: str = "it") -> Any:
     """Return ``value`` after the operations of the patch, in order, as Dash's renderer does them.
 
-    ``value`` is not modified. Raises ``ValueError`` if an operation does not fit the value.
+    ``value`` is not modified. Raises ``ValueError``, with the ``name`` of the property, if an
+    operation does not fit the value.
     """
     operations: Sequence[Mapping[str, Any]] = orjson.loads(dumps(patch))["operations"]
-    if value is None and any(each["location"] for each in operations):
-        raise ValueError(
-            "Patch: there is no value to change; it was neither set by a shared callback nor is it "
-            "in the layout; return the whole value first"
-        )
     for each in operations:
+        if value is None and (each["location"] or each["operation"] != "Assign"):
+            raise ValueError(
+                f"Patch: {name} has no value to change: no shared callback has set it, and "
+                "neither the layout nor a page of pages/ gives one. The server does not know what "
+                "other callbacks have set; let the shared callback return the whole value first"
+            )
         try:
             value = _applied(value, each)
         except (LookupError, TypeError, AttributeError, ArithmeticError) as error:

@@ -485,7 +485,7 @@ class SharedRuns:
                         before = self._state.value(key)
                     else:
                         before = await self._layout_value(key)
-                    values[key] = apply_patch(before, value)
+                    values[key] = apply_patch(before, value, ".".join(key))
                 elif prop in INCREMENTAL:
                     additions.append((key, value))
                 else:
