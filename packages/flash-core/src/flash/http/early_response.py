@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Seconds for which the rest of a body is read, and for which its next part is awaited.
 LINGER_SECONDS = 30.0
-PAUSE_SECONDS = 5.0
+PAUSE_SECONDS = 2.0
 
 # Bytes that a client sends at once, whatever the server does.
 SHORT_BODY = 64 * 1024
