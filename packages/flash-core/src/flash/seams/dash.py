@@ -333,5 +333,5 @@ def _id_of_line(taken: Container[str]) -> str:
     return name
 
 
-vars(callback_module)["create_callback_id"] = _unique_callback_id
-vars(callback_module)["insert_callback"] = _insert_with_unique_id
+setattr(callback_module, "create_callback_id", _unique_callback_id)  # noqa: B010
+setattr(callback_module, "insert_callback", _insert_with_unique_id)  # noqa: B010

@@ -8,7 +8,7 @@ from flash import ConfigurationError, Output
 from flash.callbacks.functions import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from flash_pubsub.channels.declaration import ChannelCallback
     from flash_pubsub.shared.declaration import SharedCallback
@@ -23,7 +23,8 @@ class TwoSources(ConfigurationError):
 class CallbacksOfApp(Protocol):
     """What `check_outputs` needs of the app."""
 
-    callback_map: Mapping[str, Mapping[str, Any]]
+    # The entry of each callback by its id.
+    callback_map: Any
 
     def place_of_callback(self, callback_id: str) -> str:
         """Return ``file:line`` of a callback's function, or what is known of a clientside one."""
