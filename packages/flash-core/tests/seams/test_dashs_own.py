@@ -343,9 +343,13 @@ class TestMcp:
             return f"on_loop {value}"
 
         app.mcp_callback_map = CallbackAdapterCollection(app)
-        dash_seam.app_context.set(app)
-        with app.server.test_request_context("/_mcp"):
-            result = call_tool(name, {"value": "x"})
+        token = dash_seam.app_context.set(app)
+        try:
+            with app.server.test_request_context("/_mcp"):
+                result = call_tool(name, {"value": "x"})
+        finally:
+            # Otherwise it would be the current app of later tests.
+            dash_seam.app_context.reset(token)
         assert not result.isError, result
         assert f"{name} x" in str(result)
 
