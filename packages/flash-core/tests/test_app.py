@@ -54,6 +54,7 @@ def test_everything_dash_s_constructor_takes_is_taken():
         "allowed_hosts",
         "slow_callback_seconds",
         "version",
+        "tracing",
     ]
     options = {
         name: parameter.default

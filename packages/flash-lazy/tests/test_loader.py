@@ -720,3 +720,58 @@ async def test_11_7_a_stale_result_outlives_a_cache_that_meets_a_cancelled_task(
             assert await load(client, panel) == ("orders", True)
             await until(lambda: "the stale result could not be replaced" in caplog.text)
         assert await load(client, panel) == ("orders", True)
+
+
+class NotedSpan:
+    """A span that is kept, and the block in which it is timed."""
+
+    def __init__(self, name, attributes):
+        self.name, self.attributes = name, dict(attributes)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def set(self, attributes):
+        self.attributes.update(attributes)
+
+    def fail(self, error):
+        self.attributes["error"] = error
+
+
+class NotedTracing:
+    """A tracing that keeps its spans."""
+
+    def __init__(self):
+        self.spans = []
+
+    def span(self, name, attributes, **_):
+        self.spans.append(NotedSpan(name, attributes))
+        return self.spans[-1]
+
+    def current(self):
+        return None
+
+
+async def test_a_trace_says_where_a_panel_s_content_came_from():
+    tracing, db = NotedTracing(), Database()
+    app = Flash(__name__, tracing=tracing)
+
+    @lazy(cache=60, name="traced stock")
+    async def stock(item):
+        return html.B(str(await db.fetch(item)))
+
+    async with page_of(app, stock("tea"), stock("tea"), stock("tea")) as (client, panels):
+        first, second, third = panels
+        loads = [asyncio.create_task(load(client, panel)) for panel in (first, second)]
+        await db.asked.wait()
+        await asyncio.sleep(0.05)
+        db.may_answer.set()
+        await asyncio.gather(*loads)
+        await load(client, third)
+    found = [span for span in tracing.spans if span.name == "loader traced stock"]
+    assert [span.attributes["flash.loader.source"] for span in found] == ["run", "shared", "cache"]
+    assert all(span.attributes["flash.response.bytes"] > 10 for span in found)
+    assert db.queries == ["tea"]

@@ -46,6 +46,7 @@ from flash.seams.flask_server import FlashServer, server_for
 from flash.seams.server_call import ServerCall, WSGIBridge
 from flash.serialize import load_dash_serializer
 from flash.settings import Instance, Number, check
+from flash.tracing import choose as choose_tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from flash.http.gateway import ASGIApp
     from flash.loop_watch import LoopWatch
     from flash.static import StaticResponse
+    from flash.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +93,8 @@ class Flash(DashApp):
     - ``slow_callback_seconds``: code of the app that blocks the event loop for longer is named in
       the log, once for each line, and counted; None turns that off.
     - ``version``: names the version of the app's code to pages, see `version`.
+    - ``tracing``: True for spans of OpenTelemetry (``flash-core[otel]``), or a `Tracing`; without
+      it there are spans if the process has set a tracer provider before the app is made.
 
     The app is an ASGI application, and so is ``app.server``. Servers of WSGI can call both as well,
     without the live link.
@@ -108,6 +112,7 @@ class Flash(DashApp):
         allowed_hosts: Iterable[str] | None = None,
         slow_callback_seconds: float | None = loop_watch.DEFAULT_SECONDS,
         version: str | None = None,
+        tracing: Tracing | bool | None = None,
         **dash_arguments: Any,
     ) -> None:
         # As given, or computed when it is first asked for after the start.
@@ -156,6 +161,7 @@ class Flash(DashApp):
         self._loop: asyncio.AbstractEventLoop | None = None
         # The id of the process in which `_loop` runs.
         self._process = 0
+        self.tracing: Tracing | None = choose_tracing(tracing)
         self._slow_callback_seconds = slow_callback_seconds
         # What blocks the loop is counted there while the app runs; None if it is not watched.
         self.loop_watch: LoopWatch | None = None
@@ -364,7 +370,7 @@ class Flash(DashApp):
         await self._load_background()
         from flash import background
 
-        call = background.BackgroundCall(plan, ctx, args, kwargs, self.signing_secret)
+        call = background.BackgroundCall(plan, ctx, args, kwargs, self.signing_secret, self.tracing)
         return await background.respond(call, self.pool, handle_error)
 
     async def _load_background(self) -> None:

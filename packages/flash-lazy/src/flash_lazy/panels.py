@@ -246,27 +246,48 @@ class Panels:
         return known[0], call, visitor
 
     async def _load(self, loader: Loader[...], call: LoaderCall, visitor: str) -> bytes:
+        tracing = self._app.tracing
+        if tracing is None:
+            return (await self._load_entry(loader, call, visitor))[0]
+        with tracing.span(f"loader {loader.name}", {"flash.loader.name": loader.name}) as span:
+            content, source = await self._load_entry(loader, call, visitor)
+            span.set({"flash.loader.source": source, "flash.response.bytes": len(content)})
+            return content
+
+    async def _load_entry(
+        self, loader: Loader[...], call: LoaderCall, visitor: str
+    ) -> tuple[bytes, str]:
+        """Return the content, and where it came from.
+
+        "run": this call has run the loader; "shared": an equal call that was under way has, or
+        another worker; "cache" and "stale": the cache.
+        """
+        ran = False
         key = self._key(loader, call, visitor)
         loader.subscribe(self)
         options = loader.options
 
         async def run() -> Entry:
+            nonlocal ran
+            ran = True
             content = await self._run(loader, call, shared=not visitor)
             return Entry(content, self.clock())
 
         if options.cache is None:
-            return (await self.cache.load(key, run)).content
+            content = (await self.cache.load(key, run)).content
+            return content, "run" if ran else "shared"
         entry = await self.cache.find(key)
         newer_than = 0.0 if entry is None else entry.loaded_at
         load = partial(self.cache.load, key, run, seconds=loader.lifetime, newer_than=newer_than)
         if entry is not None:
             age = self.clock() - entry.loaded_at
             if age < options.cache:
-                return entry.content
+                return entry.content, "cache"
             if age < options.cache + options.stale:
                 self._revalidate(loader.name, key, load)
-                return entry.content
-        return (await load()).content
+                return entry.content, "stale"
+        content = (await load()).content
+        return content, "run" if ran else "shared"
 
     def _key(self, loader: Loader[...], call: LoaderCall, visitor: str) -> Key:
         parts = [visitor]

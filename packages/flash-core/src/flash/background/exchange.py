@@ -22,6 +22,7 @@ from flash.background.job import JobHandles, JobManager, JobSpec, Report, State,
 from flash.callbacks.response import PendingJob
 from flash.errors import BadRequest, Overloaded
 from flash.seams import dash as dash_seam
+from flash.tracing import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from flash.callbacks.context import CallContext
     from flash.callbacks.execution import WorkerPool
     from flash.callbacks.plan import CallbackPlan
+    from flash.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class BackgroundCall:
     kwargs: dict[str, Any]
     # Returns the key that signs handles; may block, because it may read the manager's store.
     secret: Callable[[], bytes]
+    # None if nothing is traced.
+    tracing: Tracing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,10 @@ async def _exchange(call: BackgroundCall, pool: WorkerPool) -> PendingJob | Repo
             await manager.cancel(job)
     signed_key = query.get("cacheKey")
     if not signed_key:
-        spec = JobSpec(call.plan, call.args, call.kwargs, job_context(call.ctx))
+        spec = JobSpec(
+            *(call.plan, call.args, call.kwargs, job_context(call.ctx)),
+            cause=None if call.tracing is None else Cause(call.tracing, call.tracing.current()),
+        )
         return _started(call.plan, signer.sign(await manager.start(spec, pool)))
     key = signer.key(signed_key)
     if key is None:

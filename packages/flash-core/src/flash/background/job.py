@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flash.callbacks.context import CallContext
     from flash.callbacks.execution import WorkerPool
     from flash.callbacks.plan import CallbackPlan
+    from flash.tracing import Cause
 
 # Frames of these modules stand above the user's frames in the traceback of a failed job.
 _OUR_MODULES = ("flash.background.", "flash.callbacks.execution")
@@ -88,6 +89,8 @@ class JobSpec:
     kwargs: Mapping[str, Any]
     # The callback context inside the job; it holds no object of the request.
     context: dict[str, Any]
+    # Where the job's span belongs; None if nothing is traced.
+    cause: Cause | None = None
 
     @property
     def arguments(self) -> Any:

@@ -10,7 +10,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from dash import no_update
-from dash.exceptions import PreventUpdate
+from dash.exceptions import BackgroundCallbackError, PreventUpdate
 
 from flash.background.job import (
     JobSpec,
@@ -161,6 +161,16 @@ class JobTasks:
 
     async def _perform(self, spec: JobSpec, buffer: UpdateBuffer) -> Report:
         """Run the function and report its result or its error."""
+        if spec.cause is None:
+            return await self._call(spec, buffer)
+        with spec.cause.traced(f"job {spec.plan.id}", {"flash.callback.id": spec.plan.id}) as span:
+            report = await self._call(spec, buffer)
+            span.set({"flash.job.outcome": report.state.value})
+            if report.state is State.FAILED:
+                span.fail(BackgroundCallbackError(report.message))
+            return report
+
+    async def _call(self, spec: JobSpec, buffer: UpdateBuffer) -> Report:
         plan = spec.plan
         context = dash_seam.AttributeDict(spec.context)
         context["ignore_register_page"] = False

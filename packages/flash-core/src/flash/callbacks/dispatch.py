@@ -7,8 +7,10 @@ All callbacks run through `Dispatcher`. The HTTP endpoint calls it directly. Das
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
+import time
 from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,18 +39,23 @@ from flash.callbacks.size import MAX_VALUES_ON_LOOP, is_large
 from flash.errors import BadRequest, CallbackTimeout, ExitRaised, Overloaded, quoted
 from flash.exits import ends_task
 from flash.seams import dash as dash_seam
+from flash.seams import quart as quart_seam
 from flash.serialize import dumps
+from flash.tracing import CallTimes, caused_by
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from flash.callbacks.hook_registry import Hooks
+    from flash.tracing import Tracing
 
 
 class DashApp(Protocol):
     """What the dispatcher needs of the app."""
 
     callback_map: dict[str, Any]
+    # None if nothing is traced.
+    tracing: Tracing | None
 
     @property
     def background_manager(self) -> Any:
@@ -204,10 +211,56 @@ class Dispatcher:
                 return await self._supersession.run(_json_key(page, plan.id, spec), run)
         return await run()
 
-    async def _run(
+    def _run(
         self, plan: CallbackPlan, ctx: CallContext, values: list[Any], spec: Any
-    ) -> bytes:
+    ) -> Awaitable[bytes]:
         """Run one call with ``ctx`` as `dash.ctx`; return the JSON of the response."""
+        tracing = self._app.tracing
+        if tracing is None:
+            return self._answer(plan, ctx, values, spec, None)
+        return self._answer_traced(tracing, plan, ctx, values, spec)
+
+    async def _answer_traced(
+        self, tracing: Tracing, plan: CallbackPlan, ctx: CallContext, values: list[Any], spec: Any
+    ) -> bytes:
+        headers = quart_seam.request_headers()
+        attributes = caused_by(headers)
+        attributes["flash.callback.id"] = plan.id
+        attributes["flash.callback.runner"] = plan.runner.name.lower()
+        with tracing.span(f"callback {plan.id}", attributes, headers=headers) as span:
+            times, outcome, size = CallTimes(), "error", 0
+            try:
+                body = await self._answer(plan, ctx, values, spec, times)
+                outcome, size = "ok", len(body)
+                return body
+            except PreventUpdate:
+                # No error: raised again outside of the span.
+                outcome = "no_update"
+            except asyncio.CancelledError:
+                outcome = "cancelled"
+                raise
+            except Overloaded:
+                outcome = "refused"
+                raise
+            except CallbackTimeout:
+                outcome = "timeout"
+                raise
+            finally:
+                known = times.attributes()
+                known["flash.callback.outcome"] = outcome
+                if size:
+                    known["flash.response.bytes"] = size
+                span.set(known)
+        raise PreventUpdate
+
+    async def _answer(
+        self,
+        plan: CallbackPlan,
+        ctx: CallContext,
+        values: list[Any],
+        spec: Any,
+        times: CallTimes | None,
+    ) -> bytes:
         token = dash_seam.context_value.set(ctx)
         try:
             for hook in self._hooks.of("custom_data"):
@@ -222,7 +275,11 @@ class Dispatcher:
                     return dumps(result.body)
             else:
                 try:
-                    result = await self._call_with_timeout(plan, args, kwargs)
+                    if times is not None:
+                        times.called = time.perf_counter()
+                    result = await self._call_with_timeout(plan, args, kwargs, times)
+                    if times is not None:
+                        times.returned = time.perf_counter()
                 except (PreventUpdate, Overloaded):
                     raise
                 except Exception as error:
@@ -233,6 +290,8 @@ class Dispatcher:
                         result = dash_seam.NoUpdate()
             body = plan.assemble(result, spec, ctx["updated_props"])
             self._add_imported_libraries(plan, body, packages)
+            if times is not None:
+                times.assembled = time.perf_counter()
             try:
                 if is_large(body, MAX_VALUES_ON_LOOP):
                     return await self._internal_pool.run(dumps, body)
@@ -247,19 +306,30 @@ class Dispatcher:
             dash_seam.context_value.reset(token)
 
     async def _call_with_timeout(
-        self, plan: CallbackPlan, args: list[Any], kwargs: dict[str, Any]
+        self,
+        plan: CallbackPlan,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        times: CallTimes | None,
     ) -> Any:
         if plan.options.timeout is None:
-            return await self._call(plan, args, kwargs)
+            return await self._call(plan, args, kwargs, times)
         async with time_limit(plan.id, plan.options.timeout):
-            return await self._call(plan, args, kwargs)
+            return await self._call(plan, args, kwargs, times)
 
-    async def _call(self, plan: CallbackPlan, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    async def _call(
+        self,
+        plan: CallbackPlan,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        times: CallTimes | None,
+    ) -> Any:
         try:
             if plan.runner is Runner.AWAIT:
                 return await plan.function(*args, **kwargs)
             if plan.runner is Runner.THREAD:
-                result = await self._pool.run(plan.function, *args, **kwargs)
+                function = plan.function if times is None else times.noting_begin(plan.function)
+                result = await self._pool.run(function, *args, **kwargs)
             else:
                 result = plan.function(*args, **kwargs)
             # A plain decorator around an `async def` returns a coroutine.

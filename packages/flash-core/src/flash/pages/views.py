@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,14 +12,20 @@ import dash
 
 from flash.callbacks.response import HTML, EncodedResponse
 from flash.seams import dash as dash_seam
+from flash.seams import quart as quart_seam
 from flash.serialize import dumps
 from flash.static import StaticCache, StaticResponse, StaticTree
+from flash.tracing import caused_by
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from flash.callbacks.execution import WorkerPool
     from flash.callbacks.hook_registry import Hooks
+    from flash.tracing import Tracing
+
+_NOT_TRACED = nullcontext()
 
 
 class ViewedApp(Protocol):
@@ -29,6 +36,8 @@ class ViewedApp(Protocol):
     pool: WorkerPool
     internal_pool: WorkerPool
     hooks: Hooks
+    # None if nothing is traced.
+    tracing: Tracing | None
 
     @property
     def callback_list(self) -> list[dict[str, Any]]:
@@ -78,6 +87,10 @@ class Views:
 
     async def index(self) -> EncodedResponse:
         """Return the HTML of the page."""
+        with self._traced("page"):
+            return await self._index()
+
+    async def _index(self) -> EncodedResponse:
         app = self._app
         # In a thread: it reads modification times of files and calls methods that users override.
         index = await app.internal_pool.run(app.index)
@@ -91,9 +104,18 @@ class Views:
     async def layout(self) -> EncodedResponse:
         """Return the layout as JSON."""
         app = self._app
-        layout = await app.render_layout()
-        # Always in a thread: to find out the size of a layout costs as much as to serialise it.
-        return EncodedResponse(HTTPStatus.OK, await app.internal_pool.run(dumps, layout))
+        with self._traced("layout"):
+            layout = await app.render_layout()
+            # Always in a thread: to find out the size of a layout costs as much as to serialise it.
+            return EncodedResponse(HTTPStatus.OK, await app.internal_pool.run(dumps, layout))
+
+    def _traced(self, name: str) -> AbstractContextManager[object]:
+        """Return the span of a view; nothing if nothing is traced."""
+        tracing = self._app.tracing
+        if tracing is None:
+            return _NOT_TRACED
+        headers = quart_seam.request_headers()
+        return tracing.span(name, caused_by(headers), headers=headers)
 
     async def dependencies(self) -> EncodedResponse:
         """Return the list of callbacks with their dependencies as JSON."""

@@ -28,7 +28,7 @@ from flash.exits import EXITS, exit_error
 from flash.seams.flask_globals import close_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 
 T = TypeVar("T")
 
@@ -147,6 +147,17 @@ def has_request_observers(app: quart.Quart) -> bool:
     )
 
 
+def request_headers() -> dict[str, str]:
+    """Return the current request's headers, names in lower case; builds no request for it."""
+    context = request_variable.get(None)
+    if context is None:
+        return {}
+    if isinstance(context, DeferredRequestContext):
+        headers: Iterable[tuple[bytes, bytes]] = context.scope["headers"]
+        return {str(name, "latin-1"): str(value, "latin-1") for name, value in headers}
+    return {name.lower(): value for name, value in context.request_websocket.headers.items()}
+
+
 class DeferredRequestContext(RequestContext):
     """The request context of one callback request, built from its ASGI scope on first access.
 
@@ -163,6 +174,11 @@ class DeferredRequestContext(RequestContext):
         self._cv_tokens = []
         self._scope = scope
         self._body = body
+
+    @property
+    def scope(self) -> Any:
+        """The ASGI scope."""
+        return self._scope
 
     @cached_property
     def request_websocket(self) -> Any:  # type: ignore[override]
