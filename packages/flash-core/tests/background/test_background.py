@@ -73,6 +73,7 @@ class App:
         self.callback = self.dash.callback
         self.background_manager = manager
         self.on_error = None
+        self.tracing = None
         self.pool = WorkerPool(max_threads=8)
         self.dispatcher = Dispatcher(self, self.pool, self.pool, Hooks(self.pool))
         self.secret = b"secret of this app"
