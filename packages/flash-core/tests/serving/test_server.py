@@ -55,6 +55,14 @@ async def stuck():
     threading.Thread(target=threading.Event().wait).start()
     time.sleep(3600)
 
+@app.get("/stream")
+async def stream():
+    async def chunks():
+        while True:
+            yield b"x" * 65536
+
+    return chunks()
+
 @app.get("/arrived")
 async def who():
     return arrived
@@ -212,6 +220,26 @@ async def test_on_sigterm_requests_finish_within_the_grace_period_and_others_are
         assert served.lines.count("closed") == workers
         with pytest.raises(ConnectionRefusedError):
             await get(port, "/")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_13_g_streams_that_nobody_reads_end_at_sigterm_without_a_traceback(start, server):
+    async with start(*flash("web", "--server", server, "--grace-period", "1")) as served:
+        port = await served.ready()
+        readers = []
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            writer.write(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            # Nothing more is read: the server's writes wait.
+            writer.transport.pause_reading()
+            readers.append(writer)
+        await asyncio.sleep(0.5)
+        code, errors = await served.stop()
+        for writer in readers:
+            writer.close()
+    assert code == 0
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -24,7 +24,6 @@ from .target import ASGIApp, Target, check_application, import_from_here
 from .worker import (
     Failed,
     Listening,
-    Report,
     Until,
     load_for_granian,
     serve_in_process,
@@ -139,7 +138,7 @@ def _serve_by_granian(target: Target, address: Address, options: ServeOptions) -
     failure: Failed | None = None
     with reserved(address) as free:
 
-        def report(message: Report) -> bool:
+        def report(message: Listening | Failed) -> bool:
             nonlocal listening, failure
             if isinstance(message, Listening):
                 listening += 1

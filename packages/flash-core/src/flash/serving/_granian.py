@@ -6,7 +6,11 @@ import asyncio
 import logging
 import math
 import multiprocessing
+import os
+import signal
 import threading
+import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +24,7 @@ from flash.errors import ConfigurationError
 
 from .drain import CANCEL_DELAY, SHUTDOWN_TIMEOUT
 from .listener import BACKLOG, Address
+from .watch import HEARTBEAT_INTERVAL, Alive, Heartbeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from .options import ServeOptions
     from .target import ASGIApp
 
+logger = logging.getLogger("flash.serving")
 granian_logger = logging.getLogger("_granian")
 
 # Seconds for the app to close its WebSockets. Granian may not report that a browser has answered a
@@ -37,6 +43,9 @@ WEBSOCKET_CLOSE_TIMEOUT = 3.0
 
 # Seconds for granian's threads to write what the app has sent; granian does not report the end.
 FLUSH_DELAY = 0.2
+
+# Stands for no report within an interval.
+_NOTHING = object()
 
 # Granian always applies a logging configuration; this one changes only levels.
 _KEEP_LOGGING: dict[str, Any] = {
@@ -72,6 +81,14 @@ def _settings(address: Address, options: ServeOptions) -> dict[str, Any]:
         "log_level": "warning" if options.log_level in {None, "info"} else options.log_level,
         "log_dictconfig": _KEEP_LOGGING,
     }
+
+
+def _is_running_child(pid: int) -> bool:
+    """Tell whether a child of this process still runs; a child that has ended stays as it is."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
 
 
 async def serve(
@@ -148,9 +165,27 @@ def serve_workers(
     # Whether a worker has served. Until then the workers report themselves why they end.
     has_served = False
 
+    heartbeats = Heartbeats()
+
+    def kill_silent() -> None:
+        for pid in filter(_is_running_child, heartbeats.silent(time.monotonic())):
+            logger.error(
+                "worker %s does not run: it is stopped or hangs; it is killed and replaced", pid
+            )
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def read_reports() -> None:
         nonlocal has_served
-        while (message := reports.recv()) is not None:
+        while True:
+            message = reports.recv() if reports.poll(HEARTBEAT_INTERVAL) else _NOTHING
+            kill_silent()
+            if message is None:
+                return
+            if isinstance(message, Alive):
+                heartbeats.heard(message.pid, time.monotonic())
+            if message is _NOTHING or isinstance(message, Alive):
+                continue
             has_served = report(message)
             if not has_served:
                 server.signal_handler_interrupt()

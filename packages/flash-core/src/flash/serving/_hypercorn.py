@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +14,6 @@ from .drain import CANCEL_DELAY
 from .listener import BACKLOG
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
     from collections.abc import Callable
 
@@ -41,9 +41,31 @@ async def serve(
     # Drain ends requests that run too long; Hypercorn's own limit is later.
     config.graceful_timeout = options.grace_period + 2 * CANCEL_DELAY
 
+    _quiet_cancelled_connections(asyncio.get_running_loop())
+
     async def stopped() -> None:
         # Hypercorn awaits its shutdown trigger when every socket accepts.
         listening()
         await stop.wait()
 
     await hypercorn_serve(cast("Any", app), config, shutdown_trigger=stopped, mode="asgi")
+
+
+def _quiet_cancelled_connections(loop: asyncio.AbstractEventLoop) -> None:
+    """Log nothing for a connection that Hypercorn cancels when it stops.
+
+    Python 3.11 asks the task of a cancelled connection for its exception, which raises, and logs
+    the traceback of that. Later versions do not.
+    """
+    before = loop.get_exception_handler()
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        is_cancelled = isinstance(context.get("exception"), asyncio.CancelledError)
+        if is_cancelled and "StreamReaderProtocol.connection_made" in repr(context.get("handle")):
+            return
+        if before is not None:
+            before(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from .drain import CANCEL_DELAY, SHUTDOWN_TIMEOUT
 from .target import FAILURE_EXIT, Target
+from .watch import HEARTBEAT_INTERVAL, Alive, Heartbeats, Restarts
 from .worker import STOP_SIGNALS, Failed, Listening, run_worker
 
 if TYPE_CHECKING:
@@ -25,15 +26,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flash.serving")
 
-# Seconds before another worker is started after one has died during its start.
-RESTART_DELAY = 1.0
-
 
 @dataclass(slots=True)
 class _Worker:
     process: BaseProcess
     # Receives the worker's reports; the worker stops when it is closed.
     pipe: Connection
+    # The time of its start, on time.monotonic().
+    started: float
     listening: bool = False
     failure: Failed | None = None
 
@@ -41,8 +41,10 @@ class _Worker:
 class Supervisor:
     """Keeps ``options.workers`` processes serving one bound socket.
 
-    A worker that ends is replaced. If one ends before any worker has listened, the app itself does
-    not work: all workers are stopped, and ``run`` returns that worker's failure.
+    A worker that ends is replaced, after a backoff if it has lived for a short time only. One that
+    is stopped or hangs, so that it sends no heartbeats, is killed. If one ends before any worker
+    has listened, the app itself does not work: all workers are stopped, and ``run`` returns that
+    worker's failure.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class Supervisor:
         self._woken, self._wake = socket.socketpair()
         # The earliest time of the next start of a worker, on time.monotonic().
         self._not_before = 0.0
+        self._restarts = Restarts()
+        self._heartbeats = Heartbeats()
 
     def run(self) -> Failed | None:
         """Serve until a signal stops it; return the failure that prevented serving, if any."""
@@ -78,8 +82,10 @@ class Supervisor:
                 if time.monotonic() >= self._not_before:
                     while len(self._workers) < self._options.workers:
                         self._workers.append(self._start())
-                self._wait(max(0.0, self._not_before - time.monotonic()) or None)
+                until_start = max(0.0, self._not_before - time.monotonic()) or HEARTBEAT_INTERVAL
+                self._wait(min(until_start, HEARTBEAT_INTERVAL))
                 failure = self._collect()
+                self._kill_silent()
             self._stop()
             return failure
 
@@ -95,7 +101,7 @@ class Supervisor:
         finally:
             signal.signal(signal.SIGINT, before)
         theirs.close()
-        return _Worker(process, ours)
+        return _Worker(process, ours, time.monotonic())
 
     def _wait(self, timeout: float | None) -> None:
         """Wait until a worker reports or ends, or a signal arrives."""
@@ -127,6 +133,18 @@ class Supervisor:
                 self._on_listening()
         elif isinstance(report, Failed):
             worker.failure = report
+        elif isinstance(report, Alive):
+            self._heartbeats.heard(report.pid, time.monotonic())
+
+    def _kill_silent(self) -> None:
+        silent = self._heartbeats.silent(time.monotonic())
+        for worker in self._workers:
+            if worker.process.pid in silent:
+                logger.error(
+                    "worker %s does not run: it is stopped or hangs; it is killed and replaced",
+                    worker.process.pid,
+                )
+                worker.process.kill()
 
     def _collect(self) -> Failed | None:
         """Remove the workers that ended; return a failure if the app cannot be served at all."""
@@ -135,6 +153,7 @@ class Supervisor:
                 self._read(worker)
             worker.pipe.close()
             self._workers.remove(worker)
+            self._heartbeats.forget(worker.process.pid or 0)
             code = worker.process.exitcode
             failure = worker.failure or Failed(
                 f"flash: a worker ended during its start (exit code {code})\n", FAILURE_EXIT
@@ -143,16 +162,19 @@ class Supervisor:
                 continue
             if not self._has_served:
                 return failure
+            now = time.monotonic()
+            delay = self._restarts.delay_after(now - worker.started, has_listened=worker.listening)
+            self._not_before = now + delay
             if worker.listening:
                 logger.warning(
-                    "worker %s ended with exit code %s; starting another", worker.process.pid, code
+                    "worker %s ended with exit code %s; starting another%s",
+                    worker.process.pid,
+                    code,
+                    f" in {delay:g} s" if delay else "",
                 )
             else:
-                self._not_before = time.monotonic() + RESTART_DELAY
                 logger.error(
-                    "a new worker did not start; trying again in %g s\n%s",
-                    RESTART_DELAY,
-                    failure.text,
+                    "a new worker did not start; trying again in %g s\n%s", delay, failure.text
                 )
         return None
 

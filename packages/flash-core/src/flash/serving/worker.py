@@ -19,6 +19,7 @@ from .listener import Address
 from .logs import AccessLog, configure_logs
 from .proxy import RootPath, TrustedProxy
 from .target import ASGIApp, Target, explain
+from .watch import Alive, send_heartbeats
 
 if TYPE_CHECKING:
     import socket
@@ -51,7 +52,7 @@ class Failed:
         return Failed(self.text[-MAX_SHARED_TEXT:], self.exit_code)
 
 
-Report: TypeAlias = Listening | Failed
+Report: TypeAlias = Listening | Failed | Alive
 
 # Called on the server's loop with a thread-safe function that stops the server.
 Until: TypeAlias = "Callable[[Callable[[], None]], None]"
@@ -167,6 +168,7 @@ def run_worker(
     try:
         app = target.load()
         configure_logs(options)
+        send_heartbeats(parent.send)
         serve_in_process(
             app, sock, options, listening=lambda: report_to_parent(Listening()), until=watch_parent
         )
@@ -193,6 +195,7 @@ def load_for_granian(
         failure = Failed(*explain(error))
         pipe.send(failure.shortened())
         sys.exit(failure.exit_code)
+    send_heartbeats(pipe.send)
     granian = server_module(options)
     end = granian.defer_shutdown()
     watchdog = ShutdownWatchdog(options.grace_period)
