@@ -15,6 +15,11 @@ from flash.redis.scripts import Script
 
 SECONDS = 30
 ECHO = Script("return {KEYS[1], ARGV[1]}")
+# Reads a hash and a list of one owner.
+COUNT = Script(
+    "redis.call('HINCRBY', KEYS[1], 'n', 1) redis.call('RPUSH', KEYS[2], ARGV[1]) "
+    "return {redis.call('HGET', KEYS[1], 'n'), redis.call('LLEN', KEYS[2])}"
+)
 
 
 def ids(server, **which):
@@ -110,6 +115,29 @@ async def test_commands_beyond_the_bound_are_tried_again_and_then_refused(
     own_redis.thaw()
     await asyncio.wait(waiting)
     assert await client.call(["ECHO", "again"]) == b"again"
+
+
+WRONG = {
+    "a string": ["SET", "x"],
+    "a set": ["SADD", "x"],
+    "a sorted set": ["ZADD", "1", "x"],
+    "a stream": ["XADD", "*", "a", "b"],
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("place", [0, 1])
+async def test_13_g_a_key_of_the_wrong_type_counts_as_lost(make, redis_server, caplog, kind, place):
+    client = make()
+    keys = ["poisoned:{a}:hash", "poisoned:{a}:list"]
+    await client.call(["UNLINK", *keys])
+    assert await client.run(COUNT, keys, "x") == [b"1", 1]
+    name, *arguments = WRONG[kind]
+    await client.call(["UNLINK", keys[place]])
+    await client.call([name, keys[place], *arguments])
+    assert await client.run(COUNT, keys, "x") == [b"1", 1]
+    assert await client.run(COUNT, keys, "x") == [b"2", 2]
+    assert caplog.text.count("has the wrong type; deleted it and what belongs to it") == 1
 
 
 async def test_a_thread_may_ask_while_the_loop_runs_and_without_it(make, redis_server):

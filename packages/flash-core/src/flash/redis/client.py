@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -24,6 +25,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from flash.errors import quoted
 from flash.redis.address import Address, Kind, Node
 from flash.redis.backoff import Backoff
 from flash.redis.connection import Argument, Connection, Connector, TooManyCommands
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
 
     from flash.redis.scripts import Script
+
+logger = logging.getLogger(__name__)
 
 # The connections to one server. Short commands have their own, so that a large value on its way
 # does not delay them; so have commands that wait for replicas.
@@ -178,10 +182,24 @@ class RedisClient:
         return key_slot(key.encode() if isinstance(key, str) else key)
 
     async def run(self, script: Script, keys: Sequence[bytes | str], *arguments: Argument) -> Any:
-        """Run a script; on a cluster its keys share a hash slot. Raises as `call` does."""
-        return await self.call(
-            script.call(keys, arguments), slot=self.slot_of(keys[0]), script=script
-        )
+        """Run a script; on a cluster its keys share a hash slot. Raises as `call` does.
+
+        If a key has the type of another program, all keys of the script are deleted, and it runs
+        once more: what they held counts as lost, as after a restart of Redis.
+        """
+        command, slot = script.call(keys, arguments), self.slot_of(keys[0])
+        try:
+            return await self.call(command, slot=slot, script=script)
+        except RedisRefused as error:
+            if not error.reason.startswith("WRONGTYPE"):
+                raise
+            logger.warning(
+                "a key in %s has the wrong type; deleted it and what belongs to it: %s",
+                self.address,
+                ", ".join(quoted(_text(key)) for key in keys[:10]),
+            )
+        await self.call([b"UNLINK", *keys], slot=slot)
+        return await self.call(command, slot=slot, script=script)
 
     async def call(
         self,
@@ -316,6 +334,10 @@ def _has_failed(connection: Connection, error: Exception, limit: float) -> bool:
 
 def _is_late(error: Exception) -> bool:
     return isinstance(error, TimeoutError) and not isinstance(error, RedisError)
+
+
+def _text(key: bytes | str) -> str:
+    return key if isinstance(key, str) else key.decode(errors="replace")
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
