@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
+import os
 import secrets
 from typing import TYPE_CHECKING
 
+from flash import ConfigurationError
 from flash_pubsub.broker.backplane import PREFIX
 from flash_pubsub.broker.seam import Retention
 from flash_pubsub.errors import Overtaken
@@ -23,6 +26,52 @@ SIGNING_KEY_CHANNEL = f"{PREFIX}secret"
 _FIELD = "secret"
 _PERMANENT = Retention(max_idle=10 * 365 * 86_400.0)
 
+# The environment variable under whose value the key is encrypted in the store.
+ENCRYPTION_VARIABLE = "FLASH_SECRET_KEY"
+
+# What an encrypted key begins with, and the lengths of its parts in bytes.
+_MARK = b"flash1:"
+_NONCE = 16
+_KEY = _TAG = 32
+
+
+class WrongSecretKey(ConfigurationError):
+    """The stored key cannot be read with this worker's ``FLASH_SECRET_KEY``."""
+
+    says_all = True
+
+    def __str__(self) -> str:
+        return (
+            f"the signing key in Redis is encrypted under another {ENCRYPTION_VARIABLE}: give all "
+            "workers the same, or delete the channel's keys in Redis, which makes open pages reload"
+        )
+
+
+def encrypt(key: bytes, secret: str) -> bytes:
+    """Return a key of 32 bytes encrypted under ``secret``, and authenticated."""
+    nonce = secrets.token_bytes(_NONCE)
+    hidden = _xor(key, _digest(secret, b"encrypt", nonce))
+    return _MARK + nonce + hidden + _digest(secret, b"authenticate", nonce + hidden)
+
+
+def decrypt(stored: bytes, secret: str) -> bytes:
+    """Return an encrypted key; raises `WrongSecretKey` if it was encrypted under another secret."""
+    rest = stored.removeprefix(_MARK)
+    nonce, hidden, tag = rest[:_NONCE], rest[_NONCE : _NONCE + _KEY], rest[_NONCE + _KEY :]
+    expected = _digest(secret, b"authenticate", nonce + hidden)
+    if len(tag) != _TAG or not hmac.compare_digest(tag, expected):
+        raise WrongSecretKey
+    return _xor(hidden, _digest(secret, b"encrypt", nonce))
+
+
+def _digest(secret: str, purpose: bytes, data: bytes) -> bytes:
+    own = hmac.digest(secret.encode(), b"flash signing key: " + purpose, "sha256")
+    return hmac.digest(own, data, "sha256")
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))
+
 
 class SharedSigningKey:
     """Makes every worker sign with the key in the broker; the first worker creates the key.
@@ -38,29 +87,53 @@ class SharedSigningKey:
         self._key = secrets.token_bytes(32)
 
     async def start(self) -> None:
-        """Let the app sign with the shared key from now on."""
+        """Let the app sign with the shared key from now on.
+
+        Raises `WrongSecretKey` if the stored key was encrypted under another ``FLASH_SECRET_KEY``.
+        """
+        if not os.environ.get(ENCRYPTION_VARIABLE) and not self._app.server.secret_key:
+            logger.warning(
+                "the key that signs pages is stored in Redis in clear: set app.server.secret_key, "
+                "or %s to encrypt it",
+                ENCRYPTION_VARIABLE,
+            )
         await self._listeners.listen(SIGNING_KEY_CHANNEL, self)
         self._sign_with(await self._load_or_create())
 
     async def _load_or_create(self) -> bytes:
-        """Return the key in the broker; write this worker's key if the broker has none."""
+        """Return the key in the broker; write this worker's key if the broker has none.
+
+        A key in clear is replaced by the same one, encrypted, where a secret for that is set.
+        """
         broker = self._listeners.broker
+        secret = os.environ.get(ENCRYPTION_VARIABLE)
         while True:
             snapshot = await broker.snapshot(SIGNING_KEY_CHANNEL)
-            if _FIELD in snapshot.values:
-                return snapshot.values[_FIELD]
+            stored = snapshot.values.get(_FIELD)
+            key = self._key
+            if stored is not None:
+                if stored.startswith(_MARK):
+                    if not secret:
+                        raise WrongSecretKey
+                    return decrypt(stored, secret)
+                if not secret:
+                    return stored
+                key = stored
+            written = encrypt(key, secret) if secret and len(key) == _KEY else key
+            if written == stored:
+                return key
             try:
                 await broker.publish(
                     SIGNING_KEY_CHANNEL,
                     b"",
-                    changes={_FIELD: self._key},
+                    changes={_FIELD: written},
                     after=snapshot.position,
                     retention=_PERMANENT,
                 )
             except Overtaken:
                 # Another worker was faster; its key is read in the next round.
                 continue
-            return self._key
+            return key
 
     def _sign_with(self, key: bytes) -> None:
         self._key = key
