@@ -141,9 +141,13 @@ PATHS = {
     "page": "/",
     "Dash's WebSocket": "/_dash-ws-callback",
     "live link, WebSocket": "/_flash/link",
-    "live link, SSE": "/_flash/link/events?hello=%7B%7D",
+    "live link, SSE": "/_flash/link/events",
     "endpoint, WebSocket": "/socket",
     "endpoint, SSE": "/stream",
+}
+BODIES = {
+    "HTTP callback": json.dumps(json.loads(call(1))["payload"]).encode(),
+    "live link, SSE": b'[{"t":"hello","v":1}]',
 }
 HEADERS = {
     "nothing": {},
@@ -160,7 +164,7 @@ async def is_refused(served, way, rule):
     path = PATHS[way]
     if "WebSocket" in way:
         return await is_socket_refused(served, path, sent)
-    body = json.dumps(json.loads(call(1))["payload"]).encode() if way == "HTTP callback" else None
+    body = BODIES.get(way)
     kind = {"Content-Type": "application/json"} if body else {}
     request = Request(served.url + path, data=body, headers={**sent, **kind})
 

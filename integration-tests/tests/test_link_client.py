@@ -25,7 +25,6 @@ APP = """
 import asyncio
 import json
 import os
-from urllib.parse import parse_qs
 
 import quart
 from dash.development.base_component import Component
@@ -192,8 +191,8 @@ async def events(scope, receive, send):
         await send({"type": "http.response.body", "body": b""})
 
     connection = Connection("sse")
-    query = parse_qs(scope["query_string"].decode())
-    connection.hear(f"[{query['hello'][0]}]")
+    assert not scope["query_string"]
+    connection.hear(await read(receive))
 
     async def receive_end():
         while (event := await receive())["type"] != "http.disconnect":
@@ -203,16 +202,20 @@ async def events(scope, receive, send):
     await connection.pump(receive_end, write, close)
 
 
-async def frames(scope, receive, send):
-    query = parse_qs(scope["query_string"].decode())
-    connection = connections[int(query["connection"][0].removeprefix("number "))]
+async def read(receive):
     body = b""
     while True:
         event = await receive()
         body += event.get("body", b"")
         if not event.get("more_body"):
-            break
-    connection.hear(body.decode())
+            return body.decode()
+
+
+async def frames(scope, receive, send):
+    assert not scope["query_string"]
+    name = dict(scope["headers"])[b"flash-connection"].decode()
+    connection = connections[int(name.removeprefix("number "))]
+    connection.hear(await read(receive))
     await answer(send, 204)
 
 

@@ -11,7 +11,6 @@ import re
 import tracemalloc
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
@@ -487,14 +486,11 @@ async def test_b8_a_page_of_another_site_is_refused_on_both_transports(server):
     async with connect(link_address(server), proxy=None, origin="https://evil.test") as socket:
         # It was opened only to tell the page why it is closed.
         assert await close_code(socket) == documented("FORBIDDEN")
-    hello = quote(json.dumps({"t": "hello", "v": 1}))
-    for path, method in (
-        (f"/_flash/link/events?hello={hello}", "GET"),
-        ("/_flash/link/frames?connection=x", "POST"),
-    ):
+    hello = json.dumps([{"t": "hello", "v": 1}]).encode()
+    for path in ("/_flash/link/events", "/_flash/link/frames"):
         for headers in ({"Origin": "https://evil.test"}, {"Sec-Fetch-Site": "cross-site"}):
             with pytest.raises(HTTPError) as answer:
-                await asyncio.to_thread(fetch, server, path, method, b"[]", **headers)
+                await asyncio.to_thread(fetch, server, path, "POST", hello, **headers)
             assert answer.value.code == 403
             answer.value.close()
     async with connect(link_address(server), proxy=None, origin=server.url) as socket:
@@ -525,10 +521,9 @@ async def test_b8_nobody_resumes_a_page_without_its_secret(app):
 
 
 async def test_b8_nobody_posts_frames_for_a_connection_without_its_secret(server):
+    headers = {"Flash-Connection": "guessed"}
     with pytest.raises(HTTPError) as answer:
-        await asyncio.to_thread(
-            fetch, server, "/_flash/link/frames?connection=guessed", "POST", b"[]"
-        )
+        await asyncio.to_thread(fetch, server, "/_flash/link/frames", "POST", b"[]", **headers)
     assert answer.value.code == 410
     answer.value.close()
 

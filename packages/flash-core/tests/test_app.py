@@ -55,6 +55,7 @@ def test_everything_dash_s_constructor_takes_is_taken():
         "slow_callback_seconds",
         "version",
         "tracing",
+        "page_headers",
     ]
     options = {
         name: parameter.default

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from urllib.parse import quote
+from contextlib import asynccontextmanager
 
 import pytest
 import quart
@@ -14,8 +14,10 @@ from flash.access.admission import Recheck
 from flash.testing import AppClient
 from flash_ws import CloseCode, Live
 
-HELLO = json.dumps({"t": "hello", "v": 1, "page": None, "at": {}, "path": "/"})
-EVENTS = f"/_flash/link/events?hello={quote(HELLO)}"
+HELLO = json.dumps([{"t": "hello", "v": 1, "page": None, "at": {}, "path": "/"}]).encode()
+EVENTS = "/_flash/link/events"
+FRAMES = "/_flash/link/frames"
+BEAT = b'[{"t":"beat"}]'
 
 
 @pytest.fixture
@@ -67,8 +69,8 @@ async def test_one_guard_decides_for_pages_sockets_and_streams(app, connect):
         with pytest.raises(Closed) as closed:
             await Page(app).open()
         assert closed.value.code == CloseCode.UNAUTHORIZED.number
-        for url in ("/stream", EVENTS):
-            refused = await client.get(url)
+        for method, url in (("GET", "/stream"), ("POST", EVENTS)):
+            refused = await client.request(method, url)
             assert (refused.status, refused.text) == (401, "not allowed to connect\n")
         with pytest.raises(ConnectionRefusedError):
             async with connect(app, "/socket"):
@@ -87,7 +89,7 @@ async def test_a_page_in_a_browser_learns_that_it_may_not_connect(app):
 async def test_an_authorize_that_returns_something_else_lets_nobody_in(app, caplog):
     live = Live(app, authorize=lambda visit: {"name": "ada"})
     async with AppClient(app) as client:
-        assert (await client.get(EVENTS)).status == 500
+        assert (await client.post(EVENTS, body=HELLO)).status == 500
         assert not live.hub.clients
     assert "return True, False or the name of the user" in caplog.text
 
@@ -195,7 +197,7 @@ async def test_a_page_on_event_streams_is_asked_again_too(app):
     answers = iter([True, True])
     Live(app, authorize=lambda visit: next(answers, False), recheck_interval=0.01)
     async with AppClient(app) as client:
-        answer = await client.get(EVENTS)
+        answer = await client.post(EVENTS, body=HELLO)
         assert answer.status == 200
         assert f'event: close\ndata: {{"code":{CloseCode.EXPIRED.number},' in answer.text
 
@@ -244,19 +246,21 @@ async def test_no_link_is_opened_while_the_server_stops_or_when_it_is_full(app):
 
 BAD_REQUESTS = {
     "a post to the socket": ("POST", "/_flash/link", {}, 426),
-    "a post for the events": ("POST", "/_flash/link/events", {}, 405),
-    "a get for the frames": ("GET", "/_flash/link/frames", {}, 405),
-    "events for another origin": ("GET", EVENTS, {"headers": {"origin": "http://evil.test"}}, 403),
-    "events for another site": ("GET", EVENTS, {"headers": {"sec-fetch-site": "cross-site"}}, 403),
-    "a hello too long": ("GET", f"/_flash/link/events?hello={'x' * 101}", {}, 414),
+    "a get for the events": ("GET", EVENTS, {}, 405),
+    "a hello in the address": ("GET", f"{EVENTS}?hello=%7B%7D", {}, 426),
+    "a get for the frames": ("GET", FRAMES, {}, 405),
+    "events for another origin": ("POST", EVENTS, {"headers": {"origin": "http://evil.test"}}, 403),
+    "events for another site": ("POST", EVENTS, {"headers": {"sec-fetch-site": "cross-site"}}, 403),
+    "a hello too long": ("POST", EVENTS, {"body": b"x" * 101}, 413),
+    "a hello that is no text": ("POST", EVENTS, {"body": b"\xff"}, 400),
     "frames of another origin": (
         "POST",
-        "/_flash/link/frames",
+        FRAMES,
         {"headers": {"origin": "http://evil.test"}},
         403,
     ),
-    "frames of no connection": ("POST", "/_flash/link/frames", {"body": b"[]"}, 410),
-    "frames of a guessed connection": ("POST", "/_flash/link/frames?connection=1", {}, 410),
+    "frames of no connection": ("POST", FRAMES, {"body": b"[]"}, 410),
+    "frames of a guessed connection": ("POST", FRAMES, {"headers": {"flash-connection": "1"}}, 410),
 }
 
 
@@ -270,15 +274,58 @@ async def test_b8_a_bad_request_to_the_link_is_answered_with_a_4xx_and_one_line(
         assert answer.text.count("\n") == 1
 
 
-async def test_b8_what_a_page_posts_is_limited(app):
-    Live(app, max_message_bytes=100)
-    async with AppClient(app) as client, client.stream("GET", EVENTS) as stream:
+@asynccontextmanager
+async def event_stream(client, **headers):
+    """Open a link over server-sent events; yield the headers of posts for it."""
+    async with client.stream("POST", EVENTS, body=HELLO, headers=headers) as stream:
         # "data: [{…}]"
         (welcome,) = json.loads((await anext(stream.chunks())).decode()[5:])
-        frames = f"/_flash/link/frames?connection={welcome['connection']}"
-        assert (await client.post(frames, body=b'[{"t":"beat"}]')).status == 204
-        assert (await client.post(frames, body=b"x" * 101)).status == 413
-        assert (await client.post(frames, body=b"\xff")).status == 400
+        yield {**headers, "flash-connection": welcome["connection"]}
+
+
+async def test_b8_what_a_page_posts_is_limited(app):
+    Live(app, max_message_bytes=100)
+    async with AppClient(app) as client, event_stream(client) as own:
+        assert (await client.post(FRAMES, body=BEAT, headers=own)).status == 204
+        assert (await client.post(FRAMES, body=b"x" * 101, headers=own)).status == 413
+        assert (await client.post(FRAMES, body=b"\xff", headers=own)).status == 400
+
+
+async def test_13_e_posts_to_a_stream_are_taken_from_the_user_who_opened_it_alone(app):
+    asked = []
+
+    def authorize(opening):
+        asked.append(opening.cookies.get("user"))
+        return asked[-1]
+
+    live = Live(app, authorize=authorize)
+
+    async def post(client, headers):
+        return (await client.post(FRAMES, body=BEAT, headers=headers)).status
+
+    async with AppClient(app) as client, event_stream(client, cookie="user=ada") as ada:
+        for _ in range(3):
+            assert await post(client, ada) == 204
+        # Its headers are those of the opening: `authorize` is not asked again.
+        assert asked == ["ada"]
+        assert await post(client, {**ada, "cookie": "user=ada; theme=dark"}) == 204
+        assert await post(client, {**ada, "cookie": "user=eve"}) == 410
+        assert await post(client, {**ada, "cookie": "theme=dark"}) == 401
+        assert await post(client, ada) == 204
+        assert [each.user for each in live.hub.clients.values()] == ["ada"]
+
+
+async def test_13_e_posts_to_a_stream_pass_the_guards_when_the_cookies_change(app):
+    @app.server.before_request
+    async def guard():
+        if quart.request.cookies.get("login") != "yes":
+            quart.abort(403)
+
+    Live(app)
+    async with AppClient(app) as client, event_stream(client, cookie="login=yes") as own:
+        assert (await client.post(FRAMES, body=BEAT, headers=own)).status == 204
+        other = {**own, "cookie": "login=no"}
+        assert (await client.post(FRAMES, body=BEAT, headers=other)).status == 403
 
 
 @pytest.mark.parametrize("path", ["/_flash/link/events", "/_flash/link/frames"])

@@ -35,6 +35,7 @@ from flash.http.backend import QuartBackend
 from flash.http.compression import compress, decompress
 from flash.http.garbage_collection import postpone_full_collections
 from flash.http.gateway import Gateway, parse_json
+from flash.http.response_headers import PageHeaders
 from flash.pages.document import Document
 from flash.pages.pages import Pages
 from flash.pages.validation import LayoutValidation
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
     from flash.callbacks.context import CallContext
     from flash.callbacks.plan import CallbackPlan, RunIn
+    from flash.checking.security import SecurityCheck
     from flash.http.gateway import ASGIApp
     from flash.loop_watch import LoopWatch
     from flash.static import StaticResponse
@@ -95,6 +97,10 @@ class Flash(DashApp):
     - ``version``: names the version of the app's code to pages, see `version`.
     - ``tracing``: True for spans of OpenTelemetry (``flash-core[otel]``), or a `Tracing`; without
       it there are spans if the process has set a tracer provider before the app is made.
+    - ``page_headers``: headers of the app's HTML pages, in addition to
+      ``X-Content-Type-Options: nosniff``, ``Referrer-Policy: strict-origin-when-cross-origin`` and
+      ``X-Frame-Options: SAMEORIGIN``, or instead of them; None as a value leaves one out. A header
+      that a response has already is kept.
 
     The app is an ASGI application, and so is ``app.server``. Servers of WSGI can call both as well,
     without the live link.
@@ -113,6 +119,7 @@ class Flash(DashApp):
         slow_callback_seconds: float | None = loop_watch.DEFAULT_SECONDS,
         version: str | None = None,
         tracing: Tracing | bool | None = None,
+        page_headers: Mapping[str, str | None] | None = None,
         **dash_arguments: Any,
     ) -> None:
         # As given, or computed when it is first asked for after the start.
@@ -143,12 +150,19 @@ class Flash(DashApp):
         # The address of a Redis that all workers of the deployment use, set by an add-on package
         # before the app starts. Other add-ons then store there what they would store per process.
         self.common_store: str | None = None
+        # Returns the name of the user who sends the current request, or None; set by an add-on
+        # package. Handles of background jobs are then valid for this user only.
+        self.user_of_request: Callable[[], Awaitable[str | None]] | None = None
         self.dispatcher = Dispatcher(self, self.pool, self.internal_pool, self.hooks)
         self.views = Views(self)
         # Whether responses that are made per request are compressed. Files always are.
         self.compresses = False
         self._shows_errors = False
         self._hosts = None if allowed_hosts is None else HostPolicy(allowed_hosts)
+        # What `flash check` asks in addition to its own checks; for add-on packages.
+        self.security_checks: list[SecurityCheck] = []
+        # The headers of the app's HTML pages.
+        self.page_headers = PageHeaders({**_headers_here(), **(page_headers or {})})
         self.callback_sockets = CallbackSockets(self)
         self._pages = Pages(self)
         self._validation = LayoutValidation(self)
@@ -279,6 +293,16 @@ class Flash(DashApp):
         return self.raw_layout if callable(self.raw_layout) else None
 
     @property
+    def host_policy(self) -> HostPolicy | None:
+        """The hosts that are allowed; None without ``allowed_hosts``."""
+        return self._hosts
+
+    @property
+    def has_middleware(self) -> bool:
+        """Whether middleware of WSGI or ASGI is around the server."""
+        return Gateway.of(self.server).has_middleware
+
+    @property
     def has_started(self) -> bool:
         """Whether `start` has run."""
         return self._started
@@ -370,8 +394,23 @@ class Flash(DashApp):
         await self._load_background()
         from flash import background
 
-        call = background.BackgroundCall(plan, ctx, args, kwargs, self.signing_secret, self.tracing)
+        user = await self._user_of_request()
+        call = background.BackgroundCall(
+            plan, ctx, args, kwargs, self.signing_secret, self.tracing, user
+        )
         return await background.respond(call, self.pool, handle_error)
+
+    async def cancel_background_jobs(self, plan: CallbackPlan, ctx: CallContext) -> None:
+        """Cancel the background jobs that the request names."""
+        await self._load_background()
+        from flash import background
+
+        user = await self._user_of_request()
+        call = background.BackgroundCall(plan, ctx, [], {}, self.signing_secret, user=user)
+        await background.cancel(call, self.pool)
+
+    async def _user_of_request(self) -> str | None:
+        return None if self.user_of_request is None else await self.user_of_request()
 
     async def _load_background(self) -> None:
         """Import `flash.background` in a thread; few apps have background callbacks."""
@@ -613,6 +652,14 @@ class Flash(DashApp):
     def statistics(self) -> PoolStatistics:
         """Return the current state of the thread pool for callbacks."""
         return self.pool.statistics()
+
+
+def _headers_here() -> dict[str, str | None]:
+    """Return what differs from the default headers of pages in a notebook.
+
+    A notebook has another origin than the app, and shows it in a frame.
+    """
+    return {"X-Frame-Options": None} if "ipykernel" in sys.modules else {}
 
 
 def _renamed(old: str, new: str, value: T) -> T:

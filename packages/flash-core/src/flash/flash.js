@@ -1,13 +1,17 @@
 /**
- * flash-core in the browser: says when what a page sends is too large for the server.
+ * flash-core in the browser: sends what identifies a page and its background jobs in a header, and
+ * says when what a page sends is too large for the server.
  *
- * Dash's renderer shows nothing of it outside of its developer tools: an upload would just not end.
- * `flash:too-large` is dispatched at the document, with the bytes sent and allowed; an app that
- * calls `preventDefault` shows it in its own way.
+ * Dash's renderer puts the identity and the handles of jobs into the URL of each request, and URLs
+ * stand in the logs of servers and proxies.
+ *
+ * Dash's renderer shows nothing of a refusal outside of its developer tools: an upload would just
+ * not end. `flash:too-large` is dispatched at the document, with the bytes sent and allowed; an app
+ * that calls `preventDefault` shows it in its own way.
  */
 (() => {
     const send = window.fetch;
-    const callback = /^[^?#]*\/_dash-update-component(\?|$)/;
+    const callback = /^([^?#]*\/_dash-update-component)(?:\?([^#]*))?$/;
 
     function megabytes(bytes) {
         return bytes >= 1e5 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e3).toFixed(1)} kB`;
@@ -42,9 +46,22 @@
         if (document.dispatchEvent(event)) show(text);
     }
 
+    function sendWithHeader(resource, options) {
+        const [, path, query] = callback.exec(resource);
+        if (!query || new URL(path, location.href).origin !== location.origin) {
+            return send.call(window, resource, options);
+        }
+        const headers = new Headers(options && options.headers);
+        headers.set('Flash-Call', query);
+        return send.call(window, path, Object.assign({}, options, { headers }));
+    }
+
     window.fetch = async function (resource, options) {
-        const response = await send.apply(this, arguments);
-        if (response.status === 413 && typeof resource === 'string' && callback.test(resource)) {
+        if (typeof resource !== 'string' || !callback.test(resource)) {
+            return send.apply(this, arguments);
+        }
+        const response = await sendWithHeader(resource, options);
+        if (response.status === 413) {
             report(response, options);
         }
         return response;

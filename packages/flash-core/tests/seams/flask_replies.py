@@ -14,6 +14,11 @@ from email.utils import parsedate_to_datetime
 
 import itsdangerous
 
+from flash.http.response_headers import PAGE_HEADERS
+
+# What Flash adds to pages, and Dash does not; see docs/security.md.
+ADDED = {(name.lower(), value) for name, value in PAGE_HEADERS.items()}
+
 # Of a response: what a browser or an API's user would notice.
 HEADERS = (
     "content-type",
@@ -166,7 +171,7 @@ def seen_in(path, response):
     own = {
         key.lower(): value
         for key, value in response.headers
-        if key.lower().startswith(("x-", "access-control-"))
+        if key.lower().startswith(("x-", "access-control-")) and (key.lower(), value) not in ADDED
     }
     cookies = sorted(seen_cookie(each) for each in response.headers.getlist("set-cookie"))
     body = response.get_data()
@@ -177,7 +182,12 @@ def seen_in(path, response):
 
 
 def seen_cookie(cookie):
-    """Replace the moment at which a cookie expires by the minutes until then."""
+    """Replace the moment at which a cookie expires by the minutes until then.
+
+    ``SameSite=Lax`` is left out for the session: Flash's default, and what browsers take it for.
+    """
+    if cookie.startswith("session="):
+        cookie = cookie.replace("; SameSite=Lax", "")
 
     def minutes(found):
         left = parsedate_to_datetime(found[1]) - datetime.now(UTC)

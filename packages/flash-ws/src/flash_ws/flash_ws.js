@@ -624,19 +624,27 @@
         };
     }
 
-    // Read with fetch, since an EventSource hides why it was refused and reconnects by itself.
+    // Read with fetch, since an EventSource hides why it was refused, reconnects by itself, and has
+    // no place for the page's token but the URL, which stands in logs.
     function openStream(url, hello, message, closed) {
         const abort = new AbortController();
         let connection = '';
         let waiting = []; // messages; one POST at a time keeps their order
         let posting = false;
 
-        function request(path, options) {
-            return fetch(url + path, Object.assign({ signal: abort.signal }, options)).then((response) => {
+        function post(path, body, headers) {
+            const options = {
+                method: 'POST',
+                signal: abort.signal,
+                headers: Object.assign({ 'Content-Type': 'application/json' }, headers),
+                cache: 'no-store',
+                body,
+            };
+            return fetch(url + path, options).then((response) => {
                 if (!response.ok) {
                     // A late post for a connection that has ended is not a refusal.
                     const { status } = response;
-                    const refused = options.method ? status === 401 || status === 403 : status < 500;
+                    const refused = connection ? status === 401 || status === 403 : status < 500;
                     throw refused && status !== 429 ? 4000 + status : LOST;
                 }
                 return response;
@@ -662,10 +670,7 @@
         }
 
         async function read() {
-            const response = await request('/events?hello=' + encodeURIComponent(hello), {
-                headers: { Accept: 'text/event-stream' },
-                cache: 'no-store',
-            });
+            const response = await post('/events', hello, { Accept: 'text/event-stream' });
             const reader = response.body.getReader();
             const decoder = new TextDecoder();
             let text = '';
@@ -684,11 +689,7 @@
         async function write() {
             posting = true;
             while (waiting.length) {
-                await request('/frames?connection=' + encodeURIComponent(connection), {
-                    method: 'POST',
-                    headers: { 'Content-Type': 'application/json' },
-                    body: waiting.shift(),
-                });
+                await post('/frames', waiting.shift(), { 'Flash-Connection': connection });
             }
             posting = false;
             flush();
@@ -795,7 +796,7 @@
         try {
             mine.transport = open(
                 url,
-                kind === 'websocket' ? `[${hello}]` : hello,
+                `[${hello}]`,
                 (text) => link === mine && receive(mine, text),
                 (code) => lose(mine, code)
             );
@@ -904,6 +905,10 @@
                     // server has received nothing for a while.
                     sendBeat(mine);
                 }
+                break;
+            case 'page':
+                // The previous token expires soon.
+                adopt(frame.page);
                 break;
             case 'taken':
                 handledUpTo(frame.k);

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from flash import ConfigurationError, ctx
 from flash.access.admission import Admission, Authorize
 from flash.access.origin import OriginPolicy
-from flash.settings import COUNT, DURATION, FLAG, SECONDS_OR_NONE, Choice, Function, Instance, check
+from flash.settings import (
+    COUNT,
+    DURATION,
+    FLAG,
+    SECONDS,
+    SECONDS_OR_NONE,
+    Choice,
+    Function,
+    Instance,
+    check,
+)
 from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import (
     EventCallbackRunner,
@@ -55,11 +65,12 @@ from flash_ws.protocol.frames import ComponentId, Updates, event_message, props_
 from flash_ws.protocol.outbox import OutboxStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dash.dependencies import Input, State
 
     from flash import Flash
+    from flash.checking.security import Deployment, Risk
     from flash.http.gateway import ASGIApp
     from flash_ws.clients.backplane import Command
     from flash_ws.clients.client import Client
@@ -83,6 +94,8 @@ class Live:
     - ``recheck_interval``: about how many seconds until ``authorize`` and the app's own guards are
       called again for each open connection; one that they no longer allow is closed.
     - ``resume_window``: seconds within which a disconnected page can resume as the same client.
+    - ``token_lifetime``: seconds for which the secret token of a page is accepted by a link; open
+      links get a new one in time. A page with an older token is a new page.
     - ``max_message_bytes``: the size of one message from a page, after decompression.
     - ``metrics``: exports metrics to Prometheus. True serves them on port 9464 of the loopback
       address (other workers take the next free port), an int on that port. A string is a token
@@ -110,6 +123,7 @@ class Live:
         authorize: Authorize | None = None,
         recheck_interval: float | None = None,
         resume_window: float = 30.0,
+        token_lifetime: float = 86_400.0,
         limits: LinkLimits | None = None,
         max_message_bytes: int = 64 * 1024,
         max_clients: int = 20_000,
@@ -121,6 +135,7 @@ class Live:
             authorize=(authorize, Function()),
             recheck_interval=(recheck_interval, SECONDS_OR_NONE),
             resume_window=(resume_window, DURATION),
+            token_lifetime=(token_lifetime, SECONDS),
             limits=(limits, Instance(LinkLimits, optional=True)),
             max_message_bytes=(max_message_bytes, COUNT),
             max_clients=(max_clients, COUNT),
@@ -147,6 +162,7 @@ class Live:
         self._authorize = authorize
         self._recheck_interval = recheck_interval
         self._resume_window = resume_window
+        self._token_lifetime = max(token_lifetime, 2 * resume_window)
         self._limits = limits or LinkLimits()
         self._max_message_bytes = max_message_bytes
         self._max_clients = max_clients
@@ -184,6 +200,8 @@ class Live:
         admission = Admission(
             app, self._origins, self._authorize, recheck_interval=self._recheck_interval
         )
+        app.security_checks.append(self._security_risks)
+        app.user_of_request = admission.user_of_request
         acceptor = self._acceptor = LinkAcceptor(
             app,
             admission,
@@ -440,6 +458,19 @@ class Live:
             self._read_metrics,
         )
 
+    def _security_risks(self, deployment: Deployment) -> Iterator[Risk]:
+        """Return what `flash check` says about this `Live`."""
+        from flash_ws.operating.security_checks import link_risks, operating_risks
+
+        yield from link_risks(
+            deployment,
+            origins=self._origins,
+            authorize=self._authorize,
+            recheck_interval=self._recheck_interval,
+            spans_workers=self._backplane.spans_workers,
+        )
+        yield from operating_risks(self._metrics_access, self._inspect)
+
     # -- for add-on packages, before the app is served -------------------------------------------
 
     def attach(self, backplane: Backplane) -> None:
@@ -486,6 +517,7 @@ class Live:
             self._backplane,
             limits=self._limits,
             resume_window=self._resume_window,
+            token_lifetime=self._token_lifetime,
             max_clients=self._max_clients,
         )
         self.readiness.pool = self.app.internal_pool

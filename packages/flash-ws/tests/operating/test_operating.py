@@ -110,7 +110,7 @@ async def test_frames_that_did_not_leave_are_counted_as_dropped(app, until):
 async def test_refused_links_are_counted(app):
     live = Live(app, authorize=lambda visit: False)
     async with AppClient(app) as client:
-        assert (await client.get("/_flash/link/events?hello={}")).status == 401
+        assert (await client.post("/_flash/link/events", body=b"[{}]")).status == 401
         assert live.statistics().refused == 1
 
 

@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException
 
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Header, Refused
+from flash.callbacks.context import current_request
 from flash.errors import Overloaded
 from flash.exits import ends_task
 from flash.http.handshake import Handshake
@@ -123,6 +124,23 @@ class Admission:
                 quart.request.body.append(body)
             opening.bind_context(copy_context())
             opening.user = await self._call_authorize(opening)
+
+    async def user_of_request(self) -> str | None:
+        """Return the name that ``authorize`` gives the user of the current request.
+
+        None if it refuses, or gives no name. Raises `Refused` if it fails.
+        """
+        request = current_request()
+        if self._authorize is None or not hasattr(request, "scope"):
+            return None
+        opening = OpeningRequest(request.scope)
+        opening.bind_context(copy_context())
+        try:
+            return await self._call_authorize(opening)
+        except Refused as refused:
+            if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            return None
 
     async def admit(self, scope: Scope, opening: OpeningRequest) -> None:
         """Run all checks."""

@@ -45,6 +45,11 @@ class HostPolicy:
             else:
                 self._hosts.add(host)
 
+    @property
+    def allows_any(self) -> bool:
+        """Whether every host is allowed."""
+        return self._allows_any
+
     def refusal_reason(self, scope: dict[str, Any]) -> str | None:
         """Return in one line why the request is refused; None if it is allowed."""
         if self._allows_any:

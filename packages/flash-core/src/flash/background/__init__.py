@@ -6,6 +6,7 @@ Called by `Flash` for callbacks with ``background=True``; users create the manag
 
 from flash.background.exchange import BackgroundCall as BackgroundCall
 from flash.background.exchange import adapt as adapt
+from flash.background.exchange import cancel as cancel
 from flash.background.exchange import respond as respond
 from flash.background.job import JobManager as JobManager
 from flash.background.job import TooManyJobs as TooManyJobs

@@ -46,6 +46,8 @@ class BackgroundCall:
     secret: Callable[[], bytes]
     # None if nothing is traced.
     tracing: Tracing | None = None
+    # The name of the user who sends the request; None if it is not known.
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +57,19 @@ class _HandleSigner:
     secret: bytes
     # The page's identity; None if it has none (MCP) or if its signature is not ours.
     page: str | None
+    # The user for whom handles are valid; None if users are not known.
+    user: str | None
 
     @classmethod
-    def of(cls, secret: bytes, query: Mapping[str, str]) -> _HandleSigner:
-        return cls(secret, _unsign(secret, dash_seam.END_SCOPE, query.get("endId")))
+    def of(cls, secret: bytes, query: Mapping[str, str], user: str | None) -> _HandleSigner:
+        name = _unsign(secret, dash_seam.END_SCOPE, query.get("endId"))
+        page = None if name is None else dash_seam.without_issue_time(name)
+        return cls(secret, page, user)
 
     def sign(self, handles: JobHandles) -> dict[str, str]:
         return {
-            "cacheKey": dash_seam.sign(self.secret, dash_seam.cache_scope(self.page), handles.key),
-            "job": dash_seam.sign(self.secret, dash_seam.job_scope(self.page), handles.job),
+            "cacheKey": self._sign(dash_seam.cache_scope, handles.key),
+            "job": self._sign(dash_seam.job_scope, handles.job),
         }
 
     def key(self, signed: str | None) -> str | None:
@@ -72,13 +78,19 @@ class _HandleSigner:
     def job(self, signed: str | None) -> str | None:
         return self._verify(dash_seam.job_scope, signed)
 
+    def _sign(self, scope: Callable[[str | None], str], handle: str) -> str:
+        return dash_seam.sign(self.secret, scope(self.page) + self._for_user(), handle)
+
+    def _for_user(self) -> str:
+        return "" if self.user is None else f"\nuser:{self.user}"
+
     def _verify(self, scope: Callable[[str | None], str], signed: str | None) -> str | None:
-        found = _unsign(self.secret, scope(self.page), signed)
+        found = _unsign(self.secret, scope(self.page) + self._for_user(), signed)
         if found is None and self.page is not None:
             # The page has started the job before the live link gave it another identity.
             _, separator, before = self.page.partition(dash_seam.PREVIOUS)
             if separator:
-                return _unsign(self.secret, scope(before), signed)
+                return _unsign(self.secret, scope(before) + self._for_user(), signed)
         return found
 
 
@@ -114,6 +126,23 @@ async def respond(
     return _final_value(call, result)
 
 
+async def cancel(call: BackgroundCall, pool: WorkerPool) -> None:
+    """Cancel the jobs that a request of the callback for ``cancel=`` names."""
+    found = call.ctx["background_callback_manager"]
+    if found is not None:
+        query = call.ctx["args"]
+        signer = _HandleSigner.of(await pool.run(call.secret), query, call.user)
+        await _cancel(adapt(found, pool), signer, query, "cancelJob")
+
+
+async def _cancel(manager: JobManager, signer: _HandleSigner, query: Any, name: str) -> None:
+    """Cancel the jobs whose handles the argument ``name`` holds and that belong to the page."""
+    for signed in query.getlist(name) if hasattr(query, "getlist") else ():
+        job = signer.job(signed)
+        if job is not None:
+            await manager.cancel(job)
+
+
 def adapt(manager: Any, pool: WorkerPool) -> JobManager:
     """Return ``manager`` as a `JobManager`; calls of Dash's own run in threads of ``pool``."""
     return manager if isinstance(manager, JobManager) else BlockingManager(manager, pool)
@@ -134,11 +163,8 @@ async def _exchange(call: BackgroundCall, pool: WorkerPool) -> PendingJob | Repo
         )
     manager = adapt(found, pool)
     query = call.ctx["args"]
-    signer = _HandleSigner.of(await pool.run(call.secret), query)
-    for signed in query.getlist("oldJob") if hasattr(query, "getlist") else ():
-        job = signer.job(signed)
-        if job is not None:
-            await manager.cancel(job)
+    signer = _HandleSigner.of(await pool.run(call.secret), query, call.user)
+    await _cancel(manager, signer, query, "oldJob")
     signed_key = query.get("cacheKey")
     if not signed_key:
         spec = JobSpec(

@@ -10,6 +10,7 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import quart
 from dash.backends.base_server import ResponseAdapter
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from flash.callbacks.plan import CallbackPlan
+
+
+# The header in which `flash.js` sends what Dash's renderer puts into the URL of a callback request:
+# the identity of the page and the handles of its background jobs.
+CALL_HEADER = "Flash-Call"
 
 
 class CallbackResponse(ResponseAdapter):
@@ -207,11 +213,22 @@ _FIELDS: dict[str, Callable[[CallContext, CallbackPlan, CallbackRequest], Any]] 
     "custom_data": lambda ctx, plan, request: dash_seam.AttributeDict(),
     "cookies": lambda ctx, plan, request: dict(current_request().cookies),
     "headers": lambda ctx, plan, request: dict(current_request().headers),
-    "args": lambda ctx, plan, request: current_request().args,
+    "args": lambda ctx, plan, request: arguments_of(current_request()),
     "path": lambda ctx, plan, request: current_request().full_path,
     "remote": lambda ctx, plan, request: current_request().remote_addr,
     "origin": lambda ctx, plan, request: current_request().headers.get("origin"),
 }
+
+
+def arguments_of(request: Any) -> MultiDict[str, str]:
+    """Return the arguments of a callback request, those of its URL and of its header."""
+    sent = request.headers.get(CALL_HEADER)
+    if sent is None:
+        return request.args
+    arguments: MultiDict[str, str] = MultiDict(request.args)
+    for name, value in parse_qsl(sent, keep_blank_values=True):
+        arguments.add(name, value)
+    return arguments
 
 
 def current_request() -> Any:

@@ -73,6 +73,10 @@ class DashApp(Protocol):
         """Start or poll a background job; return a `PendingJob` or the callback's result."""
         ...
 
+    async def cancel_background_jobs(self, plan: CallbackPlan, ctx: CallContext) -> None:
+        """Cancel the background jobs that the request names."""
+        ...
+
     @property
     def on_error(self) -> Callable[[Exception], Any] | None:
         """The error handler of the app, without error hooks, or None."""
@@ -274,6 +278,8 @@ class Dispatcher:
                 if isinstance(result, PendingJob):
                     return dumps(result.body)
             else:
+                if dash_seam.cancels_jobs(plan.function):
+                    await self._app.cancel_background_jobs(plan, ctx)
                 try:
                     if times is not None:
                         times.called = time.perf_counter()

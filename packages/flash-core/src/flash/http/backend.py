@@ -11,7 +11,7 @@ import quart
 from dash.backends import get_backend
 from werkzeug.exceptions import HTTPException
 
-from flash.callbacks.context import CallbackResponse
+from flash.callbacks.context import CallbackResponse, arguments_of
 from flash.callbacks.functions import is_async
 from flash.callbacks.response import text_response, to_quart_response
 from flash.errors import Overloaded
@@ -78,6 +78,15 @@ class BackendApp(SocketApp, Protocol):
         ...
 
 
+class _RequestAdapter(dash_seam.RequestAdapter):
+    """A request as Dash's code sees it."""
+
+    @property
+    def args(self) -> Any:
+        """The arguments in the URL and in the header of `flash.js`."""
+        return arguments_of(self.request)
+
+
 class QuartBackend(_DashQuart):
     """Dash's Quart backend without the code that blocks the loop or allows only one app per server.
 
@@ -98,6 +107,7 @@ class QuartBackend(_DashQuart):
 
     def __init__(self, server: quart.Quart) -> None:
         super().__init__(server)
+        self.request_adapter = _RequestAdapter
         self.response_adapter = CallbackResponse
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

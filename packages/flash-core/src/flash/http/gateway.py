@@ -29,6 +29,7 @@ from flash.http.disconnect import Disconnected, DisconnectWatcher
 from flash.http.early_response import EarlyResponse, has_long_body
 from flash.http.garbage_collection import freeze_startup_objects
 from flash.http.plain_functions import PlainFunctions
+from flash.http.response_headers import use_safe_cookies, with_headers
 from flash.http.startup import Startup
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from flash.callbacks.dispatch import Dispatcher
     from flash.callbacks.execution import WorkerPool
+    from flash.http.response_headers import PageHeaders
     from flash.pages.views import Views
     from flash.static import StaticResponse
 
@@ -71,6 +73,8 @@ class MountedApp(Protocol):
     internal_pool: WorkerPool
     # Whether responses that are made per request are compressed.
     compresses: bool
+    # The headers of the HTML pages below the app's prefix.
+    page_headers: PageHeaders
 
     def take_root_path(self, root_path: str) -> None:
         """Use the path at which a host or a proxy serves the app as its prefix, if it has none."""
@@ -120,8 +124,22 @@ class Gateway:
             server.asgi_app = gateway  # type: ignore[method-assign]
         return gateway
 
+    @property
+    def apps(self) -> list[MountedApp]:
+        """The Flash apps of the server."""
+        return list(self._apps)
+
+    @property
+    def has_middleware(self) -> bool:
+        """Whether middleware has been put around the server, before or after the gateway."""
+        return (
+            self._server.asgi_app is not self
+            or getattr(self._quart_app, "__self__", None) is not self._server
+        )
+
     def mount(self, app: MountedApp) -> None:
         """Serve ``app`` below its ``routes_pathname_prefix``."""
+        use_safe_cookies(self._server)
         self._apps.append(app)
         self._routes = None
         self._has_root_path = False
@@ -185,6 +203,8 @@ class Gateway:
         if not self.startup.is_complete:
             await self.startup.wait(by_wsgi=WSGI in scope)
         scope[LOOP] = asyncio.get_running_loop()
+        if kind == "http":
+            send = with_headers(send, scope, self._page_headers(scope), self._server.config)
         application = self._application_at(_path_of(scope), scope)
         if application is not None:
             await self._warm_up()
@@ -231,6 +251,14 @@ class Gateway:
             "files (dcc.Upload sends four bytes for three of a file)",
             self._server.config["MAX_CONTENT_LENGTH"],
         )
+
+    def _page_headers(self, scope: Scope) -> PageHeaders | None:
+        """Return those of the app with the longest prefix of the path; None outside of all apps."""
+        path = _path_of(scope)
+        below = [app for app in self._apps if path.startswith(app.config.routes_pathname_prefix)]
+        if not below:
+            return None
+        return max(below, key=lambda app: len(app.config.routes_pathname_prefix)).page_headers
 
     async def _warm_up(self) -> None:
         for app in self._apps:

@@ -64,6 +64,9 @@ from dash._utils import (
     stringify_id,
 )
 
+# A request as code of Dash sees it.
+from dash.backends._quart import QuartRequestAdapter
+
 # Splits the fingerprint off the URL of a component library's file.
 from dash.fingerprint import check_fingerprint
 
@@ -96,14 +99,34 @@ from dash.dash import (
 _WRAPPERS = frozenset({"add_context", "async_add_context"})
 
 
+RequestAdapter: Any = QuartRequestAdapter
+
 # Separates the id of a page from an earlier one within a signed identity; ids are hexadecimal.
 PREVIOUS = "~"
+# Separates the id of a page from the time at which its identity was issued, in hexadecimal.
+ISSUED = "-"
+
+
+def without_issue_time(name: str) -> str:
+    """Return what is signed in the identity of a page without the time at which it was issued."""
+    page, separator, before = name.partition(PREVIOUS)
+    return f"{page.partition(ISSUED)[0]}{separator}{before}"
+
+
+def cancels_jobs(function: Callable[..., Any]) -> bool:
+    """Tell whether a callback is the one that Dash makes for ``cancel=`` of background callbacks.
+
+    It knows handles as Dash signs them only.
+    """
+    return function.__name__ == "cancel_call" and function.__module__ == "dash.dash"
+
 
 __all__ = [
     "END_SCOPE",
     "GLOBAL_CALLBACK_LIST",
     "GLOBAL_CALLBACK_MAP",
     "GLOBAL_INLINE_SCRIPTS",
+    "ISSUED",
     "PAGES_CONTENT",
     "PAGES_DUMMY",
     "PAGES_LOCATION",
@@ -114,8 +137,10 @@ __all__ = [
     "HooksManager",
     "NoUpdate",
     "Registration",
+    "RequestAdapter",
     "app_context",
     "cache_scope",
+    "cancels_jobs",
     "check_index",
     "clean_property_name",
     "context_value",
@@ -137,6 +162,7 @@ __all__ = [
     "update_args_group",
     "validate",
     "without_banner",
+    "without_issue_time",
 ]
 
 # What the HTML of a page must contain: patterns, each with its name in the error.

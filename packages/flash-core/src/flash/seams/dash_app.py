@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dash
@@ -15,6 +16,7 @@ from dash.development.base_component import ComponentRegistry
 from flash.seams.dash import (
     END_SCOPE,
     GLOBAL_INLINE_SCRIPTS,
+    ISSUED,
     PAGE_REGISTRY,
     PREVIOUS,
     HooksManager,
@@ -327,17 +329,34 @@ class DashApp(StockDash):
         With ``previous``, an identity that the page has used before, the page may still poll and
         cancel the background jobs that it has started with that one.
         """
-        name = secrets.token_hex(12)
         before = self.page_of(previous) if previous is not None else None
-        if before is not None:
-            name = f"{name}{PREVIOUS}{before}"
-        return sign(self._get_signing_secret(), END_SCOPE, name)
+        return self._sign_identity(secrets.token_hex(12), before or "")
+
+    def renewed_page_identity(self, token: str) -> str:
+        """Return the identity of the same page, issued now; ``token`` must be valid."""
+        page, _, before = (self._name_in(token) or "").partition(PREVIOUS)
+        return self._sign_identity(page.partition(ISSUED)[0], before)
 
     def page_of(self, token: str) -> str | None:
         """Return the page id in a signed identity, or None if the signature is not valid."""
+        name = self._name_in(token)
+        return None if name is None else name.partition(PREVIOUS)[0].partition(ISSUED)[0]
+
+    def page_identity_age(self, token: str) -> float:
+        """Return the seconds since an identity was issued; infinity if that is not known."""
+        issued = (self._name_in(token) or "").partition(PREVIOUS)[0].partition(ISSUED)[2]
+        return time.time() - int(issued, 16) if issued else float("inf")
+
+    def _sign_identity(self, page: str, before: str) -> str:
+        name = f"{page}{ISSUED}{int(time.time()):x}"
+        return sign(
+            self._get_signing_secret(), END_SCOPE, f"{name}{PREVIOUS}{before}" if before else name
+        )
+
+    def _name_in(self, token: str) -> str | None:
+        """Return what is signed in an identity, or None if the signature is not valid."""
         # Our signatures are ASCII, and Dash's comparison raises an error for other text.
-        name = unsign(self._get_signing_secret(), END_SCOPE, token) if token.isascii() else None
-        return None if name is None else name.partition(PREVIOUS)[0]
+        return unsign(self._get_signing_secret(), END_SCOPE, token) if token.isascii() else None
 
     def page_config(self) -> dict[str, Any]:
         """Return the configuration for the renderer, with a new page identity."""

@@ -73,6 +73,8 @@ class Hub:
     """Connects pages to the backplane. Belongs to the app's event loop.
 
     - ``resume_window``: seconds within which a disconnected page can resume as the same client.
+    - ``token_lifetime``: seconds for which the token of a page is accepted. Open links get another
+      before their token is half as old.
     - ``max_clients``: pages connected or within their resume window; the link of one more is closed
       with `CloseCode.FULL`.
     """
@@ -84,6 +86,7 @@ class Hub:
         *,
         limits: LinkLimits,
         resume_window: float,
+        token_lifetime: float,
         max_clients: int,
     ) -> None:
         self._app = app
@@ -92,6 +95,9 @@ class Hub:
         self._backplane = backplane
         self._limits = limits
         self._resume_window = resume_window
+        self._token_lifetime = token_lifetime
+        # Renews the tokens of open links.
+        self._renewal: asyncio.TimerHandle | None = None
         self._max_clients = max_clients
         self.clients: dict[str, Client] = {}
         # The handler of each kind of frame from pages.
@@ -136,6 +142,7 @@ class Hub:
         await self._backplane.start(self.deliver, self.handle_command)
         for channel in self.common:
             await self._backplane.follow(channel)
+        self._renew_tokens()
 
     async def close(self) -> None:
         """Close every link and remove every page.
@@ -156,6 +163,8 @@ class Hub:
                     len(late),
                     FAREWELL_TIMEOUT,
                 )
+        if self._renewal is not None:
+            self._renewal.cancel()
         if self._draining is not None:
             self._draining.cancel()
         for task in list(self._tasks):
@@ -306,6 +315,7 @@ class Hub:
         hello = await _receive_hello(transport)
         if hello is None:
             return
+        hello = self._without_expired_token(hello)
         try:
             await self._wait_until_left(hello)
             hello, joined = await self._resume(hello, user)
@@ -391,7 +401,36 @@ class Hub:
             client = self.clients[page_id] = Client(self, info, token, handshake)
             client.load = hello.load
         client.handshake = handshake
+        self._renew(client)
         return client
+
+    def _without_expired_token(self, hello: Hello) -> Hello:
+        """Give a page whose token is too old another identity: it counts as a new page."""
+        token = hello.token
+        if token is None or self._app.page_of(token) is None:
+            return hello
+        if self._app.page_identity_age(token) <= self._token_lifetime:
+            return hello
+        renamed = self._app.new_page_identity(token)
+        self._rename(self.id_of(token), self.id_of(renamed))
+        return replace(hello, token=renamed)
+
+    def _renew(self, client: Client) -> bool:
+        """Give a client a new token if half of the lifetime of its token has passed."""
+        age = self._app.page_identity_age(client.token)
+        if age < self._token_lifetime / 2 or self._app.page_of(client.token) is None:
+            return False
+        client.token = self._app.renewed_page_identity(client.token)
+        return True
+
+    def _renew_tokens(self) -> None:
+        """Send new tokens to the pages that need one, now and from time to time."""
+        for client in self.clients.values():
+            if client.is_connected and self._renew(client):
+                client.deliver(connection_frame("page", page=client.token))
+        self._renewal = asyncio.get_running_loop().call_later(
+            self._token_lifetime / 4, self._renew_tokens
+        )
 
     def _rename(self, before: str, now: str) -> None:
         self._renamed[before] = now

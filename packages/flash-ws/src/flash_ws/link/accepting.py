@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import parse_qs
 
 from flash import BadRequest
 from flash.access.admission import Admission, expect_http, refuse, send_response
@@ -29,6 +30,20 @@ if TYPE_CHECKING:
 # Seconds within which a posted message has to arrive.
 BODY_TIMEOUT = 60.0
 
+# The header of a posted message that names its connection. It is no part of the URL, since URLs
+# stand in the logs of servers and proxies.
+CONNECTION_HEADER = b"flash-connection"
+
+# Headers that say nothing about who sends a request, and differ between those of one page.
+_NOT_CREDENTIALS = frozenset(
+    (
+        *(b"accept", b"accept-encoding", b"cache-control", b"connection", b"content-length"),
+        *(b"content-type", b"origin", b"pragma", b"priority", b"referer", b"transfer-encoding"),
+        *(b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site", b"traceparent", b"tracestate"),
+        *(b"x-request-id", CONNECTION_HEADER),
+    )
+)
+
 
 class LinkHost(Protocol):
     """The part of the hub that serves an accepted link."""
@@ -40,6 +55,16 @@ class LinkHost(Protocol):
     async def serve(self, transport: Transport, handshake: Handshake, user: str | None) -> None:
         """Serve one connection until it ends."""
         ...
+
+
+@dataclass(slots=True)
+class _Stream:
+    """An open event stream and who has opened it."""
+
+    transport: EventStreamTransport
+    user: str | None
+    # The digest of the headers with which its user was last found out.
+    credentials: bytes
 
 
 class LinkAcceptor:
@@ -66,7 +91,7 @@ class LinkAcceptor:
         # Links open at the same time, and Dash's own sockets, which Live counts here as well.
         self.places = Places(max_links)
         # Event streams by connection id, which posts name.
-        self._streams: dict[str, EventStreamTransport] = {}
+        self._streams: dict[str, _Stream] = {}
         # The number of links refused.
         self.refused = 0
 
@@ -88,22 +113,26 @@ class LinkAcceptor:
         await self._serve(transport, scope, request)
 
     async def events(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the event stream of a link over server-sent events."""
+        """Serve the event stream of a link; the posted body is the page's first message."""
         try:
-            await expect_http(scope, receive, "GET")
             if WSGI in scope:
                 # The stream would occupy a thread of the server, or its only worker.
                 raise Refused(HTTPStatus.NOT_FOUND, "there is no live link over WSGI")
+            if scope["type"] == "http" and scope["query_string"].startswith(b"hello="):
+                reason = "this server takes 'hello' in a POST; reload the page"
+                raise Refused(HTTPStatus.UPGRADE_REQUIRED, reason)
+            await expect_http(scope, receive, "POST")
+            scope = _as_opening(scope)
             request = await self._admit(scope)
-            hello = parse_qs(scope["query_string"].decode("latin-1")).get("hello", [""])[0]
-            if len(hello) > self._max_message_bytes:
-                raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "the hello is too long")
+            hello = await self._read_message(scope, receive)
         except Refused as refused:
             self.refused += 1
             await refuse(scope, receive, send, refused)
             return
+        except Disconnected:
+            return
         transport = EventStreamTransport(receive, send, hello)
-        self._streams[transport.id] = transport
+        self._streams[transport.id] = _Stream(transport, request.user, _credentials(scope))
         try:
             await transport.open()
             await self._serve(transport, scope, request)
@@ -124,22 +153,42 @@ class LinkAcceptor:
             await send_response(send, HTTPStatus.NO_CONTENT, [])
 
     async def _take_frames(self, scope: Scope, receive: Receive) -> None:
+        scope = _as_opening(scope)
         self._admission.check_origin(scope)
-        connection = parse_qs(scope["query_string"].decode("latin-1")).get("connection", [""])[0]
-        transport = self._streams.get(connection)
-        if transport is None:
+        connection = dict(scope["headers"]).get(CONNECTION_HEADER, b"").decode("latin-1")
+        stream = self._streams.get(connection)
+        if stream is None or not await self._is_of(stream, scope):
+            # Not distinguished, so that nobody learns which connections there are. A page whose
+            # user has changed opens another.
             raise Refused(HTTPStatus.GONE, "this connection has ended; open another")
+        if not stream.transport.post(await self._read_message(scope, receive)):
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, CloseCode.TOO_FAST.meaning)
+
+    async def _is_of(self, stream: _Stream, scope: Scope) -> bool:
+        """Tell whether a post comes from the user who opened the stream; raises `Refused`.
+
+        Guards and ``authorize`` are asked only where the headers are not those of before.
+        """
+        credentials = _credentials(scope)
+        if credentials != stream.credentials:
+            request = OpeningRequest(scope)
+            await self._admission.check_guards(scope)
+            await self._admission.authorize(scope, request)
+            if request.user != stream.user:
+                return False
+            stream.credentials = credentials
+        return True
+
+    async def _read_message(self, scope: Scope, receive: Receive) -> str:
+        """Return the message in the body of a post; raises `Refused` and `Disconnected`."""
+        headers = dict(scope["headers"])
         try:
-            body = await read_body(
-                receive, dict(scope["headers"]), self._max_message_bytes, BODY_TIMEOUT
-            )
-            accepted = transport.post(body.decode())
+            body = await read_body(receive, headers, self._max_message_bytes, BODY_TIMEOUT)
+            return body.decode()
         except BadRequest as error:
             raise Refused(error.status, error.reason) from error
         except UnicodeDecodeError as error:
             raise Refused(HTTPStatus.BAD_REQUEST, "the message is not UTF-8") from error
-        if not accepted:
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, CloseCode.TOO_FAST.meaning)
 
     async def _admit(self, scope: Scope) -> OpeningRequest:
         """Check the request and return it; raises `Refused`."""
@@ -194,3 +243,17 @@ class LinkAcceptor:
                 recheck.stop()
             for task in expired:
                 task.cancel()
+
+
+def _as_opening(scope: Scope) -> Scope:
+    """Return the scope of a post as guards get that of a WebSocket: as a GET."""
+    return {**scope, "method": "GET"}
+
+
+def _credentials(scope: Scope) -> bytes:
+    """Return a digest of what a request may say about who sends it: its other headers."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(scope["headers"]):
+        if name not in _NOT_CREDENTIALS:
+            digest.update(b"%d:%s%d:%s" % (len(name), name, len(value), value))
+    return digest.digest()

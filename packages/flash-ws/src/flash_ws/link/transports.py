@@ -64,13 +64,13 @@ class WebSocketTransport:
 class EventStreamTransport:
     """The transport of a link over server-sent events; `post` takes what the page posts."""
 
-    def __init__(self, receive: Receive, send: Send, hello: str) -> None:
+    def __init__(self, receive: Receive, send: Send, first: str) -> None:
         self.id = secrets.token_urlsafe(16)
         self._receive = receive
         self._send = send
-        # The page's messages. The first is the ``hello`` from the URL.
+        # The page's messages. The first came with the request that opened the stream.
         self._posted: asyncio.Queue[str | None] = asyncio.Queue(MAX_POSTS_WAITING)
-        self._posted.put_nowait(f"[{hello}]")
+        self._posted.put_nowait(first)
         self._is_open = True
         # Waits for the end of the request. One for the whole stream: a ``receive`` that is
         # cancelled and called again reports a disconnect on granian.
