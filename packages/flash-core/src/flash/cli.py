@@ -45,6 +45,48 @@ def _run(target: str, options: dict[str, Any]) -> int:
 
 
 def _check(target: str, options: dict[str, Any]) -> int:
+    migrates, checks_security = options["migrate"], options["deploy"] or not options["migrate"]
+    codes = [_check_migration(target, options)] if migrates else []
+    if checks_security:
+        codes.append(_check_security(target, options))
+    return max(codes)
+
+
+def _check_security(target: str, options: dict[str, Any]) -> int:
+    from flash.checking.report import risks_as_json, risks_as_text
+    from flash.checking.security import Deployment, run_security_checks
+
+    import_from_here()
+    try:
+        apps = _apps_of(Target.parse(target).find())
+    except Exception as error:  # noqa: BLE001 — the boundary of the process.
+        sys.stderr.write(f"{target} was not imported, so it was not checked:\n{explain(error)[0]}")
+        return USAGE_EXIT
+    if not apps:
+        sys.stderr.write(f"flash: {target} has no app of Flash, so it was not checked\n")
+        return USAGE_EXIT
+    public, workers = options["deploy"], options["workers"]
+    risks = sorted(
+        {risk for app in apps for risk in run_security_checks(Deployment(app, public, workers))}
+    )
+    write = risks_as_json if options["json"] else risks_as_text
+    sys.stdout.write(write(target, risks))
+    return FAILURE_EXIT if risks else 0
+
+
+def _apps_of(found: object) -> list[Any]:
+    """Return the Flash apps that ``found`` is or serves."""
+    from flash.app import Flash
+    from flash.http.gateway import Gateway
+
+    if isinstance(found, Flash):
+        return [found]
+    extensions = getattr(found, "extensions", None)
+    gateways = extensions.values() if isinstance(extensions, dict) else ()
+    return [app for each in gateways if isinstance(each, Gateway) for app in each.apps]
+
+
+def _check_migration(target: str, options: dict[str, Any]) -> int:
     # Here, since `flash run` needs none of them.
     from flash.checking.migration import MIGRATION
     from flash.checking.project import Project
@@ -147,19 +189,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     check = commands.add_parser(
         "check",
-        help="list what to change in an app",
-        description="Import an app, read the Python files and the start commands below the working "
-        "directory, and list what to change, each with file, line and remedy. A comment with the "
-        "words `flash: keep`, on the line or above it, keeps a line out of the list. Exits with 0 "
-        "when there is nothing to change, 1 when there is, 2 when the app cannot be imported.",
+        help="list what an app leaves open, or what to change in it",
+        description="Import an app, start nothing, and list what it leaves open, each with the "
+        "remedy; with --deploy also what matters only where it is served to others. With --migrate "
+        "read the Python files and the start commands below the working directory instead, and "
+        "list what to change, each with file, line and remedy; a comment with the words `flash: "
+        "keep`, on the line or above it, keeps a line out of that list. Exits with 0 when there is "
+        "nothing to change, 1 when there is, 2 when the app cannot be imported.",
     )
     check.set_defaults(command=_check)
     _add_target(check)
     check.add_argument(
         "--migrate",
         action="store_true",
-        required=True,
         help="what to change in an app of Dash, to be served by Flash",
+    )
+    check.add_argument(
+        "--deploy", action="store_true", help="also what matters where the app is served to others"
+    )
+    check.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that are to serve it (default: %(default)s)",
     )
     check.add_argument("--json", action="store_true", help="write JSON, for programs")
     return parser

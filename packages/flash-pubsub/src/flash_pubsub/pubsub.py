@@ -48,6 +48,7 @@ from flash_ws.callbacks.event_callbacks import NamedInput, distinct_name
 
 if TYPE_CHECKING:
     from flash import Flash
+    from flash.checking.security import Deployment, Risk
     from flash_pubsub.broker.seam import Broker, Lease, Status
     from flash_pubsub.shared.declaration import Key, SharedCallback
     from flash_ws import ClientInfo, Metric
@@ -175,6 +176,7 @@ class PubSub:
         self._live.on_forget(subscribers.forget)
         self._live.on_forget(self._presence.leave_all)
         app.layout_filters.append(self._fill_layout)
+        app.security_checks.append(self._security_risks)
         # A `Broker` that the application has written need not have this attribute.
         app.common_store = getattr(self.broker, "lazy_cache", None)
         app.page_extras["flash_pubsub"] = {"shared": {}}
@@ -183,6 +185,12 @@ class PubSub:
         for callback in self._shared_callbacks.values():
             self._activate_shared_callback(app, callback)
         registry.attach(self)
+
+    def _security_risks(self, deployment: Deployment) -> Iterable[Risk]:
+        """Return what `flash check` says about the broker."""
+        from flash_pubsub.security_checks import broker_risks
+
+        return broker_risks(deployment, getattr(self.broker, "address", None))
 
     # -- shared callbacks ------------------------------------------------------------------------
 

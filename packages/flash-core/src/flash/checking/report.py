@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from flash.checking.finding import Finding
     from flash.checking.project import Project
+    from flash.checking.security import Risk
 
 
 def run_checks(
@@ -35,3 +36,17 @@ def as_json(target: str, findings: Sequence[Finding]) -> str:
     """Return findings as one JSON object with the keys ``target`` and ``findings``."""
     found = [asdict(each) for each in findings]
     return json.dumps({"target": target, "findings": found}, indent=2, ensure_ascii=False) + "\n"
+
+
+def risks_as_text(target: str, risks: Sequence[Risk]) -> str:
+    """Return what an app leaves open for people."""
+    if not risks:
+        return f"{target}: nothing is left open\n"
+    count = f"{len(risks)} thing{'' if len(risks) == 1 else 's'} left open"
+    return "".join(f"{each}\n" for each in risks) + f"{target}: {count}\n"
+
+
+def risks_as_json(target: str, risks: Sequence[Risk]) -> str:
+    """Return what an app leaves open as a JSON object with the keys ``target`` and ``risks``."""
+    found = [asdict(each) for each in risks]
+    return json.dumps({"target": target, "risks": found}, indent=2, ensure_ascii=False) + "\n"
