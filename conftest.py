@@ -11,6 +11,8 @@ from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 from pytest_asyncio import is_async_test
 
+from flash.log_limit import LIMIT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,6 +57,12 @@ def nothing_blocks_the_loop(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
     finally:
         detector.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def every_test_may_log() -> None:
+    """Let each test see its log lines: those of earlier tests do not count."""
+    LIMIT.reset()
 
 
 # -- several test processes (pytest-xdist)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import msgpack
 
+from flash.log_limit import limited_logger
 from flash_pubsub.broker.backplane import client_info
 from flash_pubsub.broker.seam import Member, MemberChange, presence_of
 from flash_pubsub.errors import BrokerError, UnsupportedEnvelope
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flash_ws import Client, ClientInfo
     from flash_ws.protocol.position import Position
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # The channel whose members are the members of all channels, for workers that have handlers.
 _ALL_CHANNELS = "live:presence"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,13 +21,14 @@ from werkzeug.exceptions import (
 )
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from flash.log_limit import limited_logger
 from flash.seams.flask_parts import Parts
 from flash.seams.flask_request import environ_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # Key of an environment that has come through all middleware.
 _REACHED = "flash.reached"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import stat
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash.errors import FlashError
+from flash.log_limit import limited_logger
 from flash.static.file import StaticFile
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 
 class OversizedFile(FlashError):

@@ -16,6 +16,7 @@ from flash.callbacks.context import EventContext
 from flash.callbacks.execution import time_limit
 from flash.errors import CallbackTimeout
 from flash.exits import ends_task
+from flash.log_limit import limited_logger
 from flash_pubsub.errors import BrokerError, Fenced
 from flash_pubsub.shared.declaration import Change, PendingChanges, key_of
 from flash_pubsub.shared.patch import apply_patch
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from flash_ws import Client
     from flash_ws.protocol.position import Position
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # Seconds after which a worker releases a callback's lease, even if more of its pages' changes wait.
 _TURN_SECONDS = 0.1

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from flash.log_limit import limited_logger
 from flash.serialize import dumps
 from flash_pubsub.broker.backplane import PREFIX
 from flash_pubsub.broker.envelope import Envelope
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from flash_pubsub.shared.change_times import MadeAt
     from flash_pubsub.shared.declaration import Key
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # The page channel of the shared state, and its name in the broker.
 SHARED = "shared"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +14,7 @@ from flash import BadRequest, ConfigurationError
 from flash.callbacks.context import EventContext
 from flash.callbacks.functions import is_async_generator, name_of, same_function, short_name_of
 from flash.exits import as_exception, ends_task
+from flash.log_limit import limited_logger
 from flash.settings import Choice, Function, check
 from flash_ws.clients.context import current_client
 from flash_ws.protocol.codes import CloseCode
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flash_ws.clients.hub import Hub
     from flash_ws.protocol.frames import ComponentId
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 Mode = Literal["replace", "parallel"]
 

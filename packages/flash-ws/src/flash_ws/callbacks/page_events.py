@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flash.exits import ends_task
+from flash.log_limit import limited_logger
 from flash_ws.clients.context import current_client
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import ProtocolError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flash.callbacks.execution import WorkerPool
     from flash_ws.clients.client import Client
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 H = TypeVar("H", bound=Callable[..., Any])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import random
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from flash.access.opening_request import OpeningRequest
 from flash.errors import BadRequest
 from flash.exits import ends_task, exit_error
+from flash.log_limit import limited_logger
 from flash.settings import AMOUNT, DURATION, SECONDS, Number, check
 from flash_ws.endpoints.sse import DONE, KEEP_ALIVE, ServerSentEvent
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Generate = Callable[["StreamRequest"], AsyncIterable[Any] | Awaitable[AsyncIterable[Any]]]
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # Seconds to wait for the first event before the response's headers are sent. An exception before
 # that becomes an HTTP status.

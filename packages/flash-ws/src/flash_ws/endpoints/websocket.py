@@ -10,7 +10,6 @@ Close codes, besides those that a handler chooses:
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from flash.access.admission import CLOSE_TIMEOUT, truncate_reason
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import INTERNAL_ERROR
 from flash.exits import ends_task
+from flash.log_limit import limited_logger
 from flash.serialize import dumps
 from flash.settings import COUNT, DURATION, SECONDS, SECONDS_OR_NONE, Instance, check
 from flash_ws.clients.groups import MAX_GROUPS, ConnectionGroup, Groups
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from flash.http.gateway import Receive, Scope, Send
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # The codes of RFC 6455 that may be sent, besides 3000 to 4999 for applications.
 _STANDARD_CODES = frozenset(

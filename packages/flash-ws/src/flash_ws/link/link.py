@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flash.log_limit import limited_logger
 from flash.settings import COUNT, DURATION, SECONDS, Instance, check
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import LinkClosed, ProtocolError
@@ -19,7 +19,7 @@ from flash_ws.protocol.outbox import Outbox, counted_size
 if TYPE_CHECKING:
     from flash_ws.link.flushing import FlushScheduler
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 _BEAT = connection_frame("beat")
 
