@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 from granian import Granian, _signals
 from granian._granian import WorkerSignal
 from granian.constants import Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
 from granian.server.embed import Server as EmbeddedServer
 
 from flash.errors import ConfigurationError
 
 from .drain import CANCEL_DELAY, SHUTDOWN_TIMEOUT
 from .listener import BACKLOG, Address
+from .timeouts import HEAD_TIMEOUT
 from .watch import HEARTBEAT_INTERVAL, Alive, Heartbeats
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ def _settings(address: Address, options: ServeOptions) -> dict[str, Any]:
         **where,
         **tls,
         "interface": Interfaces.ASGI,
+        "http1_settings": HTTP1Settings(header_read_timeout=round(HEAD_TIMEOUT * 1000)),
         "backlog": BACKLOG,
         "log_level": "warning" if options.log_level in {None, "info"} else options.log_level,
         "log_dictconfig": _KEEP_LOGGING,

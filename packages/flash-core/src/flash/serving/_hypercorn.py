@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
+from ._hypercorn_socket import install_limits
 from ._hypercorn_streams import install_streams
 from .drain import CANCEL_DELAY
 from .listener import BACKLOG
@@ -31,6 +32,7 @@ async def serve(
 ) -> None:
     """Serve on a bound socket until ``stop`` is set; call ``listening`` when it accepts."""
     install_streams()
+    install_limits()
     config = Config()
     config.bind = f"fd://{sock.detach()}"
     config.backlog = BACKLOG

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
+from ._uvicorn_http import TimedHTTP
+from ._uvicorn_socket import LimitedWebSocket
 from .drain import CANCEL_DELAY
 from .listener import BACKLOG
 
@@ -55,6 +57,8 @@ async def serve(
             cast("Any", app),
             interface="asgi3",
             lifespan="on",
+            http=TimedHTTP,
+            ws=LimitedWebSocket,
             workers=1,
             backlog=BACKLOG,
             log_config=None,
