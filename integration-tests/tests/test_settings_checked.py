@@ -143,6 +143,7 @@ def test_11_15_no_public_class_or_decorator_with_numbers_is_left_out():
         "Dash": "Flash itself",
         "LazyPanel": "LazyLoad",
         "callback": "flash-core's own tests",
+        "Disconnect": "what Live sends to backplanes",
         "Metric": "what an app reports",
         "ServerSentEvent": "what an app sends",
         "LinkStatus": "what a page reports",

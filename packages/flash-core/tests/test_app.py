@@ -51,6 +51,7 @@ def test_everything_dash_s_constructor_takes_is_taken():
         "use_async",
         "max_threads",
         "max_waiting",
+        "visitor_share",
         "allowed_hosts",
         "slow_callback_seconds",
         "version",
@@ -382,6 +383,25 @@ class TestLayout:
 
     async def test_a_full_pool_is_said_to_the_page(self):
         app, release = an_app(max_threads=1, max_waiting=0), threading.Event()
+        release.set()
+
+        def layout():
+            release.wait(SECONDS)
+            return html.Div(id="in")
+
+        app.layout = layout
+        async with FlashClient(app) as client:
+            release.clear()
+            first = asyncio.create_task(client.get("/_dash-layout"))
+            while not app.page_pool.statistics().running:  # noqa: ASYNC110  a thread tells nobody
+                await asyncio.sleep(0)
+            answer = await client.get("/_dash-layout")
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            release.set()
+            assert (await first).status == 200
+
+    async def test_13_f_a_layout_finds_a_thread_while_callbacks_have_all(self):
+        app, release = an_app(max_threads=1, max_waiting=0), threading.Event()
 
         def layout():
             return html.Div(id="in")
@@ -393,8 +413,7 @@ class TestLayout:
             call = asyncio.create_task(client.call("out.children", {"in.value": 1}))
             while not app.statistics().running:  # noqa: ASYNC110  a thread tells nobody
                 await asyncio.sleep(0)
-            answer = await client.get("/_dash-layout")
-            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert (await client.get("/_dash-layout")).status == 200
             release.set()
             await call
 

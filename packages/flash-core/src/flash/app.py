@@ -34,8 +34,9 @@ from flash.exits import guard_tasks
 from flash.http.backend import QuartBackend
 from flash.http.compression import compress, decompress
 from flash.http.garbage_collection import postpone_full_collections
-from flash.http.gateway import Gateway, parse_json
+from flash.http.gateway import LARGE_JSON, Gateway, parse_json
 from flash.http.response_headers import PageHeaders
+from flash.log_limit import limit_server_logs
 from flash.pages.document import Document
 from flash.pages.pages import Pages
 from flash.pages.validation import LayoutValidation
@@ -89,6 +90,8 @@ class Flash(DashApp):
     - ``max_threads``: the most plain functions that run at the same time.
     - ``max_waiting``: the most callers that wait for a thread; further ones get 503 with
       ``Retry-After``.
+    - ``visitor_share``: the share of threads, and of callers that wait, that one visitor may have:
+      a user of the live link, or else an address. 1 sets no limit.
     - ``allowed_hosts``: the hosts under which the app is reached, such as ``["example.org"]`` or
       ``["*.example.org"]``; a request for another host gets 400. Without it any host is allowed, so
       a page of another site whose name resolves to this server can use the app.
@@ -115,6 +118,7 @@ class Flash(DashApp):
         use_async: bool | None = None,
         max_threads: int = 40,
         max_waiting: int = 1000,
+        visitor_share: float = 0.75,
         allowed_hosts: Iterable[str] | None = None,
         slow_callback_seconds: float | None = loop_watch.DEFAULT_SECONDS,
         version: str | None = None,
@@ -131,7 +135,13 @@ class Flash(DashApp):
         )
         # Every Flash app is async. Dash would check for a package that only Flask needs.
         del use_async
-        self.pool = WorkerPool(max_threads=max_threads, max_waiting=max_waiting)
+        self.pool = WorkerPool(
+            max_threads=max_threads, max_waiting=max_waiting, visitor_share=visitor_share
+        )
+        # For layouts, pages and titles, so that they open while all threads for callbacks are busy.
+        self.page_pool = WorkerPool(
+            max_threads=max_threads, max_waiting=max_waiting, visitor_share=visitor_share
+        )
         self.internal_pool = WorkerPool(max_threads=_INTERNAL_THREADS)
         # For code of Dash that waits for callbacks. In `pool` it could occupy the last thread, and
         # the callback would never run.
@@ -325,6 +335,7 @@ class Flash(DashApp):
                 self._watch_loop()
                 return
             guard_tasks(self._loop)
+            limit_server_logs(self.server.name)
             quart_seam.raise_exits_as_errors(self.server)
             quart_seam.log_start_failures_in_one_line(self.server)
             dash_seam.app_context.set(self)
@@ -454,6 +465,7 @@ class Flash(DashApp):
 
             await background.adapt(manager, self.pool).close()
         self.pool.close()
+        self.page_pool.close()
         self.internal_pool.close()
         self.dash_pool.close()
         await self.views.files.close()
@@ -510,7 +522,11 @@ class Flash(DashApp):
                 body = await self.internal_pool.run(
                     decompress, body, coding, request.max_content_length
                 )
-            value = parse_json(request.headers.get("Content-Type", "").encode("latin-1"), body)
+            content_type = request.headers.get("Content-Type", "").encode("latin-1")
+            if len(body) < LARGE_JSON:
+                value = parse_json(content_type, body)
+            else:
+                value = await self.internal_pool.run(parse_json, content_type, body)
         except BadRequest as error:
             if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 Gateway.of(self.server).log_too_long()
@@ -557,10 +573,10 @@ class Flash(DashApp):
         layout = self.raw_layout
         if callable(layout):
             await self.warm_up()
-            layout = await self.pool.call(layout)
+            layout = await self.page_pool.call(layout)
         layout = self.with_extras(layout)
         for hook in self.hooks.of("layout"):
-            layout = await self.pool.call(hook.func, layout)
+            layout = await self.page_pool.call(hook.func, layout)
         return self.filter_layout(layout)
 
     async def render_pages(self) -> list[Any]:

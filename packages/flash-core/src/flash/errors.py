@@ -52,7 +52,11 @@ class BadRequest(FlashError, ValueError):
     @classmethod
     def too_long(cls, limit: int) -> BadRequest:
         """Return the error (413) for a body of more than ``limit`` bytes."""
-        return cls(f"the body is longer than the allowed {limit} bytes", status=413)
+        return cls(
+            f"the request is longer than the {limit} bytes that this app accepts; it can accept "
+            'more with app.server.config["MAX_CONTENT_LENGTH"]',
+            status=413,
+        )
 
     def __str__(self) -> str:
         return self.reason

@@ -53,6 +53,7 @@ class Number:
     unit: str = ""
     # Whether None is allowed.
     optional: bool = False
+    most: float = math.inf
 
     def allows(self, value: object) -> bool:
         """Return whether ``value`` is allowed."""
@@ -60,13 +61,16 @@ class Number:
             return self.optional
         if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
             return False
-        return math.isfinite(value) and (value > self.least if self.above else value >= self.least)
+        if not math.isfinite(value) or value > self.most:
+            return False
+        return value > self.least if self.above else value >= self.least
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
         unit = f" of {self.unit}" if self.unit else ""
         limit = f" above {self.least:g}" if self.above else f", {self.least:g} or more"
-        return f"{kind}{unit}{limit}{', or None' if self.optional else ''}"
+        most = f" and up to {self.most:g}" if math.isfinite(self.most) else ""
+        return f"{kind}{unit}{limit}{most}{', or None' if self.optional else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ class Instance:
 
 FLAG = Choice((True, False))
 # A number of things of which there must be one, or may be none.
+SHARE = Number(above=True, most=1)
 COUNT = Number(1, whole=True)
 COUNT_OR_NONE = Number(1, whole=True, optional=True)
 AMOUNT = Number(0, whole=True)

@@ -7,6 +7,7 @@ import pytest
 from flash import FlashError
 from flash.access import admission
 from flash.access.admission import refuse, truncate_reason
+from flash.access.message_limit import MAX_REFUSED_BYTES, with_message_limit
 from flash.access.refusal import Refused
 
 
@@ -120,7 +121,9 @@ async def test_a_pages_websocket_is_accepted_to_be_closed_with_the_reason(offere
     )
     await refuse(page.scope, page.receive, page.send, Refused(401, "x" * 200))
     assert page.got == [
-        {"type": "websocket.accept", "subprotocol": chosen},
+        with_message_limit(
+            {"type": "websocket.accept", "subprotocol": chosen}, MAX_REFUSED_BYTES, 4401
+        ),
         {"type": "websocket.close", "code": 4401, "reason": "x" * 123},
     ]
     # Read to its end, so that the close frame is not lost with the connection.

@@ -653,7 +653,10 @@ class TestBodies:
             wire = Wire(app, headers={"content-length": str(100 * 2**20)})
             status, _, text = await wire.answer()
         assert status == 413
-        assert text == b"the body is longer than the allowed 16777216 bytes"
+        assert text == (
+            b"the request is longer than the 4194304 bytes that this app accepts; it can accept "
+            b'more with app.server.config["MAX_CONTENT_LENGTH"]'
+        )
 
     @pytest.mark.parametrize("watched", [False, True])
     async def test_one_that_does_not_come_is_given_up(self, app, watched):

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from flash.checking.security import Deployment, Risk
     from flash_pubsub.broker.seam import Broker, Lease, Status
     from flash_pubsub.shared.declaration import Key, SharedCallback
-    from flash_ws import ClientInfo, Metric
+    from flash_ws import Client, ClientInfo, Metric
     from flash_ws.protocol.position import Position
 
 logger = logging.getLogger(__name__)
@@ -174,6 +174,7 @@ class PubSub:
         self._live.on_frame("subscribe", subscribers.subscribe)
         self._live.on_frame("unsubscribe", subscribers.unsubscribe)
         self._live.on_forget(subscribers.forget)
+        backplane.on_unsubscribe.append(subscribers.withdraw)
         self._live.on_forget(self._presence.leave_all)
         app.layout_filters.append(self._fill_layout)
         app.security_checks.append(self._security_risks)
@@ -463,6 +464,16 @@ class PubSub:
                     f"{place_of(feeder.function)}; name one: @pubsub.feeder(…, name=…)"
                 )
         self._feeders.append(feeder)
+
+    async def unsubscribe(self, client: Client | str, channel: str) -> None:
+        """Take a channel from a page, given by its `Client` or its id, on whichever worker it is.
+
+        Its `Subscription` becomes "denied". The page cannot subscribe to the channel again until it
+        is loaded again, for which `authorize` is asked.
+        """
+        check_name(channel)
+        client_id = client if isinstance(client, str) else client.id
+        await self._backplane.unsubscribe(client_id, channel)
 
     # -- presence --------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+from page import Closed
 from pubsub_worlds import World, pages, until
 
 from flash import ConfigurationError, Flash, Input, Output, html
@@ -297,3 +298,24 @@ async def test_the_brokers_figures_stand_beside_the_links():
         assert figures["flash_broker_published"].value >= 1
         assert figures["flash_broker_published"].kind == "counter"
         assert figures["flash_shared_fenced"].value == 0
+
+
+async def test_13_c_a_revocation_reaches_every_worker_and_those_that_start_later(tmp_path):
+    def authorized(pubsub):
+        pubsub.live._authorize = lambda opening: opening.headers["X-User"]
+
+    ada = {"headers": [(b"x-user", b"ada")]}
+    async with World(authorized, named=True) as world:
+        page = await world.page(1, **ada)
+        await world.pubsubs[0].live.revoke(user="ada")
+        assert await page.closed() == 4430
+        for worker in (0, 1):
+            with pytest.raises(Closed) as closed:
+                await world.page(worker, **ada)
+            assert closed.value.code == 4401
+        async with World(authorized, workers=1, store=world.store, named=True) as later:
+            with pytest.raises(Closed) as closed:
+                await later.page(0, **ada)
+            assert closed.value.code == 4401
+            otto = await later.page(0, headers=[(b"x-user", b"otto")])
+            await otto.leave()

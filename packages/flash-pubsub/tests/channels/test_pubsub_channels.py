@@ -751,3 +751,116 @@ async def test_positions_that_are_none_close_the_page(caplog):
     async with World(tapes(), workers=1) as world, pages(world, 0) as (page,):
         page.send({"t": "subscribe", "channel": "tape/7", "token": "", "at": ["tape/7"]})
         assert await page.closed() == 4400
+
+
+# -- rights that are taken back (issue 13, C)
+
+
+async def test_13_c_a_channel_is_taken_from_a_page_of_another_worker():
+    async with World(rooms()) as world, pages(world, 0, 1) as (page, other):
+        for each in (page, other):
+            subscribe(each, world.pubsubs[0], "room/7")
+            assert await status(each) == ("room/7", "subscribed")
+        await world.pubsubs[1].unsubscribe(page.welcome["id"], "room/7")
+        assert await status(page) == ("room/7", "denied")
+        await world.pubsubs[0].publish("room/7", "to those who may")
+        frame = await frame_of(other, "channel:room/7")
+        assert frame["u"] == [["board", {"children": "7: to those who may"}]]
+        await world.pubsubs[0].live.push("x", {"title": 1})
+        while (frame := await page.frame()).get("c") != "all":
+            assert frame.get("c") != "channel:room/7"
+
+
+async def test_13_c_an_old_token_is_not_granted_again():
+    async with World(rooms()) as world:
+        pubsub, other = world.pubsubs
+        page = await world.page(0)
+        subscribe(page, pubsub, "room/7")
+        await status(page)
+        await pubsub.unsubscribe(pubsub.live.hub.clients[page.welcome["id"]], "room/7")
+        assert await status(page) == ("room/7", "denied")
+        subscribe(page, pubsub, "room/7")
+        assert await status(page) == ("room/7", "denied")
+        # Nor on the worker where the page continues.
+        await page.leave()
+        back = await world.page(1, page.token, page.positions)
+        subscribe(back, other, "room/7")
+        assert await status(back) == ("room/7", "denied")
+        subscribe(back, other, "room/8")
+        assert await status(back) == ("room/8", "subscribed")
+        await back.leave()
+
+
+async def test_13_c_a_request_that_is_under_way_is_taken_back_too():
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    def define(pubsub):
+        rooms()(pubsub)
+
+        @pubsub.authorize("room/{room}")
+        async def slowly(client, room):
+            asked.set()
+            await answer.wait()
+            return True
+
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        (pubsub,) = world.pubsubs
+        subscribe(page, pubsub, "room/7")
+        await asked.wait()
+        await pubsub.unsubscribe(page.welcome["id"], "room/7")
+        assert await status(page) == ("room/7", "denied")
+        answer.set()
+        await pubsub.live.push("x", {"title": 1})
+        while (frame := await page.frame()).get("c") != "all":
+            assert frame["t"] != "subscription"
+
+
+async def test_13_c_the_withdrawals_that_are_kept_are_bounded(monkeypatch):
+    monkeypatch.setattr("flash_pubsub.channels.subscribers.MAX_WITHDRAWN", 3)
+    async with World(rooms(), workers=1) as world:
+        (pubsub,) = world.pubsubs
+        (withdraw,) = pubsub._backplane.on_unsubscribe
+        for number in range(10):
+            withdraw("nobody", f"room/{number}")
+        assert len(withdraw.__self__._withdrawn) == 3
+
+
+async def test_13_c_a_subscription_is_asked_for_again(caplog):
+    members = {"7", "8"}
+
+    def define(pubsub):
+        rooms()(pubsub)
+        pubsub.live._recheck_interval = 0.01
+
+        @pubsub.authorize("room/{room}")
+        def is_member(client, room):
+            if "fails" in members:
+                raise ConnectionError("the store is away")
+            return room in members
+
+    async with World(define, workers=1) as world, pages(world, 0) as (page,):
+        (pubsub,) = world.pubsubs
+        for room in ("7", "8"):
+            subscribe(page, pubsub, f"room/{room}")
+            assert await status(page) == (f"room/{room}", "subscribed")
+        members.remove("7")
+        assert await status(page) == ("room/7", "denied")
+        # A failure is no permission.
+        members.add("fails")
+        assert await status(page) == ("room/8", "denied")
+        assert caplog.text.count("a recheck failed") == 3
+        # Nothing was taken for good.
+        members.remove("fails")
+        subscribe(page, pubsub, "room/8")
+        assert await status(page) == ("room/8", "subscribed")
+        unsubscribe(page, "room/8")
+        (withdraw,) = pubsub._backplane.on_unsubscribe
+        await until(lambda: not withdraw.__self__._rechecks)
+
+
+async def test_13_f_unsigned_subscriptions_are_logged_a_few_times(caplog):
+    async with World(rooms(), workers=1) as world, pages(world, 0) as (page,):
+        page.send(*({"t": "subscribe", "channel": f"room/{n}"} for n in range(1_000)))
+        for _ in range(1_000):
+            assert (await status(page))[1] == "denied"
+    assert caplog.text.count("without a valid signature") == 30

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import quart
+
 from flash import ConfigurationError, ctx
 from flash.access.admission import Admission, Authorize
 from flash.access.origin import OriginPolicy
+from flash.access.revocation import Revocations
 from flash.settings import (
     COUNT,
+    COUNT_OR_NONE,
     DURATION,
     FLAG,
     SECONDS,
@@ -59,6 +64,7 @@ from flash_ws.operating.statistics import (
     CustomMetrics,
     LiveStatistics,
     LoopLag,
+    pool_metrics,
     supervised_task_metrics,
 )
 from flash_ws.protocol.frames import ComponentId, Updates, event_message, props_message
@@ -97,6 +103,9 @@ class Live:
     - ``token_lifetime``: seconds for which the secret token of a page is accepted by a link; open
       links get a new one in time. A page with an older token is a new page.
     - ``max_message_bytes``: the size of one message from a page, after decompression.
+    - ``max_clients``: pages of one worker; when there are so many, one that is disconnected makes
+      room for a new one, the one that is away for longest.
+    - ``max_clients_each``: pages of one user, or of one address without users; by default half.
     - ``metrics``: exports metrics to Prometheus. True serves them on port 9464 of the loopback
       address (other workers take the next free port), an int on that port. A string is a token
       that requests to ``_flash/metrics`` must send as ``Authorization: Bearer``. A function
@@ -127,6 +136,7 @@ class Live:
         limits: LinkLimits | None = None,
         max_message_bytes: int = 64 * 1024,
         max_clients: int = 20_000,
+        max_clients_each: int | None = None,
         metrics: MetricsAccess = False,
         inspect: Authorize | None = None,
         on_new_version: OnNewVersion = "ask",
@@ -139,6 +149,7 @@ class Live:
             limits=(limits, Instance(LinkLimits, optional=True)),
             max_message_bytes=(max_message_bytes, COUNT),
             max_clients=(max_clients, COUNT),
+            max_clients_each=(max_clients_each, COUNT_OR_NONE),
             inspect=(inspect, Function()),
             on_new_version=(on_new_version, Choice(("ask", "reload", "ignore"))),
         )
@@ -150,6 +161,8 @@ class Live:
                 'allowed_origins="*" lets every page of the web connect, so authorize= would be '
                 "asked for requests of other sites: name the origins, or leave out authorize="
             )
+        # Users whose older session cookies are refused; see `revoke`.
+        self._revocations = Revocations()
         # The app's own WebSockets and event streams, for dash-extensions' components and others.
         self.endpoints = Endpoints(
             allowed_origins=allowed_origins,
@@ -157,6 +170,7 @@ class Live:
             recheck_interval=recheck_interval,
             max_message_bytes=max_message_bytes,
         )
+        self.endpoints.revocations = self._revocations
         self.websocket = self.endpoints.websocket
         self.sse = self.endpoints.sse
         self._authorize = authorize
@@ -166,6 +180,7 @@ class Live:
         self._limits = limits or LinkLimits()
         self._max_message_bytes = max_message_bytes
         self._max_clients = max_clients
+        self._max_clients_each = max_clients_each
         self._app: Flash | None = None
         self._acceptor: LinkAcceptor | None = None
         self._hub: Hub | None = None
@@ -198,7 +213,11 @@ class Live:
         self._app = app
         self.metrics.add(BlockedLoopMetrics(app))
         admission = Admission(
-            app, self._origins, self._authorize, recheck_interval=self._recheck_interval
+            app,
+            self._origins,
+            self._authorize,
+            recheck_interval=self._recheck_interval,
+            revocations=self._revocations,
         )
         app.security_checks.append(self._security_risks)
         app.user_of_request = admission.user_of_request
@@ -208,8 +227,11 @@ class Live:
             lambda: self.hub,
             max_message_bytes=self._max_message_bytes,
             max_links=self._max_clients,
+            max_links_each=self._max_clients_each,
         )
-        app.callback_sockets.require(self._authorize, self._recheck_interval, acceptor.places)
+        app.callback_sockets.require(
+            self._authorize, self._recheck_interval, acceptor.places, self._revocations
+        )
         app.add_asgi_route("_flash/link", acceptor.websocket)
         app.add_asgi_route("_flash/link/events", acceptor.events)
         app.add_asgi_route("_flash/link/frames", acceptor.frames)
@@ -398,6 +420,33 @@ class Live:
             raise ConfigurationError("disconnect() needs either user= or client=, not both or none")
         await broadcast(self._backplane, Disconnect(client=client, user=user))
 
+    async def revoke(self, *, user: str) -> None:
+        """Disconnect everything of a user, and refuse the user's older cookies from now on.
+
+        For logouts where the session is kept in a cookie, Quart's or Quart-Auth's, which stays
+        valid after it. ``authorize`` that names this user is then a no for requests whose cookie
+        was signed up to this second, and for those whose cookie does not tell. It holds on every
+        worker, and with a `PubSub` on Redis also for workers that start later. HTTP requests are
+        refused where a ``before_request`` function asks `is_revoked`.
+
+        At most 10,000 users are kept. Beyond them the oldest is dropped, and cookies of all users
+        must be younger than that one's revocation.
+        """
+        at = time.time()
+        self._revocations.add(user, at)
+        await broadcast(self._backplane, Disconnect(user=user, revoked_at=at))
+
+    def is_revoked(self, user: str) -> bool:
+        """Return whether the current request's cookie is refused because of `revoke`.
+
+        For ``before_request`` functions; call it in a request. If so, the session is cleared, so
+        that the response does not sign it again.
+        """
+        if not self._revocations.refuses(user, self.app.server):
+            return False
+        quart.session.clear()
+        return True
+
     def statistics(self) -> LiveStatistics:
         """Return the state of this worker and its counters since the start."""
         hub, counters = self.hub, self.hub.counters
@@ -439,7 +488,11 @@ class Live:
         return values
 
     def _read_metrics(self) -> Iterable[Metric]:
-        return self.statistics().as_metrics() if self._hub is not None else ()
+        if self._hub is None:
+            return
+        yield from self.statistics().as_metrics()
+        yield from pool_metrics("callbacks", self.app.pool)
+        yield from pool_metrics("pages", self.app.page_pool)
 
     def _metrics_route(self, app: Flash) -> ASGIApp:
         guard, exposition = self._metrics_access, self._exposition
@@ -470,6 +523,11 @@ class Live:
             spans_workers=self._backplane.spans_workers,
         )
         yield from operating_risks(self._metrics_access, self._inspect)
+
+    @property
+    def recheck_interval(self) -> float | None:
+        """About how many seconds until permissions are asked for again; None for never."""
+        return self._recheck_interval
 
     # -- for add-on packages, before the app is served -------------------------------------------
 
@@ -521,6 +579,7 @@ class Live:
             max_clients=self._max_clients,
         )
         self.readiness.pool = self.app.internal_pool
+        self.readiness.pools = (self.app.pool, self.app.page_pool)
         hub.on_command.append(self._on_command)
         hub.on_connect = self._connect_handlers
         hub.on_forget = [
@@ -553,6 +612,8 @@ class Live:
 
     def _on_command(self, command: Command) -> None:
         if isinstance(command, Disconnect) and command.user is not None:
+            if command.revoked_at is not None:
+                self._revocations.add(command.user, command.revoked_at)
             self.endpoints.disconnect(command.user)
             self.app.callback_sockets.disconnect(command.user)
 

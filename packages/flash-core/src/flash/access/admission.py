@@ -7,7 +7,6 @@ open.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 from contextvars import copy_context
@@ -17,19 +16,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 import quart
 from werkzeug.exceptions import HTTPException
 
+from flash.access.message_limit import MAX_REFUSED_BYTES, with_message_limit
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Header, Refused
 from flash.callbacks.context import current_request
 from flash.errors import Overloaded
 from flash.exits import ends_task
 from flash.http.handshake import Handshake
+from flash.log_limit import limited_logger
 
 if TYPE_CHECKING:
     from flash.access.origin import OriginPolicy
+    from flash.access.revocation import Revocations
     from flash.callbacks.execution import WorkerPool
     from flash.http.gateway import Receive, Scope, Send
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # Decides who may open a connection: True or a user's name allows, a false value refuses. May be
 # async. `quart.abort` refuses with a status of its own.
@@ -61,6 +63,7 @@ class Admission:
       in a thread) or async. True allows; a string allows and names the user; False, None and an
       empty string refuse with 401; `quart.abort` refuses with another status. Any other value is
       an error and refuses with 500.
+    - ``revocations``: users whose older cookies are refused although ``authorize`` names them.
     - ``recheck_interval``: seconds, about, between two repetitions of the checks for a connection
       that is open; None checks once.
     """
@@ -72,8 +75,10 @@ class Admission:
         authorize: Authorize | None = None,
         *,
         recheck_interval: float | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         self._app = app
+        self._revocations = revocations
         self._origins = origins
         self._authorize = authorize
         self._recheck_interval = recheck_interval
@@ -198,7 +203,11 @@ class Admission:
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, _NOT_ALLOWED) from error
         if not result:
             raise Refused(HTTPStatus.UNAUTHORIZED, _NOT_ALLOWED)
-        return result if isinstance(result, str) else None
+        if not isinstance(result, str):
+            return None
+        if self._revocations is not None and self._revocations.refuses(result, self._app.server):
+            raise Refused(HTTPStatus.UNAUTHORIZED, f"{_NOT_ALLOWED}: log in again")
+        return result
 
 
 class Recheck:
@@ -337,7 +346,8 @@ async def _accept_and_close(scope: Scope, receive: Receive, send: Send, refusal:
     offered = [*scope.get("subprotocols", ()), None]
     reason = truncate_reason(refusal.reason)
     try:
-        await send({"type": "websocket.accept", "subprotocol": offered[0]})
+        accept = {"type": "websocket.accept", "subprotocol": offered[0]}
+        await send(with_message_limit(accept, MAX_REFUSED_BYTES, refusal.close_code))
         await send({"type": "websocket.close", "code": refusal.close_code, "reason": reason})
         async with asyncio.timeout(CLOSE_TIMEOUT):
             # Messages are read and discarded: closing a socket with unread bytes resets it, and the

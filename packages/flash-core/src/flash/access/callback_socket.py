@@ -7,7 +7,6 @@ Quart reads a WebSocket into a queue without a limit, and Dash's handler knows n
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,20 +15,24 @@ import orjson
 
 from flash.access.admission import Admission, Authorize, refuse, truncate_reason
 from flash.access.limits import RateLimit, TokenBucket
+from flash.access.message_limit import with_message_limit
 from flash.access.opening_request import OpeningRequest, draining_event
 from flash.access.origin import Origin, OriginPolicy
 from flash.access.places import Places
 from flash.access.refusal import Refused
+from flash.callbacks.execution import visitor, visitor_of
 from flash.http.socket_calls import ADMITTED, FAILED
+from flash.log_limit import limited_logger
 from flash.serialize import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
+    from flash.access.revocation import Revocations
     from flash.callbacks.execution import WorkerPool
     from flash.http.gateway import ASGIApp, Receive, Scope, Send
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # Close codes. Dash's page opens the socket again after any code but 1000 and 4001.
 _TOO_LARGE = 1009
@@ -100,6 +103,7 @@ class CallbackSockets:
         # Shared with the live link, if the app has one.
         self.places = Places(max_open)
         self._authorize: Authorize | None = None
+        self._revocations: Revocations | None = None
         self._recheck_interval: float | None = None
         self._open: set[CallbackSocket] = set()
         # The number of sockets refused since the start.
@@ -108,9 +112,14 @@ class CallbackSockets:
         self._admission: Admission | None = None
 
     def require(
-        self, authorize: Authorize | None, recheck_interval: float | None, places: Places
+        self,
+        authorize: Authorize | None,
+        recheck_interval: float | None,
+        places: Places,
+        revocations: Revocations | None = None,
     ) -> None:
         """Ask ``authorize`` for each socket, too, and count sockets in ``places``."""
+        self._revocations = revocations
         self._authorize, self._recheck_interval = authorize, recheck_interval
         self.places = places
         self._admission = None
@@ -134,16 +143,21 @@ class CallbackSockets:
         try:
             admission = self._current_admission()
             admission.check_origin(scope)
-            _check_room(places, scope)
+            address = visitor_of(scope)
+            _check_room(places, scope, address)
         except Refused as refused:
             await self._refuse(scope, receive, send, refused)
             return
-        places.take()
+        places.take(address)
+        holder = address
         try:
             try:
                 # Quart runs `before_websocket` functions itself before Dash's handler.
                 await admission.check_guards(scope, with_websocket_guards=False)
                 await admission.authorize(scope, opening)
+                if opening.user is not None:
+                    holder = _change_holder(places, holder, visitor_of(scope, opening.user))
+                    visitor.set(holder)
             except Refused as refused:
                 await self._refuse(scope, receive, send, refused)
                 return
@@ -160,7 +174,7 @@ class CallbackSockets:
                     recheck.stop()
                 await socket.ended()
         finally:
-            places.release()
+            places.release(holder)
 
     def _current_admission(self) -> Admission:
         if self._admission is None:
@@ -169,6 +183,7 @@ class CallbackSockets:
                 OriginPolicy(_valid_origins(self._app.socket_allowed_origins)),
                 self._authorize,
                 recheck_interval=self._recheck_interval,
+                revocations=self._revocations,
             )
         return self._admission
 
@@ -209,7 +224,27 @@ async def _connected(receive: Receive) -> Receive:
     return receive_rest
 
 
-def _check_room(places: Places, scope: Scope) -> None:
+def _change_holder(
+    places: Places, before: Hashable | None, now: Hashable | None
+) -> Hashable | None:
+    """Count a connection for its user instead of its address; raises `Refused`."""
+    if places.is_full_for(now) and not places.is_full:
+        raise _too_many()
+    places.release(before)
+    places.take(now)
+    return now
+
+
+def _too_many() -> Refused:
+    return Refused(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "this visitor has as many connections as one may have",
+        (b"retry-after", b"1"),
+        close_code=_FULL,
+    )
+
+
+def _check_room(places: Places, scope: Scope, visitor: Hashable | None) -> None:
     draining = draining_event(scope)
     for code, reason, applies in (
         (_DRAINING, "the server is about to restart", draining is not None and draining.is_set()),
@@ -219,6 +254,8 @@ def _check_room(places: Places, scope: Scope) -> None:
             raise Refused(
                 HTTPStatus.SERVICE_UNAVAILABLE, reason, (b"retry-after", b"1"), close_code=code
             )
+    if places.is_full_for(visitor):
+        raise _too_many()
 
 
 def _valid_origins(allowed: Iterable[str]) -> list[str]:
@@ -337,6 +374,8 @@ class CallbackSocket:
         """Send an event of Dash's handler; without the texts of exceptions in production."""
         if self._end.done():
             return
+        if event["type"] == "websocket.accept":
+            event = with_message_limit(event, self.max_message_bytes, _TOO_LARGE)
         text = event.get("text")
         if text is not None and not self._app.shows_errors and '"error"' in text:
             event = {**event, "text": _without_error_texts(text)}

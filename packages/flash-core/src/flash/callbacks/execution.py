@@ -9,24 +9,62 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
+import ipaddress
+import math
 import queue
 import threading
 from collections import deque
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from flash.callbacks.functions import is_async as is_async
 from flash.errors import CallbackTimeout, Overloaded
 from flash.exits import ends_task, exit_error
-from flash.settings import AMOUNT, COUNT, check
+from flash.settings import AMOUNT, COUNT, SHARE, check
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Hashable
+    from collections.abc import (
+        AsyncGenerator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Hashable,
+        Mapping,
+    )
     from concurrent.futures import Future
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+# The visitor on whose behalf the current code runs: the address of the request, or the user that
+# `authorize` named. None is nobody in particular, such as the app itself.
+visitor: contextvars.ContextVar[Hashable | None] = contextvars.ContextVar(
+    "flash_visitor", default=None
+)
+
+
+def visitor_of(scope: Mapping[str, Any], user: str | None = None) -> Hashable | None:
+    """Return the visitor who sent a request: the user, or else the address of the client.
+
+    Addresses of IPv6 count by their network, since a visitor has a whole one.
+    """
+    if user is not None:
+        return "user", user
+    client = scope.get("client")
+    if not client or not client[0]:
+        return None
+    host: str = client[0]
+    return host if ":" not in host else _network_of(host)
+
+
+@lru_cache(maxsize=10_000)
+def _network_of(host: str) -> Hashable:
+    try:
+        return ipaddress.IPv6Address(host).packed[:8]
+    except ValueError:
+        return host
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +79,8 @@ class PoolStatistics:
     abandoned: int
     # Calls refused since the pool was made because too many callers waited.
     refused: int
+    # Whether a further call is refused, whoever makes it.
+    is_full: bool = False
 
 
 @dataclass(slots=True)
@@ -53,6 +93,7 @@ class _Job:
     call: partial[Any]
     # Whether it runs in a thread that waits for a coroutine, and occupies no thread of the pool.
     in_place: bool = False
+    visitor: Hashable | None = None
     # Both are read and set on the loop only.
     finished: bool = False
     abandoned: bool = False
@@ -61,7 +102,9 @@ class _Job:
 class WorkerPool:
     """Runs plain functions in at most ``max_threads`` threads; callers wait in order of arrival.
 
-    At most ``max_waiting`` callers wait; a further one gets `Overloaded` at once. A caller that is
+    At most ``max_waiting`` callers wait; a further one gets `Overloaded` at once. One `visitor` has
+    at most ``visitor_share`` of the threads and of the callers that wait, rounded up, and visitors
+    that wait get threads in turn. A caller that is
     cancelled while it waits leaves the queue. If no thread is free, a call that a thread of any
     pool waits for in `wait_in_thread` runs in that thread, so that waiting threads cannot lock each
     other. A caller that is cancelled while its function runs
@@ -70,18 +113,32 @@ class WorkerPool:
     function that never returns does not keep the process from ending.
     """
 
-    def __init__(self, *, max_threads: int = 40, max_waiting: int = 1000) -> None:
-        check(max_threads=(max_threads, COUNT), max_waiting=(max_waiting, AMOUNT))
+    def __init__(
+        self, *, max_threads: int = 40, max_waiting: int = 1000, visitor_share: float = 0.75
+    ) -> None:
+        check(
+            max_threads=(max_threads, COUNT),
+            max_waiting=(max_waiting, AMOUNT),
+            visitor_share=(visitor_share, SHARE),
+        )
         self.max_threads = max_threads
         self.max_waiting = max_waiting
+        # The most threads, and the most callers that wait, of one visitor.
+        self._threads_each = math.ceil(max_threads * visitor_share)
+        self._waiting_each = math.ceil(max_waiting * visitor_share)
+        # By visitor, the number of functions that run.
+        self._held: dict[Hashable, int] = {}
         # Calls for the threads, at most `max_threads` of them. None ends a thread.
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads = 0
         self._running = 0
         self._abandoned = 0
         self._refused = 0
-        # Callers that wait for a thread, oldest first. A future that is done was cancelled.
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        # By visitor, the callers that wait for a thread, oldest first; the visitor whose turn is
+        # next comes first. A future that is done was cancelled.
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+        # The number of callers that wait.
+        self._waiters = 0
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``function`` in a thread, in a copy of the caller's context.
@@ -89,14 +146,20 @@ class WorkerPool:
         Raises what the function raises, with `SystemExit` and `KeyboardInterrupt` as `ExitRaised`,
         and `Overloaded` when the queue is full.
         """
-        waiting = _waiting_thread.get() if self._running >= self.max_threads else None
+        caller = visitor.get()
+        must_wait = self._running >= self.max_threads or (
+            caller is not None and self._held.get(caller, 0) >= self._threads_each
+        )
+        waiting = _waiting_thread.get() if must_wait else None
         in_place = waiting is not None and waiting.reserve()
         if in_place:
             pass
-        elif self._running >= self.max_threads:
-            await self._wait_for_thread()
+        elif must_wait:
+            await self._wait_for_thread(caller)
         else:
             self._running += 1
+            if caller is not None:
+                self._held[caller] = self._held.get(caller, 0) + 1
         if self._threads < self._running:
             self._threads += 1
             threading.Thread(
@@ -105,7 +168,7 @@ class WorkerPool:
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
         call = partial(context.run, function, *args, **kwargs)
-        job = _Job(loop, loop.create_future(), call, in_place)
+        job = _Job(loop, loop.create_future(), call, in_place, caller)
         if waiting is not None and in_place:
             waiting.run(job, self._finish)
         else:
@@ -137,37 +200,68 @@ class WorkerPool:
                 raise
             raise exit_error(function, error) from error
 
-    async def _wait_for_thread(self) -> None:
-        if len(self._waiting) >= self.max_waiting:
+    async def _wait_for_thread(self, caller: Hashable | None) -> None:
+        """Wait until the caller has been given a thread."""
+        waiting = self._waiting.get(caller)
+        if self._waiters >= self.max_waiting or (
+            caller is not None and waiting is not None and len(waiting) >= self._waiting_each
+        ):
             self._refused += 1
             raise Overloaded(self.max_threads, self.max_waiting)
+        if waiting is None:
+            waiting = self._waiting[caller] = deque()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        waiting.append(waiter)
+        self._waiters += 1
         try:
             await waiter
         except asyncio.CancelledError:
             if not waiter.cancelled():
                 # The thread was granted at the same moment: pass it to the next caller.
-                self._release()
-            elif waiter in self._waiting:
-                self._waiting.remove(waiter)
+                self._release(caller)
+            elif waiter in waiting:
+                waiting.remove(waiter)
+                self._waiters -= 1
+                if not waiting and self._waiting.get(caller) is waiting:
+                    del self._waiting[caller]
             raise
 
-    def _release(self) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            # A cancelled waiter has not removed itself yet.
-            if not waiter.done():
-                # `_running` stays the same: the next caller takes over the thread.
-                waiter.set_result(None)
-                return
-        self._running -= 1
+    def _release(self, caller: Hashable | None) -> None:
+        """Pass a thread of ``caller`` to the next one that waits."""
+        if caller is not None:
+            held = self._held[caller] - 1
+            if held:
+                self._held[caller] = held
+            else:
+                del self._held[caller]
+        if not self._waiters or not self._pass_on():
+            self._running -= 1
+
+    def _pass_on(self) -> bool:
+        for caller in tuple(self._waiting):
+            if caller is not None and self._held.get(caller, 0) >= self._threads_each:
+                continue
+            waiting = self._waiting.pop(caller)
+            while waiting:
+                waiter = waiting.popleft()
+                self._waiters -= 1
+                # A cancelled waiter has not removed itself yet.
+                if not waiter.done():
+                    if waiting:
+                        # The next turn is that of others.
+                        self._waiting[caller] = waiting
+                    if caller is not None:
+                        self._held[caller] = self._held.get(caller, 0) + 1
+                    # `_running` stays the same: the next caller takes over the thread.
+                    waiter.set_result(None)
+                    return True
+        return False
 
     def _finish(self, job: _Job, result: Any, error: BaseException | None) -> None:
         """Set the result of a job; called on the loop after its function returned."""
         job.finished = True
         if not job.in_place:
-            self._release()
+            self._release(job.visitor)
         if job.abandoned:
             self._abandoned -= 1
         elif not job.result.done():
@@ -184,13 +278,19 @@ class WorkerPool:
             else:
                 job.result.set_exception(error)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all threads are busy and as many callers wait as may."""
+        return self._running >= self.max_threads and self._waiters >= self.max_waiting
+
     def statistics(self) -> PoolStatistics:
         """Return the current state of the pool."""
         return PoolStatistics(
             running=self._running,
-            waiting=sum(not waiter.done() for waiter in self._waiting),
+            waiting=self._waiters,
             abandoned=self._abandoned,
             refused=self._refused,
+            is_full=self.is_full,
         )
 
     def close(self) -> None:

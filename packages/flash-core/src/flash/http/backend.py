@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 _DashQuart: Any = get_backend("quart")
 
 
+# Bytes of a request's body that an app accepts unless it sets another limit. Each visitor can make
+# the server hold and parse that much.
+MAX_BODY_BYTES = 4 << 20
+
+
 class BackendApp(SocketApp, Protocol):
     """What the backend needs of the app it serves."""
 
@@ -100,6 +105,7 @@ class QuartBackend(_DashQuart):
     def create_app(name: str = "__main__", config: dict[str, Any] | None = None) -> FlashServer:
         """Return a new server."""
         server = FlashServer(name)
+        server.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
         # Made now: it looks at the disk.
         flask_side(server)
         server.config.update(config or {})

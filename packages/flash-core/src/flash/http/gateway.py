@@ -22,6 +22,7 @@ import orjson
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
+from flash.callbacks.execution import visitor, visitor_of
 from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.http.compression import compress
@@ -30,6 +31,7 @@ from flash.http.early_response import EarlyResponse, has_long_body
 from flash.http.garbage_collection import freeze_startup_objects
 from flash.http.plain_functions import PlainFunctions
 from flash.http.response_headers import use_safe_cookies, with_headers
+from flash.http.socket_calls import LARGE_JSON as LARGE_JSON
 from flash.http.startup import Startup
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
@@ -190,6 +192,7 @@ class Gateway:
         if kind == "http" and has_long_body(scope):
             early = EarlyResponse(receive, send)
             receive, send = early.receive, early.send
+        visitor.set(visitor_of(scope))
         for refusal_reason in self._host_checks:
             reason = refusal_reason(scope)
             if reason is not None:
@@ -308,7 +311,11 @@ class Gateway:
                     exchange.scope, _replay(body, exchange.receive), exchange.send
                 )
                 return
-            value = parse_json(headers.get(b"content-type", b""), body)
+            content_type = headers.get(b"content-type", b"")
+            if len(body) < LARGE_JSON:
+                value = parse_json(content_type, body)
+            else:
+                value = await app.internal_pool.run(parse_json, content_type, body)
         except Disconnected:
             return
         except BadRequest as error:
@@ -425,8 +432,9 @@ def parse_json(content_type: bytes, body: bytes) -> Any:
         )
     try:
         return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass
+    except orjson.JSONDecodeError as error:
+        if "surrogate" not in error.msg:
+            raise BadRequest(f"the body is not JSON: {error}") from error
     try:
         # A browser escapes a lone surrogate, which orjson refuses and the slower parser accepts.
         return json.loads(body, parse_constant=_reject_constant)

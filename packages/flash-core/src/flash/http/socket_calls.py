@@ -8,7 +8,7 @@ several tasks for each message.
 from __future__ import annotations
 
 import asyncio
-import logging
+import json
 import queue
 import threading
 from collections import deque
@@ -21,18 +21,19 @@ from dash.exceptions import PreventUpdate, WebsocketDisconnected
 
 from flash.callbacks.plan import Runner
 from flash.errors import BadRequest, CallbackTimeout, Overloaded
+from flash.log_limit import limited_logger
 from flash.seams import quart as quart_seam
 from flash.serialize import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
     from flash.callbacks.dispatch import Dispatcher
     from flash.callbacks.execution import WorkerPool
     from flash.callbacks.hook_registry import Hooks
     from flash.callbacks.plan import CallbackPlan
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # The key of a scope under which Dash's handler finds the `AdmittedSocket`; without it no guard and
 # no limit has been applied, and the handler must not run.
@@ -40,6 +41,12 @@ ADMITTED = "flash.callback_socket"
 
 # What the page gets in place of the text of an exception; over HTTP it gets the status 500 only.
 FAILED = "the callback failed; the server's log has the reason"
+
+# Close code for a message that is no JSON object.
+_MALFORMED = 4400
+
+# Bytes of JSON from which it is parsed in a thread.
+LARGE_JSON = 256 * 1024
 
 # The most messages that wait for one page. Beyond them, `set_props` raises `queue.Full`.
 MAX_WAITING = 10_000
@@ -122,6 +129,7 @@ class SocketApp(Protocol):
     dispatcher: Dispatcher
     hooks: Hooks
     pool: WorkerPool
+    internal_pool: WorkerPool
 
     @property
     def shows_errors(self) -> bool:
@@ -157,6 +165,10 @@ class AdmittedSocket(Protocol):
         """Note that a message has been taken, so that another may be read."""
         ...
 
+    def end(self, code: int, reason: str) -> None:
+        """Close the socket; returns at once."""
+        ...
+
 
 class SocketCalls:
     """The callback requests of one page over its socket.
@@ -178,12 +190,8 @@ class SocketCalls:
         self._shutdown = threading.Event()
         self._running: set[asyncio.Task[None]] = set()
 
-    def handle(self, message: str | bytes) -> bool:
+    def handle(self, value: Any) -> bool:
         """Handle a message; False means that Dash must handle it."""
-        try:
-            value = orjson.loads(message)
-        except orjson.JSONDecodeError:
-            return False
         match value:
             case {"type": "callback_request", "payload": {"output": str()} as body}:
                 return self._start_call(value.get("requestId"), value.get("rendererId", ""), body)
@@ -271,6 +279,20 @@ def _response(request_id: Any, page: Any, payload: str) -> str:
     return f'{head.decode()[:-1]},"payload":{payload}}}'
 
 
+def _parse(message: str | bytes) -> Any:
+    """Return the value of a message; None if it is not JSON."""
+    try:
+        return orjson.loads(message)
+    except orjson.JSONDecodeError as error:
+        if "surrogate" not in error.msg:
+            return None
+    try:
+        # A browser escapes a lone surrogate, which orjson refuses and the slower parser accepts.
+        return json.loads(message)
+    except (ValueError, RecursionError):
+        return None
+
+
 @asynccontextmanager
 async def intercept_calls(app: SocketApp, socket: AdmittedSocket) -> AsyncGenerator[None]:
     """Handle callback requests over the current WebSocket within the ``async with``."""
@@ -279,9 +301,23 @@ async def intercept_calls(app: SocketApp, socket: AdmittedSocket) -> AsyncGenera
     # Such hooks must get every message, and Dash calls them.
     has_hooks = bool(app.hooks.of("websocket_message"))
 
-    def handle(message: str | bytes) -> bool:
+    def handle(message: str | bytes) -> bool | Coroutine[Any, Any, bool]:
+        if len(message) >= LARGE_JSON:
+            return handle_large(message)
         socket.taken()
-        return not has_hooks and calls.handle(message)
+        return handle_value(_parse(message))
+
+    async def handle_large(message: str | bytes) -> bool:
+        value = await app.internal_pool.run(_parse, message)
+        socket.taken()
+        return handle_value(value)
+
+    def handle_value(value: Any) -> bool:
+        if not isinstance(value, dict):
+            # Dash's handler would fail.
+            socket.end(_MALFORMED, "a message must be a JSON object")
+            return True
+        return not has_hooks and calls.handle(value)
 
     quart_seam.intercept_messages(handle)
     try:

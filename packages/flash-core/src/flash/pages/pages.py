@@ -24,7 +24,7 @@ _SET_TITLE = "function(data) { document.title = data.title }"
 class PagedApp(Protocol):
     """What `Pages` needs of the app."""
 
-    pool: WorkerPool
+    page_pool: WorkerPool
     title: str
     routing_callback_inputs: dict[str, Any]
 
@@ -99,7 +99,7 @@ class Pages:
         return found
 
     async def _layout_of(self, layout: Any, **arguments: Any) -> Any:
-        return await self._app.pool.call(layout, **arguments) if callable(layout) else layout
+        return await self._app.page_pool.call(layout, **arguments) if callable(layout) else layout
 
     async def _route(
         self, pathname_: str, search_: str, **states: Any
@@ -124,7 +124,7 @@ class Pages:
         if isinstance(title, _BlockingFunction):
             title = await title.function(**variables)
         elif callable(title):
-            title = await app.pool.call(title, **variables)
+            title = await app.page_pool.call(title, **variables)
         return app.filter_layout(layout), {"title": title}
 
 

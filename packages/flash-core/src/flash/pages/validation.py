@@ -31,7 +31,7 @@ class ValidatedApp(Protocol):
 
     config: Any
     server: Any
-    pool: WorkerPool
+    page_pool: WorkerPool
     internal_pool: WorkerPool
     use_pages: bool
     # All components that a page can have, for the check in the browser; None if not known.
@@ -130,7 +130,7 @@ class LayoutValidation:
                 function = app.layout_function
                 if function is not None and self.awaited is None and self._has_guards():
                     # Dash's set-up calls it once more, and cannot be repeated.
-                    await self._guarded(partial(app.pool.call, function))
+                    await self._guarded(partial(app.page_pool.call, function))
                 await app.internal_pool.run(app.run_first_request_setup)
                 if failures:
                     self._go_on_without_layout(failures[0])
@@ -154,7 +154,7 @@ class LayoutValidation:
         all components that any page can have.
         """
         app = self._app
-        call = partial(app.pool.call, app.raw_layout)
+        call = partial(app.page_pool.call, app.raw_layout)
         try:
             self.awaited = app.with_extras(await call())
         except Exception as error:  # noqa: BLE001  a layout is the user's code
@@ -190,7 +190,7 @@ class LayoutValidation:
             app.validation_layout = None if app.is_layout_unknown else whole
 
     async def _layout_of(self, layout: Any) -> Any:
-        return await self._app.pool.call(layout) if callable(layout) else layout
+        return await self._app.page_pool.call(layout) if callable(layout) else layout
 
     async def _guarded(self, *calls: Callable[[], Awaitable[Any]]) -> list[Any]:
         """Call layouts in the made-up request; call those that fail again after the guards.

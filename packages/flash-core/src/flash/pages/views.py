@@ -33,7 +33,7 @@ class ViewedApp(Protocol):
 
     config: Any
     registered_paths: Any
-    pool: WorkerPool
+    page_pool: WorkerPool
     internal_pool: WorkerPool
     hooks: Hooks
     # None if nothing is traced.
@@ -96,7 +96,7 @@ class Views:
         index = await app.internal_pool.run(app.index)
         hooks = app.hooks.of("index")
         for hook in hooks:
-            index = await app.pool.call(hook.func, index)
+            index = await app.page_pool.call(hook.func, index)
         if hooks:
             dash_seam.check_index(index)
         return EncodedResponse(HTTPStatus.OK, index.encode(), HTML)

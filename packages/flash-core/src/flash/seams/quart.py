@@ -324,15 +324,30 @@ async def _no_push(*_: Any) -> None:
     """Ignore HTTP/2 pushes: the response of a callback has no resources to push."""
 
 
-def intercept_messages(handle: Callable[[str | bytes], bool]) -> None:
-    """Pass each message of the current WebSocket to ``handle``; if it returns True, hide it."""
+def intercept_messages(handle: Callable[[str | bytes], bool | Coroutine[Any, Any, bool]]) -> None:
+    """Pass each message of the current WebSocket to ``handle``; if it returns True, hide it.
+
+    A receive that is cancelled loses no message: the next one goes on with it.
+    """
     websocket: Any = quart.websocket
     inner = websocket._receive
+    # A message whose handling is not complete, and the task that handles it.
+    pending: tuple[str | bytes, asyncio.Task[bool]] | None = None
 
     async def receive() -> str | bytes:
+        nonlocal pending
         while True:
-            message = await inner()
-            if not handle(message):
+            if pending is None:
+                message = await inner()
+                is_handled = handle(message)
+                if not isinstance(is_handled, bool):
+                    pending = message, asyncio.create_task(is_handled)
+                    continue
+            else:
+                message, handling = pending
+                is_handled = await asyncio.shield(handling)
+                pending = None
+            if not is_handled:
                 return message
 
     websocket._receive = receive

@@ -96,10 +96,13 @@ class _Parts:
         # Joined, since a list of small parts costs many times more; text is encoded.
         self._joined = bytearray()
         self._is_text = False
+        # The number of frames so far.
+        self.frames = 0
 
     def add(self, event: Message[Any]) -> int:
         """Add a part; return the bytes of all parts."""
         part = event.data
+        self.frames += event.frame_finished
         self._is_text = isinstance(event, TextMessage)
         self._joined += part.encode() if isinstance(part, str) else part
         return len(self._joined)
@@ -107,6 +110,7 @@ class _Parts:
     def take(self) -> dict[str, Any]:
         """Return the whole message as an event for the app, and begin the next one."""
         joined, self._joined = self._joined, bytearray()
+        self.frames = 0
         if self._is_text:
             return {"type": "websocket.receive", "text": joined.decode(), "bytes": None}
         return {"type": "websocket.receive", "bytes": bytes(joined), "text": None}
@@ -225,7 +229,7 @@ class LimitedWebSocket(WSStream):
         self._incomplete_bytes = size
         if HELD.incomplete > MAX_INCOMPLETE_IN_ALL:
             self._limit = MessageLimit.incomplete()
-        if size > self._limit.max_bytes:
+        if size > self._limit.max_bytes or self._parts.frames > self._limit.max_frames:
             await self._fail()
             return False
         if event.message_finished:

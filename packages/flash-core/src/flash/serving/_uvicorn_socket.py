@@ -41,6 +41,8 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         # Bytes of messages that the app has not taken, and of the one that is incomplete.
         self._waiting_bytes = 0
         self._incomplete_bytes = 0
+        # Frames that continue the incomplete message.
+        self._parts = 0
         self._has_failed = False
 
     def data_received(self, data: bytes) -> None:
@@ -108,6 +110,13 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Frame) -> None:
         """Join the parts of a message in one buffer: a list of them costs many times more."""
+        if self._has_failed:
+            return
+        self._parts = 0 if event.fin else self._parts + 1
+        if self._parts > self._limit.max_frames:
+            self.conn.fail(CloseCode.MESSAGE_TOO_BIG)
+            self.handle_parser_exception()
+            return
         first = self.frames[0] if self.frames else b""
         joined: Any = first if isinstance(first, bytearray) else bytearray(first)
         joined += event.data

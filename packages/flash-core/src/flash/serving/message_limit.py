@@ -34,6 +34,10 @@ MAX_INCOMPLETE_IN_ALL = 32 << 20
 # sends is discarded: closing a socket with unread bytes resets it, and the close code is lost.
 DISCARD_TIME = 1.0
 
+# The frames of one message, at least; large messages may have more. Empty ones cost time only.
+_MIN_MAX_FRAMES = 1024
+_BYTES_OF_A_FRAME = 256
+
 _MESSAGE_TOO_BIG = 1009
 _TRY_AGAIN_LATER = 1013
 
@@ -77,6 +81,11 @@ class MessageLimit:
     max_bytes: int
     code: int = _MESSAGE_TOO_BIG
     reason: str = "the message is too large"
+
+    @property
+    def max_frames(self) -> int:
+        """The most frames of one message."""
+        return max(_MIN_MAX_FRAMES, self.max_bytes // _BYTES_OF_A_FRAME)
 
     @property
     def is_large(self) -> bool:

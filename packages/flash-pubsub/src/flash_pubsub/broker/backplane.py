@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import msgpack
 
 from flash.exits import ends_task
+from flash.log_limit import limited_logger
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.broker.seam import Member, Retention
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flash_ws.clients.backplane import Deliver, OnCommand
     from flash_ws.protocol.position import Position
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 T = TypeVar("T")
 
@@ -42,6 +42,7 @@ CLIENTS = f"{PREFIX}clients"
 FRAME = "frame"
 COMMAND = "order"
 OWNER = "home"
+UNSUBSCRIBE = "unsubscribe"
 
 # The value in the snapshot of a page's channel with its owner, its groups and its user.
 _OWNER = "@home"
@@ -49,6 +50,14 @@ _OWNER = "@home"
 # Channels of one page or of a group are short-lived; the channel of all pages is not.
 _SHORT_RETENTION = Retention(max_values=1000, max_snapshot_bytes=1 << 20, max_idle=900.0)
 _LONG_RETENTION = Retention(max_values=1000, max_snapshot_bytes=1 << 20)
+
+
+# Commands are read as they arrive; what stays are the times of revocations, by user, for as long as
+# Quart's sessions are valid by default.
+_REVOKED = "revoked:"
+_COMMANDS_RETENTION = Retention(
+    max_values=10_000, max_snapshot_bytes=2 << 20, max_idle=31 * 86_400.0
+)
 
 
 class FrameSource(Protocol):
@@ -92,6 +101,8 @@ class BrokerBackplane:
         self.on_start: list[Callable[[], Coroutine[Any, Any, None]]] = []
         # Awaited by `close` before the broker is closed.
         self.on_close: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        # Called with a page and a channel that the app takes from it.
+        self.on_unsubscribe: list[Callable[[str, str], object]] = []
         self._deliver: Deliver = _discard
         self._on_command: OnCommand = _discard
         # By channel that was reset: the publications that arrive while its snapshot is fetched.
@@ -136,6 +147,7 @@ class BrokerBackplane:
                 f"{_remedy(cause)}",
             ) from None
         await self._listeners.listen(COMMANDS, self)
+        await self._read_revocations()
         for each in self.on_start:
             await each()
 
@@ -383,8 +395,34 @@ class BrokerBackplane:
 
     async def broadcast_command(self, command: Disconnect) -> None:
         """Send a command to every worker."""
-        extras = {"client": command.client, "user": command.user}
-        await self._broker.publish(COMMANDS, Envelope(COMMAND, b"", extras=extras).pack())
+        extras: dict[str, Any] = {"client": command.client, "user": command.user}
+        changes: dict[str, bytes | None] = {}
+        if command.user is not None and command.revoked_at is not None:
+            extras["revoked_at"] = command.revoked_at
+            # Workers that start later read it.
+            changes[f"{_REVOKED}{command.user}"] = cast("bytes", msgpack.packb(command.revoked_at))
+        await self._broker.publish(
+            COMMANDS,
+            Envelope(COMMAND, b"", extras=extras).pack(),
+            changes=changes,
+            retention=_COMMANDS_RETENTION,
+        )
+
+    async def unsubscribe(self, client_id: str, channel: str) -> None:
+        """Have every worker call `on_unsubscribe` with a page and a channel."""
+        extras = {"page": client_id, "channel": channel}
+        await self._broker.publish(
+            COMMANDS,
+            Envelope(UNSUBSCRIBE, b"", extras=extras).pack(),
+            retention=_COMMANDS_RETENTION,
+        )
+
+    async def _read_revocations(self) -> None:
+        snapshot = await self._broker.snapshot(COMMANDS)
+        for name, value in snapshot.values.items():
+            if name.startswith(_REVOKED):
+                user = name.removeprefix(_REVOKED)
+                self._on_command(Disconnect(user=user, revoked_at=msgpack.unpackb(value)))
 
     def _handle_command(self, publication: Publication) -> None:
         try:
@@ -392,8 +430,18 @@ class BrokerBackplane:
         except UnsupportedEnvelope as error:
             logger.warning("channel %r: %s", COMMANDS, error)
             return
-        client, user = envelope.extras.get("client"), envelope.extras.get("user")
-        self._on_command(Disconnect(client=client, user=user))
+        extras = envelope.extras
+        if envelope.kind == UNSUBSCRIBE:
+            for each in self.on_unsubscribe:
+                each(extras["page"], extras["channel"])
+            return
+        self._on_command(
+            Disconnect(
+                client=extras.get("client"),
+                user=extras.get("user"),
+                revoked_at=extras.get("revoked_at"),
+            )
+        )
 
     # -- tasks -----------------------------------------------------------------------------------
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flash.access.admission import Recheck
 from flash.callbacks.execution import time_limit
 from flash.exits import ends_task
+from flash.log_limit import limited_logger
 from flash_pubsub.channels.delivery import EVERY_WORKER, ONE_WORKER, page_channels_of
 from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
@@ -24,10 +26,16 @@ if TYPE_CHECKING:
     from flash_pubsub.channels.declaration import Declarations
     from flash_ws import Client, Live
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # Channels that one page may be subscribed to.
 MAX_SUBSCRIPTIONS = 200
+
+# Pages and channels taken from them that are kept.
+MAX_WITHDRAWN = 10_000
+
+# Functions of `authorize` with the variables of the channel's name.
+Guards = list[tuple[Callable[..., Any], dict[str, str]]]
 
 # Seconds that the functions of `authorize` may take for one subscription; after that it is denied.
 AUTHORIZE_TIMEOUT = 10.0
@@ -89,6 +97,10 @@ class Subscribers:
         self._backplane = backplane
         # By client and channel, the request that has not ended.
         self._requests: dict[str, dict[str, _Request]] = {}
+        # Clients and channels that the app has taken from them, the oldest first.
+        self._withdrawn: dict[tuple[str, str], None] = {}
+        # By client and channel, the repetition of `authorize` for a subscription.
+        self._rechecks: dict[str, dict[str, Recheck]] = {}
 
     async def subscribe(self, client: Client, frame: dict[str, Any]) -> None:
         """Handle a page's ``subscribe`` frame; raises `ProtocolError`."""
@@ -100,6 +112,9 @@ class Subscribers:
             logger.warning("%r asked for channel %.80r without a valid signature", client, channel)
             await self._deny(client, channel)
             return
+        if (client.id, channel) in self._withdrawn:
+            await self._deny(client, channel)
+            return
         requests = self._requests.setdefault(client.id, {})
         earlier = requests.get(channel)
         before = None if earlier is None else earlier.give_up()
@@ -108,6 +123,51 @@ class Subscribers:
             self._process(client, channel, positions, request, before)
         )
         request.task.add_done_callback(lambda _: self._end(client.id, channel, request))
+
+    def withdraw(self, client_id: str, channel: str) -> None:
+        """Take a channel from a page for as long as the page is loaded; returns at once.
+
+        All workers keep it, since the page may continue on another one.
+        """
+        self._withdrawn.pop((client_id, channel), None)
+        self._withdrawn[client_id, channel] = None
+        if len(self._withdrawn) > MAX_WITHDRAWN:
+            del self._withdrawn[next(iter(self._withdrawn))]
+        client = self._live.hub.clients.get(client_id)
+        if client is not None:
+            self._backplane.spawn(self._end_subscription(client, channel))
+
+    async def _end_subscription(self, client: Client, channel: str) -> None:
+        await self._give_up(client, channel)
+        await self._deny(client, channel)
+
+    async def _give_up(self, client: Client, channel: str) -> None:
+        """End the request of a page for a channel that has not ended, and wait for it."""
+        earlier = self._requests.get(client.id, {}).pop(channel, None)
+        before = None if earlier is None else earlier.give_up()
+        if before is not None:
+            await asyncio.wait({before})
+
+    def _recheck(self, client: Client, channel: str) -> None:
+        """Ask `authorize` again while the page is subscribed, if `Live` has an interval."""
+        interval = self._live.recheck_interval
+        guards = self._guards(channel)
+        if interval is None or not guards:
+            return
+        self._stop_recheck(client.id, channel)
+        self._rechecks.setdefault(client.id, {})[channel] = Recheck(
+            lambda: self._ask(client, channel, guards),
+            interval,
+            lambda: self._backplane.spawn(self._end_subscription(client, channel)),
+        )
+
+    def _stop_recheck(self, client_id: str, channel: str) -> None:
+        rechecks = self._rechecks.get(client_id, {})
+        recheck = rechecks.pop(channel, None)
+        if recheck is not None:
+            recheck.stop()
+        if not rechecks:
+            self._rechecks.pop(client_id, None)
 
     def _end(self, client_id: str, channel: str, request: _Request) -> None:
         requests = self._requests.get(client_id, {})
@@ -149,6 +209,7 @@ class Subscribers:
             client.close(CloseCode.FULL, "the broker is unavailable")
             return
         client.deliver(connection_frame("subscription", channel=channel, status="subscribed"))
+        self._recheck(client, channel)
         self._backplane.spawn(
             self._report_catch_up(client, channel, joins, returns=positions is not None)
         )
@@ -192,10 +253,7 @@ class Subscribers:
         channel = frame.get("channel")
         if not isinstance(channel, str):
             raise ProtocolError(CloseCode.MALFORMED, "'unsubscribe' needs a 'channel'")
-        earlier = self._requests.get(client.id, {}).pop(channel, None)
-        before = None if earlier is None else earlier.give_up()
-        if before is not None:
-            await asyncio.wait({before})
+        await self._give_up(client, channel)
         try:
             await self._stop_following(client, channel)
         except BrokerError as error:
@@ -203,12 +261,15 @@ class Subscribers:
 
     async def forget(self, client: Client) -> None:
         """End the requests of a page that is gone."""
+        for channel in tuple(self._rechecks.get(client.id, ())):
+            self._stop_recheck(client.id, channel)
         requests = self._requests.pop(client.id, {}).values()
         before = [task for each in requests if (task := each.give_up()) is not None]
         if before:
             await asyncio.wait(before)
 
     async def _stop_following(self, client: Client, channel: str) -> None:
+        self._stop_recheck(client.id, channel)
         for kind in KINDS:
             client.unfollow(f"{kind}:{channel}")
         await self._presence.leave(client.id, channel)
@@ -217,11 +278,7 @@ class Subscribers:
         if len(client.extra_channels) >= MAX_SUBSCRIPTIONS:
             logger.warning("%r is subscribed to %d channels already", client, MAX_SUBSCRIPTIONS)
             return False
-        guards = [
-            (guard, variables)
-            for pattern, guard in self._declarations.guards
-            if (variables := pattern.match(channel)) is not None
-        ]
+        guards = self._guards(channel)
         if not guards:
             if channel in self._declarations.single_channels():
                 return True
@@ -231,11 +288,7 @@ class Subscribers:
             )
             return False
         try:
-            limit = time_limit(f"authorize({channel!r})", AUTHORIZE_TIMEOUT)
-            async with limit, client.handshake.active():
-                for guard, variables in guards:
-                    if not await self._app.pool.call(guard, client, **variables):
-                        return False
+            return await self._ask(client, channel, guards)
         except BaseException as error:
             # An application's function: a failure denies the subscription.
             if ends_task(error):
@@ -244,4 +297,19 @@ class Subscribers:
                 "authorize failed; the subscription of %r to %.80r is denied", client, channel
             )
             return False
+
+    def _guards(self, channel: str) -> Guards:
+        """Return the functions that decide who may subscribe to a channel, with their arguments."""
+        return [
+            (guard, variables)
+            for pattern, guard in self._declarations.guards
+            if (variables := pattern.match(channel)) is not None
+        ]
+
+    async def _ask(self, client: Client, channel: str, guards: Guards) -> bool:
+        limit = time_limit(f"authorize({channel!r})", AUTHORIZE_TIMEOUT)
+        async with limit, client.handshake.active():
+            for guard, variables in guards:
+                if not await self._app.pool.call(guard, client, **variables):
+                    return False
         return True

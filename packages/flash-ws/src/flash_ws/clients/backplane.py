@@ -31,10 +31,16 @@ class ClientInfo:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """A command to every worker: close the links of one client, or of all clients of a user."""
+    """A command to every worker: close the links of one client, or of all clients of a user.
+
+    With ``revoked_at``, seconds since the epoch, session cookies of the user that were signed until
+    then are refused from now on. A backplane that spans workers gives such commands also to workers
+    that start later.
+    """
 
     client: str | None = None
     user: str | None = None
+    revoked_at: float | None = None
 
     def concerns(self, info: ClientInfo) -> bool:
         """Return whether the command concerns the client ``info``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import logging
 import os
 import random
 import time
@@ -15,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flash.exits import ends_task
+from flash.log_limit import limited_logger
 from flash_ws.clients import recipients
 from flash_ws.clients.backplane import ClientInfo, Command, Moved, OwnedByAnotherUser
 from flash_ws.clients.client import Client
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from flash_ws.protocol.channel import CatchUp
     from flash_ws.protocol.frames import Message
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # Seconds within which a page has to send ``hello``.
 HELLO_TIMEOUT = 10.0
@@ -395,7 +395,7 @@ class Hub:
             assert known is not None
             self._rename(known.id, page_id)
         if client is None:
-            if len(self.clients) >= self._max_clients:
+            if len(self.clients) >= self._max_clients and not self._make_room():
                 return None
             info = ClientInfo(page_id, user, hello.path, time.time())
             client = self.clients[page_id] = Client(self, info, token, handshake)
@@ -431,6 +431,16 @@ class Hub:
         self._renewal = asyncio.get_running_loop().call_later(
             self._token_lifetime / 4, self._renew_tokens
         )
+
+    def _make_room(self) -> bool:
+        """Remove the page that is away for longest; False if all are connected."""
+        for client_id in tuple(self._expiries):
+            client = self.clients.get(client_id)
+            if client is not None and client.link is None:
+                self._expiries.pop(client_id).cancel()
+                self._spawn(self._remove_client(client))
+                return True
+        return False
 
     def _rename(self, before: str, now: str) -> None:
         self._renamed[before] = now

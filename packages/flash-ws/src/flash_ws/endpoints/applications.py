@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import HTTPException
 
 from flash.access.admission import Admission, refuse, send_response
+from flash.access.message_limit import with_message_limit
 from flash.access.refusal import Refused
+from flash.callbacks.execution import visitor_of
 from flash.errors import BadRequest
 from flash.http.disconnect import Disconnected
 from flash.http.gateway import read_body
+from flash.log_limit import limited_logger
 from flash_ws.endpoints.event_stream import EventStream, StreamRequest, StreamSettings
 from flash_ws.endpoints.websocket import Connection, ConnectionLimits
 from flash_ws.protocol.codes import CloseCode
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from flash_ws.clients.groups import Groups
     from flash_ws.endpoints.open_connections import OpenConnections
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # Seconds within which a request's body has to arrive.
 BODY_TIMEOUT = 60.0
@@ -71,7 +73,12 @@ class WebSocketEndpoint:
             scope, connection, lambda: connection.abort(CloseCode.EXPIRED)
         )
         try:
-            await send({"type": "websocket.accept", "subprotocol": connection.subprotocol})
+            accept = {"type": "websocket.accept", "subprotocol": connection.subprotocol}
+            await send(
+                with_message_limit(
+                    accept, self._limits.max_message_bytes, CloseCode.TOO_LARGE.number
+                )
+            )
             closed = await connection.serve(self._handler)
             self._open_connections.closed[closed.code] += 1
         finally:
@@ -92,6 +99,7 @@ class WebSocketEndpoint:
             subprotocol=self._choose_subprotocol(scope["subprotocols"]),
         )
         await self._admission.authorize(scope, connection)
+        self._open_connections.check_share(visitor_of(scope, connection.user))
         return connection
 
     def _choose_subprotocol(self, offered: Iterable[str]) -> str | None:
@@ -160,6 +168,7 @@ class StreamEndpoint:
         await self._admission.check_guards(scope)
         request = await self._request(scope, receive)
         await self._admission.authorize(scope, request, request.body)
+        self._open_connections.check_share(visitor_of(scope, request.user))
         if self._settings.end is not None and request.last_event_id == self._settings.end:
             # An EventSource that has received everything reconnects; 204 stops it.
             await send_response(send, HTTPStatus.NO_CONTENT, sharing)

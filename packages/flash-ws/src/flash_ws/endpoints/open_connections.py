@@ -8,12 +8,16 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from flash.access.opening_request import draining_event
+from flash.access.places import Places
 from flash.access.refusal import Refused
+from flash.callbacks.execution import visitor_of
 from flash_ws.endpoints.websocket import SERVICE_RESTART, Connection
 from flash_ws.operating.statistics import EndpointStatistics
 from flash_ws.protocol.codes import CloseCode
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from flash.http.gateway import Scope
 
 
@@ -39,7 +43,9 @@ class OpenConnections:
 
     def __init__(self, max_connections: int) -> None:
         self._max_connections = max_connections
-        self._open: set[OpenConnection] = set()
+        # What is open, and the visitor whose it is.
+        self._open: dict[OpenConnection, Hashable | None] = {}
+        self._places = Places(max_connections)
         self._watcher: asyncio.Task[None] | None = None
         self._opened = 0
         self._connections = 0
@@ -56,6 +62,7 @@ class OpenConnections:
                 (b"retry-after", b"5"),
                 close_code=CloseCode.FULL.number,
             )
+        self.check_share(visitor_of(scope))
         if draining is not None and draining.is_set():
             raise Refused(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -64,9 +71,20 @@ class OpenConnections:
                 close_code=SERVICE_RESTART,
             )
 
+    def check_share(self, visitor: Hashable | None) -> None:
+        """Raise `Refused` with 503 if a user or an address has half of ``max_connections``."""
+        if self._places.is_full_for(visitor):
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "this visitor has as many connections as one may have",
+                (b"retry-after", b"5"),
+                close_code=CloseCode.FULL.number,
+            )
+
     def add(self, connection: OpenConnection, scope: Scope) -> None:
         """Add an open connection; its `drain` is called when the server is about to stop."""
-        self._open.add(connection)
+        holder = self._open[connection] = visitor_of(scope, connection.user)
+        self._places.take(holder)
         self._opened += 1
         self._connections += isinstance(connection, Connection)
         draining = draining_event(scope)
@@ -75,7 +93,7 @@ class OpenConnections:
 
     def remove(self, connection: OpenConnection) -> None:
         """Remove a connection that has ended."""
-        self._open.discard(connection)
+        self._places.release(self._open.pop(connection))
         self._connections -= isinstance(connection, Connection)
         if not self._open and self._watcher is not None:
             self._watcher.cancel()

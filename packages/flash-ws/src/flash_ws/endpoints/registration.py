@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from flash import Flash
+    from flash.access.revocation import Revocations
     from flash.http.gateway import ASGIApp
     from flash_ws.operating.statistics import EndpointStatistics
     from flash_ws.protocol.limits import RateLimit
@@ -71,6 +72,8 @@ class Endpoints:
             idle_timeout=idle_timeout,
             heartbeat=heartbeat,
         )
+        # Users whose older cookies are refused; those of `Live`, if it made this object.
+        self.revocations: Revocations | None = None
         self._groups = Groups()
         self._open_connections = OpenConnections(max_connections)
         self._app: Flash | None = None
@@ -205,6 +208,7 @@ class Endpoints:
             self._origins,
             authorize or self._authorize,
             recheck_interval=self._recheck_interval,
+            revocations=self.revocations,
         )
 
     def _register(self, path: str, make: Callable[[Flash], ASGIApp]) -> None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from flash import BadRequest
 from flash.access.admission import Admission, expect_http, refuse, send_response
+from flash.access.message_limit import with_message_limit
 from flash.access.opening_request import OpeningRequest, draining_event
 from flash.access.places import Places
 from flash.access.refusal import Refused
+from flash.callbacks.execution import visitor, visitor_of
 from flash.http.disconnect import Disconnected
 from flash.http.gateway import WSGI, read_body
 from flash.http.handshake import Handshake
@@ -73,6 +75,7 @@ class LinkAcceptor:
     - ``hub``: returns the hub; raises `NotServing`.
     - ``max_message_bytes``: the size of one message from a page, after decompression.
     - ``max_links``: links open at the same time, including those that have not sent ``hello`` yet.
+    - ``max_links_each``: those of one user, or of one address; by default half of them.
     """
 
     def __init__(
@@ -83,13 +86,14 @@ class LinkAcceptor:
         *,
         max_message_bytes: int,
         max_links: int,
+        max_links_each: int | None = None,
     ) -> None:
         self._app = app
         self._admission = admission
         self._hub = hub
         self._max_message_bytes = max_message_bytes
         # Links open at the same time, and Dash's own sockets, which Live counts here as well.
-        self.places = Places(max_links)
+        self.places = Places(max_links, max_each=max_links_each)
         # Event streams by connection id, which posts name.
         self._streams: dict[str, _Stream] = {}
         # The number of links refused.
@@ -108,7 +112,13 @@ class LinkAcceptor:
             self.refused += 1
             await refuse(scope, receive, send, refused)
             return
-        await send({"type": "websocket.accept"})
+        await send(
+            with_message_limit(
+                {"type": "websocket.accept"},
+                self._max_message_bytes,
+                CloseCode.TOO_LARGE.number,
+            )
+        )
         transport = WebSocketTransport(receive, send, max_message_bytes=self._max_message_bytes)
         await self._serve(transport, scope, request)
 
@@ -208,6 +218,13 @@ class LinkAcceptor:
         request = OpeningRequest(scope)
         await self._admission.check_guards(scope)
         await self._admission.authorize(scope, request)
+        if self.places.is_full_for(visitor_of(scope, request.user)):
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "this visitor has as many connections as one may have",
+                (b"retry-after", b"1"),
+                close_code=CloseCode.FULL.number,
+            )
         return request
 
     async def _serve(
@@ -231,14 +248,16 @@ class LinkAcceptor:
         recheck = self._admission.recheck(
             scope, request, lambda: expired.append(asyncio.ensure_future(expire()))
         )
-        self.places.take()
+        holder = visitor_of(scope, request.user)
+        visitor.set(holder)
+        self.places.take(holder)
         try:
             await hub.serve(transport, Handshake(self._app, scope), request.user)
         except asyncio.CancelledError:
             if not expired or serving.uncancel():
                 raise
         finally:
-            self.places.release()
+            self.places.release(holder)
             if recheck is not None:
                 recheck.stop()
             for task in expired:

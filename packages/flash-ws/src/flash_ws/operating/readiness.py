@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable
 from http import HTTPStatus
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flash import ConfigurationError
 from flash.access.admission import send_response
 from flash.access.opening_request import draining_event
+from flash.log_limit import limited_logger
 from flash.serialize import dumps
 from flash.supervision import supervised
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flash.callbacks.execution import WorkerPool
     from flash.http.gateway import Receive, Scope, Send
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 Check = Callable[[], Any]
 
@@ -39,6 +39,8 @@ class Readiness:
     def __init__(self) -> None:
         # The threads for plain checks; set before the first report.
         self.pool: WorkerPool | None = None
+        # The threads that must not be full; set before the first report.
+        self.pools: tuple[WorkerPool, ...] = ()
         self._checks: dict[str, Check] = {}
         self._latest: dict[str, str] | None = None
         self._latest_at = 0.0
@@ -50,7 +52,7 @@ class Readiness:
         A check that raises is logged and reported as "failed". The text is public to everybody who
         can reach the app. Raises `ConfigurationError` if ``name`` is in use.
         """
-        if name in self._checks or name in (_SERVING_CHECK, _TASKS_CHECK):
+        if name in self._checks or name in (_SERVING_CHECK, _TASKS_CHECK, _THREADS_CHECK):
             raise ConfigurationError(
                 f"a readiness check {name!r} exists already; choose another name"
             )
@@ -80,6 +82,8 @@ class Readiness:
         # Without names and reasons, since they quote the application and the route is public.
         if ended := sum(task.failure is not None for task in supervised()):
             report[_TASKS_CHECK] = f"{ended} ended lately; the log says which and why"
+        if any(pool.is_full for pool in self.pools):
+            report[_THREADS_CHECK] = "all threads are busy, and as many calls wait as may"
         return report
 
     async def _run_check(self, name: str, check: Check) -> str:
@@ -100,6 +104,8 @@ class Readiness:
 _SERVING_CHECK = "serving"
 # Listed only while a supervised task fails.
 _TASKS_CHECK = "tasks"
+# Listed only while further calls are refused.
+_THREADS_CHECK = "threads"
 
 
 class Probes:

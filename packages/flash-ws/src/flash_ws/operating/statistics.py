@@ -15,6 +15,7 @@ from flash.moved import renamed_exports
 from flash.supervision import supervised
 
 if TYPE_CHECKING:
+    from flash.callbacks.execution import WorkerPool
     from flash.loop_watch import LoopWatch
     from flash_ws.protocol.codes import CloseCode
     from flash_ws.protocol.outbox import OutboxStatistics
@@ -104,6 +105,21 @@ class BlockedLoopMetrics:
         if watch.unnamed:
             labels = {"function": "", "place": ""}
             yield Metric("flash_loop_blocked", watch.unnamed, meaning, "counter", labels)
+
+
+def pool_metrics(name: str, pool: WorkerPool) -> Iterable[Metric]:
+    """Yield the state of the threads of one pool."""
+    state = pool.statistics()
+    labels = {"pool": name}
+    yield Metric("flash_threads_running", state.running, "Functions in threads", labels=labels)
+    yield Metric("flash_threads_waiting", state.waiting, "Calls that wait", labels=labels)
+    yield Metric(
+        "flash_threads_full",
+        int(state.is_full),
+        "1 while every further call is refused",
+        labels=labels,
+    )
+    yield Metric("flash_calls_refused", state.refused, "Calls refused", "counter", labels)
 
 
 @dataclass(slots=True)
