@@ -65,6 +65,12 @@ def every_test_may_log() -> None:
     LIMIT.reset()
 
 
+@pytest.fixture(autouse=True)
+def nobody_uses_an_add_on_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget which modules imported `flash.live`, so that test modules do not count as an app's."""
+    monkeypatch.setattr("flash.addons._importers", {})
+
+
 # -- several test processes (pytest-xdist)
 
 

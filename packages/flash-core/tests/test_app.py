@@ -40,30 +40,46 @@ def an_app(server=True, **options):
 
 
 def test_everything_dash_s_constructor_takes_is_taken():
-    ours = inspect.signature(Flash.__init__).parameters
     dashs = inspect.signature(dash.Dash.__init__).parameters
-    assert [
-        name for name, parameter in ours.items() if parameter.default is not inspect.Parameter.empty
-    ] == [
-        "name",
-        "server",
-        "backend",
-        "use_async",
-        "max_threads",
-        "max_waiting",
-        "visitor_share",
-        "allowed_hosts",
-        "slow_callback_seconds",
-        "version",
-        "tracing",
-        "page_headers",
-    ]
     options = {
         name: parameter.default
         for name, parameter in dashs.items()
         if name not in ("self", "obsolete", "server", "backend")
     }
     assert Flash(**options).config.title == "Dash"
+
+
+# What `Flash` takes beside Dash's arguments.
+OWN = {
+    *("max_threads", "max_waiting", "allowed_hosts", "redis", "sessions"),
+    *("slow_callback_seconds", "tracing", "version", "visitor_share", "page_headers"),
+}
+
+
+def test_s6_the_constructor_lists_the_arguments_of_dash_with_their_defaults():
+    ours = dict(inspect.signature(Flash.__init__).parameters)
+    dashs = dict(inspect.signature(dash.Dash.__init__).parameters)
+    for each in (ours, dashs):
+        for name in ("self", "others", "obsolete"):
+            each.pop(name, None)
+    # A Dash that is newer or older than the other of the two that are tested may have fewer.
+    assert dashs.keys() <= ours.keys() - OWN
+    for name, parameter in dashs.items():
+        assert ours[name].default == parameter.default, name
+
+
+def test_s6_callbacks_list_the_keywords_of_dash_with_their_defaults():
+    dashs = inspect.signature(dash.callback).parameters
+    for ours in (flash.callback, Flash.callback):
+        parameters = inspect.signature(ours).parameters
+        for name, parameter in dashs.items():
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                assert parameters[name].default == parameter.default, name
+
+
+def test_s6_an_argument_that_this_dash_does_not_know_is_refused_by_it():
+    with pytest.raises(TypeError, match="ttle"):
+        Flash(__name__, ttle="misspelt")  # type: ignore[arg-type]
 
 
 class TestMounting:

@@ -46,6 +46,7 @@ OFFERED = {
     "ServerSentEvent",
     "StreamRequest",
     "StreamedProps",
+    "TooManyUnawaited",
     "__version__",
     "event_callback",
     "stream_props",

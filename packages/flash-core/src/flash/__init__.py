@@ -37,7 +37,6 @@ from dash import (
     page_container,
     page_registry,
     register_page,
-    set_props,
     stringify_id,
     strip_relative_path,
 )
@@ -46,8 +45,13 @@ from flash.app import Flash, callback
 from flash.drop_in import install
 from flash.errors import BadRequest, CallbackTimeout, ConfigurationError, FlashError, Overloaded
 from flash.moved import install_moved_modules as _install_moved_modules
+from flash.props import set_props
 
 if TYPE_CHECKING:
+    # Not in `__all__`, since a star import would need the add-on packages.
+    from flash.addons import lazy as lazy
+    from flash.addons import live as live
+    from flash.addons import pubsub as pubsub
     from flash.background import AsyncManager, RedisManager
 
 __version__ = "0.1.0"
@@ -104,6 +108,8 @@ __all__ = [
 
 # Imported when somebody asks for them: most apps have no background callbacks.
 _LATE = frozenset({"AsyncManager", "RedisManager"})
+# Names of the add-on packages, which are imported when an app imports one.
+_ADD_ONS = frozenset({"lazy", "live", "pubsub"})
 
 
 def __getattr__(name: str) -> object:
@@ -115,14 +121,21 @@ def __getattr__(name: str) -> object:
 
         return getattr(background, name)
 
+    if name in _ADD_ONS:
+        from flash import addons
+
+        return addons.load(name)
+
     if name in dash.__all__:
         return getattr(dash, name)
     raise AttributeError(f"module 'flash' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """List the late names with the others."""
-    return sorted({*globals(), *_LATE})
+    """List the late names with the others, and those of the add-on packages that are installed."""
+    from flash.addons import installed
+
+    return sorted({*globals(), *_LATE, *installed()})
 
 
 _install_moved_modules()

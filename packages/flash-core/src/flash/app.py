@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.util
+import inspect
 import logging
 import os
 import sys
@@ -13,7 +14,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Never, ParamSpec, TypeVar
 
 import dash
 import quart
@@ -29,6 +30,7 @@ from flash.callbacks.execution import PoolStatistics, WorkerPool, wait_in_thread
 from flash.callbacks.functions import is_async, place_of
 from flash.callbacks.hook_registry import Hooks
 from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
+from flash.current import note_app
 from flash.errors import BadRequest, ConfigurationError
 from flash.exits import guard_tasks
 from flash.http.backend import QuartBackend
@@ -47,25 +49,46 @@ from flash.seams.dash_app import DashApp
 from flash.seams.flask_server import FlashServer, server_for
 from flash.seams.server_call import ServerCall, WSGIBridge
 from flash.serialize import load_dash_serializer
-from flash.settings import Instance, Number, check
+from flash.settings import COUNT_OR_NONE, Choice, Instance, Number, Rule, check
 from flash.tracing import choose as choose_tracing
+from flash.workers import OtherProcessWarning, known_count, refuse_several, workers_key
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import (
+        AsyncGenerator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
+    from typing import TypeAlias
 
     import flask
+    from dash.dependencies import DashDependency, Input, Output, State
 
     from flash.callbacks.context import CallContext
     from flash.callbacks.plan import CallbackPlan, RunIn
     from flash.checking.security import SecurityCheck
     from flash.http.gateway import ASGIApp
     from flash.loop_watch import LoopWatch
+    from flash.redis.address import Address
+    from flash.signing_key import RedisSigningKey
     from flash.static import StaticResponse
     from flash.tracing import Tracing
+
+    # What a callback is given: dependencies, also in lists, tuples and dictionaries; and at last,
+    # as in earlier Dash, whether the first call is left out.
+    Dependencies: TypeAlias = (
+        DashDependency | Sequence["Dependencies"] | Mapping[str, "Dependencies"] | bool
+    )
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Threads for Flash's own work, so that pages open while all threads for callbacks are busy.
 _INTERNAL_THREADS = 4
@@ -77,8 +100,39 @@ _WARM_UP_SECONDS = 0.5
 # Flash's script of each page. It is small, so a request of its own would take longer.
 _PAGE_SCRIPT = Path(__file__).with_name("flash.js").read_text(encoding="utf-8")
 
+# The environment variable with the address of the Redis that all workers share.
+REDIS_VARIABLE = "FLASH_REDIS_URL"
+
+# What values of Dash's arguments may be; Dash does not check them.
+_DASH_FLAG = Choice((True, False, None, 1, 0))
+_DASH_RULES: dict[str, Rule] = {
+    **dict.fromkeys(
+        (
+            *("add_log_handler", "eager_loading", "include_assets_files", "include_pages_meta"),
+            *("serve_locally", "show_undo_redo"),
+        ),
+        _DASH_FLAG,
+    ),
+    "websocket_batch_delay": Number(0, optional=True, unit="seconds"),
+    "websocket_heartbeat_interval": Number(0, optional=True, unit="milliseconds"),
+    "websocket_inactivity_timeout": Number(0, optional=True, unit="milliseconds"),
+    "websocket_max_workers": COUNT_OR_NONE,
+}
+
 # Arguments of `dash.Dash` that give a URL prefix.
 _PREFIXES = ("url_base_pathname", "routes_pathname_prefix", "requests_pathname_prefix")
+
+
+def _given_for_dash(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `dash.Dash` that differ from their defaults.
+
+    A Dash that does not know the others yet is not given them.
+    """
+    return {
+        name: value
+        for name, default in _DASH_DEFAULTS.items()
+        if (value := arguments[name]) is not default and value != default
+    }
 
 
 class Flash(DashApp):
@@ -104,6 +158,13 @@ class Flash(DashApp):
       ``X-Content-Type-Options: nosniff``, ``Referrer-Policy: strict-origin-when-cross-origin`` and
       ``X-Frame-Options: SAMEORIGIN``, or instead of them; None as a value leaves one out. A header
       that a response has already is kept.
+    - ``redis``: the address of the Redis that all workers of the app share, such as
+      ``"redis://127.0.0.1:6379/0"``; by default ``FLASH_REDIS_URL``. Background jobs, the broker of
+      flash-pubsub, the cache of flash-lazy and the key that signs pages and tokens are kept there,
+      unless a part is given its own. Without it, or with ``"memory://"``, they are kept in the
+      memory of this process.
+    - ``sessions``: "redis" keeps the sessions of visitors there, by flask-session; "cookie" leaves
+      them to ``app.server``, which has them in a signed cookie.
 
     The app is an ASGI application, and so is ``app.server``. Servers of WSGI can call both as well,
     without the live link.
@@ -114,7 +175,7 @@ class Flash(DashApp):
         name: str | None = None,
         server: quart.Quart | flask.Flask | bool | None = True,
         *,
-        backend: Any = None,
+        backend: str | type[QuartBackend] | None = None,
         use_async: bool | None = None,
         max_threads: int = 40,
         max_waiting: int = 1000,
@@ -124,8 +185,55 @@ class Flash(DashApp):
         version: str | None = None,
         tracing: Tracing | bool | None = None,
         page_headers: Mapping[str, str | None] | None = None,
-        **dash_arguments: Any,
+        redis: str | None = None,
+        sessions: Literal["cookie", "redis"] = "cookie",
+        assets_folder: str = "assets",
+        pages_folder: str = "pages",
+        use_pages: bool | None = None,
+        assets_url_path: str = "assets",
+        assets_ignore: str = "",
+        assets_path_ignore: list[str] | None = None,
+        assets_external_path: str | None = None,
+        eager_loading: bool = False,
+        include_assets_files: bool = True,
+        include_pages_meta: bool = True,
+        url_base_pathname: str | None = None,
+        requests_pathname_prefix: str | None = None,
+        routes_pathname_prefix: str | None = None,
+        serve_locally: bool = True,
+        compress: bool | None = None,
+        meta_tags: Sequence[Mapping[str, Any]] | None = None,
+        index_string: str = dash_seam.DEFAULT_INDEX,
+        external_scripts: Sequence[str | Mapping[str, Any]] | None = None,
+        external_stylesheets: Sequence[str | Mapping[str, Any]] | None = None,
+        suppress_callback_exceptions: bool | None = None,
+        prevent_initial_callbacks: bool | Literal["initial_duplicate"] = False,
+        show_undo_redo: bool = False,
+        extra_hot_reload_paths: Sequence[str] | None = None,
+        plugins: Sequence[Any] | None = None,
+        title: str = "Dash",
+        update_title: str | None = "Updating...",
+        background_callback_manager: Any | None = None,
+        add_log_handler: bool = True,
+        hooks: Mapping[str, Any] | None = None,
+        routing_callback_inputs: Mapping[str, Input | State] | None = None,
+        description: str | None = None,
+        on_error: Callable[[Exception], Any] | None = None,
+        health_endpoint: str | None = None,
+        csrf_token_name: str = "_csrf_token",
+        csrf_header_name: str = "X-CSRFToken",
+        websocket_callbacks: bool | None = False,
+        websocket_allowed_origins: list[str] | None = None,
+        websocket_inactivity_timeout: int | None = 300_000,
+        websocket_heartbeat_interval: int | None = 30_000,
+        websocket_batch_delay: float | None = 0.005,
+        websocket_max_workers: int | None = 4,
+        enable_mcp: bool | None = None,
+        mcp_path: str | None = None,
+        **others: Never,
     ) -> None:
+        dash_arguments: dict[str, Any] = {**_given_for_dash(locals()), **others}
+        check(**{name: (dash_arguments.get(name), rule) for name, rule in _DASH_RULES.items()})
         # As given, or computed when it is first asked for after the start.
         self._version = version
         postpone_full_collections()
@@ -133,8 +241,20 @@ class Flash(DashApp):
             version=(version, Instance(str, optional=True)),
             slow_callback_seconds=(slow_callback_seconds, Number(above=True, optional=True)),
         )
+        note_app(self)
         # Every Flash app is async. Dash would check for a package that only Flask needs.
         del use_async
+        check(sessions=(sessions, Choice(("cookie", "redis"))))
+        # The Redis that all workers of the app share; None if it has none.
+        self.redis: Address | None = _redis_address(redis)
+        if sessions == "redis" and self.redis is None:
+            raise ConfigurationError(
+                f'sessions="redis" needs the address of a Redis: Flash(…, redis="redis://…") or '
+                f"{REDIS_VARIABLE}=redis://…"
+            )
+        self.warn_of_other_process = OtherProcessWarning()
+        self._keeps_sessions = sessions == "redis"
+        self._signing_key: RedisSigningKey | None = None
         self.pool = WorkerPool(
             max_threads=max_threads, max_waiting=max_waiting, visitor_share=visitor_share
         )
@@ -157,9 +277,10 @@ class Flash(DashApp):
         # `dash.register_page`. Each returns the layout to send and must not change its argument.
         # For add-on packages.
         self.layout_filters: list[Callable[[Any], Any]] = []
-        # The address of a Redis that all workers of the deployment use, set by an add-on package
-        # before the app starts. Other add-ons then store there what they would store per process.
-        self.common_store: str | None = None
+        # The address of a Redis that all workers of the deployment use; an add-on package sets it
+        # before the app starts if there is none yet. Other add-ons then store there what they would
+        # store per process.
+        self.common_store: str | None = None if self.redis is None else self.redis.url
         # Returns the name of the user who sends the current request, or None; set by an add-on
         # package. Handles of background jobs are then valid for this user only.
         self.user_of_request: Callable[[], Awaitable[str | None]] | None = None
@@ -178,6 +299,7 @@ class Flash(DashApp):
         self._validation = LayoutValidation(self)
         self._starting = asyncio.Lock()
         self._started = False
+        self._is_serving = False
         self._warming = asyncio.Lock()
         self._is_warm = False
         self._warm_up_timer: asyncio.TimerHandle | None = None
@@ -213,6 +335,8 @@ class Flash(DashApp):
         if getattr(self, "_mounted_on", None) is server:
             return
         self._mounted_on = server
+        if self._keeps_sessions:
+            self._keep_sessions(server)
         super().init_app(served, **kwargs)
         gateway = Gateway.of(server)
         gateway.mount(self)
@@ -224,6 +348,17 @@ class Flash(DashApp):
         server.before_serving(self.start)
         server.after_serving(self.stop)
 
+    def _keep_sessions(self, server: quart.Quart) -> None:
+        assert self.redis is not None
+        if not isinstance(server, FlashServer):
+            raise ConfigurationError(
+                f'sessions="redis" cannot be added to {server!r}, which was not made by Flash: '
+                "leave out server=, or keep its sessions by quart-session"
+            )
+        from flash.sessions import keep_sessions
+
+        keep_sessions(server, self.redis)
+
     def add_asgi_route(self, rule: str, application: ASGIApp) -> None:
         """Serve an ASGI application at ``rule`` below the app's prefix, for HTTP and WebSocket.
 
@@ -234,15 +369,45 @@ class Flash(DashApp):
         prefix: str = self.config.routes_pathname_prefix
         Gateway.of(self.server).add_application(prefix + rule.lstrip("/"), application)
 
-    def callback(self, *_args: Any, **_kwargs: Any) -> Callable[..., Any]:
+    def callback(  # type: ignore[override]
+        self,
+        *args: Dependencies,
+        output: Dependencies | None = None,
+        inputs: Dependencies | None = None,
+        state: Dependencies | None = None,
+        prevent_initial_call: bool | Literal["initial_duplicate"] | None = None,
+        background: bool = False,
+        interval: int = 1000,
+        progress: Output | Sequence[Output] | None = None,
+        progress_default: Any = None,
+        running: Sequence[tuple[Output, Any, Any]] | None = None,
+        cancel: Input | Sequence[Input] | None = None,
+        manager: Any | None = None,
+        cache_args_to_ignore: Sequence[str | int] | None = None,
+        cache_ignore_triggered: bool = True,
+        on_error: Callable[[Exception], Any] | None = None,
+        api_endpoint: str | None = None,
+        optional: bool | None = False,
+        hidden: bool | None = None,
+        websocket: bool | None = False,
+        persistent: bool | None = False,
+        mcp_enabled: bool | None = None,
+        mcp_expose_docstring: bool | None = None,
+        run_in: RunIn = "thread",
+        supersede: bool = False,
+        coalesce: bool = False,
+        timeout: float | None = None,
+        **others: Never,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Register a callback; takes the arguments of `dash.Dash.callback` and `flash.callback`."""
-        options = registration.take_options(_kwargs)
-        decorate = super().callback(*_args, **_kwargs)
+        kwargs = {**_given_for_callback(locals()), **others}
+        options = registration.take_options(kwargs)
+        decorate = super().callback(*args, **kwargs)
         remove = registration.store_options(self.callback_list, self.callback_map, options)
         # After start-up, take it over at once: Dash's own handlers could run it before Flash does.
         take_over_now = self.dispatcher.take_over if self._started else None
         return registration.checked_decorator(
-            decorate, options, remove, take_over_now, reads_source=bool(_kwargs.get("background"))
+            decorate, options, remove, take_over_now, reads_source=bool(kwargs.get("background"))
         )
 
     def place_of_callback(self, callback_id: str) -> str:
@@ -263,6 +428,13 @@ class Flash(DashApp):
                     name = "JavaScript code"
                 return f"{name} with the Inputs {inputs}"
         return callback_id
+
+    def page_of(self, token: str) -> str | None:
+        """Return the page id in a signed identity, or None if the signature is not valid."""
+        page = super().page_of(token)
+        if page is None and token:
+            self.warn_of_other_process("the signed identity of a page")
+        return page
 
     @property
     def version(self) -> str:
@@ -318,6 +490,11 @@ class Flash(DashApp):
         return self._started
 
     @property
+    def is_serving(self) -> bool:
+        """Whether the app has been started and not stopped since."""
+        return self._is_serving
+
+    @property
     def is_served_by_wsgi(self) -> bool:
         """Whether requests come by WSGI, which has no live link; known when the app starts."""
         return Gateway.of(self.server).startup.is_by_wsgi
@@ -330,6 +507,7 @@ class Flash(DashApp):
         """
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
+        self._is_serving = True
         async with self._starting:
             if self._started:
                 self._watch_loop()
@@ -338,11 +516,16 @@ class Flash(DashApp):
             limit_server_logs(self.server.name)
             quart_seam.raise_exits_as_errors(self.server)
             quart_seam.log_start_failures_in_one_line(self.server)
-            dash_seam.app_context.set(self)
+            dash_seam.enter_app(self)
+            await self._share_signing_key()
             await self.hooks.setup(self)
             if self.use_pages:
                 self._pages.register()
+            await self._default_background_manager()
             await self._validation.run()
+            self._check_managers()
+            if (key := workers_key()) and self.redis is None and not self.background_managers():
+                self.share_signing_secret(key)
             # Read now, since it may be in the store of the background manager.
             await self.internal_pool.run(self.signing_secret)
             if isinstance(self.server, FlashServer) and self.server.take_over_compression():
@@ -358,6 +541,45 @@ class Flash(DashApp):
         if self._slow_callback_seconds is not None and self.loop_watch is None:
             loop = asyncio.get_running_loop()
             self.loop_watch = loop_watch.watch(loop, self._slow_callback_seconds)
+
+    async def _share_signing_key(self) -> None:
+        """Sign with the key in Redis, if there is one, so that every worker accepts signatures."""
+        if self.redis is None or self.server.secret_key:
+            return
+        if self._signing_key is None:
+            # In a thread, since redis-py takes a while to import.
+            await self.internal_pool.run(importlib.import_module, "flash.signing_key")
+            from flash.signing_key import RedisSigningKey
+
+            self._signing_key = RedisSigningKey(self.redis, self.share_signing_secret)
+        await self._signing_key.start()
+
+    async def _default_background_manager(self) -> None:
+        """Make the manager of background callbacks that have none, if there are any."""
+        if self.background_manager is not None or not self.has_unmanaged_jobs():
+            return
+        await self._load_background()
+        self._background_manager_or_default()
+
+    def _check_managers(self) -> None:
+        """Raise `ConfigurationError` if several workers would have to share jobs in memory."""
+        if known_count()[0] < 2 or not self.background_managers():
+            return
+        from flash.background import AsyncManager
+
+        if any(isinstance(each, AsyncManager) for each in self.managers_in_use()):
+            refuse_several("background jobs in memory (AsyncManager)")
+
+    def _background_manager_or_default(self) -> Any:
+        if self.background_manager is None:
+            if self.redis is None:
+                refuse_several("background jobs in memory (AsyncManager)")
+            from flash.background import AsyncManager, RedisManager
+
+            self.background_manager = (
+                AsyncManager() if self.redis is None else RedisManager(self.redis)
+            )
+        return self.background_manager
 
     async def warm_up(self) -> None:
         """Import what the user's functions and their results may need; idempotent.
@@ -405,6 +627,9 @@ class Flash(DashApp):
         await self._load_background()
         from flash import background
 
+        if ctx["background_callback_manager"] is None:
+            # A callback that was added while the app is served.
+            ctx["background_callback_manager"] = self._background_manager_or_default()
         user = await self._user_of_request()
         call = background.BackgroundCall(
             plan, ctx, args, kwargs, self.signing_secret, self.tracing, user
@@ -453,6 +678,7 @@ class Flash(DashApp):
 
         Plain functions that run are not stopped.
         """
+        self._is_serving = False
         for begun in (self._warm_up_timer, self._warm_up_task):
             if begun is not None:
                 begun.cancel()
@@ -464,6 +690,8 @@ class Flash(DashApp):
             from flash import background
 
             await background.adapt(manager, self.pool).close()
+        if self._signing_key is not None:
+            await self._signing_key.close()
         self.pool.close()
         self.page_pool.close()
         self.internal_pool.close()
@@ -509,7 +737,7 @@ class Flash(DashApp):
     async def serve_callback_request(self, dash_view: Callable[[], Any]) -> Any:
         """Return the response to a callback request that Quart routed."""
         request = quart.request
-        dash_seam.app_context.set(self)
+        dash_seam.enter_app(self)
         try:
             body: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]
         except RequestEntityTooLarge:
@@ -560,12 +788,12 @@ class Flash(DashApp):
 
     async def serve_index(self, *_args: Any, **_kwargs: Any) -> quart.Response:
         """Return the HTML of the page."""
-        dash_seam.app_context.set(self)
+        dash_seam.enter_app(self)
         return await self._encode(await self.views.index())
 
     async def serve_layout(self) -> quart.Response:
         """Return the result of `render_layout` as JSON."""
-        dash_seam.app_context.set(self)
+        dash_seam.enter_app(self)
         return await self._encode(await self.views.layout())
 
     async def render_layout(self) -> Any:
@@ -686,13 +914,34 @@ def _renamed(old: str, new: str, value: T) -> T:
 
 
 def callback(
-    *args: Any,
+    *args: Dependencies,
+    output: Dependencies | None = None,
+    inputs: Dependencies | None = None,
+    state: Dependencies | None = None,
+    prevent_initial_call: bool | Literal["initial_duplicate"] | None = None,
+    background: bool = False,
+    interval: int = 1000,
+    progress: Output | Sequence[Output] | None = None,
+    progress_default: Any = None,
+    running: Sequence[tuple[Output, Any, Any]] | None = None,
+    cancel: Input | Sequence[Input] | None = None,
+    manager: Any | None = None,
+    cache_args_to_ignore: Sequence[str | int] | None = None,
+    cache_ignore_triggered: bool = True,
+    on_error: Callable[[Exception], Any] | None = None,
+    api_endpoint: str | None = None,
+    optional: bool | None = False,
+    hidden: bool | None = None,
+    websocket: bool | None = False,
+    persistent: bool | None = False,
+    mcp_enabled: bool | None = None,
+    mcp_expose_docstring: bool | None = None,
     run_in: RunIn = "thread",
     supersede: bool = False,
     coalesce: bool = False,
     timeout: float | None = None,
-    **kwargs: Any,
-) -> Callable[..., Any]:
+    **others: Never,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register a callback before an app exists; takes all arguments of `dash.callback`, and:
 
     - ``run_in``: where a plain function runs; "loop" is for functions that return at once.
@@ -702,15 +951,8 @@ def callback(
       headers: only the first caller's response would have them.
     - ``timeout``: seconds after which the page gets an error.
     """
-    options = registration.take_options(
-        {
-            **kwargs,
-            "run_in": run_in,
-            "supersede": supersede,
-            "coalesce": coalesce,
-            "timeout": timeout,
-        }
-    )
+    kwargs = {**_given_for_callback(locals()), **others}
+    options = registration.take_options(kwargs)
     decorate = dash.callback(*args, **kwargs)
     remove = registration.store_options(
         dash_seam.GLOBAL_CALLBACK_LIST, dash_seam.GLOBAL_CALLBACK_MAP, options
@@ -718,6 +960,22 @@ def callback(
     return registration.checked_decorator(
         decorate, options, remove, reads_source=bool(kwargs.get("background"))
     )
+
+
+_CALLBACK_DEFAULTS: dict[str, Any] = {
+    name: parameter.default
+    for name, parameter in inspect.signature(callback).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+}
+
+
+def _given_for_callback(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords of a callback that differ from their defaults."""
+    return {
+        name: value
+        for name, default in _CALLBACK_DEFAULTS.items()
+        if (value := arguments[name]) is not default
+    }
 
 
 def _import_for_callbacks() -> None:
@@ -732,6 +990,38 @@ def _import_for_callbacks() -> None:
             importlib.import_module("numpy")
         except ImportError as error:
             logger.warning("numpy is installed but cannot be imported: %s", error)
+
+
+# The arguments of `dash.Dash` with their defaults, as `Flash` lists them.
+_OWN_ARGUMENTS = frozenset(
+    {
+        *("self", "name", "server", "backend", "use_async", "max_threads", "max_waiting"),
+        *("allowed_hosts", "redis", "sessions", "slow_callback_seconds", "tracing", "version"),
+        *("visitor_share", "page_headers"),
+        "others",
+    }
+)
+_DASH_DEFAULTS: dict[str, Any] = {
+    name: parameter.default
+    for name, parameter in inspect.signature(Flash.__init__).parameters.items()
+    if name not in _OWN_ARGUMENTS
+}
+
+
+def _redis_address(given: str | None) -> Address | None:
+    """Return the address of the app's Redis, given or in the environment; None without one."""
+    url = os.environ.get(REDIS_VARIABLE) if given is None else given
+    if not url:
+        return None
+    # Here, since most apps have no Redis.
+    from flash.redis import require_redis
+    from flash.redis.address import Kind, parse_url
+
+    address = parse_url(url)
+    if address.kind is Kind.MEMORY:
+        return None
+    require_redis("an app with redis=", "flash-core[redis]")
+    return address
 
 
 def _name_of(name: str | None, server: object) -> str:

@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         "--server",
         choices=SERVERS,
         default=default.server,
-        help="the HTTP server (default: %(default)s)",
+        help="the HTTP server; hypercorn speaks HTTP/2 (default: %(default)s)",
     )
     run.add_argument("--reload", action="store_true", help="start again when code changes")
     run.add_argument(

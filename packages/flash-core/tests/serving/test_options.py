@@ -67,3 +67,11 @@ def test_addresses_are_read(bind, address, url):
 def test_other_addresses_are_refused(bind):
     with pytest.raises(ConfigurationError, match="cannot listen on"):
         Address.parse(bind)
+
+
+def test_s11_uvicorn_is_the_default_everywhere():
+    assert ServeOptions().server == "uvicorn"
+    assert options_from_run("127.0.0.1", 8050, debug=False).server == "uvicorn"
+    assert options_from_run("127.0.0.1", 8050, debug=False, server="hypercorn").server == (
+        "hypercorn"
+    )

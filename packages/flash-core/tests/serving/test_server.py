@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERVERS = ("hypercorn", "uvicorn", "granian")
+# What the first line of the log says of each.
+WHY = {
+    "hypercorn": "chosen by server='hypercorn'",
+    "uvicorn": "the default, with httptools and uvloop",
+    "granian": "chosen by server='granian'",
+}
 
 # Generous, since all of this may share two cores with other work.
 PATIENCE = 120
@@ -197,7 +203,7 @@ async def test_on_sigterm_requests_finish_within_the_grace_period_and_others_are
     arguments = flash("web", "--server", server, "--workers", str(workers), "--grace-period", "1")
     async with start(*arguments) as served:
         port = await served.ready()
-        expected = f"({server}, {workers} worker{'s' * (workers > 1)})"
+        expected = f"({server}, {workers} worker{'s' * (workers > 1)}): {WHY[server]}"
         assert served.lines[-1] == f"Flash is running on http://127.0.0.1:{port}/ {expected}"
 
         finishing = asyncio.create_task(get(port, "/until-stop"))
@@ -352,7 +358,9 @@ async def test_a_unix_socket_is_served_and_removed(start, tmp_path, server):
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     async with start(*flash("web", "--server", server, bind=f"unix:{path}")) as served:
-        await served.line_with(f"Flash is running on unix:{path} ({server}, 1 worker)")
+        await served.line_with(
+            f"Flash is running on unix:{path} ({server}, 1 worker): {WHY[server]}"
+        )
         reader, writer = await asyncio.open_unix_connection(str(path))
         assert (await exchange(reader, writer, "/"))[0] == 200
         assert (await served.stop())[0] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,7 @@ from flash import ClientsideFunction, ConfigurationError
 from flash.callbacks.functions import place_of, short_name_of
 from flash.settings import AMOUNT, COUNT, DURATION, FLAG, SECONDS, SECONDS_OR_NONE, Function, check
 from flash.supervision import SupervisedTask
+from flash_pubsub.broker.address import ENVIRONMENT
 from flash_pubsub.broker.backplane import BrokerBackplane
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.listeners import Listeners
@@ -73,7 +75,8 @@ class PubSub:
     """Channels, shared callbacks and presence of one app, on all workers that share a broker.
 
     - ``broker``: a `Broker`, or an address such as ``"redis://127.0.0.1:6379/0"``. The default is
-      ``FLASH_BROKER_URL``, and if that is not set ``memory://``, which serves one process.
+      ``FLASH_BROKER_URL``, else the Redis of the app (``Flash(…, redis=)`` or
+      ``FLASH_REDIS_URL``), else ``memory://``, which serves one process.
     - ``lease_ttl``: seconds after which another worker takes over the feeders and callbacks of a
       worker that died.
     - ``presence_ttl``: seconds after which the members of a worker that died are removed.
@@ -105,11 +108,13 @@ class PubSub:
             presence_grace=(presence_grace, DURATION),
             start_timeout=(start_timeout, SECONDS),
         )
-        self.broker: Broker = open_broker(broker) if isinstance(broker, str | None) else broker
+        opened = open_broker(broker) if isinstance(broker, str | None) else broker
+        # Whether `init_app` replaces the broker by that of the app.
+        self._follows_app = broker is None and not os.environ.get(ENVIRONMENT)
         self._lease_ttl = lease_ttl
         self._presence_ttl = presence_ttl
         self._presence_grace = presence_grace
-        self._listeners = Listeners(self.broker)
+        self._listeners = Listeners(opened)
         self._backplane = BrokerBackplane(
             self._listeners, client_ttl=presence_ttl, start_timeout=start_timeout
         )
@@ -145,6 +150,10 @@ class PubSub:
         registry = PubSubRegistry.of(app)
         registry.check_free()
         self._app = app
+        if self._follows_app:
+            self._listeners.broker = open_broker(
+                "memory://" if app.redis is None else app.redis.url
+            )
         known: Live | None = LiveRegistry.of(app).part
         self._live = known or Live(app)
         backplane = self._backplane
@@ -179,7 +188,7 @@ class PubSub:
         app.layout_filters.append(self._fill_layout)
         app.security_checks.append(self._security_risks)
         # A `Broker` that the application has written need not have this attribute.
-        app.common_store = getattr(self.broker, "lazy_cache", None)
+        app.common_store = app.common_store or getattr(self.broker, "lazy_cache", None)
         app.page_extras["flash_pubsub"] = {"shared": {}}
         self._live.readiness.add("broker", self._readiness_failure)
         self._live.metrics.add(self._metrics)
@@ -192,6 +201,11 @@ class PubSub:
         from flash_pubsub.security_checks import broker_risks
 
         return broker_risks(deployment, getattr(self.broker, "address", None))
+
+    @property
+    def broker(self) -> Broker:
+        """The broker; that of the app is known when the app is."""
+        return self._listeners.broker
 
     # -- shared callbacks ------------------------------------------------------------------------
 
@@ -576,12 +590,14 @@ class PubSub:
     # -- serving ---------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        check_workers(self.broker, 'PubSub(app, broker="redis://…")')
+        check_workers(self.broker, 'Flash(__name__, redis="redis://…")')
         # Now all callbacks of the app are known.
         check_outputs(self.app, self._shared_callbacks.values(), self._declarations.callbacks)
         assert self._deliveries is not None
         assert self._presence is not None
-        if not (self.app.server.secret_key or isinstance(self.broker, MemoryBroker)):
+        # An app with a Redis has agreed on a key there, before it started.
+        has_key = self.app.server.secret_key or self.app.redis is not None
+        if not (has_key or isinstance(self.broker, MemoryBroker)):
             await SharedSigningKey(self.app, self._listeners, self._backplane).start()
         if not isinstance(self.broker, MemoryBroker):
             retention_rules = RetentionRules.of(self._declarations.configured)

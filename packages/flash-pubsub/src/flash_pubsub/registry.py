@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flash_ws.callbacks.deferred import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+F = TypeVar("F")
 
 
 class PubSubRegistry(Registry):
@@ -15,9 +17,12 @@ class PubSubRegistry(Registry):
 
     extension = "flash_pubsub"
     taken = "this app has a PubSub already; use that one"
+    remedy = (
+        "it has no PubSub: write `from flash import pubsub` in the app's module, or PubSub(app)"
+    )
 
 
-def shared_callback(*dependencies: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+def shared_callback(*dependencies: Any, **options: Any) -> Callable[[F], F]:
     """Register a shared callback of the current app; arguments as of `PubSub.shared_callback`.
 
     Modules without a ``pubsub`` variable, such as pages, use it. The callback takes effect once the
@@ -26,9 +31,7 @@ def shared_callback(*dependencies: Any, **options: Any) -> Callable[[Callable[..
     return PubSubRegistry.decorator(lambda pubsub: pubsub.shared_callback(*dependencies, **options))
 
 
-def channel_callback(
-    channel: str, *outputs: Any, **options: Any
-) -> Callable[[Callable[..., Any]], Any]:
+def channel_callback(channel: str, *outputs: Any, **options: Any) -> Callable[[F], F]:
     """Register a channel callback of the current app; arguments as of `PubSub.channel_callback`.
 
     The callback takes effect once the app has a `PubSub`.

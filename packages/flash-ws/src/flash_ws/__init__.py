@@ -3,6 +3,9 @@
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Refused
 from flash.moved import renamed_exports as _renamed_exports
+
+# Registers what runs when an app starts.
+from flash_ws import current as _current  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from flash_ws.callbacks.deferred import event_callback
 from flash_ws.callbacks.event_callbacks import StreamedProps, stream_props
 from flash_ws.clients.backplane import Backplane, ClientInfo, Disconnect, MemoryBackplane
@@ -25,6 +28,7 @@ from flash_ws.errors import (
     NoCaller,
     NotServing,
     PayloadTooLarge,
+    TooManyUnawaited,
 )
 from flash_ws.link.link import LinkLimits
 from flash_ws.link.link_status import LinkStatus
@@ -73,6 +77,7 @@ __all__ = [
     "ServerSentEvent",
     "StreamRequest",
     "StreamedProps",
+    "TooManyUnawaited",
     "__version__",
     "event_callback",
     "stream_props",

@@ -4,6 +4,7 @@ LiveError (flash.FlashError)
 ├── NotServing (RuntimeError)      the app is not being served
 ├── ForkedProcess (RuntimeError)   this process was forked from the server's
 ├── PayloadTooLarge (ValueError)   a message to pages has more bytes than allowed
+├── TooManyUnawaited (RuntimeError) too many messages that nobody awaits wait
 ├── NoCaller (RuntimeError)        `Live.client` outside of a call from a page
 ├── ConnectionClosed               an endpoint's WebSocket has ended
 └── protocol.errors.LinkClosed     a page's link has ended, with ``code``
@@ -56,6 +57,17 @@ class PayloadTooLarge(LiveError, ValueError):
             f"a message of {self.size} bytes is more than the {self.limit} that a page is sent at "
             "once; send less, or set Live(limits=LinkLimits(max_push_bytes=…))"
         )
+
+
+class TooManyUnawaited(LiveError, RuntimeError):
+    """So many messages wait to be published that were sent without ``await``."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.limit:,} messages that nobody awaits wait; write await live.push(…)"
 
 
 class NoCaller(LiveError, RuntimeError):

@@ -459,11 +459,24 @@
 
     function callChanged(frame) {
         const running = calls.get(frame.id);
+        if (frame.error) {
+            showError(frame.error);
+        }
         if (frame.state !== 'running') {
             ended(frame.id, frame.state, frame.reason);
         } else if (running) {
             running.frame = null;
             running.reset = frame.reset || [];
+        }
+    }
+
+    /** Show an error of the server in the panel of Dash's developer tools, and in the console. */
+    function showError(text) {
+        const payload = { type: 'backEnd', error: { message: text, html: '' } };
+        const stores = window.dash_stores || [];
+        stores.forEach((store) => store.dispatch({ type: 'ON_ERROR', payload }));
+        if (!stores.length) {
+            console.error(text);
         }
     }
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import quart
+from dash.exceptions import MissingCallbackContextException
 
 from flash import ConfigurationError, ctx
 from flash.access.admission import Admission, Authorize
@@ -25,6 +29,7 @@ from flash.settings import (
     Instance,
     check,
 )
+from flash.workers import REMEDY, refuse_several
 from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import (
     EventCallbackRunner,
@@ -38,12 +43,14 @@ from flash_ws.clients.backplane import (
     Backplane,
     ClientInfo,
     Disconnect,
+    GroupMessage,
     MemoryBackplane,
     broadcast,
 )
 from flash_ws.clients.context import current_client
 from flash_ws.clients.hub import FrameHandler, Hub
 from flash_ws.clients.recipients import EVERYBODY, HasChannel, PageRecipients, Recipients
+from flash_ws.clients.sending import Sending, SendQueue
 from flash_ws.endpoints.registration import Endpoints
 from flash_ws.errors import NoCaller, NotServing
 from flash_ws.link.accepting import LinkAcceptor
@@ -67,7 +74,7 @@ from flash_ws.operating.statistics import (
     pool_metrics,
     supervised_task_metrics,
 )
-from flash_ws.protocol.frames import ComponentId, Updates, event_message, props_message
+from flash_ws.protocol.frames import ComponentId, Message, Updates, event_message, props_message
 from flash_ws.protocol.outbox import OutboxStatistics
 
 if TYPE_CHECKING:
@@ -123,6 +130,9 @@ class Live:
     The app's ``before_request`` functions also guard the link and the endpoints.
     """
 
+    # Whether the object only checks declarations and never gets an app.
+    is_sketch = False
+
     def __init__(
         self,
         app: Flash | None = None,
@@ -155,6 +165,8 @@ class Live:
         )
         self._on_new_version = on_new_version
         self._backplane = backplane or MemoryBackplane()
+        # Whether nobody has chosen the backplane.
+        self._is_default_backplane = backplane is None
         self._origins = OriginPolicy(allowed_origins)
         if self._origins.allows_any and authorize is not None:
             raise ConfigurationError(
@@ -186,6 +198,10 @@ class Live:
         self._hub: Hub | None = None
         self._page_events = PageEvents()
         self._event_callbacks = EventCallbackRunner()
+        # Messages that nobody awaits, and the loop and the process that publish them.
+        self._sends = SendQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
         self._connect_handlers: list[Callable[[Client], Any]] = []
         self._disconnect_handlers: list[Callable[[Client], Any]] = []
         # From add-on packages: channels that every page follows, and handlers of kinds of frames.
@@ -244,12 +260,11 @@ class Live:
         app.page_values.append(self._positions_for_page)
         self.endpoints.init_app(app)
         LiveRegistry.of(app).attach(self)
-        app.server.before_serving(self._start)
         # First after the app's own start: functions registered before this Live may push as well.
+        # Inserted directly, because the app may be starting.
         starts = app.server.before_serving_funcs
-        starts.remove(self._start)
         starts.insert(starts.index(app.start) + 1 if app.start in starts else 0, self._start)
-        app.server.after_serving(self._stop)
+        app.server.after_serving_funcs.append(self._stop)
 
     def _let_pages_connect(self, app: Flash) -> None:
         """Make the pages of this app connect, unless they come by WSGI, which has no link.
@@ -266,25 +281,45 @@ class Live:
 
     # -- reaching pages --------------------------------------------------------------------------
 
-    async def push(
+    def push(
         self,
         component: ComponentId | Updates,
         props: Mapping[str, Any] | None = None,
         *,
         to: HasChannel = EVERYBODY,
-    ) -> None:
+    ) -> Sending:
         """Set properties of components on pages: ``push(id, props)`` or ``push([(id, props), …])``.
 
-        The message is serialised once, and messages to the same recipients arrive in order. Returns
-        when the message is published, without waiting for pages. A page that is away gets it when
-        it reconnects; a page loaded later does not get it.
+        The message is serialised once, and messages to the same recipients arrive in order. It is
+        published in any case; ``await live.push(…)`` returns when it is, without waiting for pages,
+        and raises if it is not. Without ``await`` an error is logged. In a thread the call itself
+        returns when the message is published. A page that is away gets it when it reconnects; a
+        page loaded later does not get it.
         """
         updates: Any = [(component, props)] if props is not None else component
-        await self.hub.publish(to.channel, props_message(updates))
+        return self._send(to, props_message(updates))
 
-    async def send_event(self, name: str, data: Any = None, *, to: HasChannel = EVERYBODY) -> None:
-        """Call the handlers that pages registered with ``flash.on(name, …)``; never conflated."""
-        await self.hub.publish(to.channel, event_message(name, data))
+    def send_event(self, name: str, data: Any = None, *, to: HasChannel = EVERYBODY) -> Sending:
+        """Call the handlers that pages registered with ``flash.on(name, …)``; never conflated.
+
+        The result may be awaited, as that of `push`.
+        """
+        return self._send(to, event_message(name, data))
+
+    def _send(self, to: HasChannel, message: Message) -> Sending:
+        """Publish a message, from the app's event loop, another one, or a thread."""
+        work = self.hub.publish(to.channel, message)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.app.wait_for(work)
+            return Sending(None)
+        if loop is self._loop and os.getpid() == self._process:
+            return self._sends.add(work)
+        if self._loop is None or os.getpid() != self._process:
+            return Sending(work)
+        published = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return Sending(_wait_for(asyncio.wrap_future(published)))
 
     def push_threadsafe(
         self,
@@ -294,13 +329,14 @@ class Live:
         to: HasChannel = EVERYBODY,
     ) -> None:
         """Do what `push` does, from a thread."""
-        self.app.wait_for(self.push(component, props, to=to))
+        updates: Any = [(component, props)] if props is not None else component
+        self.app.wait_for(self.hub.publish(to.channel, props_message(updates)))
 
     def send_event_threadsafe(
         self, name: str, data: Any = None, *, to: HasChannel = EVERYBODY
     ) -> None:
         """Do what `send_event` does, from a thread."""
-        self.app.wait_for(self.send_event(name, data, to=to))
+        self.app.wait_for(self.hub.publish(to.channel, event_message(name, data)))
 
     everybody = EVERYBODY
 
@@ -314,7 +350,8 @@ class Live:
     def connections(self, group: str) -> ConnectionGroup:
         """Return the endpoint WebSockets of this worker that joined ``group``.
 
-        For ``await live.connections(group).send(message)``. Connections join with
+        For ``await live.connections(group).send(message)``, which also reaches the connections of
+        other workers if the workers share a Redis. Connections join with
         ``connection.join(group)``. These are not the groups of pages; for those see `group`.
         """
         return self.endpoints.connections(group)
@@ -329,7 +366,10 @@ class Live:
         client = current_client.get()
         if client is not None:
             return client
-        token = ctx.args.get("endId") if ctx.args else None
+        try:
+            token = ctx.args.get("endId") if ctx.args else None
+        except MissingCallbackContextException:
+            token = None
         if not token:
             raise NoCaller
         page_id = self.hub.present_id_of(token)
@@ -358,8 +398,9 @@ class Live:
     ) -> Callable[[H], H]:
         """Run an async generator when an Input changes; what it yields is set on that page.
 
-        It yields `stream_props` any number of times. They are sent over the live link, so even an
-        endless generator holds no HTTP request. It is not called when the page loads. A slow page
+        It yields ``{"id.property": value}`` or ``"id", {"property": value}`` any number of times;
+        `flash.set_props` works as well. They are sent over the live link, so even an endless
+        generator holds no HTTP request. It is not called when the page loads. A slow page
         slows its own generator, and a page that is away pauses it. When the page is removed, the
         generator is closed.
 
@@ -368,12 +409,12 @@ class Live:
           to cancel them when the Input changes to anything other than ``value``.
         - ``reset_props``: set when a call ends, for any reason; the page sets them itself if it
           loses the server.
-        - ``on_error``: called with the exception of the generator; may return `stream_props`.
+        - ``on_error``: called with the exception of the generator; may return what
+          it may yield.
         - ``mode``: at a new trigger "replace" cancels the running call, "parallel" keeps it.
         """
 
         def register(function: H) -> H:
-            app = self.app
             chosen = inputs if inputs is not None else dependencies
             callback = make_callback(
                 function,
@@ -383,6 +424,9 @@ class Live:
                 on_error=on_error,
                 mode=mode,
             )
+            if self.is_sketch:
+                return function
+            app = self.app
             callback = self._event_callbacks.add(callback)
             try:
                 register_on_page(app, callback)
@@ -539,6 +583,7 @@ class Live:
                 "the app is served"
             )
         self._backplane = backplane
+        self._is_default_backplane = False
 
     def follow_everywhere(self, channel: str) -> None:
         """Make every page follow ``channel``."""
@@ -568,8 +613,22 @@ class Live:
             raise NotServing
         return self._hub
 
+    @property
+    def lacks_backplane(self) -> bool:
+        """Whether the link stays within this process and nobody has decided that it should."""
+        return self._is_default_backplane
+
     async def _start(self) -> None:
         self._let_pages_connect(self.app)
+        if self._is_default_backplane and not self.app.is_served_by_wsgi:
+            refuse_several(_WHAT_IS_PER_PROCESS, _remedy(self.app))
+        backplane: Any = self._backplane
+        if hasattr(backplane, "on_foreign_position"):
+            backplane.on_foreign_position = partial(
+                self.app.warn_of_other_process, "the HTML of a page"
+            )
+        self.endpoints.spread_over(self._backplane)
+        self._loop, self._process = asyncio.get_running_loop(), os.getpid()
         hub = self._hub = Hub(
             self.app,
             self._backplane,
@@ -606,16 +665,33 @@ class Live:
             await self._metrics_port.stop()
         if self._loop_lag is not None:
             self._loop_lag.stop()
+        self._sends.close()
         if self._hub is not None:
             await self._hub.close()
             self._hub = None
 
     def _on_command(self, command: Command) -> None:
+        if isinstance(command, GroupMessage):
+            self.endpoints.deliver(command)
         if isinstance(command, Disconnect) and command.user is not None:
             if command.revoked_at is not None:
                 self._revocations.add(command.user, command.revoked_at)
             self.endpoints.disconnect(command.user)
             self.app.callback_sockets.disconnect(command.user)
+
+
+async def _wait_for(future: asyncio.Future[Any]) -> None:
+    await future
+
+
+# What a live link cannot do for the pages of other workers without a backplane.
+_WHAT_IS_PER_PROCESS = "a live link in memory (pushes, events, groups, clients, live loaders)"
+
+
+def _remedy(app: Flash) -> str:
+    if app.redis is None:
+        return f"{REMEDY} (and install flash-core[pubsub])"
+    return 'pip install "flash-core[pubsub]", which connects workers by the Redis of the app'
 
 
 def _page_row(client: Client) -> PageRow:

@@ -155,12 +155,15 @@ class EventContext:
     def take_updates(self) -> list[tuple[str | dict[str, Any], dict[str, Any]]]:
         """Return and clear what `dash.set_props` collected: component ids with their properties."""
         collected: dict[str, dict[str, Any]] = self._context["updated_props"]
-        taken = [
-            (json.loads(name) if name.startswith("{") else name, props)
-            for name, props in collected.items()
+        # Each is taken by itself: a thread may set others meanwhile.
+        return [
+            (json.loads(name) if name.startswith("{") else name, collected.pop(name))
+            for name in list(collected)
         ]
-        collected.clear()
-        return taken
+
+    def on_update(self, function: Callable[[], object]) -> None:
+        """Call ``function`` after each `flash.set_props`, in the thread that calls that."""
+        object.__setattr__(self._context, "on_update", function)
 
 
 def _triggered_inputs(

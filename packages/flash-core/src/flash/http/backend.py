@@ -192,7 +192,7 @@ class QuartBackend(_DashQuart):
 
         @wraps(view)
         async def awaited(*args: Any, **kwargs: Any) -> Any:
-            dash_seam.app_context.set(app)
+            dash_seam.enter_app(app)
             return await view(*args, **kwargs)
 
         return awaited
@@ -201,7 +201,7 @@ class QuartBackend(_DashQuart):
         app = self.app
 
         async def handle() -> Any:
-            dash_seam.app_context.set(app)
+            dash_seam.enter_app(app)
             # Quart keeps the body once it is read, so that Dash's view does not wait for it in the
             # thread. The rest of the view is plain code, which renders layouts and runs callbacks.
             if not isinstance(await quart.request.get_json(), dict):
@@ -286,7 +286,7 @@ class _SocketRoutes:
 
         def decorate(handler: Callable[[], Awaitable[None]]) -> Callable[..., Any]:
             async def handle() -> None:
-                dash_seam.app_context.set(self._app)
+                dash_seam.enter_app(self._app)
                 websocket: Any = quart.websocket
                 socket = websocket.scope.get(ADMITTED)
                 if socket is None:

@@ -337,7 +337,7 @@ class Gateway:
         response = NOT_COMPILED
         context = quart_seam.DeferredRequestContext(self._server, exchange.scope, body)
         with context.active():
-            dash_seam.app_context.set(app)
+            dash_seam.enter_app(app)
             watcher = DisconnectWatcher(exchange.receive)
             try:
                 async with watcher:

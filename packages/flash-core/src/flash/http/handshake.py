@@ -47,7 +47,7 @@ class Handshake:
         context = quart_seam.DeferredRequestContext(self._app.server, scope, b"")
         await context.open_stored_session()
         with context.active():
-            dash_seam.app_context.set(self._app)
+            dash_seam.enter_app(self._app)
             yield
 
     async def refusal(self) -> quart.Response | None:
@@ -67,7 +67,7 @@ class Handshake:
         """
         server: Any = self._app.server
         async with quart_seam.websocket_to_guard(server, self._scope) as opening:
-            dash_seam.app_context.set(self._app)
+            dash_seam.enter_app(self._app)
             response = await self._run_guards(server.preprocess_websocket)
         if response is None and opening.is_closed:
             return quart.Response("", HTTPStatus.FORBIDDEN)

@@ -81,13 +81,15 @@ if TYPE_CHECKING:
     )
 
 
-# The ids of the components that make up `dash.page_container`.
 # Where Dash registers callbacks; see `_insert_with_unique_id`.
 from dash import _callback as callback_module
+
+# The ids of the components that make up `dash.page_container`.
 from dash.dash import _ID_CONTENT as PAGES_CONTENT
 from dash.dash import _ID_DUMMY as PAGES_DUMMY
 from dash.dash import _ID_LOCATION as PAGES_LOCATION
 from dash.dash import _ID_STORE as PAGES_STORE
+from dash.dash import _default_index as DEFAULT_INDEX  # noqa: N812
 from dash.dash import (
     _re_index_config_id,
     _re_index_entry_id,
@@ -122,6 +124,7 @@ def cancels_jobs(function: Callable[..., Any]) -> bool:
 
 
 __all__ = [
+    "DEFAULT_INDEX",
     "END_SCOPE",
     "GLOBAL_CALLBACK_LIST",
     "GLOBAL_CALLBACK_MAP",
@@ -144,6 +147,7 @@ __all__ = [
     "check_index",
     "clean_property_name",
     "context_value",
+    "enter_app",
     "flatten_grouping",
     "get_caller_name",
     "grouping_len",
@@ -151,6 +155,7 @@ __all__ = [
     "inputs_to_dict",
     "is_first_request_setup",
     "job_scope",
+    "made_app",
     "map_grouping",
     "parse_query_string",
     "path_to_page",
@@ -164,6 +169,16 @@ __all__ = [
     "without_banner",
     "without_issue_time",
 ]
+
+# The app that the code of this context has made last; None where code of an app runs.
+made_app: ContextVar[Any] = ContextVar("flash_made_app", default=None)
+
+
+def enter_app(app: object) -> None:
+    """Make ``app`` what `dash.get_app` returns in this context, because its code runs here."""
+    app_context.set(app)
+    made_app.set(None)
+
 
 # What the HTML of a page must contain: patterns, each with its name in the error.
 _INDEX_CHECKS = (

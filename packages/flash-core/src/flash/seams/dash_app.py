@@ -15,6 +15,7 @@ from dash.development.base_component import ComponentRegistry
 
 from flash.seams.dash import (
     END_SCOPE,
+    GLOBAL_CALLBACK_MAP,
     GLOBAL_INLINE_SCRIPTS,
     ISSUED,
     PAGE_REGISTRY,
@@ -257,6 +258,20 @@ class DashApp(StockDash):
     def background_manager(self) -> Any:
         """The app's background manager, or None."""
         return self._background_manager
+
+    @background_manager.setter
+    def background_manager(self, manager: Any) -> None:
+        self._background_manager = manager
+
+    def managers_in_use(self) -> list[Any]:
+        """Return the managers by which background callbacks of the app run."""
+        jobs = [each for each in self.callback_map.values() if each.get("background")]
+        return [each.get("manager") or self._background_manager for each in jobs]
+
+    def has_unmanaged_jobs(self) -> bool:
+        """Whether a background callback has no manager of its own."""
+        entries = (*self.callback_map.values(), *GLOBAL_CALLBACK_MAP.values())
+        return any(each.get("background") and not each.get("manager") for each in entries)
 
     def background_managers(self) -> list[Any]:
         """Return all background managers of the app and of its callbacks."""

@@ -7,16 +7,20 @@ Called by `Flash.run` and by the command ``flash run``.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
+import secrets
 import sys
 import threading
 from functools import partial
 
 from flash.errors import ConfigurationError, FlashError
+from flash.workers import KEY_VARIABLE
 
 from . import reload
 from .listener import Address, bound, reserved
 from .logs import configure_logs, requested_level
+from .options import DEFAULT_SERVER
 from .options import ServeOptions as ServeOptions
 from .options import options_from_run as options_from_run
 from .supervisor import Supervisor
@@ -95,6 +99,10 @@ def serve(
         options = reload.child_options(options)
 
     os.environ[WORKERS_VARIABLE] = str(options.workers)
+    # Of this run: all its workers inherit it, also those that replace others.
+    os.environ.pop(KEY_VARIABLE, None)
+    if options.workers > 1:
+        os.environ[KEY_VARIABLE] = secrets.token_hex(32)
     if not isinstance(found, Target):
         _serve_object(found, address, options, until)
     elif options.workers == 1 and options.server != "granian":
@@ -166,4 +174,12 @@ def _raise(failure: Failed | None) -> None:
 def _announce(address: Address, options: ServeOptions) -> None:
     url = address.url(tls=options.certfile is not None, path=options.shown_path)
     count = "1 worker" if options.workers == 1 else f"{options.workers} workers"
-    print(f"Flash is running on {url} ({options.server}, {count})", flush=True)
+    print(f"Flash is running on {url} ({options.server}, {count}): {_why(options)}", flush=True)
+
+
+def _why(options: ServeOptions) -> str:
+    """Return why this server serves, and what makes it fast."""
+    if options.server != DEFAULT_SERVER:
+        return f"chosen by server={options.server!r}"
+    found = [name for name in ("httptools", "uvloop") if importlib.util.find_spec(name)]
+    return f"the default, with {' and '.join(found)}" if found else "the default, in pure Python"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ServerName: TypeAlias = Literal["hypercorn", "uvicorn", "granian"]
 LogLevel: TypeAlias = Literal["critical", "error", "warning", "info", "debug"]
 
+DEFAULT_SERVER: ServerName = "uvicorn"
 SERVERS: tuple[str, ...] = get_args(ServerName)
 LOG_LEVELS: tuple[str, ...] = get_args(LogLevel)
 
@@ -29,8 +30,9 @@ class ServeOptions:
     bind: str = "127.0.0.1:8050"
     # The number of worker processes; each has its own copy of the app.
     workers: int = 1
-    # The HTTP server.
-    server: ServerName = "hypercorn"
+    # The HTTP server: uvicorn, which needs the least time for a request, or hypercorn, which speaks
+    # HTTP/2, or granian, which has to be installed.
+    server: ServerName = DEFAULT_SERVER
     # Restart when code changes; for development, with one worker.
     reload: bool = False
     # Further files and directories; a change in them restarts, too.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urljoin
 
+from flash.serving.options import DEFAULT_SERVER
 from flash.testing.errors import BrowserMissing, UnexpectedConsoleErrors, WaitTimeout
 from flash.testing.process import AppProcess
 
@@ -320,7 +321,7 @@ class Browser(Tab):
     def serve(
         self,
         target: str | Path,
-        server: str = "hypercorn",
+        server: str = DEFAULT_SERVER,
         *,
         env: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),

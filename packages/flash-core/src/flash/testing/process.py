@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from flash.serving.listener import Address, reserved
+from flash.serving.options import DEFAULT_SERVER
 from flash.testing.errors import ServerDied, ServerStuck
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class AppProcess:
         self,
         target: str | Path,
         *,
-        server: str = "hypercorn",
+        server: str = DEFAULT_SERVER,
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         arguments: Sequence[str] = (),

@@ -16,7 +16,7 @@ from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.broker.seam import Member, Retention
 from flash_pubsub.errors import BrokerError, BrokerUnavailable, UnsupportedEnvelope
 from flash_ws import ClientInfo, Disconnect
-from flash_ws.clients.backplane import Moved, OwnedByAnotherUser
+from flash_ws.clients.backplane import GroupMessage, Moved, OwnedByAnotherUser
 from flash_ws.protocol.channel import CatchUp
 from flash_ws.protocol.frames import Frame, Message, reset_frame, snapshot_frame
 
@@ -41,6 +41,7 @@ CLIENTS = f"{PREFIX}clients"
 # name of the worker that a page is connected to, its owner.
 FRAME = "frame"
 COMMAND = "order"
+TO_GROUP = "group"
 OWNER = "home"
 UNSUBSCRIBE = "unsubscribe"
 
@@ -90,7 +91,6 @@ class BrokerBackplane:
         self, listeners: Listeners, *, client_ttl: float = 30.0, start_timeout: float = 30.0
     ) -> None:
         self._listeners = listeners
-        self._broker: Broker = listeners.broker
         self._client_ttl = client_ttl
         self._start_timeout = start_timeout
         # The unique name of this worker.
@@ -103,6 +103,8 @@ class BrokerBackplane:
         self.on_close: list[Callable[[], Coroutine[Any, Any, None]]] = []
         # Called with a page and a channel that the app takes from it.
         self.on_unsubscribe: list[Callable[[str, str], object]] = []
+        # Called if a page comes with a position that another process in memory has given it.
+        self.on_foreign_position: Callable[[], object] = _nothing
         self._deliver: Deliver = _discard
         self._on_command: OnCommand = _discard
         # By channel that was reset: the publications that arrive while its snapshot is fetched.
@@ -118,6 +120,11 @@ class BrokerBackplane:
         self._unsaved_groups: dict[str, frozenset[str]] = {}
         self._saving: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def _broker(self) -> Broker:
+        # Not kept: a `PubSub` may get the broker of its app after this was made.
+        return self._listeners.broker
 
     @property
     def spans_workers(self) -> bool:
@@ -214,6 +221,8 @@ class BrokerBackplane:
             here = await self._broker.position(name)
         if position is None or position == here:
             return CatchUp(here, (), recovered=True)
+        if position.epoch != here.epoch and not self.spans_workers:
+            self.on_foreign_position()
         missed = await self._broker.since(name, position)
         if missed is None:
             return await self._catch_up_from_snapshot(channel)
@@ -424,11 +433,21 @@ class BrokerBackplane:
                 user = name.removeprefix(_REVOKED)
                 self._on_command(Disconnect(user=user, revoked_at=msgpack.unpackb(value)))
 
+    async def send_to_groups(self, message: GroupMessage) -> None:
+        """Send a message to the endpoint connections of a group on every other worker."""
+        is_text = isinstance(message.message, str)
+        payload = message.message.encode() if isinstance(message.message, str) else message.message
+        extras = {"group": message.group, "text": is_text, "worker": self.worker}
+        await self._broker.publish(COMMANDS, Envelope(TO_GROUP, payload, extras=extras).pack())
+
     def _handle_command(self, publication: Publication) -> None:
         try:
             envelope = Envelope.unpack(publication.payload)
         except UnsupportedEnvelope as error:
             logger.warning("channel %r: %s", COMMANDS, error)
+            return
+        if envelope.kind == TO_GROUP:
+            self._handle_group_message(envelope)
             return
         extras = envelope.extras
         if envelope.kind == UNSUBSCRIBE:
@@ -441,6 +460,15 @@ class BrokerBackplane:
                 user=extras.get("user"),
                 revoked_at=extras.get("revoked_at"),
             )
+        )
+
+    def _handle_group_message(self, envelope: Envelope) -> None:
+        group, worker = envelope.extras.get("group"), envelope.extras.get("worker")
+        if worker == self.worker or not isinstance(group, str):
+            return
+        body = envelope.body
+        self._on_command(
+            GroupMessage(group, body.decode() if envelope.extras.get("text") else body)
         )
 
     # -- tasks -----------------------------------------------------------------------------------
@@ -553,6 +581,10 @@ def _updates(values: Mapping[str, bytes]) -> str:
         if tab:
             entries.append(f"[{component_id},{{{prop}:{value.decode()}}}]")
     return f"[{','.join(entries)}]"
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _discard(_: Any) -> None:

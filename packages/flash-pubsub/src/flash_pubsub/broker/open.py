@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING
 
-from flash import ConfigurationError
 from flash.redis.address import Kind
+from flash.workers import refuse_several
 from flash_pubsub.broker.address import parse_url
 from flash_pubsub.broker.memory import MemoryBroker
 
 if TYPE_CHECKING:
     from flash_pubsub.broker.seam import Broker
-
-
-# Environment variables with the number of worker processes. ``flash run`` sets the first, other
-# servers read the second.
-_WORKER_COUNT_VARIABLES = ("FLASH_WORKERS", "WEB_CONCURRENCY")
 
 
 def open_broker(url: str | None = None, *, max_payload_bytes: int = 1 << 20) -> Broker:
@@ -35,13 +29,5 @@ def check_workers(broker: Broker, remedy: str) -> None:
 
     ``remedy`` is the code that the error's text recommends.
     """
-    if not isinstance(broker, MemoryBroker):
-        return
-    for variable in _WORKER_COUNT_VARIABLES:
-        count = os.environ.get(variable, "")
-        if count.isdigit() and int(count) > 1:
-            raise ConfigurationError(
-                f"{count} workers ({variable}) cannot share the memory:// broker, which belongs to "
-                f"one process: start a Redis and write {remedy} or "
-                "FLASH_BROKER_URL=redis://…, or serve with one worker"
-            )
+    if isinstance(broker, MemoryBroker):
+        refuse_several("the memory:// broker", f"{remedy} or FLASH_BROKER_URL=redis://…")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,7 @@ from flash.exits import as_exception, ends_task
 from flash.log_limit import limited_logger
 from flash.settings import Choice, Function, check
 from flash_ws.clients.context import current_client
+from flash_ws.clients.sending import Sending
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import ProtocolError
 from flash_ws.protocol.frames import Message, Updates, call_message, props_message
@@ -281,9 +283,16 @@ class EventCallbackRunner:
                 return
             # Logged, and passed to its on_error. A `CancelledError` is that of another task.
             logger.exception("event callback %r failed", short_name_of(callback.function))
-            end = call_message(number, "failed", reason=type(error).__name__)
+            end = self._failure(number, callback, error)
             await self._apply_error(client, callback, error)
         await self._finish(client, callback, end)
+
+    def _failure(self, number: int, callback: EventCallback, error: BaseException) -> Message:
+        more = {"reason": type(error).__name__}
+        if self._app is not None and self._app.shows_errors:
+            name = short_name_of(callback.function)
+            more["error"] = f"event callback {name!r} failed: {type(error).__name__}: {error}"
+        return call_message(number, "failed", **more)
 
     async def _finish(self, client: Client, callback: EventCallback, end: Message) -> None:
         if callback.reset:
@@ -292,9 +301,10 @@ class EventCallbackRunner:
 
     async def _stream(self, client: Client, callback: EventCallback, context: EventContext) -> None:
         generator = callback.bind(_values(context.slots))
+        context.on_update(self._sender_of_updates(client, context))
         try:
             async for item in generator:
-                await self._send_item(client, item, context)
+                await self._send_item(client, item, context, generator)
                 # Backpressure: a slow page slows its generator, and a page that is away pauses it.
                 await client.wait_for_room()
         finally:
@@ -303,14 +313,33 @@ class EventCallbackRunner:
                 await close()
         await self._send_item(client, None, context)
 
-    async def _send_item(self, client: Client, item: Any, context: EventContext) -> None:
+    def _sender_of_updates(self, client: Client, context: EventContext) -> Callable[[], None]:
+        """Return what `flash.set_props` calls, from any thread: it sends the properties soon."""
+        loop = asyncio.get_running_loop()
+        is_scheduled = False
+
+        def send() -> None:
+            nonlocal is_scheduled
+            is_scheduled = False
+            self._spawn(self._send_item(client, None, context))
+
+        def on_update() -> None:
+            nonlocal is_scheduled
+            if not is_scheduled:
+                is_scheduled = True
+                loop.call_soon_threadsafe(send)
+
+        return on_update
+
+    async def _send_item(
+        self, client: Client, item: Any, context: EventContext, generator: object = None
+    ) -> None:
         updates: list[Any] = list(context.take_updates())
-        if isinstance(item, StreamedProps):
-            updates.extend(item.updates)
-        elif item is not None:
-            raise TypeError(
-                f"an event callback yielded {item!r}; yield stream_props(id, {{property: value}})"
-            )
+        if isinstance(item, Sending):
+            # The result of `set_props(…, to=…)`, which is sent already.
+            await item
+        else:
+            updates.extend(_updates_of(item, generator))
         if updates:
             await self._send(client, props_message(updates))
 
@@ -327,8 +356,13 @@ class EventCallbackRunner:
             # An application's handler; the error it handles is logged already.
             logger.exception("on_error of %r failed", short_name_of(callback.function))
             return
-        if isinstance(outcome, StreamedProps):
-            await self._send(client, props_message(outcome.updates))
+        try:
+            updates = _updates_of(outcome, None)
+        except TypeError:
+            # Whatever else a handler returns says nothing.
+            return
+        if updates:
+            await self._send(client, props_message(updates))
 
     async def _send(self, client: Client, message: Message) -> None:
         assert self._hub is not None
@@ -427,6 +461,39 @@ class NamedInput(Input):
 
     def __str__(self) -> str:
         return f"{super().__str__()}@{self._callback}"
+
+
+def _updates_of(item: Any, generator: object) -> Updates:
+    """Return what an event callback has yielded as updates; raises ``TypeError`` with the line."""
+    match item:
+        case None:
+            return ()
+        case StreamedProps(updates):
+            return updates
+        case (str() | Mapping() as component, Mapping() as props) if isinstance(item, tuple):
+            return [(component, props)]  # pyright: ignore[reportUnknownVariableType]
+        case Mapping() if item and all(map(_is_property, item)):
+            return [_update_of(name, value) for name, value in item.items()]
+        case _:
+            raise TypeError(
+                f"an event callback yielded {item!r:.200}{_line_of(generator)}; yield "
+                '{"id.property": value}, or "id", {"property": value}, or set_props(…)'
+            )
+
+
+def _is_property(name: object) -> bool:
+    return isinstance(name, str) and all(name.rpartition(".")[::2])
+
+
+def _update_of(name: str, value: Any) -> tuple[ComponentId, Mapping[str, Any]]:
+    component, _, prop = name.rpartition(".")
+    return (json.loads(component) if component.startswith("{") else component), {prop: value}
+
+
+def _line_of(generator: object) -> str:
+    """Return where an async generator stands: " (file:line)"."""
+    frame = getattr(generator, "ag_frame", None)
+    return "" if frame is None else f" ({frame.f_code.co_filename}:{frame.f_lineno})"
 
 
 def _values(slots: Sequence[Any]) -> list[Any]:

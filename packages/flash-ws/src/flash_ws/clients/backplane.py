@@ -58,11 +58,24 @@ class Moved:
         return info.id == self.client
 
 
+@dataclass(frozen=True, slots=True)
+class GroupMessage:
+    """A command to the other workers: send a message to their endpoint connections of a group."""
+
+    group: str
+    message: str | bytes
+
+    def concerns(self, info: ClientInfo) -> bool:
+        """Return False: it concerns no link of a page."""
+        del info
+        return False
+
+
 class OwnedByAnotherUser:
     """The result of `Backplane.resume` for a page that belonged to another user."""
 
 
-Command = Disconnect | Moved
+Command = Disconnect | Moved | GroupMessage
 
 # Channels of pages without a link that `MemoryBackplane` keeps, and for how many seconds.
 MAX_EARLY = 256
@@ -85,6 +98,9 @@ class Backplane(Protocol):
     Optional: ``position(channel)`` returns, from any thread, the position up to which this worker
     has delivered a channel, or None. With it a page gets what is pushed between its HTML and its
     link.
+
+    Optional: ``await send_to_groups(message)`` calls ``on_command`` with a `GroupMessage` on every
+    other worker.
 
     In a process that was forked from the server's, `publish`, `clients` and `broadcast_command` use
     connections of their own or raise `ForkedProcess`.
@@ -171,6 +187,8 @@ class MemoryBackplane:
         self._process = os.getpid()
         self._deliver: Deliver = _ignore
         self._on_command: OnCommand = _ignore
+        # Called if a page comes with a position that another process has given it.
+        self.on_foreign_position: Callable[[], object] = _nothing
 
     @property
     def spans_workers(self) -> bool:
@@ -232,6 +250,8 @@ class MemoryBackplane:
         found = self._channels[channel]
         if position is None:
             return CatchUp(found.position, (), recovered=True)
+        if position.epoch != found.position.epoch:
+            self.on_foreign_position()
         return found.catch_up(position, self._clock())
 
     async def enter(self, client: ClientInfo) -> None:
@@ -264,6 +284,10 @@ class MemoryBackplane:
         """Handle ``command`` in this process, the only one."""
         self._check_process()
         self._on_command(command)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _ignore(_: Any) -> None:

@@ -2,18 +2,22 @@
 
 These are not the groups of pages of `Live.group`. A page joins with `Client.join`, is reached over
 its live link on any worker, and stays in its groups when it reconnects. A connection joins with
-`Connection.join`, on this worker only, and leaves when it ends.
+`Connection.join`, on its worker, and leaves when it ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flash_ws.clients.backplane import GroupMessage
 from flash_ws.link.writer import Event, Flusher, as_event, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
+
+logger = logging.getLogger(__name__)
 
 # Groups that one connection may join. It bounds a handler that lets browsers choose the names.
 MAX_GROUPS = 1000
@@ -34,6 +38,10 @@ class Groups:
         self._members: dict[str, dict[Member, None]] = {}
         # Writes the messages that wait in members.
         self.flusher = Flusher()
+        # Sends a message to the connections of a group on other workers; None if it cannot.
+        self.elsewhere: Callable[[GroupMessage], Awaitable[None]] | None = None
+        # Messages on their way to other workers that nobody waits for.
+        self._sending: set[asyncio.Task[None]] = set()
         # The loop of the members; None before the first member.
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -60,6 +68,27 @@ class Groups:
     def names(self) -> tuple[str, ...]:
         """Return the names of the groups that have members."""
         return tuple(self._members)
+
+    async def send_elsewhere(self, name: str, event: Event) -> None:
+        """Send an event to the connections of a group on other workers."""
+        if self.elsewhere is not None:
+            message: str | bytes = event["text"] if "text" in event else event["bytes"]
+            await self.elsewhere(GroupMessage(name, message))
+
+    def send_elsewhere_soon(self, name: str, event: Event) -> None:
+        """Do what `send_elsewhere` does in a task; its errors are logged."""
+        if self.elsewhere is None:
+            return
+
+        async def send() -> None:
+            try:
+                await self.send_elsewhere(name, event)
+            except Exception:  # the boundary of a task that nobody awaits
+                logger.exception("a message to group %r did not reach other workers", name)
+
+        task = asyncio.get_running_loop().create_task(send())
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Call ``function`` on the members' loop, from any thread; does nothing without a loop."""
@@ -91,20 +120,33 @@ class ConnectionGroup:
         return connection in self._groups.members(self.name)
 
     async def send(self, message: Any, *, exclude: Member | None = None) -> int:
-        """Send to every member except ``exclude``; returns the number of members it is queued for.
+        """Send to every member except ``exclude``; returns how many of this worker will get it.
 
-        It never waits for a browser. Members get messages in the order of these calls, and before
+        If the workers of the app share a Redis, the members on other workers get it as well. It
+        never waits for a browser. Members get messages in the order of these calls, and before
         messages that their own handlers send afterwards. A member whose ``max_outbox_bytes`` are
         full is closed with `CloseCode.TOO_SLOW`; the others are not affected. Raises what
         `flash.serialize.dumps` raises.
         """
-        return self._deliver(as_event(message), exclude)
+        event = as_event(message)
+        delivered = self._deliver(event, exclude)
+        await self._groups.send_elsewhere(self.name, event)
+        return delivered
 
     def send_threadsafe(self, message: Any, *, exclude: Member | None = None) -> None:
         """Do what `send` does, from a thread: serialise in the calling thread, then send soon."""
         event = as_event(message)
         size_of(event)
-        self._groups.call_soon(lambda: self._deliver(event, exclude))
+
+        def send() -> None:
+            self._deliver(event, exclude)
+            self._groups.send_elsewhere_soon(self.name, event)
+
+        self._groups.call_soon(send)
+
+    def deliver_here(self, message: str | bytes) -> None:
+        """Send a message of another worker to the members in this process."""
+        self._deliver(as_event(message), None)
 
     def _deliver(self, event: Event, exclude: Member | None) -> int:
         size = size_of(event)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flash import Flash
     from flash.access.revocation import Revocations
     from flash.http.gateway import ASGIApp
+    from flash_ws.clients.backplane import Backplane, GroupMessage
     from flash_ws.operating.statistics import EndpointStatistics
     from flash_ws.protocol.limits import RateLimit
 
@@ -98,6 +99,14 @@ class Endpoints:
     def connections(self, group: str) -> ConnectionGroup:
         """Return the open WebSockets of this worker that joined ``group``."""
         return self._groups[group]
+
+    def spread_over(self, backplane: Backplane) -> None:
+        """Let messages to groups reach the connections of other workers, if it can carry them."""
+        self._groups.elsewhere = getattr(backplane, "send_to_groups", None)
+
+    def deliver(self, message: GroupMessage) -> None:
+        """Send what another worker has sent to a group to the group's connections here."""
+        self._groups[message.group].deliver_here(message.message)
 
     def disconnect(self, user: str) -> None:
         """Close all WebSockets (with `CloseCode.KICKED`) and streams of a user on this worker."""

@@ -1,0 +1,79 @@
+"""A trading desk. On workers: ``FLASH_REDIS_URL=redis://… flash run app:app --workers 3``."""
+
+import asyncio
+import random
+from itertools import count
+
+from quart import redirect, request, session
+
+from flash import Flash, Input, Output, State, dcc, html, live, pubsub, set_props
+from flash_pubsub import Subscription
+from flash_ws import Live
+
+app = Flash(__name__, title="Desk")
+app.server.secret_key = "the same in every worker; yours is a secret"
+Live(app, authorize=lambda opening: opening.session.get("name", False))
+
+
+@app.server.before_request
+async def only_with_a_name():
+    if "name" not in session and not request.path.endswith("/login"):
+        return redirect(app.get_relative_path("/login"))
+
+
+@app.server.route("/login", methods=["GET", "POST"])
+async def login():
+    if name := (await request.form).get("name"):
+        session["name"] = name
+        return redirect(app.get_relative_path("/"))
+    return "<form method=post>Your name <input name=name autofocus><button>Enter</button></form>"
+
+
+app.layout = html.Div(
+    [
+        Subscription("desk/7"),
+        html.P(id="present"),
+        dcc.Graph(id="prices", figure={"data": [{"x": [], "y": [], "mode": "lines"}]}),
+        dcc.Slider(0, 10, 1, value=2, id="unrest", updatemode="drag"),
+        html.P(id="unrest-note"),
+        dcc.Input(id="notice", placeholder="Tell the desk"),
+        html.Button("Tell", id="tell"),
+        html.P(id="notices"),
+    ]
+)
+
+
+@pubsub.feeder("prices")
+async def walk():
+    for number in count():
+        yield {"t": number, "p": round(100 + random.uniform(-1, 1), 2)}
+        await asyncio.sleep(0.2)
+
+
+@pubsub.channel_callback("prices", Output("prices", "extendData"))
+def show(message):
+    return [{"x": [[message["t"]]], "y": [[message["p"]]]}, [0], 500]
+
+
+@pubsub.shared_callback(Output("unrest-note", "children"), Input("unrest", "value"))
+def note(unrest):
+    return f"Unrest {unrest} of 10, set by {live.client.user}"
+
+
+pubsub.authorize("desk/{desk}")(lambda client, desk: client.user is not None)
+
+
+@pubsub.on_join("desk/{desk}")
+@pubsub.on_leave("desk/{desk}")
+async def count_people(client, desk):
+    names = sorted({str(each.user) for each in await pubsub.who(f"desk/{desk}")})
+    set_props("present", {"children": f"Here: {', '.join(names)}"}, to=live.everybody)
+
+
+@app.callback(Input("tell", "n_clicks"), State("notice", "value"), prevent_initial_call=True)
+async def tell(clicks, said):
+    set_props("notices", {"children": f"{session['name']}: {said}"}, to=live.everybody)
+
+
+if __name__ == "__main__":
+    app.run()

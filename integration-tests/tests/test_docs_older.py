@@ -1,0 +1,78 @@
+"""`docs/older-names.md`: the older forms of set-up work as its apps are written."""
+
+import re
+from pathlib import Path
+
+import pytest
+from page import connected, serving
+
+from flash import AsyncManager, RedisManager
+from flash.testing import FlashClient
+from flash_lazy import MemoryCache, RedisCache
+from flash_lazy.panels import panels_of
+from flash_pubsub import RedisBroker
+
+DOCUMENT = "older-names.md"
+
+
+@pytest.fixture
+def app_of(document, monkeypatch):
+    """Runs the code under a heading, and returns its names."""
+    monkeypatch.setattr("dash._get_app.APP", None)
+
+    def run(heading):
+        namespace = {"__name__": "older"}
+        exec(compile(document.blocks("python")[heading], heading, "exec"), namespace)
+        return namespace
+
+    return run
+
+
+def test_every_app_of_the_document_is_run_by_a_test(document):
+    used = re.findall(r"app_of\(\"(.+?)\"\)", Path(__file__).read_text(encoding="utf-8"))
+    assert sorted(document.blocks("python")) == sorted(used)
+
+
+async def test_a_link_made_by_the_app(app_of):
+    names = app_of("A link made by the app")
+    async with serving(names["app"]) as app:
+        page = await connected(app)
+        page.send({"t": "event", "name": "said", "data": "hello"})
+        assert (await page.frame())["u"] == [["out", {"children": "hello"}]]
+        assert (await page.frame())["name"] == "heard"
+        runner = names["live"]._event_callbacks
+        assert [each.function.__name__ for each in runner._callbacks.values()] == ["count"]
+
+
+async def test_channels_made_by_the_app(app_of):
+    names = app_of("Channels made by the app")
+    async with serving(names["app"]) as app:
+        page = await connected(app)
+        assert (await page.frame())["t"] == "snapshot"
+        await names["pubsub"].publish("prices", 7)
+        assert (await page.frame())["u"] == [["price", {"children": 7}]]
+        assert len(app.page_extras["flash_pubsub"]["shared"]) == 1
+
+
+async def test_parts_with_a_store_of_their_own(app_of):
+    app = app_of("Parts with a store of their own")["app"]
+    async with FlashClient(app) as client:
+        assert (await client.get("/")).status == 200
+        assert isinstance(app.background_manager, AsyncManager)
+        assert isinstance(panels_of(app).cache, MemoryCache)
+
+
+def test_each_part_takes_an_address_of_its_own(monkeypatch):
+    from flash import Flash
+    from flash_lazy import configure
+    from flash_pubsub import PubSub
+
+    url = "redis://127.0.0.1:1/0"
+    manager = RedisManager(url)
+    app = Flash(__name__, background_callback_manager=manager)
+    assert app.background_manager is manager
+    assert isinstance(PubSub(app, broker=url).broker, RedisBroker)
+    configure(app, cache=url)
+    assert isinstance(panels_of(app).cache, RedisCache)
+    monkeypatch.setenv("FLASH_BROKER_URL", url)
+    assert isinstance(PubSub(Flash(__name__)).broker, RedisBroker)

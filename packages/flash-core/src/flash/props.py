@@ -1,0 +1,66 @@
+"""`set_props`: sets properties from anywhere, of the page of the call or of other pages."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+import dash
+
+from flash.seams import dash as dash_seam
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    ComponentId = str | Mapping[str, Any]
+
+
+class Pages(Protocol):
+    """The pages that a message goes to: ``live.everybody``, ``live.group(…)``, a client."""
+
+    @property
+    def channel(self) -> str:
+        """The channel that these pages follow."""
+        ...
+
+
+@overload
+def set_props(component_id: ComponentId, props: Mapping[str, Any]) -> None: ...
+
+
+@overload
+def set_props(
+    component_id: ComponentId, props: Mapping[str, Any], *, to: Pages
+) -> Awaitable[None]: ...
+
+
+def set_props(
+    component_id: ComponentId, props: Mapping[str, Any], *, to: Pages | None = None
+) -> Awaitable[None] | None:
+    """Set properties of a component: on the page of the call, or on the pages ``to``.
+
+    In a callback it is that of Dash: the properties are set with the answer. In an event callback
+    and in a handler of flash-ws they are set at once. ``to`` works everywhere, in jobs, callbacks
+    of channels and threads too; what it returns may be awaited, and need not be. In a thread it
+    returns when the message is published.
+
+    Raises ``flash_ws.NoCaller`` or Dash's ``MissingCallbackContextException`` where no page has
+    made the call and ``to`` is missing.
+    """
+    if to is not None:
+        return _live().push(component_id, props, to=to)
+    context = dash_seam.context_value.get(None)
+    if not context and "flash_ws.current" in sys.modules:
+        live = _live()
+        live.push(component_id, props, to=live.client)
+        return None
+    dash.set_props(component_id, props)  # type: ignore[arg-type]
+    on_update = vars(context).get("on_update") if context else None
+    if on_update is not None:
+        on_update()
+    return None
+
+
+def _live() -> Any:
+    return importlib.import_module("flash_ws.current").live
