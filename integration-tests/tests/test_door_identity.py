@@ -167,7 +167,7 @@ app.clientside_callback(
 def test_13_the_policy_of_the_document_works_in_a_browser(flash_browser, tmp_path):
     document = Path(__file__).parents[2] / "docs" / "security.md"
     text = document.read_text(encoding="utf-8")
-    (policy,) = re.findall(r"```python\n(app\.page_headers\.update.*?)```", text, re.DOTALL)
+    (policy,) = re.findall(r"(?ms)^(app\.page_headers\.update\(\n.*?)```", text)
     path = tmp_path / "policed.py"
     path.write_text(f"{CSP_APP}\n{policy}")
     page = flash_browser
