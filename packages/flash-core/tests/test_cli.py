@@ -14,7 +14,8 @@ from flash.serving import ServingFailed
 def here(tmp_path, monkeypatch):
     """An empty working directory whose modules are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    # Servers are looked for there as well.
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
     yield tmp_path
     for name in ("web", "failing"):
         sys.modules.pop(name, None)

@@ -120,7 +120,9 @@ def cancels_jobs(function: Callable[..., Any]) -> bool:
 
     It knows handles as Dash signs them only.
     """
-    return function.__name__ == "cancel_call" and function.__module__ == "dash.dash"
+    # A partial and a callable object have no name.
+    name = getattr(function, "__name__", "")
+    return name == "cancel_call" and function.__module__ == "dash.dash"
 
 
 __all__ = [
