@@ -37,6 +37,7 @@ from flash.http.backend import QuartBackend
 from flash.http.compression import compress, decompress
 from flash.http.garbage_collection import postpone_full_collections
 from flash.http.gateway import LARGE_JSON, Gateway, parse_json
+from flash.http.handshake import PageGuard
 from flash.http.response_headers import PageHeaders
 from flash.log_limit import limit_server_logs
 from flash.pages.document import Document
@@ -339,6 +340,7 @@ class Flash(DashApp):
             self._keep_sessions(server)
         super().init_app(served, **kwargs)
         gateway = Gateway.of(server)
+        quart_seam.note_session_reads(server)
         gateway.mount(self)
         if self._hosts is not None:
             gateway.check_hosts(self._hosts.refusal_reason)
@@ -788,6 +790,10 @@ class Flash(DashApp):
 
     async def serve_index(self, *_args: Any, **_kwargs: Any) -> quart.Response:
         """Return the HTML of the page."""
+        guard = PageGuard.asked()
+        if guard is not None:
+            guard.is_passed = True
+            return quart.Response("")
         dash_seam.enter_app(self)
         return await self._encode(await self.views.index())
 

@@ -339,7 +339,10 @@ def test_classes_of_another_kind_are_left_alone(in_app):
 # -- how it is served
 
 COMMANDS = {
-    "Procfile": ("web: gunicorn app:server --workers 4", "flash run app:server --workers 4"),
+    "Procfile": (
+        "web: gunicorn app:server --workers 4",
+        "flash run app:server --bind 0.0.0.0:$PORT --workers 4",
+    ),
     "Dockerfile": (
         'FROM python\nCMD ["gunicorn", "-b", "0.0.0.0:80", "shop.app:server"]',
         "flash run shop.app:server --bind 0.0.0.0:80",
@@ -349,8 +352,13 @@ COMMANDS = {
         "flash run app:server --bind :$PORT",
     ),
     "dash.service": (
-        "ExecStart=/srv/venv/bin/gunicorn -w 2 app:server",
-        "flash run app:server --workers 2",
+        "ExecStart=/srv/venv/bin/gunicorn -w 2 -c gunicorn.conf.py --timeout=120 app:server",
+        "/srv/venv/bin/flash run app:server --bind 127.0.0.1:8000 --workers 2; it does not have "
+        "-c gunicorn.conf.py --timeout=120",
+    ),
+    "serve.sh": (
+        "waitress-serve --host 10.0.0.1 --port=8041 --threads 9 app:server",
+        "flash run app:server --bind 10.0.0.1:8041; it does not have --threads 9",
     ),
     "compose.yaml": ("command: waitress-serve --listen=*:80 app:server", "--bind *:80"),
 }
@@ -410,6 +418,24 @@ def test_that_there_is_nothing_to_change_is_said(here, capsys, target):
     (here / "web.py").write_text(FLASHS)
     assert cli.main(["check", target, "--migrate"]) == 0
     assert capsys.readouterr().out == f"{target}: nothing to change (1 file read)\n"
+
+
+@pytest.mark.parametrize("target", ["web:server", "web:app"])
+def test_an_adopted_flask_app_has_no_middleware_of_its_own(here, capsys, target):
+    (here / "web.py").write_text(
+        "import flask\nfrom flash import Dash\n\nserver = flask.Flask(__name__)\n"
+        "app = Dash(__name__, server=server)\n"
+    )
+    assert cli.main(["check", target, "--migrate"]) == 0
+    assert "nothing to change" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["my-dash", "02_minimal"])
+def test_a_module_whose_name_is_no_identifier_is_checked(here, capsys, name):
+    (here / f"{name}.py").write_text(FLASHS)
+    assert cli.main(["check", f"{name}:app", "--migrate"]) == 0
+    assert "nothing to change" in capsys.readouterr().out
+    sys.modules.pop(name)
 
 
 def test_what_is_to_change_is_listed_for_people(here, capsys):

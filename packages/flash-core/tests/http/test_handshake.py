@@ -3,6 +3,7 @@
 import asyncio
 
 import dash
+import flask
 import pytest
 import quart
 from werkzeug.exceptions import HTTPException
@@ -217,3 +218,46 @@ async def test_an_error_of_the_work_comes_out_and_so_does_a_cancellation_by_some
     assert task.cancelled()
     # Nobody takes back what somebody else has asked for.
     assert task.cancelling() == 1
+
+
+def logged_in(view):
+    """A login around a view, as flask-login's `login_required` is."""
+
+    def guarded(*args, **kwargs):
+        if "user" not in flask.session:
+            return flask.redirect("/login")
+        return flask.current_app.ensure_sync(view)(*args, **kwargs)
+
+    return guarded
+
+
+@pytest.mark.parametrize("prefix", ["/", "/dashboard/"])
+async def test_a_login_around_the_view_of_the_page_guards_connections_too(prefix, monkeypatch):
+    app = Flash(__name__, url_base_pathname=prefix)
+    app.layout = html.Div()
+    app.server.secret_key = "secret"
+    assert await refusal(app) is None
+    for name in list(app.server.view_functions):
+        if name.startswith(prefix):
+            app.server.view_functions[name] = logged_in(app.server.view_functions[name])
+    status, _ = await refusal(app)
+    assert status == 302
+
+    @app.server.before_request
+    async def log_in():
+        quart.session["user"] = "ada"
+
+    made = []
+    monkeypatch.setattr(app.views, "index", lambda: made.append("page"))
+    assert await refusal(app) is None
+    # The page itself is not made for that.
+    assert made == []
+
+
+async def test_a_view_around_the_page_that_raises_refuses(app):
+    async def broken():
+        raise ValueError("no database")
+
+    app.server.view_functions["/"] = broken
+    status, _ = await refusal(app)
+    assert status == 500

@@ -168,6 +168,8 @@ def replies(package, table, name, change=None):
 def seen_in(path, response):
     """Return what is compared of a response."""
     headers = {key: response.headers.get(key) for key in HEADERS}
+    # Or a shared cache would give one user's answer to another.
+    headers["vary by cookie"] = "cookie" in response.vary
     own = {
         key.lower(): value
         for key, value in response.headers

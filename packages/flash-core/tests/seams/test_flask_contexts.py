@@ -234,3 +234,15 @@ async def test_the_context_costs_nothing_until_it_is_looked_at(monkeypatch):
         await client.call(Output("out", "children"), {Input("in", "value"): 1})
         await client.get("/idle")
     assert not made
+
+
+def test_contexts_are_pushed_and_popped_outside_of_the_loop():
+    app, ended = Flash(__name__), []
+    app.server.teardown_appcontext(ended.append)
+    for context in (app.server.app_context(), app.server.test_request_context("/there")):
+        context.push()
+        assert flask.current_app.name == app.server.name
+        assert context.pop() is None
+        assert not flask.has_app_context()
+        assert not flask.has_request_context()
+    assert ended == [None]

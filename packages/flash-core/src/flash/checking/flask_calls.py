@@ -65,8 +65,14 @@ def wsgi_middleware(project: Project) -> Iterator[Finding]:
             is_found = True
             yield _middleware(source, node)
     server = getattr(project.app, "server", project.app)
-    if not is_found and isinstance(server, flask.Flask) and "wsgi_app" in vars(server):
-        layer = type(vars(server)["wsgi_app"]).__qualname__
+    layer = vars(server).get("wsgi_app") if isinstance(server, flask.Flask) else None
+    # A Flask app that Flash has adopted has a method of ours there.
+    if (
+        not is_found
+        and layer is not None
+        and not getattr(layer, "__module__", "").startswith("flash.")
+    ):
+        layer = type(layer).__qualname__
         file, line = app_place(project)
         yield Finding(
             file,

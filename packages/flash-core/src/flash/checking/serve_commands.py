@@ -20,6 +20,9 @@ _INSTALLS = re.compile(r"\b(pip|uv|poetry|apt|apt-get|apk|conda|pipx)\b.*\b(inst
 _ASGI_WORKER = re.compile(r"uvicorn[._]workers?|UvicornWorker", re.IGNORECASE)
 _WORKERS = ("-w", "--workers", "--processes", "-p")
 _BIND = ("-b", "--bind", "--listen", "--http")
+# Options that are part of the address, by server, and the address without any.
+_PORT, _HOST = ("--port",), ("--host",)
+_DEFAULT_ADDRESS = {"gunicorn": ("127.0.0.1", "8000"), "waitress-serve": ("0.0.0.0", "8080")}
 
 
 def wsgi_commands(project: Project) -> Iterator[Finding]:
@@ -35,7 +38,7 @@ def wsgi_commands(project: Project) -> Iterator[Finding]:
                 str(text.path),
                 line,
                 f"{found[1]} serves by WSGI, without the live link",
-                f"serve with {_flash_run(command[found.start() :])}",
+                f"serve with {_flash_run(found, command, text.path.name == 'Procfile')}",
             )
 
 
@@ -56,16 +59,46 @@ def _joined_lines(text: str) -> Iterator[tuple[int, str]]:
         yield start, waiting
 
 
-def _flash_run(command: str) -> str:
-    """Return the command that serves the same target on the same address."""
-    words = _words(command)
+def _flash_run(found: re.Match[str], command: str, has_port: bool) -> str:
+    """Return the command that serves the same target on the same address.
+
+    ``has_port``: whether the command gets its port in ``$PORT``, which gunicorn reads itself.
+    Options that have no counterpart are named after it.
+    """
+    program, server = found[0], found[1]
+    words = _words(command[found.start() :])[1:]
     target = next((word for word in words if _TARGET.fullmatch(word)), "module:app")
-    parts = ["flash run", target]
-    for name, options in (("--bind", _BIND), ("--workers", _WORKERS)):
-        value = _option(words, options)
-        if value is not None:
-            parts.append(f"{name} {value}")
-    return " ".join(parts)
+    parts = [f"{program.removesuffix(server)}flash run", target]
+    bind = _option(words, _BIND)
+    if bind is None:
+        host, port = _option(words, _HOST), _option(words, _PORT)
+        if host is None and port is None and server == "gunicorn" and has_port:
+            host, port = "0.0.0.0", "$PORT"
+        usual = _DEFAULT_ADDRESS.get(server)
+        if usual is not None:
+            bind = f"{host or usual[0]}:{port or usual[1]}"
+    if bind is not None:
+        parts.append(f"--bind {bind}")
+    workers = _option(words, _WORKERS)
+    if workers is not None:
+        parts.append(f"--workers {workers}")
+    others = _others(words)
+    dropped = f"; it does not have {' '.join(others)}: see docs/deploying.md" if others else ""
+    return f"{' '.join(parts)}{dropped}"
+
+
+def _others(words: list[str]) -> list[str]:
+    """Return the options of a command, with their values, that are not carried over."""
+    known = (*_BIND, *_WORKERS, *_PORT, *_HOST)
+    found: list[str] = []
+    for number, word in enumerate(words):
+        if not word.startswith("-") or word.partition("=")[0] in known:
+            continue
+        value = words[number + 1] if number + 1 < len(words) else ""
+        has_value = "=" not in word and value and not value.startswith("-")
+        is_target = _TARGET.fullmatch(value) is not None
+        found.append(f"{word} {value}" if has_value and not is_target else word)
+    return found
 
 
 def _words(command: str) -> list[str]:

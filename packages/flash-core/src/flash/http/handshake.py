@@ -7,6 +7,8 @@ handler runs, but no Quart request for every message. The add-on packages use th
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +27,40 @@ class ServedApp(Protocol):
     """What a handshake needs of the app."""
 
     server: Any
+    config: Any
+
+    async def serve_index(self, *args: Any, **kwargs: Any) -> Any:
+        """Serve the page; the view at the app's prefix unless the app has replaced it."""
+        ...
+
+
+class PageGuard:
+    """Whether code around the view of the page lets a visitor through to it.
+
+    Apps put a login around views: ``view_functions[name] = login_required(view_functions[name])``.
+    A connection has no view of its own, so the view of the page is called in its place. If the call
+    gets as far as `Flash.serve_index`, that notes it and makes no page.
+    """
+
+    def __init__(self) -> None:
+        self.is_passed = False
+
+    @classmethod
+    def asked(cls) -> PageGuard | None:
+        """Return the guard for which the view of the page is called; None for a request."""
+        return _guard.get()
+
+    async def ask(self, view: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what the view answers instead of the page; None if it would send the page."""
+        token = _guard.set(self)
+        try:
+            result = await view()
+        finally:
+            _guard.reset(token)
+        return None if self.is_passed else result
+
+
+_guard: ContextVar[PageGuard | None] = ContextVar("flash_page_guard", default=None)
 
 
 class Handshake:
@@ -53,12 +89,18 @@ class Handshake:
     async def refusal(self) -> quart.Response | None:
         """Run the app's ``before_request`` functions; return the response of one that refuses.
 
-        This applies a login guard for all routes to the connection, too. If a function raises, the
+        This applies a login guard for all routes to the connection, too, and one that the app has
+        put around the view of its page. If a function raises, the
         response of Quart's error handlers is returned.
         """
         server: Any = self._app.server
+        view: Any = server.view_functions.get(self._app.config.routes_pathname_prefix)
         async with self.active():
-            return await self._run_guards(server.preprocess_request)
+            response = await self._run_guards(server.preprocess_request)
+            if response is None and view is not None and view != self._app.serve_index:
+                guarded = partial(PageGuard().ask, server.ensure_async(view))
+                response = await self._run_guards(guarded)
+            return response
 
     async def websocket_refusal(self) -> quart.Response | None:
         """Run the app's ``before_websocket`` functions; return the response of one that refuses.

@@ -68,6 +68,13 @@ class AppContext(quart.ctx.AppContext):
         """Make this the current context; awaitable on the event loop, and not elsewhere."""
         return super().push() if is_on_loop() else self.__enter__()
 
+    def pop(self, exc: BaseException | None = None) -> Any:
+        """Leave the context; awaitable on the event loop, and not elsewhere."""
+        if is_on_loop():
+            return super().pop(exc)
+        self.__exit__(None if exc is None else type(exc), exc, None)
+        return None
+
     def __enter__(self) -> Self:
         self._cv_tokens.append(quart_app.set(self))
         return self
@@ -121,8 +128,14 @@ class RequestContext(quart.ctx.RequestContext):
             self.match_request()
         return self
 
-    async def pop(self, exc: BaseException | None = None) -> None:
-        """Leave the context, and close the files of its request."""
+    def pop(self, exc: BaseException | None = None) -> Any:
+        """Leave the context, close the files of its request; awaitable on the event loop only."""
+        if is_on_loop():
+            return self._pop(exc)
+        self.__exit__()
+        return None
+
+    async def _pop(self, exc: BaseException | None) -> None:
         is_last = len(self._cv_tokens) == 1
         try:
             await super().pop(exc)

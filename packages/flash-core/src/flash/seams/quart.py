@@ -20,7 +20,7 @@ from quart.ctx import RequestContext
 from quart.debug import traceback_response
 from quart.globals import _cv_app as app_variable
 from quart.globals import _cv_request as request_variable
-from quart.sessions import SecureCookieSessionInterface
+from quart.sessions import SecureCookieSession, SecureCookieSessionInterface
 from quart.utils import encode_headers as encode_headers
 
 from flash.errors import FlashError
@@ -28,7 +28,7 @@ from flash.exits import EXITS, exit_error
 from flash.seams.flask_globals import close_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
 
 T = TypeVar("T")
 
@@ -145,6 +145,60 @@ def has_request_observers(app: quart.Quart) -> bool:
         or not _has_cookie_session(app)
         or any(signal.receivers for signal in _SIGNALS)
     )
+
+
+class ReadSession(SecureCookieSession):
+    """A session in a cookie that notes when it is read, so that its response varies by cookie.
+
+    From 3.1.3 Flask notes that in its own request context, and Quart's, which has Flask's session,
+    no longer does: a shared cache could give one visitor's page to another.
+    """
+
+    def __getitem__(self, key: str) -> Any:
+        self.accessed = True
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.accessed = True
+        return super().__contains__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self.accessed = True
+        return super().__iter__()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value, or ``default``."""
+        self.accessed = True
+        return super().get(key, default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return a value, and store ``default`` if there is none."""
+        self.accessed = True
+        return super().setdefault(key, default)
+
+    def keys(self) -> Any:
+        """Return the keys."""
+        self.accessed = True
+        return super().keys()
+
+    def values(self) -> Any:
+        """Return the values."""
+        self.accessed = True
+        return super().values()
+
+    def items(self) -> Any:
+        """Return keys and values."""
+        self.accessed = True
+        return super().items()
+
+
+def note_session_reads(app: Any) -> None:
+    """Let sessions in cookies note when they are read, unless the app has a class of its own."""
+    interface = app.session_interface
+    # One of Flask's own is inside of ours.
+    interface = getattr(interface, "inner", interface)
+    if getattr(interface, "session_class", None) is SecureCookieSession:
+        interface.session_class = ReadSession
 
 
 def request_headers() -> dict[str, str]:

@@ -25,7 +25,8 @@ USAGE_EXIT = 2
 FAILURE_EXIT = 1
 
 _TARGET = re.compile(
-    r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*)"
+    # A module is named as its file is, and may have a hyphen or begin with a digit.
+    r"(?P<module>\w[\w-]*(\.\w[\w-]*)*)"
     r"(:(?P<attribute>[^\W\d]\w*(\.[^\W\d]\w*)*)(?P<call>\(\))?)?"
 )
 
