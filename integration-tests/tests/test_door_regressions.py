@@ -1,7 +1,7 @@
 """Attacks that an app has withstood, as tables: origins, paths, forged tokens (issue 13).
 
 Most are sent to the app in this process, where the code is that of the servers; a sample goes to
-each of the three servers. For poisoned keys in Redis see `test_door_redis.py`.
+each of the three servers. For keys of the wrong type in Redis see `test_redis_client.py`.
 """
 
 import asyncio
