@@ -90,7 +90,8 @@ def test_s3_workers_of_one_command_sign_with_a_common_key(tmp_path):
         "@app.server.get('/check/<path:token>')\n"
         "async def check(token):\n    return f'{os.getpid()} {app.page_of(token) is not None}'\n"
     )
-    with AppProcess(tmp_path / "app.py", arguments=["--workers", "2"]) as process:
+    arguments = ["--workers", "2"]
+    with AppProcess(tmp_path / "app.py", arguments=arguments, timeout=180) as process:
 
         def get(path):
             return fetch(f"{process.url}{path}")[1].split(" ")

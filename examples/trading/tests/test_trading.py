@@ -66,6 +66,7 @@ def three_workers(tmp_path):
                 APP,
                 env={"FLASH_REDIS_URL": server.url},
                 arguments=["--workers", "3", "--root-path", "/dash"],
+                timeout=180,
             )
         )
         port = free_port()
