@@ -2,8 +2,8 @@
 
 from orders import MONTHS, REGIONS, fetch_customer, fetch_totals
 
-from flash import Flash, Input, Output, callback, dcc, html
-from flash_lazy import Skeleton, lazy
+from flash import Flash, Input, Output, callback, dcc, html, lazy
+from flash_lazy import Skeleton
 
 app = Flash(__name__)
 

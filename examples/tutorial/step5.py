@@ -4,12 +4,11 @@ import asyncio
 
 from orders import MONTHS, REGIONS, fetch_customer, fetch_totals, incoming
 
-from flash import Flash, Input, Output, callback, dcc, html
-from flash_lazy import Skeleton, lazy
-from flash_ws import LinkStatus, Live
+from flash import Flash, Input, Output, callback, dcc, html, lazy, live
+from flash_lazy import Skeleton
+from flash_ws import LinkStatus
 
 app = Flash(__name__)
-live = Live(app)
 
 
 @lazy(fallback=Skeleton(height=220), cache=60)
@@ -35,7 +34,7 @@ app.clientside_callback("status => status", Output("status", "children"), Input(
 async def tell():
     async for order in incoming():
         text = f"no. {order['number']} from the {order['region']}"
-        await live.push("last", {"children": text})
+        live.push("last", {"children": text})
 
 
 @app.server.before_serving

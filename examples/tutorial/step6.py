@@ -2,14 +2,11 @@
 
 from orders import MONTHS, REGIONS, fetch_customer, fetch_totals, incoming
 
-from flash import Flash, Input, Output, callback, dcc, html
-from flash_lazy import Skeleton, lazy
-from flash_pubsub import PubSub
-from flash_ws import LinkStatus, Live
+from flash import Flash, Input, Output, callback, dcc, html, lazy, pubsub
+from flash_lazy import Skeleton
+from flash_ws import LinkStatus
 
 app = Flash(__name__)
-live = Live(app)
-pubsub = PubSub(app)
 
 
 @lazy(fallback=Skeleton(height=220), cache=60)

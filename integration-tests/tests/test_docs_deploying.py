@@ -91,7 +91,7 @@ def test_the_image_runs_as_nobody_special_and_is_asked_for_its_health():
 def test_compose_brings_a_redis_that_keeps_what_it_has():
     services = yaml.safe_load(block("compose.yaml"))["services"]
     app, redis = services["app"], services["redis"]
-    assert app["environment"]["FLASH_BROKER_URL"].startswith("redis://redis:")
+    assert app["environment"]["FLASH_REDIS_URL"].startswith("redis://redis:")
     assert app["read_only"] is True
     assert app["depends_on"]["redis"]["condition"] == "service_healthy"
     assert redis["healthcheck"]
