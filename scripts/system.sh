@@ -1,9 +1,11 @@
 #!/bin/sh
-# Brings what the tests need beside Python, where it is absent: a Chromium with its driver, and a
-# Redis server. By apt on Debian and Ubuntu; elsewhere it says what to install, and fails.
+# Brings what the tests need beside Python, where it is absent: a Chromium with its driver, a Redis
+# server, and nginx. By apt on Debian and Ubuntu; elsewhere it says what to install, and fails.
 set -eu
 
 runs() { "$1" --version >/dev/null 2>&1; }
+# Its directory is not in every user's PATH.
+has_nginx() { nginx -v >/dev/null 2>&1 || /usr/sbin/nginx -v >/dev/null 2>&1; }
 has_browser() { runs chromium || runs chromium-browser || runs google-chrome; }
 
 chromium=chromium driver=chromium-driver
@@ -20,6 +22,7 @@ survey() {
     has_browser || lack Chromium "$chromium"
     runs chromedriver || lack chromedriver "$driver"
     runs redis-server || lack redis-server redis-server
+    has_nginx || lack nginx nginx-light
 }
 give_up() {
     echo "Missing: $missing." >&2

@@ -31,6 +31,8 @@ class EncodedResponse:
     coding: str | None = None
     # Whether the body depends on the request's ``Accept-Encoding``.
     varies: bool = False
+    # The ``Cache-Control``, unless the app sets one.
+    cache_control: str | None = None
 
     @property
     def extra_headers(self) -> list[tuple[str, str]]:
@@ -40,6 +42,8 @@ class EncodedResponse:
             headers.append(("content-encoding", self.coding))
         if self.varies:
             headers.append(("vary", "accept-encoding"))
+        if self.cache_control is not None:
+            headers.append(("cache-control", self.cache_control))
         if self.retry_after is not None:
             headers.append(("retry-after", str(self.retry_after)))
         if self.additions is not None:

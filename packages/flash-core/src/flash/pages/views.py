@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 _NOT_TRACED = nullcontext()
 
 
+# For the HTML of a page, which holds the page's identity: no cache may give it to another browser.
+# "no-store" would keep browsers from showing the page again at once with the back button.
+_CACHE_CONTROL = "private, no-cache"
+
+
 class ViewedApp(Protocol):
     """What `Views` needs of the app."""
 
@@ -99,7 +104,7 @@ class Views:
             index = await app.page_pool.call(hook.func, index)
         if hooks:
             dash_seam.check_index(index)
-        return EncodedResponse(HTTPStatus.OK, index.encode(), HTML)
+        return EncodedResponse(HTTPStatus.OK, index.encode(), HTML, cache_control=_CACHE_CONTROL)
 
     async def layout(self) -> EncodedResponse:
         """Return the layout as JSON."""

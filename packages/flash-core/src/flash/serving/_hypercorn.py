@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from hypercorn.asyncio import serve as hypercorn_serve
@@ -16,10 +17,13 @@ from .listener import BACKLOG
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from .options import ServeOptions
     from .target import ASGIApp
+
+# Seconds that a TLS connection which is being closed has for it while the server stops.
+_CLOSE_TIMEOUT = 1.0
 
 
 async def serve(
@@ -50,7 +54,60 @@ async def serve(
         listening()
         await stop.wait()
 
-    await hypercorn_serve(cast("Any", app), config, shutdown_trigger=stopped, mode="asgi")
+    with _tls_connections() as connections:
+        closing = asyncio.ensure_future(_end_closing(connections, stop))
+        try:
+            await hypercorn_serve(cast("Any", app), config, shutdown_trigger=stopped, mode="asgi")
+        finally:
+            closing.cancel()
+
+
+async def _end_closing(connections: set[asyncio.Transport], stop: asyncio.Event) -> None:
+    """Abort TLS connections that are being closed for too long, once ``stop`` is set.
+
+    Hypercorn waits for the client's part in closing them, for which asyncio gives it 30 s.
+    """
+    await stop.wait()
+    before: set[asyncio.Transport] = set()
+    while True:
+        now = {each for each in connections if each.is_closing()}
+        for each in now & before:
+            each.abort()
+        before = now
+        await asyncio.sleep(_CLOSE_TIMEOUT)
+
+
+@contextmanager
+def _tls_connections() -> Generator[set[asyncio.Transport]]:
+    """Yield the set of open TLS connections of servers that are created within the block."""
+    loop: Any = asyncio.get_running_loop()
+    create_server = loop.create_server
+    open_connections: set[asyncio.Transport] = set()
+
+    def watched(protocol: Any) -> Any:
+        made, lost = protocol.connection_made, protocol.connection_lost
+
+        def connection_made(transport: asyncio.Transport) -> None:
+            open_connections.add(transport)
+            protocol.connection_lost = lambda error: (
+                open_connections.discard(transport),
+                lost(error),
+            )
+            made(transport)
+
+        protocol.connection_made = connection_made
+        return protocol
+
+    async def create(factory: Callable[[], Any], *given: Any, ssl: Any = None, **more: Any) -> Any:
+        if ssl is None:
+            return await create_server(factory, *given, **more)
+        return await create_server(lambda: watched(factory()), *given, ssl=ssl, **more)
+
+    loop.create_server = create
+    try:
+        yield open_connections
+    finally:
+        del loop.create_server
 
 
 def _quiet_cancelled_connections(loop: asyncio.AbstractEventLoop) -> None:
