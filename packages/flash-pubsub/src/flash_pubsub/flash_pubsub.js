@@ -12,6 +12,8 @@
  *   - A property that the user of this page has changed keeps the user's value until the message that
  *     answers the change arrives. After that, newer messages are shown.
  *   - A change carries its time by this page's clock. Of two changes the later one counts.
+ *   - A change in a list of picks carries the list before it, so that the picks of several pages count.
+ *   - A text in which the user is typing is not replaced before they pause or leave it.
  */
 (function () {
     'use strict';
@@ -21,6 +23,13 @@
     // Milliseconds after a reconnect until unanswered changes are sent again. By then the messages that
     // the page has missed have arrived, including answers to its changes.
     const REPEAT_AFTER = 200;
+
+    // Components of Dash, Bootstrap and Mantine whose value is a list of picks, and its length at most.
+    const PICK_LISTS = ['Dropdown', 'Checklist', 'MultiSelect', 'CheckboxGroup', 'ChipGroup', 'TagsInput'];
+    const MAX_PICKS = 1000;
+    // Milliseconds without a keystroke after which the user has paused.
+    const TYPING = 1000;
+    const LOOK_AGAIN = 250;
 
     const link = window.flash && window.flash.link;
     if (!link || !link.onChannel || window.flash_pubsub) {
@@ -44,6 +53,7 @@
     const reported = new Map(); // key of an input → the value that Dash reported or this script set last
     const made = new Map(); // key of an input → {value, at: time of the user's change, the same for all callbacks}
     const waiting = new Map(); // callback name → {change: the change to send, timer, sentAt}
+    const before = new Map(); // key → the list of picks before the oldest unanswered change
     const unanswered = new Map(); // number → frame that the server has not answered, sent or not
 
     function stringify(id) {
@@ -94,8 +104,95 @@
     function show(id, property, value) {
         recordServerValue(keyOf(id, property), value);
         if (link.isOnPage(id) && !equal(current(id, property), value)) {
+            keepCursor([[id, { [property]: value }]]);
             link.setProps([[id, { [property]: value }]]);
         }
+    }
+
+    // -- A text in which the user is typing --------------------------------------------------------
+
+    let typedAt = -Infinity;
+    const heldBack = new Map(); // key → [id, property] whose server's value waits until the user pauses
+    let heldTimer = 0;
+
+    /** Return the text field of a component if it has the focus; else null. */
+    function focusedText(id) {
+        const field = document.activeElement;
+        const component = document.getElementById(stringify(id));
+        const isText =
+            field instanceof HTMLTextAreaElement ||
+            (field instanceof HTMLInputElement && field.selectionStart !== undefined && !/^(checkbox|radio|range|button|submit|file|color)$/.test(field.type));
+        return component && isText && component.contains(field) ? field : null;
+    }
+
+    /** Whether the user is typing into a component, or has typed what the component has not reported. */
+    function isTyping(id, property) {
+        const field = property === 'value' && focusedText(id);
+        const value = field ? current(id, property) : null;
+        if (!field || (typeof value === 'object' && value !== null)) {
+            return false;
+        }
+        const shown = value === null || value === undefined ? '' : String(value);
+        return performance.now() - typedAt < TYPING || field.value !== shown;
+    }
+
+    function holdBack(id, property) {
+        heldBack.set(keyOf(id, property), [id, property]);
+        heldTimer = heldTimer || setTimeout(showHeldBack, LOOK_AGAIN);
+    }
+
+    function showHeldBack() {
+        heldTimer = 0;
+        Array.from(heldBack).forEach(([key, [id, property]]) => {
+            if (!link.isOnPage(id) || pending.has(key)) {
+                // A new component begins with the server's value; an answer brings the newest one.
+                heldBack.delete(key);
+            } else if (!isTyping(id, property)) {
+                heldBack.delete(key);
+                if (!isUnreported(key, current(id, property))) {
+                    show(id, property, serverValues.get(key));
+                }
+            }
+        });
+        if (heldBack.size) {
+            heldTimer = setTimeout(showHeldBack, LOOK_AGAIN);
+        }
+    }
+
+    /** Keep the cursor of the focused field where it is in its text, when a change of the text is drawn. */
+    function keepCursor(updates) {
+        updates.forEach(([id, { value }]) => {
+            const field = typeof value === 'string' && focusedText(id);
+            if (!field || field.selectionStart === null) {
+                return;
+            }
+            const text = field.value;
+            const at = [field.selectionStart, field.selectionEnd];
+            // How much of the text is the same at its beginning and at its end.
+            const least = Math.min(text.length, value.length);
+            let start = 0;
+            while (start < least && text[start] === value[start]) {
+                start += 1;
+            }
+            let end = 0;
+            while (end < least - start && text[text.length - 1 - end] === value[value.length - 1 - end]) {
+                end += 1;
+            }
+            const moved = (place) =>
+                place <= start ? place : Math.max(start, place + (place >= text.length - end ? value.length - text.length : 0));
+            const [first, last] = at.map((place) => Math.min(moved(place), value.length));
+            const until = performance.now() + TYPING;
+            const place = () => {
+                if (document.activeElement !== field || field.value !== value) {
+                    if (field.value === text && performance.now() < until) {
+                        requestAnimationFrame(place);
+                    }
+                    return;
+                }
+                field.setSelectionRange(first, last);
+            };
+            requestAnimationFrame(place);
+        });
     }
 
     // -- From the server ---------------------------------------------------------------------------
@@ -120,7 +217,9 @@
                 serverValues.set(key, props[property]);
                 // A value that the user has changed since is newer than the server's.
                 const here = current(id, property);
-                if (!pending.has(key) && !isUnreported(key, here)) {
+                if (isTyping(id, property) && !equal(here, props[property])) {
+                    holdBack(id, property);
+                } else if (!pending.has(key) && !isUnreported(key, here)) {
                     recordServerValue(key, props[property]);
                     if (!equal(here, props[property])) {
                         changes[property] = props[property];
@@ -131,6 +230,7 @@
                 updates.push([id, changes]);
             }
         });
+        keepCursor(updates);
         link.setProps(updates);
         if (frame.t === 'snapshot') {
             hasState = true;
@@ -168,6 +268,7 @@
         const values = context.inputs_list.map((each) => each.value);
         const states = (context.states_list || []).map((each) => each.value);
         const triggers = context.triggered.map((each) => each.prop_id);
+        const shown = context.inputs_list.map((each) => reported.get(keyOf(each.id, each.property)));
         context.inputs_list.forEach((each) => {
             reported.set(keyOf(each.id, each.property), each.value);
         });
@@ -180,12 +281,18 @@
         if (places.length) {
             lastChange += 1;
             const number = lastChange;
-            places.forEach(([key]) => {
+            const was = {};
+            places.forEach(([key, place]) => {
+                const each = context.inputs_list[place];
+                if (!pending.has(key)) {
+                    before.set(key, serverValues.has(key) ? serverValues.get(key) : shown[place]);
+                }
+                was[place] = isPickList(each) && before.get(key) !== undefined ? [before.get(key)] : null;
                 pending.set(key, Object.assign(pending.get(key) || {}, { [name]: number }));
             });
             const at = {};
             places.forEach(([key, place]) => (at[place] = madeAt(key, values[place])));
-            enqueue(name, { k: number, v: values, s: states, at });
+            enqueue(name, { k: number, v: values, s: states, at, was });
         }
         return window.dash_clientside.no_update;
     }
@@ -199,6 +306,17 @@
         return made.get(key).at;
     }
 
+    /** Whether a property is a list to which several people may add at once; their order means nothing. */
+    function isPickList({ id, property, value }) {
+        if (property !== 'value' || !link.isOnPage(id)) {
+            return false;
+        }
+        const { type, props } = window.dash_component_api.getLayout(id);
+        return PICK_LISTS.includes(type) && (type !== 'Dropdown' || props.multi === true) && !isTooLong(value);
+    }
+
+    const isTooLong = (value) => Array.isArray(value) && value.length > MAX_PICKS;
+
     /** Send a change, at most every `SEND_EVERY` ms: changes that wait are sent as one. */
     function enqueue(name, change) {
         let entry = waiting.get(name);
@@ -207,6 +325,7 @@
         }
         if (entry.change) {
             change.at = Object.assign(entry.change.at, change.at);
+            change.was = Object.assign(entry.change.was, change.was);
         }
         entry.change = change;
         if (!entry.timer) {
@@ -220,9 +339,12 @@
     }
 
     function send(name, entry) {
-        const { k, v, s, at } = entry.change;
+        const { k, v, s, at, was } = entry.change;
         const changed = Object.keys(at).map(Number);
         const frame = { t: 'share', cb: name, k, v, s, changed, at: changed.map((place) => at[place]) };
+        if (changed.some((place) => was[place])) {
+            frame.before = changed.map((place) => was[place]);
+        }
         entry.change = null;
         entry.timer = 0;
         entry.sentAt = performance.now();
@@ -266,7 +388,12 @@
     function showServerValues(properties) {
         properties.forEach(([id, property]) => {
             const key = keyOf(id, property);
-            if (serverValues.has(key) && !pending.has(key)) {
+            if (!serverValues.has(key) || pending.has(key)) {
+                return;
+            }
+            if (isTyping(id, property) && !equal(current(id, property), serverValues.get(key))) {
+                holdBack(id, property);
+            } else {
                 show(id, property, serverValues.get(key));
             }
         });
@@ -480,6 +607,7 @@
         Object.values(callbacks).forEach((callback) =>
             callback.inputs.forEach(([id, property]) => inputKeys.add(keyOf(id, property)))
         );
+        document.addEventListener('input', () => (typedAt = performance.now()), true);
         link.onChannel('shared', applyShared);
         link.onFrame('shared', handleAnswer);
         link.onFrame('subscription', handleSubscription);

@@ -5,7 +5,14 @@ from types import SimpleNamespace
 import pytest
 
 from flash import ALL, ConfigurationError, Input, Output, State
-from flash_pubsub.shared.declaration import Change, PendingChanges, key_of, make_shared_callback
+from flash_pubsub.shared.declaration import (
+    Accepts,
+    Change,
+    PendingChanges,
+    key_of,
+    make_shared_callback,
+)
+from flash_pubsub.shared.picks import Pick
 from flash_ws import CloseCode, ProtocolError
 
 
@@ -191,3 +198,56 @@ def test_where_nothing_waits_the_earlier_changes_are_all():
     later.add_earlier(pending(ONE_PAGE, {0: (6, "one")}, number=7))
     assert later.changed == {0: 40}
     assert later.origins == {"one": (ONE_PAGE, 8)}
+
+
+# -- lists in which several pages pick
+
+
+def share(values, changed, **more):
+    frame = {"k": 1, "v": values, "s": [], "changed": changed, "now": 10, "at": [9] * len(changed)}
+    return {**frame, **more}
+
+
+def test_11_19_a_change_may_say_what_a_list_was_before():
+    callback = made(OUT, IN, Input("picks", "value"))
+    change = Change.parse(share([1, ["a", "b"]], [1], before=[[["a"]]]), callback)
+    assert change.picks == {1: Pick(("a",), ("a", "b"))}
+    for no_list in ([None], [[1]], [["a"]], [[[["a"]]]], [[]]):
+        assert not Change.parse(share([1, ["b"]], [1], before=no_list), callback).picks
+    assert not Change.parse(share([1, "text"], [1], before=[[["a"]]]), callback).picks
+
+
+@pytest.mark.parametrize("before", ["ab", [], [None, None], {"0": None}])
+def test_11_19_what_a_list_was_before_fits_what_has_changed(before):
+    with pytest.raises(ProtocolError, match="'before' needs an entry"):
+        Change.parse(share([1], [0], before=before), made(OUT, IN))
+
+
+def test_11_19_picks_of_pages_wait_side_by_side_until_another_value_comes():
+    callback, pending = made(OUT, IN), PendingChanges()
+    pages = [SimpleNamespace(id=each) for each in "abc"]
+
+    def add(page, number, value, before):
+        frame = share([value], [0], before=[before]) | {"k": number}
+        change = Change.parse(frame, callback)
+        pending.add(page, change, {0: (number, page.id)})
+
+    add(pages[0], 1, ["x", "a"], [["x"]])
+    add(pages[1], 2, ["x", "b"], [["x"]])
+    add(pages[1], 3, ["x", "b", "d"], [["x"]])
+    picks = {"a": Pick(("x",), ("x", "a")), "b": Pick(("x",), ("x", "b", "d"))}
+    assert pending.picks == {0: picks}
+    later = PendingChanges()
+    later.add_earlier(pending)
+    assert later.picks == {0: picks}
+    add(pages[2], 4, "a text", None)
+    assert not pending.picks
+    assert pending.changed == {0: "a text"}
+
+
+def test_11_19_a_merged_list_must_fit_what_the_callback_accepts():
+    callback = make_shared_callback(
+        lamp, [OUT, IN], prevent_initial_call=False, accepts=Accepts(max_bytes=12)
+    )
+    assert callback.accepts.allows(0, ["a", "b"])
+    assert not callback.accepts.allows(0, ["a", "b", "c", "d"])

@@ -16,6 +16,7 @@ from flash_pubsub.channels.outputs import ComponentId, Outputs, check_no_wildcar
 from flash_pubsub.channels.schema import Schema
 from flash_pubsub.errors import InvalidMessage
 from flash_pubsub.shared.change_times import NEVER
+from flash_pubsub.shared.picks import Pick, items_of
 from flash_ws import CloseCode, ProtocolError
 from flash_ws.protocol.page_values import find_marker
 
@@ -77,6 +78,16 @@ class Accepts:
                         f"a value from a page does not fit {error.schema}: {error.reason}"
                     ) from error
         return replace(change, values=values)
+
+    def allows(self, index: int, value: Any) -> bool:
+        """Tell whether the callback may be run with this value of an input."""
+        schema = self.schemas[index] if index < len(self.schemas) else None
+        try:
+            if schema is not None:
+                schema.validate("", value)
+        except InvalidMessage:
+            return False
+        return len(dumps(value)) <= self.max_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +212,8 @@ class Change:
     made: Mapping[int, int]
     # The time at which the frame was sent, by the same clock; None if unknown.
     sent: int | None
+    # By input index, what changed in a list in which several pages may pick at once.
+    picks: Mapping[int, Pick] = field(default_factory=dict[int, "Pick"])
 
     @classmethod
     def parse(cls, frame: Mapping[str, Any], callback: SharedCallback) -> Change:
@@ -230,7 +243,27 @@ class Change:
             frozenset(indexes),
             dict(zip(indexes, times[1:], strict=False)),
             times[0] if times else None,
+            _picks(frame, indexes, cast("list[Any]", values)),
         )
+
+
+def _picks(
+    frame: Mapping[str, Any], indexes: Sequence[int], values: Sequence[Any]
+) -> dict[int, Pick]:
+    """Return the changes of lists for which a frame says what they were before."""
+    before = frame.get("before")
+    if before is None:
+        return {}
+    if not isinstance(before, list) or len(cast("list[Any]", before)) != len(indexes):
+        raise ProtocolError(CloseCode.MALFORMED, "'before' needs an entry for each of 'changed'")
+    picks: dict[int, Pick] = {}
+    for index, each in zip(indexes, cast("list[Any]", before), strict=True):
+        # [value], or null where the change is not one of a list.
+        if isinstance(each, list) and len(cast("list[Any]", each)) == 1:
+            was, now = items_of(each[0]), items_of(values[index])
+            if was is not None and now is not None:
+                picks[index] = Pick(was, now)
+    return picks
 
 
 def _times(frame: Mapping[str, Any]) -> list[int]:
@@ -255,6 +288,8 @@ class PendingChanges:
     changed: dict[int, Any] = field(default_factory=dict)
     # By input index, the time of the change.
     made: dict[int, MadeAt] = field(default_factory=dict[int, "MadeAt"])
+    # By input index and page id, what the page has changed in a list.
+    picks: dict[int, dict[str, Pick]] = field(default_factory=dict[int, "dict[str, Pick]"])
     # The values of all inputs and states on the page that reported a change last.
     values: Sequence[Any] = ()
     states: Sequence[Any] = ()
@@ -267,6 +302,11 @@ class PendingChanges:
         """Add a change; ``made`` has the time of the change by input index."""
         for index in sorted(change.changed, key=made.__getitem__):
             self._set(index, change.values[index], made[index])
+            if index in change.picks:
+                self.picks.setdefault(index, {})[client.id] = change.picks[index]
+            else:
+                # A value that is no list of picks replaces them.
+                self.picks.pop(index, None)
         self.values, self.states, self.client = change.values, change.states, client
         if change.number:
             self.origins[client.id] = client, change.number
@@ -277,6 +317,8 @@ class PendingChanges:
         self.changed, self.made = dict(earlier.changed), dict(earlier.made)
         for index, value in changed.items():
             self._set(index, value, made[index])
+        for index, picks in earlier.picks.items():
+            self.picks[index] = {**picks, **self.picks.get(index, {})}
         self.origins = {**earlier.origins, **self.origins}
         if self.client is None:
             self.values, self.states, self.client = earlier.values, earlier.states, earlier.client

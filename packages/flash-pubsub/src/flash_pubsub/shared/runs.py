@@ -20,6 +20,7 @@ from flash.log_limit import limited_logger
 from flash_pubsub.errors import BrokerError, Fenced
 from flash_pubsub.shared.declaration import Change, PendingChanges, key_of
 from flash_pubsub.shared.patch import apply_patch
+from flash_pubsub.shared.picks import items_of, merged
 from flash_pubsub.shared.state import CHANNEL
 from flash_ws.clients.context import current_client
 from flash_ws.protocol.frames import INCREMENTAL, connection_frame
@@ -362,8 +363,10 @@ class SharedRuns:
         Returns True if the callback has run with all of them already.
         """
         keys = callback.input_keys
-        for index, made in pending.made.items():
+        for index, made in list(pending.made.items()):
             newest = self._state.made_at(keys[index])
+            if self._merge_picks(callback, pending, index, newest):
+                continue
             if newest > made:
                 pending.changed[index] = self._state.value(keys[index])
                 pending.made[index] = newest
@@ -371,6 +374,33 @@ class SharedRuns:
             self._state.has_used(callback.name, keys[index], made)
             for index, made in pending.made.items()
         )
+
+    def _merge_picks(
+        self, callback: SharedCallback, pending: PendingChanges, index: int, newest: MadeAt
+    ) -> bool:
+        """Let all picks in a list count, those that another run has published too.
+
+        Returns False if the input is no such list, or the callback does not accept the result.
+        ``newest`` is the time of the value that the state has.
+        """
+        picks = pending.picks.get(index)
+        if not picks:
+            return False
+        key = callback.input_keys[index]
+        known = self._state.json(key) is not None
+        current = items_of(self._state.value(key)) if known else next(iter(picks.values())).before
+        if current is None:
+            return False
+        value = merged(current, picks.values())
+        if not callback.accepts.allows(index, value):
+            return False
+        pending.changed[index] = value
+        if known and value == list(current):
+            pending.made[index] = max(pending.made[index], newest)
+        elif newest > pending.made[index]:
+            # Newer than the value that it builds on, which all workers then replace.
+            pending.made[index] = newest[0] + 1, pending.made[index][1]
+        return True
 
     async def _run(self, callback: SharedCallback, pending: PendingChanges, lease: Lease) -> None:
         inputs = {
