@@ -30,6 +30,7 @@ ALLOWED_IN_THE_PROTOCOL: list[str] = []
 # Tasks that loop for ever and yet end before the app does, with why.
 LASTING_BUT_NOT_AS_LONG_AS_THE_APP = {
     "flash.redis.connection: _read": "one connection; whoever waits on it is told, and dials anew",
+    "flash.serving._hypercorn: _end_closing": "the stop of the server, which waits for it",
     "flash.serving.worker: _call_when_accepting": "until the server answers for the first time",
     "flash.supervision: _run": "the supervision itself",
     "flash_pubsub.broker.redis.feed: _prove": "one connection, which the listener replaces",

@@ -22,7 +22,7 @@ from flash.access.refusal import Header, Refused
 from flash.callbacks.context import current_request
 from flash.errors import Overloaded
 from flash.exits import ends_task
-from flash.http.handshake import Handshake
+from flash.http.handshake import Handshake, ServedApp
 from flash.log_limit import limited_logger
 
 if TYPE_CHECKING:
@@ -46,10 +46,9 @@ MAX_REASON_BYTES = 123
 _NOT_ALLOWED = "not allowed to connect"
 
 
-class GuardedApp(Protocol):
+class GuardedApp(ServedApp, Protocol):
     """What admission needs of the app."""
 
-    server: Any
     pool: WorkerPool
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from flash.access.admission import Admission, Authorize, refuse, truncate_reason
+from flash.access.admission import Admission, Authorize, GuardedApp, refuse, truncate_reason
 from flash.access.limits import RateLimit, TokenBucket
 from flash.access.message_limit import with_message_limit
 from flash.access.opening_request import OpeningRequest, draining_event
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from flash.access.revocation import Revocations
-    from flash.callbacks.execution import WorkerPool
     from flash.http.gateway import ASGIApp, Receive, Scope, Send
 
 logger = limited_logger(__name__)
@@ -68,11 +67,8 @@ class SocketLimits:
     idle_timeout: float = 100.0
 
 
-class GuardedSocketApp(Protocol):
+class GuardedSocketApp(GuardedApp, Protocol):
     """What the admission of sockets needs of the app."""
-
-    server: Any
-    pool: WorkerPool
 
     @property
     def socket_allowed_origins(self) -> tuple[str, ...]:
