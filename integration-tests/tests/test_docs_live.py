@@ -188,7 +188,9 @@ async def closed_with(socket):
 def test_what_the_readmes_show_runs(flash_browser, tmp_path, readme):
     text = (ROOT / readme).read_text(encoding="utf-8")
     [app] = [
-        each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Live(" in each
+        each
+        for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        if "event_callback" in each
     ]
     (tmp_path / "app.py").write_text(app, encoding="utf-8")
     flash_browser.timeout = PATIENCE

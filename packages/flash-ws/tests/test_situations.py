@@ -278,7 +278,7 @@ async def test_12_8_the_end_of_a_stream_is_awaited_once():
         pass
 
     transport = EventStreamTransport(receive, send, "{}")
-    assert await transport.receive() == "[{}]"
+    assert await transport.receive() == "{}"
     for number in range(3):
         transport.post(str(number))
         assert await transport.receive() == str(number)
