@@ -15,7 +15,7 @@ from redis_servers import free_port, redis_server, wait_for
 from websockets.asyncio.client import connect
 
 from flash import AsyncManager, ConfigurationError, Flash, Input, Output, html
-from flash.testing import AppProcess, FlashClient
+from flash.testing import AppProcess
 from flash_ws import Live, MemoryBackplane
 
 __all__ = ["redis_server"]
@@ -60,8 +60,23 @@ async def test_s3_background_jobs_in_memory_are_refused():
 
 @pytest.mark.usefixtures("three_workers")
 async def test_s3_what_reaches_no_other_worker_is_allowed():
-    async with FlashClient(make(background_callback_manager=AsyncManager())) as client:
+    # In a process of its own: live loaders of other tests would need a link.
+    code = """
+import asyncio
+from flash import AsyncManager, Flash, html
+from flash.testing import FlashClient
+
+app = Flash("app", background_callback_manager=AsyncManager())
+app.layout = html.Div()
+
+async def main():
+    async with FlashClient(app) as client:
         assert (await client.get("/")).status == 200
+
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", code]
+    await asyncio.to_thread(subprocess.run, command, check=True, timeout=60)
     app = make()
     Live(app, backplane=MemoryBackplane())
     async with serving(app):
@@ -214,7 +229,9 @@ async def test_s3_gunicorn_gives_the_same_warning(tmp_path):
 
         _, text = await until(html_of_a_page, seconds=60)
         at = re.search(r'"at":(\{.*?\]\})', text)[1]
-        for _ in range(30):
+        for _ in range(60):
+            # The second worker may still be starting.
+            await asyncio.sleep(0.1)
             link = await connect(f"ws://127.0.0.1:{port}/_flash/link")
             await link.send(f'[{{"t": "hello", "v": 1, "page": null, "at": {at}, "path": "/"}}]')
             await link.recv()
