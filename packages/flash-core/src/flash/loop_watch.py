@@ -20,7 +20,6 @@ from weakref import WeakKeyDictionary
 from flash.settings import PACKAGES, shown_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
 logger = logging.getLogger(__name__)
@@ -67,8 +66,6 @@ class LoopWatch:
         self.counts: OrderedDict[Place, int] = OrderedDict()
         # How often code without a place of its own has.
         self.unnamed = 0
-        # Called in the watching thread with each report that is logged.
-        self.on_report: Callable[[Place], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread_id = 0
         self._stamp = 0.0
@@ -163,8 +160,6 @@ class LoopWatch:
             place,
             self.seconds,
         )
-        if self.on_report is not None:
-            self.on_report(place)
 
 
 def place_of(frame: FrameType | None) -> Place | None:

@@ -254,6 +254,33 @@ async def test_a_login_around_the_view_of_the_page_guards_connections_too(prefix
     assert made == []
 
 
+async def test_a_view_around_the_page_that_answers_nothing_refuses(app):
+    async def silent():
+        return None
+
+    app.server.view_functions["/"] = silent
+    assert await refusal(app) == (403, b"")
+
+
+async def test_a_view_that_refuses_after_it_has_the_page_refuses(app):
+    async def checked_late():
+        await app.serve_index()
+        return quart.Response("not yours", 403)
+
+    app.server.view_functions["/"] = checked_late
+    assert await refusal(app) == (403, b"not yours")
+
+
+async def test_a_view_that_changes_the_page_lets_through(app):
+    async def with_header():
+        response = await app.serve_index()
+        response.headers["X-Mine"] = "1"
+        return response
+
+    app.server.view_functions["/"] = with_header
+    assert await refusal(app) is None
+
+
 async def test_a_view_around_the_page_that_raises_refuses(app):
     async def broken():
         raise ValueError("no database")

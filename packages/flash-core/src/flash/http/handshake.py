@@ -39,7 +39,8 @@ class PageGuard:
 
     Apps put a login around views: ``view_functions[name] = login_required(view_functions[name])``.
     A connection has no view of its own, so the view of the page is called in its place. If the call
-    gets as far as `Flash.serve_index`, that notes it and makes no page.
+    gets as far as `Flash.serve_index`, that notes it and makes no page. Only a visitor who gets so
+    far, and whose answer is no refusal afterwards, is let through.
     """
 
     def __init__(self) -> None:
@@ -51,13 +52,20 @@ class PageGuard:
         return _guard.get()
 
     async def ask(self, view: Callable[[], Awaitable[Any]]) -> Any:
-        """Return what the view answers instead of the page; None if it would send the page."""
+        """Call the view of the page, and return what it answers."""
         token = _guard.set(self)
         try:
-            result = await view()
+            return await view()
         finally:
             _guard.reset(token)
-        return None if self.is_passed else result
+
+    def refusal(self, response: quart.Response | None) -> quart.Response | None:
+        """Return the response that refuses the visitor; None if the page would be sent."""
+        if response is None:
+            # A view that answers nothing is an error in the app, and no permission.
+            return None if self.is_passed else quart.Response("", HTTPStatus.FORBIDDEN)
+        is_sent = self.is_passed and response.status_code < HTTPStatus.MULTIPLE_CHOICES
+        return None if is_sent else response
 
 
 _guard: ContextVar[PageGuard | None] = ContextVar("flash_page_guard", default=None)
@@ -90,16 +98,17 @@ class Handshake:
         """Run the app's ``before_request`` functions; return the response of one that refuses.
 
         This applies a login guard for all routes to the connection, too, and one that the app has
-        put around the view of its page. If a function raises, the
-        response of Quart's error handlers is returned.
+        put around the view of its page. If a function raises, the response of Quart's error
+        handlers is returned.
         """
         server: Any = self._app.server
         view: Any = server.view_functions.get(self._app.config.routes_pathname_prefix)
         async with self.active():
             response = await self._run_guards(server.preprocess_request)
             if response is None and view is not None and view != self._app.serve_index:
-                guarded = partial(PageGuard().ask, server.ensure_async(view))
-                response = await self._run_guards(guarded)
+                guard = PageGuard()
+                asked = partial(guard.ask, server.ensure_async(view))
+                response = guard.refusal(await self._run_guards(asked))
             return response
 
     async def websocket_refusal(self) -> quart.Response | None:

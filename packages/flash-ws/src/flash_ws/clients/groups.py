@@ -8,16 +8,18 @@ its live link on any worker, and stays in its groups when it reconnects. A conne
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flash.log_limit import limited_logger
 from flash_ws.clients.backplane import GroupMessage
+from flash_ws.clients.sending import SendQueue
+from flash_ws.errors import TooManyUnawaited
 from flash_ws.link.writer import Event, Flusher, as_event, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-logger = logging.getLogger(__name__)
+logger = limited_logger(__name__)
 
 # Groups that one connection may join. It bounds a handler that lets browsers choose the names.
 MAX_GROUPS = 1000
@@ -40,8 +42,8 @@ class Groups:
         self.flusher = Flusher()
         # Sends a message to the connections of a group on other workers; None if it cannot.
         self.elsewhere: Callable[[GroupMessage], Awaitable[None]] | None = None
-        # Messages on their way to other workers that nobody waits for.
-        self._sending: set[asyncio.Task[None]] = set()
+        # Messages for other workers that nobody waits for: with too many, the newest is not sent.
+        self._unawaited = SendQueue()
         # The loop of the members; None before the first member.
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -76,19 +78,13 @@ class Groups:
             await self.elsewhere(GroupMessage(name, message))
 
     def send_elsewhere_soon(self, name: str, event: Event) -> None:
-        """Do what `send_elsewhere` does in a task; its errors are logged."""
+        """Do what `send_elsewhere` does without waiting for it; errors are logged."""
         if self.elsewhere is None:
             return
-
-        async def send() -> None:
-            try:
-                await self.send_elsewhere(name, event)
-            except Exception:  # the boundary of a task that nobody awaits
-                logger.exception("a message to group %r did not reach other workers", name)
-
-        task = asyncio.get_running_loop().create_task(send())
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        try:
+            self._unawaited.add(self.send_elsewhere(name, event))
+        except TooManyUnawaited as error:
+            logger.error("a message to group %r is not sent to other workers: %s", name, error)
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Call ``function`` on the members' loop, from any thread; does nothing without a loop."""
