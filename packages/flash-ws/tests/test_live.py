@@ -307,6 +307,24 @@ async def test_a_guard_on_every_request_guards_the_link(app, how, code):
         assert closed.value.code == code
 
 
+async def test_a_login_around_the_view_of_the_page_guards_the_link(app):
+    Live(app)
+    page = app.server.view_functions["/"]
+
+    async def guarded(*args, **kwargs):
+        if quart.request.cookies.get("login") != "yes":
+            return quart.redirect("/login")
+        return await page(*args, **kwargs)
+
+    app.server.view_functions["/"] = guarded
+    async with serving(app):
+        with pytest.raises(Closed) as closed:
+            await Page(app).open()
+        assert closed.value.code == 4401
+        inside = await connected(app, headers=[(b"cookie", b"login=yes")])
+        await inside.leave()
+
+
 @pytest.mark.parametrize("kind", ["async", "plain", "failing"])
 async def test_authorize_decides_who_connects(app, kind):
     def plain(handshake):

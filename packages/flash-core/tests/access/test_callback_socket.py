@@ -86,6 +86,19 @@ async def test_13_a_a_socket_without_the_cookie_is_refused(app):
     assert (await ask(app, Cookie="login=yes"))["status"] == "ok"
 
 
+async def test_13_a_a_login_around_the_view_of_the_page_guards_it_too(app):
+    page = app.server.view_functions["/"]
+
+    async def guarded(*args, **kwargs):
+        if quart.request.cookies.get("login") != "yes":
+            return quart.redirect("/login")
+        return await page(*args, **kwargs)
+
+    app.server.view_functions["/"] = guarded
+    assert await refused_with(app) == 4001
+    assert (await ask(app, Cookie="login=yes"))["status"] == "ok"
+
+
 async def test_13_a_a_guard_of_websockets_refuses_it_too(app):
     asked = []
 

@@ -97,22 +97,23 @@ class Admission:
     async def check_guards(self, scope: Scope, *, with_websocket_guards: bool = True) -> None:
         """Run the app's guards; refuse if one of them returns a response.
 
-        They are its ``before_request`` functions and, for a WebSocket, its ``before_websocket``
-        functions.
+        They are its ``before_request`` functions, what it has put around the view of its page, and
+        for a WebSocket its ``before_websocket`` functions.
 
         The status of an error response is kept. A redirect, such as one to a login page, becomes
         401, because a connection cannot follow it.
         """
         server, response = self._app.server, None
-        if server.before_request_funcs.get(None):
-            response = await Handshake(self._app, scope).refusal()
+        handshake = Handshake(self._app, scope)
+        if handshake.is_guarded:
+            response = await handshake.refusal()
         if (
             response is None
             and with_websocket_guards
             and scope["type"] == "websocket"
             and server.before_websocket_funcs.get(None)
         ):
-            response = await Handshake(self._app, scope).websocket_refusal()
+            response = await handshake.websocket_refusal()
         if response is None:
             return
         body = await response.get_data(as_text=True)

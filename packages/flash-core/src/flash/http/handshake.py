@@ -94,6 +94,18 @@ class Handshake:
             dash_seam.enter_app(self._app)
             yield
 
+    @property
+    def is_guarded(self) -> bool:
+        """Whether `refusal` has anything to ask."""
+        has_functions = bool(self._app.server.before_request_funcs.get(None))
+        return has_functions or self._view_around_page() is not None
+
+    def _view_around_page(self) -> Any:
+        """Return the view that the app has put in the place of its page's own; None if none."""
+        views: dict[str, Any] = self._app.server.view_functions
+        view = views.get(self._app.config.routes_pathname_prefix)
+        return None if view == self._app.serve_index else view
+
     async def refusal(self) -> quart.Response | None:
         """Run the app's ``before_request`` functions; return the response of one that refuses.
 
@@ -102,10 +114,10 @@ class Handshake:
         handlers is returned.
         """
         server: Any = self._app.server
-        view: Any = server.view_functions.get(self._app.config.routes_pathname_prefix)
+        view = self._view_around_page()
         async with self.active():
             response = await self._run_guards(server.preprocess_request)
-            if response is None and view is not None and view != self._app.serve_index:
+            if response is None and view is not None:
                 guard = PageGuard()
                 asked = partial(guard.ask, server.ensure_async(view))
                 response = guard.refusal(await self._run_guards(asked))
