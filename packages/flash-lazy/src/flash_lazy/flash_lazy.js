@@ -43,6 +43,29 @@
     }
   };
 
+  // The server ends a run that nobody waits for; a page that only shows another path still has the
+  // connection, and one that the browser keeps for the way back may have it, too.
+  const drop = (panels) => {
+    const keys = panels.filter((panel) => panel.remote).map((panel) => panel.key);
+    flash.requests.drop((outputs) =>
+      outputs.some(
+        ({ id, property }) => property === "answer" && keys.includes(JSON.stringify(id))
+      )
+    );
+  };
+  addEventListener("pagehide", () => {
+    const left = [...mounted].filter((panel) => panel.loading);
+    left.forEach((panel) => (panel.left = true));
+    drop(left);
+  });
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    mounted.forEach((panel) => {
+      if (panel.left) panel.ask();
+      panel.left = false;
+    });
+  });
+
   const scrolls = (node) =>
     node !== document.body &&
     (/auto|scroll/.test(getComputedStyle(node).overflow) || scrolls(node.parentElement));
@@ -81,6 +104,8 @@
     Object.assign(my, {
       props,
       remote,
+      key: JSON.stringify(props.id),
+      loading: status === "loading",
       settled: wanted && status !== "loading",
       ask() {
         my.asked = Date.now();
@@ -148,6 +173,8 @@
       addEventListener("hashchange", seek);
       return () => {
         mounted.delete(my);
+        // Later, since a panel that is moved is mounted again at once.
+        setTimeout(() => [...mounted].some((panel) => panel.key === my.key) || drop([my]));
         removeEventListener("hashchange", seek);
         clearTimeout(my.timer);
         my.queued = false;
