@@ -54,6 +54,8 @@ class CallbackOptions:
     coalesce: bool = False
     # Seconds after which the caller gets 504; None waits without limit.
     timeout: float | None = None
+    # Whether a page sends a request again that got no answer; None: unless a click caused it.
+    repeat: bool | None = None
 
     def __post_init__(self) -> None:
         check(
@@ -61,6 +63,7 @@ class CallbackOptions:
             supersede=(self.supersede, FLAG),
             coalesce=(self.coalesce, FLAG),
             timeout=(self.timeout, SECONDS_OR_NONE),
+            repeat=(self.repeat, Choice((True, False, None))),
         )
         if self.supersede and self.coalesce:
             raise ConfigurationError(

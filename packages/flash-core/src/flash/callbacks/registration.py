@@ -48,13 +48,16 @@ def store_options(
 ) -> Callable[[], None]:
     """Store ``options`` in the `callback_map` entry of the callback that was registered last.
 
-    ``callback_map`` stays on the server; only ``callbacks`` is sent to the page. Returns a function
-    that removes the callback from both: Dash registers it before it has the function.
+    ``callback_map`` stays on the server; only ``callbacks`` is sent to the page, which reads there
+    whether it may repeat a request. Returns a function that removes the callback from both: Dash
+    registers it before it has the function.
     """
     spec = callbacks[-1]
     callback_id: str = spec["output"]
     entry = callback_map[callback_id]
     entry["flash_options"] = options
+    if options.repeat is not None:
+        spec["flash_repeat"] = options.repeat
 
     def remove() -> None:
         callbacks[:] = [each for each in callbacks if each is not spec]

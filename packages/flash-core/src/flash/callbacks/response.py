@@ -46,6 +46,9 @@ class EncodedResponse:
             headers.append(("cache-control", self.cache_control))
         if self.retry_after is not None:
             headers.append(("retry-after", str(self.retry_after)))
+        if self.status == HTTPStatus.GATEWAY_TIMEOUT:
+            # Pages repeat a request that a proxy answers so, and not one that took too long here.
+            headers.append(("flash-timeout", "1"))
         if self.additions is not None:
             headers.extend(self.additions.headers)
         return headers
