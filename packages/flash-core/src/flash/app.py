@@ -402,6 +402,7 @@ class Flash(DashApp):
         supersede: bool = False,
         coalesce: bool = False,
         timeout: float | None = None,
+        repeat: bool | None = None,
         **others: Never,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Register a callback; takes the arguments of `dash.Dash.callback` and `flash.callback`."""
@@ -949,6 +950,7 @@ def callback(
     supersede: bool = False,
     coalesce: bool = False,
     timeout: float | None = None,
+    repeat: bool | None = None,
     **others: Never,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register a callback before an app exists; takes all arguments of `dash.callback`, and:
@@ -959,6 +961,8 @@ def callback(
       The function must not depend on the user (session, cookies), and must not set cookies or
       headers: only the first caller's response would have them.
     - ``timeout``: seconds after which the page gets an error.
+    - ``repeat``: whether a page sends a request again that the server did not answer while it was
+      away. By default it does, but not if a click caused the request.
     """
     kwargs = {**_given_for_callback(locals()), **others}
     options = registration.take_options(kwargs)
