@@ -21,7 +21,7 @@ from flash.static import (
     respond,
 )
 
-BODY = b"".join(b"export const value%d = %d;\n" % (n, n) for n in range(500))
+BODY = b"".join(b"export const value%d = %d;\n" % (n, n) for n in range(1000))
 MODIFIED = 1_700_000_000
 MODIFIED_DATE = b"Tue, 14 Nov 2023 22:13:20 GMT"
 CHROME = [(b"accept-encoding", b"gzip, deflate, br, zstd")]
@@ -693,6 +693,19 @@ async def test_a_first_client_gets_the_quickest_of_the_forms_it_likes_best(
     answer = await fetch(cache, path, accept)
     assert header(answer, "content-encoding") == coding
     assert decoded(answer) == BODY
+
+
+async def test_a_small_file_is_sent_in_its_smallest_form_at_once(
+    tmp_path: Path, cache: StaticCache
+) -> None:
+    path = tmp_path / "a.js"
+    path.write_bytes(BODY[: 16 * 1024])
+    answer = await fetch(cache, path)
+    assert header(answer, "content-encoding") == "br"
+    assert decoded(answer) == BODY[: 16 * 1024]
+    assert len(answer.body) < len(brotli.compress(BODY[: 16 * 1024], quality=5))
+    # Of another coding too, if the client takes no other.
+    assert decoded(await fetch(cache, path, "zstd")) == BODY[: 16 * 1024]
 
 
 async def test_a_file_sent_often_gets_its_smallest_form(tmp_path: Path) -> None:

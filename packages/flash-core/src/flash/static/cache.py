@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from flash.static.codings import ENCODERS, QUICKEST, Coding
+from flash.static.codings import ENCODERS, QUICKEST, Coding, encode_small
 from flash.static.disk import Version, read
 from flash.static.response import FileRequest, StaticResponse, answer
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from flash.static.file import StaticFile
 
 T = TypeVar("T")
+
+# Bytes up to which a file's smallest form is made at once.
+SMALL = 16 * 1024
 
 # The file's path, and the folder that it must not leave.
 _Key: TypeAlias = "tuple[str, Path | None]"
@@ -153,7 +156,7 @@ class StaticCache:
         if not best or not file.compressible or file.size > self._max_compressed_file_bytes:
             return None
         if not any(coding in file.forms for coding in best):
-            return QUICKEST if QUICKEST in best else best[0]
+            return QUICKEST if QUICKEST in best and file.size > SMALL else best[0]
         if best[0] not in file.forms and entry.sent > self._brotli_after:
             return best[0]
         return None
@@ -174,7 +177,8 @@ class StaticCache:
         if running is not None:
             return running
         file = entry.file
-        encoding = self._run(partial(ENCODERS[coding], file.body))
+        encode = ENCODERS[coding] if file.size > SMALL else partial(encode_small, coding)
+        encoding = self._run(partial(encode, file.body))
         self._encoding[key, coding] = encoding
         encoding.add_done_callback(partial(self._keep_form, key, file, coding))
         return encoding

@@ -46,6 +46,18 @@ ENCODERS: Mapping[Coding, Callable[[bytes], bytes]] = MappingProxyType(
 )
 
 
+def encode_small(coding: Coding, body: bytes) -> bytes:
+    """Return the compressed form of a small body as short as the coding allows; off the loop.
+
+    Brotli's highest quality takes 2 ms for each KiB, and saves a tenth to a seventh.
+    """
+    if coding == "br":
+        import brotli
+
+        return brotli.compress(body, quality=11)
+    return ENCODERS[coding](body)
+
+
 def load_encoders() -> None:
     """Import the encoders, which reads the disk, so that none is imported on the event loop."""
     for encode in ENCODERS.values():
