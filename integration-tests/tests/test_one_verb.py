@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import threading
+from weakref import WeakKeyDictionary
 
 import pytest
 from page import connected, serving
 
 import flash
-from flash import AsyncManager, Flash, Input, Output, html, live, set_props
+from flash import AsyncManager, Flash, Input, Output, current, html, live, set_props
 from flash.testing import FlashClient
 from flash_pubsub import PubSub
 from flash_ws import Live, NoCaller, TooManyUnawaited, stream_props
@@ -244,7 +245,9 @@ async def test_s5_a_background_job_sets_its_page_and_others(app):
         assert (await page.frame())["u"] == [["b", {"children": "from the job"}]]
 
 
-async def test_s5_a_thread_sends_in_order_and_knows_that_it_is_one(app):
+async def test_s5_a_thread_sends_in_order_and_knows_that_it_is_one(app, monkeypatch):
+    # A thread of its own belongs to the app that is served, and other tests may have left some.
+    monkeypatch.setattr(current, "_apps", WeakKeyDictionary({app: __name__}))
     async with serving(app):
         page = await connected(app)
 

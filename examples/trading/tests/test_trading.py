@@ -1,47 +1,27 @@
 """The trading desk as two of its visitors see it: on three workers behind nginx, and on one."""
 
 import re
-import shutil
-import subprocess
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from redis_servers import RedisServer, free_port, wait_for
+from nginx_servers import UPGRADE, nginx
+from redis_servers import RedisServer
 
 from flash.testing import AppProcess
 
 pytest_plugins = ["flash.testing.plugin"]
 
-APP = Path(__file__).parents[1] / "app.py"
-NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+__all__ = ["nginx"]
 
-# The whole configuration, with the two ports.
-CONFIGURATION = """
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-daemon off;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
-    server {{
-        listen 127.0.0.1:{port};
-        location /dash/ {{
-            proxy_pass http://127.0.0.1:{app_port}/;
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $connection_upgrade;
-            proxy_buffering off;
-        }}
-    }}
-}}
+APP = Path(__file__).parents[1] / "app.py"
+# The inside of nginx's `server {}`, with the app's port.
+SERVER = f"""
+location /dash/ {{{{
+    proxy_pass http://127.0.0.1:{{port}}/;
+    {UPGRADE}
+    proxy_set_header Host $http_host;
+    proxy_buffering off;
+}}}}
 """
 
 
@@ -56,26 +36,17 @@ def one_worker():
 
 
 @pytest.fixture
-def three_workers(tmp_path):
-    if not Path(NGINX).exists():
-        pytest.skip("nginx is not installed")
-    with ExitStack() as stack:
-        server = stack.enter_context(RedisServer(tmp_path))
-        process = stack.enter_context(
-            AppProcess(
-                APP,
-                env={"FLASH_REDIS_URL": server.url},
-                arguments=["--workers", "3", "--root-path", "/dash"],
-                timeout=180,
-            )
-        )
-        port = free_port()
-        file = tmp_path / "nginx.conf"
-        file.write_text(CONFIGURATION.format(folder=tmp_path, port=port, app_port=process.port))
-        nginx = stack.enter_context(subprocess.Popen([NGINX, "-c", file, "-p", tmp_path]))
-        stack.callback(nginx.terminate)
-        wait_for(lambda: (tmp_path / "nginx.pid").exists())
-        yield f"http://127.0.0.1:{port}/dash"
+def three_workers(tmp_path, nginx):
+    with (
+        RedisServer(tmp_path) as server,
+        AppProcess(
+            APP,
+            env={"FLASH_REDIS_URL": server.url},
+            arguments=["--workers", "3", "--root-path", "/dash"],
+            timeout=180,
+        ) as process,
+    ):
+        yield f"{nginx(SERVER.format(port=process.port)).url}/dash"
 
 
 @pytest.mark.parametrize("deployment", ["one_worker", "three_workers"])

@@ -180,7 +180,7 @@ class Flash(DashApp):
         use_async: bool | None = None,
         max_threads: int = 40,
         max_waiting: int = 1000,
-        visitor_share: float = 0.75,
+        visitor_share: float = 0.8,
         allowed_hosts: Iterable[str] | None = None,
         slow_callback_seconds: float | None = loop_watch.DEFAULT_SECONDS,
         version: str | None = None,

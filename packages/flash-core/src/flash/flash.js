@@ -35,7 +35,7 @@
     async function report(response, options) {
         const bytes = options && typeof options.body === 'string' ? options.body.length : 0;
         // A proxy that refuses it says nothing of its limit.
-        const named = /allowed (\d+) bytes/.exec(await response.clone().text().catch(() => ''));
+        const named = /longer than the (\d+) bytes/.exec(await response.clone().text().catch(() => ''));
         const limit = named ? Number(named[1]) : null;
         const detail = { bytes, limit };
         let text = `Too large to be sent: ${megabytes(bytes)}`;

@@ -42,7 +42,7 @@ async def test_13_f_a_visitor_has_a_share_of_the_waiting_places():
     greedy = [of("greedy", pool, go.wait) for _ in range(1_100)]
     await turns()
     refused = [call for call in greedy if call.done()]
-    assert len(refused) == 1_100 - 1 - 6
+    assert len(refused) == 1_100 - 1 - 7
     assert all(isinstance(call.exception(), Overloaded) for call in refused)
     assert not pool.statistics().is_full
     other = of("other", pool, lambda: "served")

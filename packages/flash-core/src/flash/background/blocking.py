@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import threading
@@ -131,8 +132,19 @@ class BlockingManager:
             report.message,
             report.trace,
             progress=progress or None,
-            updates=manager.get_updated_props(key),
+            updates=_updates_of(manager, key),
         )
+
+
+def _updates_of(manager: Any, key: str) -> Any:
+    """Return what a job has set with `set_props` since; its result stays.
+
+    `CeleryManager` deletes the result where it means these: a job that ended after its result was
+    looked for would have lost it.
+    """
+    reader = copy.copy(manager)
+    reader.clear_cache_entry = lambda entry: entry == key or manager.clear_cache_entry(entry)
+    return reader.get_updated_props(key)
 
 
 def _report_of(result: Any) -> Report:

@@ -67,6 +67,11 @@ def _network_of(host: str) -> Hashable:
         return host
 
 
+def _share(count: int, share: float) -> int:
+    """Return how many of ``count`` are a share of them, rounded up; a share leaves one of two."""
+    return min(math.ceil(count * share), count if share == 1 else max(count - 1, 1))
+
+
 @dataclass(frozen=True, slots=True)
 class PoolStatistics:
     """The state of a `WorkerPool` at one moment."""
@@ -103,9 +108,9 @@ class WorkerPool:
     """Runs plain functions in at most ``max_threads`` threads; callers wait in order of arrival.
 
     At most ``max_waiting`` callers wait; a further one gets `Overloaded` at once. One `visitor` has
-    at most ``visitor_share`` of the threads and of the callers that wait, rounded up, and visitors
-    that wait get threads in turn. A caller that is
-    cancelled while it waits leaves the queue. If no thread is free, a call that a thread of any
+    at most ``visitor_share`` of the threads and of the callers that wait, rounded up; below 1, one
+    of several is left to others. Visitors that wait get threads in turn. A caller that
+    is cancelled while it waits leaves the queue. If no thread is free, a call that a thread of any
     pool waits for in `wait_in_thread` runs in that thread, so that waiting threads cannot lock each
     other. A caller that is cancelled while its function runs
     does not stop the function, since a thread cannot be stopped: the thread stays occupied until
@@ -114,7 +119,7 @@ class WorkerPool:
     """
 
     def __init__(
-        self, *, max_threads: int = 40, max_waiting: int = 1000, visitor_share: float = 0.75
+        self, *, max_threads: int = 40, max_waiting: int = 1000, visitor_share: float = 0.8
     ) -> None:
         check(
             max_threads=(max_threads, COUNT),
@@ -124,8 +129,8 @@ class WorkerPool:
         self.max_threads = max_threads
         self.max_waiting = max_waiting
         # The most threads, and the most callers that wait, of one visitor.
-        self._threads_each = math.ceil(max_threads * visitor_share)
-        self._waiting_each = math.ceil(max_waiting * visitor_share)
+        self._threads_each = _share(max_threads, visitor_share)
+        self._waiting_each = _share(max_waiting, visitor_share)
         # By visitor, the number of functions that run.
         self._held: dict[Hashable, int] = {}
         # Calls for the threads, at most `max_threads` of them. None ends a thread.

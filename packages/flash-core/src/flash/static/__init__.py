@@ -11,8 +11,9 @@ The order of compression follows from measurements on Dash's bundles (5.8 MB, of
 4.8 MB): zstd at level 3 takes 23 ms and sends 28 %, brotli at level 5 takes 120 ms and sends 25 %,
 gzip at level 5 takes 106 ms and sends 29 %. So the first client that accepts zstd waits a few
 milliseconds for it. Brotli, which is smaller, is made in the background when a file was sent often
-enough; of a file up to 16 KiB at once and at its best, in 30 ms at most. Waiting is better than sending the file uncompressed: below 300 Mbit/s, sending the 3.4 MB
-that zstd saves takes longer than the compression.
+enough; of a file up to 16 KiB at once and at its best, in 30 ms at most. Waiting is better than
+sending the file uncompressed: below 300 Mbit/s, sending the 3.4 MB that zstd saves takes longer
+than the compression.
 """
 
 from flash.static.cache import StaticCache
