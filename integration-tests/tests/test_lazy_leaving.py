@@ -30,15 +30,15 @@ def wait_for_runs(tab, runs, *expected):
     tab.wait_for(lambda: runs() == list(expected), f"runs {expected}")
 
 
-def open_slow(tab, url, runs, *expected):
-    tab.visit(f"{url}/slow")
+def open_slow(tab, server, runs, *expected):
+    tab.visit(server, "/slow")
     tab.find(".flash-lazy[data-status=loading]")
     wait_for_runs(tab, runs, *expected)
 
 
 def test_11_12_a_link_inside_the_app_ends_the_run(flash_browser, server, runs, tmp_path):
     tab = flash_browser
-    open_slow(tab, server.url, runs, "begun")
+    open_slow(tab, server, runs, "begun")
     tab.click("#to-home")
     tab.find("#home")
     wait_for_runs(tab, runs, "begun", "cancelled")
@@ -52,7 +52,7 @@ def test_11_12_another_address_ends_the_run_and_the_way_back_loads(
     flash_browser, server, runs, tmp_path
 ):
     tab = flash_browser
-    open_slow(tab, server.url, runs, "begun")
+    open_slow(tab, server, runs, "begun")
     tab.run_js("window.location = arguments[0]", server.url.replace("127.0.0.1", "localhost"))
     tab.find("#home")
     wait_for_runs(tab, runs, "begun", "cancelled")
@@ -63,7 +63,7 @@ def test_11_12_another_address_ends_the_run_and_the_way_back_loads(
 
 def test_11_12_a_run_goes_on_for_the_page_that_stays(flash_browser, server, runs, tmp_path):
     here = flash_browser
-    open_slow(here, server.url, runs, "begun")
+    open_slow(here, server, runs, "begun")
     there = here.new_user()
     there.run_js("window.location = arguments[0]", f"{server.url}/slow")
     there.find(".flash-lazy[data-status=loading]")

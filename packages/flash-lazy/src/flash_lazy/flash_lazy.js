@@ -13,6 +13,9 @@
 
   const named = (name, props) => name + (props.class_name ? " " + props.class_name : "");
 
+  // A component gets a dictionary as JSON, a request has it as it is.
+  const keyOf = (id) => (typeof id === "object" ? JSON.stringify(id) : id);
+
   let scrolled = 0;
   addEventListener("scroll", () => (scrolled = Date.now()), { capture: true });
 
@@ -48,9 +51,7 @@
   const drop = (panels) => {
     const keys = panels.filter((panel) => panel.remote).map((panel) => panel.key);
     flash.requests.drop((outputs) =>
-      outputs.some(
-        ({ id, property }) => property === "answer" && keys.includes(JSON.stringify(id))
-      )
+      outputs.some(({ id, property }) => property === "answer" && keys.includes(keyOf(id)))
     );
   };
   addEventListener("pagehide", () => {
@@ -104,7 +105,7 @@
     Object.assign(my, {
       props,
       remote,
-      key: JSON.stringify(props.id),
+      key: keyOf(props.id),
       loading: status === "loading",
       settled: wanted && status !== "loading",
       ask() {
