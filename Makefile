@@ -3,6 +3,8 @@
 # runs the tests in fewer or more processes.
 
 export PYTHON
+# Tests start hundreds of Python processes, and without bytecode each compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # Browsers and servers make tests wait: three at a time keep two cores busy.
 WORKERS = 3
 
