@@ -281,6 +281,62 @@ def test_12_4_a_misspelt_name_is_named_in_debug_mode(flash_browser, app_file):
     flash_browser.wait_for(lambda: said("in-pge: a push names this component"))
 
 
+SOCKET_CALLBACKS = (
+    BASE
+    + """
+app = Flash(__name__, websocket_callbacks=True)
+live = Live(app)
+app.layout = html.Div(
+    [
+        LinkStatus(id="link"),
+        html.P(id="status"),
+        html.Button("go", id="go"),
+        html.P("-", id="mine"),
+        html.P("-", id="how"),
+    ]
+)
+app.clientside_callback("s => s", Output("status", "children"), Input("link", "status"))
+got = 0
+
+
+@app.callback(Output("how", "children"), Input("go", "n_clicks"), prevent_initial_call=True)
+async def go(clicks):
+    await live.push("mine", {"children": f"clicked {clicks}"}, to=live.client)
+    return "socket" if ctx.websocket else "http"
+
+
+@live.on_event("burst")
+async def burst(number):
+    global got
+    got += 1
+    if got == 3000:
+        await live.push("mine", {"children": "all of them"})
+"""
+)
+
+
+def test_12_1_a_callback_over_dash_s_socket_knows_its_page(flash_browser, app_file):
+    flash_browser.serve(app_file(SOCKET_CALLBACKS))
+    other = flash_browser.new_tab("/")
+    for tab in (flash_browser, other):
+        tab.wait_for_text("#status", "open")
+    other.click("#go")
+    other.wait_for_text("#how", "socket")
+    other.wait_for_text("#mine", "clicked 1")
+    flash_browser.click("#go")
+    flash_browser.click("#go")
+    flash_browser.wait_for_text("#mine", "clicked 2")
+    assert other.text("#mine") == "clicked 1"
+
+
+def test_12_a_burst_of_events_in_one_task_arrives(flash_browser, app_file):
+    flash_browser.serve(app_file(SOCKET_CALLBACKS))
+    flash_browser.wait_for_text("#status", "open")
+    flash_browser.run_js("for (let n = 0; n < 3000; n += 1) { flash.send('burst', n); }")
+    flash_browser.wait_for_text("#mine", "all of them")
+    assert flash_browser.run_js("return flash.statistics().droppedFrames") == 0
+
+
 NEW_CODE = (
     BASE
     + """

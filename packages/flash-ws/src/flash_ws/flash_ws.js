@@ -20,6 +20,10 @@
 
     // Events and frames to the server that may wait; beyond it the oldest are dropped and counted.
     const MAX_WAITING = 1000;
+    // The same for frames and events while the link is open.
+    const MAX_WAITING_OPEN = 10000;
+    // Frames in one message; the server takes a few more.
+    const MAX_FRAMES = 1000;
     // Milliseconds.
     const FIRST_WAIT = 500;
     const LONGEST_WAIT = 20000;
@@ -545,11 +549,16 @@
         return { text, size };
     }
 
+    /** How many frames may wait: more while a server takes them, for example a burst in one task. */
+    function mostWaiting() {
+        return link && link.welcomed ? MAX_WAITING_OPEN : MAX_WAITING;
+    }
+
     function send(name, data) {
         const frame = encode({ t: 'event', k: lastEvent + 1, name, data });
         frame.k = lastEvent += 1;
         unhandled.push(frame);
-        if (unhandled.length > MAX_WAITING) {
+        if (unhandled.length > mostWaiting()) {
             const dropped = unhandled.shift();
             counts.droppedFrames += 1;
             outbox = outbox.filter((each) => each !== dropped);
@@ -579,7 +588,7 @@
 
     function enqueue(frame) {
         outbox.push(frame);
-        if (status.status === 'offline' || outbox.length > MAX_WAITING) {
+        if (status.status === 'offline' || outbox.length > mostWaiting()) {
             const dropped = outbox.shift();
             counts.droppedFrames += 1;
             unhandled = unhandled.filter((each) => each !== dropped);
@@ -616,7 +625,11 @@
                 if (calls.has(frame.call)) {
                     calls.get(frame.call).sent = true;
                 }
-            } while (outbox.length && size + outbox[0].size + 1 <= maxMessage);
+            } while (
+                outbox.length &&
+                texts.length < MAX_FRAMES &&
+                size + outbox[0].size + 1 <= maxMessage
+            );
             link.transport.send(`[${texts}]`);
         }
     }
@@ -683,7 +696,8 @@
         }
 
         async function read() {
-            const response = await post('/events', hello, { Accept: 'text/event-stream' });
+            const where = isHeldBack ? '/events?pad=1' : '/events';
+            const response = await post(where, hello, { Accept: 'text/event-stream' });
             const reader = response.body.getReader();
             const decoder = new TextDecoder();
             let text = '';
@@ -741,6 +755,9 @@
     let failures = 0;
     // Whether the event stream was tried because the server has refused the socket.
     let hasTriedStream = false;
+    // Whether an event stream has opened but brought nothing: a proxy collects what it passes on. Then
+    // the server is asked to fill up its messages.
+    let isHeldBack = false;
     // Between pagehide and pageshow.
     let away = false;
     // Whether the browser reports offline although a server, local or behind a tunnel, responds.
@@ -805,7 +822,20 @@
             new: !counts.connections,
         });
         const open = kind === 'websocket' ? openSocket : openStream;
-        mine.deadline = setTimeout(() => lose(mine, LOST), WELCOME_WITHIN);
+        mine.deadline = setTimeout(() => {
+            if (kind === 'sse' && !isHeldBack) {
+                isHeldBack = true;
+                console.warn(
+                    'flash: the event stream brings nothing. If there is a proxy, turn off its buffering ' +
+                        '(nginx: proxy_buffering off) or let WebSockets through.'
+                );
+                drop(mine);
+                failures = 2;
+                retry(0);
+                return;
+            }
+            lose(mine, LOST);
+        }, WELCOME_WITHIN);
         try {
             mine.transport = open(
                 url,
@@ -1018,6 +1048,25 @@
         });
     }
 
+    /** Send the page's identity with callbacks over Dash's own WebSocket; over HTTP Dash sends it. */
+    function nameCallers() {
+        const { SharedWorker } = window;
+        if (!SharedWorker || !config.websocket) {
+            return;
+        }
+        window.SharedWorker = function DashWorker(...given) {
+            const worker = new SharedWorker(...given);
+            const { port } = worker;
+            const postMessage = port.postMessage.bind(port);
+            port.postMessage = (message, ...more) => {
+                const isCall = message && message.type === 'callback_request' && message.payload;
+                const named = isCall && Object.assign({}, message.payload, { endId: page });
+                postMessage(named ? Object.assign({}, message, { payload: named }) : message, ...more);
+            };
+            return worker;
+        };
+    }
+
     /** Whether the browser has taken the page's HTML from its cache, with another page's identity. */
     function isCopy() {
         const [navigation] = performance.getEntriesByType('navigation');
@@ -1153,6 +1202,7 @@
             return;
         }
         whenParsed(() => replace('dash_core_components', 'Graph', drawnInOrder));
+        nameCallers();
         maxMessage = config.flash_link.max_message || maxMessage;
         page = config.end_id || null;
         // What has been sent since the HTML was made is sent again.

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 from dash.development.base_component import ComponentRegistry
 from dash.exceptions import CallbackException, ImportedInsideCallbackError, PreventUpdate
+from werkzeug.datastructures import MultiDict
 
-from flash.callbacks.context import CallContext
+from flash.callbacks.context import CallContext, current_request
 from flash.callbacks.execution import (
     SharedCalls,
     Superseded,
@@ -175,11 +176,12 @@ class Dispatcher:
         additions = dict.get(ctx, "dash_response")
         return EncodedResponse(HTTPStatus.OK, encoded, additions=additions)
 
-    async def call(self, body: object, socket: Any) -> bytes:
+    async def call(self, body: object, socket: Any, page: str | None = None) -> bytes:
         """Return the JSON response to a call over Dash's own WebSocket.
 
-        ``socket`` becomes `ctx.websocket`. Raises every exception of the callback, and `BadRequest`
-        for a callback that Flash has not compiled.
+        ``socket`` becomes `ctx.websocket`; ``page`` is the identity of the page, if it has sent it.
+        Raises every exception of the callback, `Superseded`, and `BadRequest` for a callback that
+        Flash has not compiled.
         """
         request = CallbackRequest.parse(body)
         plan = self.plan(request.output)
@@ -191,7 +193,15 @@ class Dispatcher:
         manager = plan.manager or self._app.background_manager
         ctx = CallContext(plan, request, spec, manager)
         ctx["dash_websocket"] = socket
-        return await self._run(plan, ctx, values, spec)
+        if page is None:
+            return await self._run(plan, ctx, values, spec)
+        # Over HTTP the identity of the page is in the query.
+        ctx["args"] = MultiDict({**current_request().args, "endId": page})
+        if not plan.options.supersede:
+            return await self._run(plan, ctx, values, spec)
+        return await self._supersession.run(
+            _json_key(page, plan.id, spec), lambda: self._run(plan, ctx, values, spec)
+        )
 
     async def _run_by_options(
         self,

@@ -19,6 +19,7 @@ import orjson
 from dash.backends.ws import DISCONNECTED, DashWebsocketCallback
 from dash.exceptions import PreventUpdate, WebsocketDisconnected
 
+from flash.callbacks.execution import Superseded
 from flash.callbacks.plan import Runner
 from flash.errors import BadRequest, CallbackTimeout, Overloaded
 from flash.log_limit import limited_logger
@@ -230,14 +231,17 @@ class SocketCalls:
         socket = DashWebsocketCallback(
             self._property_requests, page, outbox, self._shutdown, self._loop
         )
+        # Added by the script of flash-ws, since Dash sends it over HTTP only.
+        identity = body.get("endId")
+        identity = identity if isinstance(identity, str) else None
         try:
             if plan.runner is Runner.THREAD:
                 async with self._threads:
-                    data = await self._app.dispatcher.call(body, socket)
+                    data = await self._app.dispatcher.call(body, socket, identity)
             else:
-                data = await self._app.dispatcher.call(body, socket)
+                data = await self._app.dispatcher.call(body, socket, identity)
             payload = f'{{"status":"ok","data":{data.decode()}}}'
-        except (PreventUpdate, WebsocketDisconnected):
+        except (PreventUpdate, WebsocketDisconnected, Superseded):
             payload = '{"status":"prevent_update"}'
         except (BadRequest, Overloaded, CallbackTimeout) as error:
             # Texts of Flash's own, which a page also gets over HTTP.

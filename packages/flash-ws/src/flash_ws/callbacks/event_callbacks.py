@@ -192,10 +192,10 @@ class EventCallbackRunner:
             self._end_one(calls, number)
 
     async def forget(self, client: Client) -> None:
-        """Cancel every call of a page that is gone, and wait `END_TIMEOUT` for their end."""
+        """Cancel every call of a page that is gone; the hub waits for their end."""
         calls = self._calls.pop(client.id, None)
-        if calls is not None and (ended := self._end(calls, lambda _: True)):
-            await asyncio.wait(ended, timeout=END_TIMEOUT)
+        if calls is not None:
+            client.ending.update(self._end(calls, lambda _: True))
 
     def _cancel_calls(
         self, client: Client, callback: EventCallback, inputs: list[Any]
@@ -366,7 +366,9 @@ class EventCallbackRunner:
 
     async def _send(self, client: Client, message: Message) -> None:
         assert self._hub is not None
-        await self._hub.publish(client.channel, message)
+        if self._hub.clients.get(client.id) is client:
+            await self._hub.publish(client.channel, message)
+        # Else the page is gone. If it returns it ends its calls itself, and may have begun others.
 
 
 def make_callback(

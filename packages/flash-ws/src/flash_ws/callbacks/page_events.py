@@ -31,9 +31,6 @@ QUEUE_TIMEOUT = 10.0
 # Seconds that running handlers have to end before the server closes the links to stop.
 DRAIN_TIMEOUT = 0.25
 
-# Seconds that the handlers of a page that is gone have to end after they were cancelled.
-END_TIMEOUT = 5.0
-
 # Names of events without a handler that are logged, at most, since browsers choose the names.
 MAX_UNKNOWN_NAMES = 100
 
@@ -179,12 +176,11 @@ class PageEvents:
             logger.warning("dropped an event of a page: no @live.on_event handler for %r", name)
 
     async def forget(self, client: Client) -> None:
-        """Stop handling the events of a page that is gone."""
+        """Cancel the handling of the events of a page that is gone; the hub waits for its end."""
         queue = self._queues.pop(client.id, None)
-        if queue is not None and queue.worker is not None:
+        if queue is not None and queue.worker is not None and not queue.worker.done():
             queue.worker.cancel()
-            # A handler may suppress the cancellation.
-            await asyncio.wait({queue.worker}, timeout=END_TIMEOUT)
+            client.ending.add(queue.worker)
 
 
 def _acknowledge(client: Client, queue: _EventQueue) -> None:

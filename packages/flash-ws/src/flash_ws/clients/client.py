@@ -51,6 +51,8 @@ class Client:
         self._reconnected: asyncio.Future[None] | None = None
         # The task that runs the ``on_connect`` handlers; None before and once it has ended.
         self.introducing: asyncio.Task[None] | None = None
+        # Handlers and calls of this page that were cancelled because it is gone, and may still run.
+        self.ending: set[asyncio.Task[None]] = set()
         # Names of the groups joined.
         self.groups: set[str] = set()
         # By channel of a group: the position from which the page is sent the group's messages if it

@@ -62,8 +62,16 @@ DRAIN_PAUSE = 0.05
 # for them.
 INTRODUCTION_TIMEOUT = 10.0
 
-# Seconds that a stopping server waits for the ``on_disconnect`` handlers of all its pages.
+# Seconds that the ``on_disconnect`` handlers of one page may take together, and that a stopping
+# server waits for those of all its pages.
 FAREWELL_TIMEOUT = 10.0
+
+# Seconds that event callbacks and event handlers of a page that is gone have to end after they were
+# cancelled. Its ``on_disconnect`` handlers run then.
+END_TIMEOUT = 5.0
+
+# Seconds that tasks have to end after they were cancelled because the server stops.
+CANCEL_TIMEOUT = 1.0
 
 FrameHandler = Callable[[Client, dict[str, Any]], Awaitable[None]]
 ClientHandler = Callable[[Client], Any]
@@ -167,9 +175,12 @@ class Hub:
             self._renewal.cancel()
         if self._draining is not None:
             self._draining.cancel()
-        for task in list(self._tasks):
+        cancelled = list(self._tasks)
+        for task in cancelled:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if cancelled:
+            # A handler may suppress the cancellation.
+            await asyncio.wait(cancelled, timeout=CANCEL_TIMEOUT)
         self._flush_scheduler.close()
         await self._backplane.close()
 
@@ -356,17 +367,26 @@ class Hub:
     async def _introduce(self, client: Client) -> None:
         """Call the ``on_connect`` handlers of a page."""
         try:
-            async with asyncio.timeout(INTRODUCTION_TIMEOUT):
-                await self._call_handlers(client, self.on_connect)
-        except TimeoutError:
-            logger.error(
-                "the on_connect handlers took longer than %g s for %r and were cancelled; start "
-                "long work in a task of its own",
-                INTRODUCTION_TIMEOUT,
-                client,
-            )
+            await self._call_within(INTRODUCTION_TIMEOUT, client, self.on_connect, "on_connect")
         finally:
             client.introducing = None
+
+    async def _call_within(
+        self, seconds: float, client: Client, handlers: list[ClientHandler], what: str
+    ) -> None:
+        """Call handlers of the application, which are cancelled after so many seconds."""
+        # In a task, whose end nobody waits for if it suppresses the cancellation.
+        calling = self._spawn(self._call_handlers(client, handlers))
+        _, late = await asyncio.wait({calling}, timeout=seconds)
+        if late:
+            calling.cancel()
+            logger.error(
+                "the %s handlers took longer than %g s for %r and were cancelled; start long work "
+                "in a task of its own",
+                what,
+                seconds,
+                client,
+            )
 
     async def _close_unavailable(self, transport: Transport, error: ConnectionError) -> None:
         """Close the link with a retryable code because the backplane is unavailable."""
@@ -627,9 +647,18 @@ class Hub:
         finally:
             del self._leaving[client.id]
             left.set_result(None)
+        if client.ending:
+            _, late = await asyncio.wait(client.ending, timeout=END_TIMEOUT)
+            if late:
+                logger.warning(
+                    "%d calls of %r have not ended within %g s after it was gone",
+                    len(late),
+                    client,
+                    END_TIMEOUT,
+                )
         if not moved:
             await client.wait_until_introduced()
-            await self._call_handlers(client, self.on_disconnect)
+            await self._call_within(FAREWELL_TIMEOUT, client, self.on_disconnect, "on_disconnect")
 
     async def _call_handlers(self, client: Client, handlers: list[ClientHandler]) -> None:
         token = current_client.set(client)

@@ -19,7 +19,7 @@ from flash.callbacks.execution import visitor, visitor_of
 from flash.http.disconnect import Disconnected
 from flash.http.gateway import WSGI, read_body
 from flash.http.handshake import Handshake
-from flash_ws.link.transports import EventStreamTransport, WebSocketTransport
+from flash_ws.link.transports import PADDING, EventStreamTransport, WebSocketTransport
 from flash_ws.protocol.codes import CloseCode
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ class LinkAcceptor:
             return
         except Disconnected:
             return
-        transport = EventStreamTransport(receive, send, hello)
+        padding = PADDING if b"pad=1" in scope["query_string"].split(b"&") else 0
+        transport = EventStreamTransport(receive, send, hello, padding=padding)
         self._streams[transport.id] = _Stream(transport, request.user, _credentials(scope))
         try:
             await transport.open()

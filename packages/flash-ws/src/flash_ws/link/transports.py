@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 # Posted messages that may wait for earlier ones; a post beyond them is answered with 429.
 MAX_POSTS_WAITING = 64
 
+# Bytes with which a message is filled up for a page behind a proxy that collects what it passes on.
+# nginx collects up to two buffers of 4 or 8 KiB.
+PADDING = 16 * 1024
+
 # Characters of a reason; a WebSocket close frame has room for 123 bytes.
 MAX_REASON = 100
 
@@ -64,10 +68,12 @@ class WebSocketTransport:
 class EventStreamTransport:
     """The transport of a link over server-sent events; `post` takes what the page posts."""
 
-    def __init__(self, receive: Receive, send: Send, first: str) -> None:
+    def __init__(self, receive: Receive, send: Send, first: str, *, padding: int = 0) -> None:
         self.id = secrets.token_urlsafe(16)
         self._receive = receive
         self._send = send
+        # Bytes that follow each message, so that a proxy that collects as many passes it on.
+        self._padding = f":{' ' * padding}\n\n".encode() if padding else b""
         # The page's messages. The first came with the request that opened the stream.
         self._posted: asyncio.Queue[str | None] = asyncio.Queue(MAX_POSTS_WAITING)
         self._posted.put_nowait(first)
@@ -141,7 +147,8 @@ class EventStreamTransport:
             await self._send({"type": "http.response.body", "body": b""})
 
     async def _write(self, text: str) -> None:
-        body: dict[str, Any] = {"type": "http.response.body", "body": text.encode()}
+        data = text.encode() + self._padding
+        body: dict[str, Any] = {"type": "http.response.body", "body": data}
         await self._send({**body, "more_body": True})
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from dash import Patch
+from dash.dependencies import Wildcard
 
 from flash import stringify_id
 from flash.serialize import dumps
@@ -75,6 +76,7 @@ def props_message(updates: Updates) -> Message:
     entries: list[str] = []
     builds = False
     for component_id, props in updates:
+        _check_id(component_id)
         name = stringify_id(component_id)
         id_json = _json(component_id)
         members: list[str] = []
@@ -196,6 +198,24 @@ def parse_positions(at: object, max_channels: int) -> dict[str, tuple[str, int]]
             case _:
                 raise ProtocolError(CloseCode.MALFORMED, "'at' is no map of [epoch, number]")
     return positions
+
+
+def _check_id(component_id: object) -> None:
+    """Raise ``ValueError`` for what is the id of no component: empty, or with a wildcard."""
+    if type(component_id) is str:
+        if component_id:
+            return
+        remedy = "an id is a text of at least one character"
+    elif isinstance(component_id, Mapping) and component_id:
+        found = [each for each in component_id.values() if isinstance(each, Wildcard)]  # pyright: ignore[reportUnknownVariableType]
+        if not found:
+            return
+        remedy = f"{found[0]} is for callbacks; push to each id with values in its place"
+    elif isinstance(component_id, str):
+        return
+    else:
+        remedy = "an id is a text, or a dictionary with at least one entry"
+    raise ValueError(f"cannot push to the component {component_id!r}: {remedy}")
 
 
 def _json(value: object) -> str:
