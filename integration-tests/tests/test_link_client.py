@@ -277,7 +277,7 @@ window.probe = {Counter: props => { window.draws += 1; return [props.one, props.
 
 
 # What the console shows of a server that is away, when a callback tells it of the link, too.
-DOWN = "WebSocket connection to .* failed|_dash-update-component|the server did not respond|_favicon"
+DOWN = "WebSocket connection to .* failed|_dash-update-|_favicon|the server did not respond"
 
 # What the server does unless told otherwise.
 USUAL = {
