@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from urllib.parse import quote
 
 import pytest
 from h2.config import H2Configuration
@@ -25,7 +24,8 @@ app.layout = html.P("over TLS")
 """
 
 SECONDS = 30
-STREAM = f"/_flash/link/events?hello={quote(json.dumps({'t': 'hello', 'v': 1}))}"
+STREAM = "/_flash/link/events"
+HELLO = json.dumps([{"t": "hello", "v": 1, "page": None, "at": {}, "path": "/"}]).encode()
 
 
 @pytest.fixture
@@ -59,16 +59,24 @@ class Client:
             self._http2 = H2Connection(H2Configuration(client_side=True))
             self._http2.initiate_connection()
             head = {
-                ":method": "GET",
+                ":method": "POST",
                 ":path": STREAM,
                 ":scheme": "https",
                 ":authority": "localhost",
+                "content-type": "application/json",
+                "content-length": str(len(HELLO)),
             }
-            self._http2.send_headers(1, list(head.items()), end_stream=True)
+            self._http2.send_headers(1, list(head.items()))
+            self._http2.send_data(1, HELLO, end_stream=True)
             self._socket.sendall(self._http2.data_to_send())
         else:
-            self._socket.sendall(f"GET {STREAM} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        threading.Thread(target=self._read, daemon=True).start()
+            head = (
+                f"POST {STREAM} HTTP/1.1\r\nHost: localhost\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(HELLO)}\r\n\r\n"
+            )
+            self._socket.sendall(head.encode() + HELLO)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self):
         try:
@@ -79,6 +87,8 @@ class Client:
                     self._socket.sendall(self._http2.data_to_send())
         except OSError:
             pass
+        finally:
+            self._socket.close()
 
 
 def until(condition):
@@ -114,6 +124,7 @@ def test_12_10_hypercorn_with_tls_stops_though_a_client_keeps_its_stream_open(
         assert process.wait(8) == 0
         assert b"4531" in client.received
         assert "Traceback" not in (tmp_path / "log").read_text()
+        client.reader.join(SECONDS)
     finally:
         process.kill()
         process.wait()
