@@ -184,14 +184,30 @@ class RedisClient:
     async def run(self, script: Script, keys: Sequence[bytes | str], *arguments: Argument) -> Any:
         """Run a script; on a cluster its keys share a hash slot. Raises as `call` does.
 
+        Keys of the wrong type are deleted, see `run_call`.
+        """
+        command = script.call(keys, arguments)
+        return await self.run_call(script, command, keys, slot=self.slot_of(keys[0]))
+
+    async def run_call(
+        self,
+        script: Script,
+        command: Sequence[Argument],
+        keys: Sequence[bytes | str],
+        *,
+        slot: int,
+        replicas: int = 0,
+    ) -> Any:
+        """Send the call of a script with ``keys``, as `Script.call` makes it.
+
         If a key has the type of another program, all keys of the script are deleted, and it runs
         once more: what they held counts as lost, as after a restart of Redis.
         """
-        command, slot = script.call(keys, arguments), self.slot_of(keys[0])
         try:
-            return await self.call(command, slot=slot, script=script)
+            return await self.call(command, slot=slot, script=script, replicas=replicas)
         except RedisRefused as error:
-            if not error.reason.startswith("WRONGTYPE"):
+            # Before Redis 7 the word stands after the place in the script.
+            if "WRONGTYPE" not in error.reason:
                 raise
             logger.warning(
                 "a key in %s has the wrong type; deleted it and what belongs to it: %s",
@@ -199,7 +215,7 @@ class RedisClient:
                 ", ".join(quoted(_text(key)) for key in keys[:10]),
             )
         await self.call([b"UNLINK", *keys], slot=slot)
-        return await self.call(command, slot=slot, script=script)
+        return await self.call(command, slot=slot, script=script, replicas=replicas)
 
     async def call(
         self,

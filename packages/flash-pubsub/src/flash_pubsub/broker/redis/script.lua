@@ -38,9 +38,26 @@ local function rotate(number, id)
   return fresh
 end
 
+-- Whether a channel's fields are what this script has written, and not another program.
+local function sound(kept)
+  if not string.find(kept[1], '^[%w_-]+$') then
+    return false
+  end
+  for n = 2, 8 do
+    if n ~= 3 and kept[n] and not string.find(kept[n], '^%d+$') then
+      return false
+    end
+  end
+  return true
+end
+
 -- The channel as it is, begun if there is none or if its state was evicted without it.
 local function open()
   local kept = call('HMGET', KEYS[1], 'e', 'n', 'i', 'h', 's', 'c', 'b', 'x')
+  if kept[1] and not sound(kept) then
+    call('DEL', KEYS[1], KEYS[2])
+    kept = {}
+  end
   local channel = {
     epoch = kept[1], number = tonumber(kept[2] or 0), id = kept[3] or '',
     history = tonumber(kept[4] or 0), swept = tonumber(kept[5] or 0),
@@ -87,7 +104,7 @@ local function shrink(channel, max_fields, max_bytes)
   local all, found = call('HGETALL', KEYS[3]), {}
   for n = 1, #all, 2 do
     local number, index = string.match(all[n + 1], '^(%d+)%.(%d+):')
-    found[#found + 1] = {tonumber(number), tonumber(index), all[n]}
+    found[#found + 1] = {tonumber(number or 0), tonumber(index or 0), all[n]}
   end
   table.sort(found, function(a, b)
     return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2])
@@ -124,7 +141,9 @@ local function append(channel, id, payload, bounds, now)
     end
     while due and length > 0 do
       local head = call('LINDEX', KEYS[2], 0)
-      if now - cmsgpack.unpack(head)[5] <= max_age then
+      local is_entry, read = pcall(cmsgpack.unpack, head)
+      local at = is_entry and type(read) == 'table' and tonumber(read[5])
+      if at and now - at <= max_age then
         break
       end
       call('LPOP', KEYS[2])
@@ -167,7 +186,7 @@ local function publish(count)
       return redis.error_reply('FENCED')
     end
     local highest = call('HGET', KEYS[1], 'f:' .. lease)
-    if highest and tonumber(highest) > tonumber(fence) then
+    if highest and (tonumber(highest) or 0) > tonumber(fence) then
       return redis.error_reply('FENCED')
     end
   end
@@ -175,7 +194,12 @@ local function publish(count)
   local number = channel.number + 1
   local position = channel.epoch .. ' ' .. number
   if not call('SET', KEYS[5], position, 'NX', 'PX', key_age) then
-    return call('GET', KEYS[5])
+    local known = call('GET', KEYS[5])
+    if string.find(known, '^%S+ %d+$') then
+      return known
+    end
+    -- Another program has written it.
+    call('SET', KEYS[5], position, 'PX', key_age)
   end
   channel.number = number
   if fence ~= '' then
@@ -256,7 +280,8 @@ function operations.resume()
     same = channel.id == id
   elseif missed > 0 and number > 0 then
     local before = call('LINDEX', KEYS[2], -missed - 1)
-    same = not before or cmsgpack.unpack(before)[4] == id
+    local is_entry, read = pcall(cmsgpack.unpack, before or '')
+    same = not before or (is_entry and type(read) == 'table' and read[4] == id)
   end
   if not same then
     channel.epoch = rotate(channel.number, channel.id)
@@ -297,7 +322,7 @@ end
 
 local function data_of(member)
   local stored = call('HGET', KEYS[3], member)
-  return stored and string.sub(stored, string.find(stored, ':', 1, true) + 1)
+  return stored and string.sub(stored, (string.find(stored, ':', 1, true) or 0) + 1)
 end
 
 local function expire(channel, now)
@@ -370,12 +395,12 @@ end
 -- ARGV: ms, token.
 function operations.lease()
   local now, kept = clock(), call('HMGET', KEYS[1], 'n', 't', 'u')
-  if kept[3] and tonumber(kept[3]) > now then
+  if (tonumber(kept[3]) or 0) > now then
     -- The answer to its first request may have been lost.
     return kept[2] == ARGV[5] and kept[1]
   end
   -- The time, so that numbers grow even if the store has forgotten the last one.
-  local number = text(math.max(tonumber(kept[1] or 0) + 1, now))
+  local number = text(math.max((tonumber(kept[1]) or 0) + 1, now))
   call('HSET', KEYS[1], 'n', number, 't', ARGV[5], 'u', text(now + ARGV[4]))
   call('PEXPIRE', KEYS[1], ARGV[4] + IDLE)
   return number
@@ -384,7 +409,7 @@ end
 -- ARGV: ms, number.
 function operations.renew()
   local now, kept = clock(), call('HMGET', KEYS[1], 'n', 'u')
-  if kept[1] ~= ARGV[5] or tonumber(kept[2]) <= now then
+  if kept[1] ~= ARGV[5] or (tonumber(kept[2]) or 0) <= now then
     return 0
   end
   call('HSET', KEYS[1], 'u', text(now + ARGV[4]))

@@ -46,7 +46,7 @@ from flash_pubsub.errors import (
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from redis.asyncio.connection import AbstractConnection
 
@@ -227,7 +227,8 @@ class Store:
             cursor = 0
             while True:
                 command = ["SCAN", cursor, "MATCH", self.keys.pattern, "COUNT", 1000]
-                cursor, keys = await self._call("list channels of", str(node), command, node=node)
+                scan = self._client.call(command, node=node)
+                cursor, keys = await self._answer("list channels of", str(node), scan)
                 found.update(self.keys.channel_name(key) for key in keys)
                 cursor = int(cursor)
                 if not cursor:
@@ -307,28 +308,18 @@ class Store:
         new_epoch = secrets.token_urlsafe(9)
         fixed: list[Argument] = [operation, self._publish_command, new_epoch]
         command = _SCRIPT.call(keys, [*fixed, *arguments])
-        return await self._call(
-            operation, subject, command, slot=slot, script=_SCRIPT, replicas=replicas
-        )
+        run = self._client.run_call(_SCRIPT, command, keys, slot=slot, replicas=replicas)
+        return await self._answer(operation, subject, run)
 
-    async def _call(
-        self,
-        operation: str,
-        subject: str,
-        command: list[Argument],
-        *,
-        slot: int = 0,
-        node: Node | None = None,
-        script: Script | None = None,
-        replicas: int = 0,
+    async def _answer(
+        self, operation: str, subject: str, command: Coroutine[None, None, Any]
     ) -> Any:
-        """Send one command; its errors become those of a broker."""
+        """Return the answer to a command; its errors become those of a broker."""
         if self._closed:
+            command.close()
             raise BrokerClosed
         try:
-            return await self._client.call(
-                command, slot=slot, node=node, script=script, replicas=replicas
-            )
+            return await command
         except RedisUnavailable as error:
             raise BrokerUnavailable(f"{operation} {subject!r}", str(error)) from error
         except RedisRefused as error:
@@ -372,7 +363,10 @@ def _snapshot(reply: Any) -> Snapshot:
     for name, stored in zip(flat[::2], flat[1::2], strict=True):
         order, _, value = stored.partition(b":")
         number, _, index = order.partition(b".")
-        found.append(((int(number), int(index)), name.decode(), value))
+        try:
+            found.append(((int(number), int(index)), name.decode(), value))
+        except ValueError:
+            _logger.warning("a value of a channel's state is not used: no broker has written it")
     found.sort(key=lambda entry: entry[0])
     return Snapshot(ChannelHead.read(head).position, {name: value for _, name, value in found})
 
