@@ -81,11 +81,13 @@ async def callbacks(port: int, count: int = CALLBACKS) -> None:
     bodies = (request("out"), request("plain"))
 
     async def send(share: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for number in range(share):
-            writer.write(bodies[number % 2])
-            await read_response(reader)
-        writer.close()
+        # A new connection after so many: Hypercorn closes one after 1,000 requests.
+        for start in range(0, share, 500):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for number in range(start, min(start + 500, share)):
+                writer.write(bodies[number % 2])
+                await read_response(reader)
+            writer.close()
 
     await asyncio.gather(*(send(count // 10) for _ in range(10)))
 

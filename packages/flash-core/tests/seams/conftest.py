@@ -1,6 +1,7 @@
 """What the tests of the seams share."""
 
 import asyncio
+import time
 
 import a2wsgi
 import pytest
@@ -21,6 +22,9 @@ def end_loops_of_wsgi(monkeypatch):
     for middleware in made:
         asyncio.run_coroutine_threadsafe(cancel_all(), middleware.loop).result(30)
         middleware.loop.call_soon_threadsafe(middleware.loop.stop)
+        while middleware.loop.is_running():
+            time.sleep(0.001)
+        middleware.loop.close()
         # A later request of the same app makes another.
         middleware.app.__self__._process = 0
 
