@@ -450,7 +450,7 @@ async def test_a_worker_killed_in_a_shared_callback_leaves_the_change_to_another
         assert other.recovered == []
 
 
-async def test_what_a_frozen_holder_has_made_late_is_never_seen(deployment):
+async def test_11_3_what_a_frozen_holder_has_made_late_is_never_seen(deployment):
     frozen, second, _ = deployment.workers
     before = len(deployment.noted())
     deployment.hold(0)
