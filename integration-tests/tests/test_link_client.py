@@ -572,11 +572,11 @@ class TestSending:
         assert statistics(page)["droppedFrames"] == 0
 
     def test_no_more_events_are_kept_than_may_wait(self, page, link):
-        page.run_js("for (let i = 0; i < 900; i++) flash.send('n', i)")
-        page.wait_for(lambda: len(link.heard("event")) == 900, "the events")
-        page.run_js("for (let i = 900; i < 1200; i++) flash.send('n', i)")
-        page.wait_for(lambda: len(link.heard("event")) == 1200, "the rest")
-        assert statistics(page)["unhandledEvents"] == 1000
+        page.run_js("for (let i = 0; i < 9900; i++) flash.send('n', i)")
+        page.wait_for(lambda: len(link.heard("event")) == 9900, "the events")
+        page.run_js("for (let i = 9900; i < 10200; i++) flash.send('n', i)")
+        page.wait_for(lambda: len(link.heard("event")) == 10200, "the rest")
+        assert statistics(page)["unhandledEvents"] == 10000
         assert statistics(page)["droppedFrames"] == 200
 
     def test_what_is_sent_while_the_link_is_down_arrives_later_in_order(self, page, link):
