@@ -6,11 +6,11 @@ from pathlib import Path
 
 import quart
 
-from flash import Flash, Input, Output, dcc, html, page_container, register_page
+from flash import AsyncManager, Flash, Input, Output, dcc, html, page_container, register_page
 
 FOLDER = Path(os.environ["FOLDER"])
 
-app = Flash(__name__, use_pages=True, pages_folder="")
+app = Flash(__name__, use_pages=True, pages_folder="", background_callback_manager=AsyncManager())
 
 
 def note(line: str) -> None:
@@ -33,6 +33,8 @@ register_page(
             html.P("not refreshed", id="refreshed"),
             html.Button("Wait", id="wait"),
             html.P("not waited", id="waited"),
+            html.Button("Start", id="start"),
+            html.P("not done", id="done"),
             dcc.Link("elsewhere", href="/elsewhere", id="leave"),
         ]
     ),
@@ -83,3 +85,17 @@ def refresh(clicks):
 async def wait_for_ever(clicks):
     await asyncio.to_thread(note, "wait")
     await asyncio.Event().wait()
+
+
+@app.callback(
+    Output("done", "children"),
+    Input("start", "n_clicks"),
+    prevent_initial_call=True,
+    background=True,
+    interval=100,
+)
+async def job(clicks):
+    await asyncio.to_thread(note, "job")
+    while not await asyncio.to_thread((FOLDER / "go").exists):  # noqa: ASYNC110  a file
+        await asyncio.sleep(0.02)
+    return f"job {clicks}"

@@ -102,6 +102,17 @@ def test_11_5_a_proxy_that_answers_in_place_of_the_server_is_no_answer(tab, tmp_
     assert runs(tmp_path) == ["show world", "show africa"]
 
 
+def test_11_5_the_result_of_a_job_is_asked_for_again_though_a_click_started_it(tab, tmp_path):
+    tab.click("#start")
+    tab.wait_for(lambda: "job" in runs(tmp_path), "the job")
+    (tmp_path / "status").write_text("503")
+    tab.wait_for(lambda: statistics(tab)["repeated"] > 0, "another attempt")
+    (tmp_path / "go").touch()
+    (tmp_path / "status").unlink()
+    tab.wait_for_text("#done", "job 1")
+    assert runs(tmp_path) == ["show world", "job"]
+
+
 def test_11_5_a_callback_that_took_too_long_is_not_repeated(tab, tmp_path):
     tab.click("#wait")
     tab.wait_for(lambda: "wait" in runs(tmp_path), "the run")

@@ -39,6 +39,7 @@ from flash.http.garbage_collection import postpone_full_collections
 from flash.http.gateway import LARGE_JSON, Gateway, parse_json
 from flash.http.handshake import PageGuard
 from flash.http.response_headers import PageHeaders
+from flash.importing import ignores_run
 from flash.log_limit import limit_server_logs
 from flash.pages.document import Document
 from flash.pages.pages import Pages
@@ -717,7 +718,12 @@ class Flash(DashApp):
     __call__ = ServerCall(_asgi, _wsgi)  # type: ignore[assignment]
 
     def run(self, *args: Any, **kwargs: Any) -> None:
-        """Serve the app for development; takes the arguments of `dash.Dash.run` and `flash run`."""
+        """Serve the app for development; takes the arguments of `dash.Dash.run` and `flash run`.
+
+        While a command such as ``flash run`` imports the module, it does nothing but log.
+        """
+        if ignores_run():
+            return
         # Dash logs "Dash is running on" too early. Flash's server logs its address once it listens.
         with dash_seam.without_banner(self.logger):
             super().run(*args, **kwargs)

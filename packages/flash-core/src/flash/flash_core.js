@@ -84,7 +84,9 @@
         }
 
         get mayRepeat() {
-            if (/[?&]job=/.test(this.url)) {
+            // flash.js sends the query in a header.
+            const query = new Headers(this.options.headers).get('Flash-Call') || this.url;
+            if (/(^|[?&])job=/.test(query)) {
                 return true; // it asks for the result of a job
             }
             const { output, changedPropIds } = this.body;

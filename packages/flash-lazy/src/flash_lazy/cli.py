@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from flash import FlashError
+from flash.importing import importing_for_a_command
 from flash_lazy.cache.redis import RedisCache
 from flash_lazy.loader import LOADERS, Loader
 from flash_lazy.remote_invalidation import ENVIRONMENT, invalidate_at
@@ -95,7 +96,8 @@ def _find(text: str) -> Loader[...]:
         # As `python -m` does.
         sys.path.insert(0, here)
     try:
-        imported = importlib.import_module(module)
+        with importing_for_a_command():
+            imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise

@@ -12,7 +12,9 @@ import concurrent.futures
 import contextlib
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from flash.importing import ignores_run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -39,6 +41,8 @@ class Startup:
         self._shutdown = server.shutdown
         server.startup = self.start  # type: ignore[method-assign]
         server.shutdown = self.end  # type: ignore[method-assign]
+        self._run = server.run
+        server.run = self._run_unless_importing  # type: ignore[method-assign]
         # Whether the requests come by WSGI; known when the app starts.
         self.is_by_wsgi = False
         # Whether requests can be served.
@@ -47,6 +51,11 @@ class Startup:
         self._result: concurrent.futures.Future[None] | None = None
         # Starts the app without lifespan, waits, and ends it when it is cancelled.
         self._holder: asyncio.Task[None] | None = None
+
+    def _run_unless_importing(self, *args: Any, **options: Any) -> None:
+        """Serve by Quart's own ``run``, which is called as ``app.server.run()``."""
+        if not ignores_run():
+            self._run(*args, **options)
 
     async def start(self) -> None:
         """Do what is done before serving; called by a lifespan."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from flash.errors import ConfigurationError, FlashError
+from flash.importing import importing_for_a_command
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -71,6 +72,10 @@ class Target:
 
     def find(self) -> object:
         """Import the module and return what the target names, of whatever kind; see `load`."""
+        with importing_for_a_command():
+            return self._find()
+
+    def _find(self) -> object:
         if self.install:
             # By name, since this room is below the app's.
             importlib.import_module("flash").install()
