@@ -711,11 +711,15 @@ class Flash(DashApp):
         """Serve one ASGI connection."""
         await self.server(scope, receive, send)
 
+    def _direct(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        """Serve one ASGI connection."""
+        return self.server(scope, receive, send)
+
     def _wsgi(self, environ: Any, start_response: Any) -> Any:
         """Serve one WSGI request."""
         return WSGIBridge.of(self.server)(environ, start_response)
 
-    __call__ = ServerCall(_asgi, _wsgi)  # type: ignore[assignment]
+    __call__ = ServerCall(_asgi, _wsgi, _direct)  # type: ignore[assignment]
 
     def run(self, *args: Any, **kwargs: Any) -> None:
         """Serve the app for development; takes the arguments of `dash.Dash.run` and `flash run`.

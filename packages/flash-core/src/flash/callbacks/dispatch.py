@@ -13,7 +13,7 @@ import json
 import time
 from functools import cache, partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import orjson
 from dash.development.base_component import ComponentRegistry
@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 
     from flash.callbacks.hook_registry import Hooks
     from flash.tracing import Tracing
+
+
+# Positional and keyword arguments of a callback's function.
+_Bound: TypeAlias = tuple[list[Any], dict[str, Any]]
 
 
 class DashApp(Protocol):
@@ -158,10 +162,14 @@ class Dispatcher:
             plan = self.plan(request.output)
             if plan is None:
                 return NOT_COMPILED
-            spec, values = _read(plan, request)
+            spec, bound = _read(plan, request)
             manager = plan.manager or self._app.background_manager
             ctx = CallContext(plan, request, spec, manager)
-            encoded = await self._run_by_options(plan, request, ctx, values, spec)
+            options = plan.options
+            if options.coalesce or options.supersede:
+                encoded = await self._run_by_options(plan, request, ctx, bound, spec)
+            else:
+                encoded = await self._run(plan, ctx, bound, spec)
         except (PreventUpdate, Superseded):
             return NO_CONTENT
         except BadRequest as error:
@@ -189,18 +197,18 @@ class Dispatcher:
             raise BadRequest(
                 f"the callback {quoted(request.output)} must be run by Dash's own handler"
             )
-        spec, values = _read(plan, request)
+        spec, bound = _read(plan, request)
         manager = plan.manager or self._app.background_manager
         ctx = CallContext(plan, request, spec, manager)
         ctx["dash_websocket"] = socket
         if page is None:
-            return await self._run(plan, ctx, values, spec)
+            return await self._run(plan, ctx, bound, spec)
         # Over HTTP the identity of the page is in the query.
         ctx["args"] = MultiDict({**current_request().args, "endId": page})
         if not plan.options.supersede:
-            return await self._run(plan, ctx, values, spec)
+            return await self._run(plan, ctx, bound, spec)
         return await self._supersession.run(
-            _json_key(page, plan.id, spec), lambda: self._run(plan, ctx, values, spec)
+            _json_key(page, plan.id, spec), lambda: self._run(plan, ctx, bound, spec)
         )
 
     async def _run_by_options(
@@ -208,13 +216,13 @@ class Dispatcher:
         plan: CallbackPlan,
         request: CallbackRequest,
         ctx: CallContext,
-        values: list[Any],
+        bound: _Bound,
         spec: Any,
     ) -> bytes:
         """Run one call with the options ``coalesce`` and ``supersede`` of its callback."""
 
         async def run() -> bytes:
-            return await self._run(plan, ctx, values, spec)
+            return await self._run(plan, ctx, bound, spec)
 
         if plan.options.coalesce:
             key = _json_key(request.output, spec, request.inputs, request.state, request.changed)
@@ -226,16 +234,16 @@ class Dispatcher:
         return await run()
 
     def _run(
-        self, plan: CallbackPlan, ctx: CallContext, values: list[Any], spec: Any
+        self, plan: CallbackPlan, ctx: CallContext, bound: _Bound, spec: Any
     ) -> Awaitable[bytes]:
         """Run one call with ``ctx`` as `dash.ctx`; return the JSON of the response."""
         tracing = self._app.tracing
         if tracing is None:
-            return self._answer(plan, ctx, values, spec, None)
-        return self._answer_traced(tracing, plan, ctx, values, spec)
+            return self._answer(plan, ctx, bound, spec, None)
+        return self._answer_traced(tracing, plan, ctx, bound, spec)
 
     async def _answer_traced(
-        self, tracing: Tracing, plan: CallbackPlan, ctx: CallContext, values: list[Any], spec: Any
+        self, tracing: Tracing, plan: CallbackPlan, ctx: CallContext, bound: _Bound, spec: Any
     ) -> bytes:
         headers = quart_seam.request_headers()
         attributes = caused_by(headers)
@@ -244,7 +252,7 @@ class Dispatcher:
         with tracing.span(f"callback {plan.id}", attributes, headers=headers) as span:
             times, outcome, size = CallTimes(), "error", 0
             try:
-                body = await self._answer(plan, ctx, values, spec, times)
+                body = await self._answer(plan, ctx, bound, spec, times)
                 outcome, size = "ok", len(body)
                 return body
             except PreventUpdate:
@@ -271,7 +279,7 @@ class Dispatcher:
         self,
         plan: CallbackPlan,
         ctx: CallContext,
-        values: list[Any],
+        bound: _Bound,
         spec: Any,
         times: CallTimes | None,
     ) -> bytes:
@@ -281,7 +289,7 @@ class Dispatcher:
                 data = await self._pool.call(hook.func, ctx)
                 ctx["custom_data"][hook.data["namespace"]] = data
             packages = set(ComponentRegistry.registry)
-            args, kwargs = plan.bind(values)
+            args, kwargs = bound
             handler = self._error_handler(plan)
             if plan.background is not None:
                 result = await self._app.respond_in_background(plan, ctx, args, kwargs, handler)
@@ -293,7 +301,11 @@ class Dispatcher:
                 try:
                     if times is not None:
                         times.called = time.perf_counter()
-                    result = await self._call_with_timeout(plan, args, kwargs, times)
+                    seconds = plan.options.timeout
+                    if seconds is None:
+                        result = await self._call(plan, args, kwargs, times)
+                    else:
+                        result = await self._call_within(seconds, plan, args, kwargs, times)
                     if times is not None:
                         times.returned = time.perf_counter()
                 except (PreventUpdate, Overloaded):
@@ -321,16 +333,15 @@ class Dispatcher:
         finally:
             dash_seam.context_value.reset(token)
 
-    async def _call_with_timeout(
+    async def _call_within(
         self,
+        seconds: float,
         plan: CallbackPlan,
         args: list[Any],
         kwargs: dict[str, Any],
         times: CallTimes | None,
     ) -> Any:
-        if plan.options.timeout is None:
-            return await self._call(plan, args, kwargs, times)
-        async with time_limit(plan.id, plan.options.timeout):
+        async with time_limit(plan.id, seconds):
             return await self._call(plan, args, kwargs, times)
 
     async def _call(
@@ -406,7 +417,7 @@ class Dispatcher:
             plan, ctx = compiled(), callback_context
             own = CallContext(plan, _request_of(plan, ctx), outputs_list, _manager_of(plan, ctx))
             own.update(ctx)
-            return (await self._run(plan, own, list(values), outputs_list)).decode()
+            return (await self._run(plan, own, plan.bind(values), outputs_list)).decode()
 
         # Dash's MCP server reads name, docstring and signature of the function.
         callback.__name__ = getattr(function, "__name__", "callback")
@@ -425,15 +436,13 @@ class Dispatcher:
         return callback
 
 
-def _read(plan: CallbackPlan, request: CallbackRequest) -> tuple[Any, list[Any]]:
-    """Return a request's outputs and argument values; raises `BadRequest` if they do not fit."""
+def _read(plan: CallbackPlan, request: CallbackRequest) -> tuple[Any, _Bound]:
+    """Return a request's outputs and bound arguments; raises `BadRequest` if they do not fit."""
     try:
         spec = plan.output_spec(request)
-        values = plan.values(request)
-        plan.bind(values)
+        return spec, plan.bind(plan.values(request))
     except CallbackException as error:
         raise BadRequest(str(error).strip()) from error
-    return spec, values
 
 
 def _json_key(*fields: Any) -> bytes:

@@ -207,7 +207,7 @@ class Gateway:
             await self.startup.wait(by_wsgi=WSGI in scope)
         scope[LOOP] = asyncio.get_running_loop()
         if kind == "http":
-            send = with_headers(send, scope, self._page_headers(scope), self._server.config)
+            send = with_headers(send, scope, self._page_headers, self._server.config)
         application = self._application_at(_path_of(scope), scope)
         if application is not None:
             await self._warm_up()

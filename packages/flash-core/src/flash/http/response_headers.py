@@ -64,10 +64,8 @@ class PageHeaders:
         return {name.decode() for name, _ in self._headers}
 
     def missing_from(self, sent: Iterable[Header]) -> list[Header]:
-        """Return the headers to add to a response with the headers ``sent``."""
+        """Return the headers to add to a page with the headers ``sent``."""
         by_name = {name.lower(): value for name, value in sent}
-        if not by_name.get(b"content-type", b"").startswith(b"text/html"):
-            return []
         missing = [each for each in self._headers if each[0] not in by_name]
         policy = by_name.get(b"content-security-policy")
         if policy is None:
@@ -92,22 +90,40 @@ def use_safe_cookies(server: quart.Quart) -> None:
 
 
 def with_headers(
-    send: Send, scope: dict[str, Any], pages: PageHeaders | None, config: Mapping[str, Any]
+    send: Send,
+    scope: dict[str, Any],
+    pages_of: Callable[[dict[str, Any]], PageHeaders | None],
+    config: Mapping[str, Any],
 ) -> Send:
-    """Return a ``send`` that adds the headers of pages, and Secure to the session's cookie."""
+    """Return a ``send`` that adds the headers of pages, and Secure to the session's cookie.
+
+    ``pages_of`` returns the headers of the app that serves ``scope``; it is called for HTML alone.
+    """
     is_secure = scope.get("scheme") == "https" and config.get("SESSION_COOKIE_SECURE") is None
 
-    async def send_with_headers(message: dict[str, Any]) -> None:
+    # No ``async def``, since every message of every response comes here.
+    def send_with_headers(message: dict[str, Any]) -> Awaitable[None]:
         if message["type"] == "http.response.start":
-            headers: list[Header] = list(message.get("headers", ()))
-            if is_secure:
-                cookie = f"{config['SESSION_COOKIE_NAME']}=".encode()
-                headers = [_secured(header, cookie) for header in headers]
-            added = pages.missing_from(headers) if pages is not None else []
-            message = {**message, "headers": [*headers, *added]}
-        await send(message)
+            headers: Iterable[Header] = message.get("headers", ())
+            pages = pages_of(scope) if _is_html(headers) else None
+            if is_secure or pages is not None:
+                changed = list(headers)
+                if is_secure:
+                    cookie = f"{config['SESSION_COOKIE_NAME']}=".encode()
+                    changed = [_secured(header, cookie) for header in changed]
+                if pages is not None:
+                    changed += pages.missing_from(changed)
+                message = {**message, "headers": changed}
+        return send(message)
 
     return send_with_headers
+
+
+def _is_html(headers: Iterable[Header]) -> bool:
+    for name, value in headers:
+        if name == b"content-type" or name.lower() == b"content-type":
+            return value.startswith(b"text/html")
+    return False
 
 
 def _secured(header: Header, cookie: bytes) -> Header:

@@ -179,7 +179,8 @@ made_app: ContextVar[Any] = ContextVar("flash_made_app", default=None)
 def enter_app(app: object) -> None:
     """Make ``app`` what `dash.get_app` returns in this context, because its code runs here."""
     app_context.set(app)
-    made_app.set(None)
+    if made_app.get() is not None:
+        made_app.set(None)
 
 
 # What the HTML of a page must contain: patterns, each with its name in the error.

@@ -336,8 +336,12 @@ class FlashServer(quart.Quart):
         """Serve one ASGI connection."""
         await self.asgi_app(scope, receive, send)
 
+    def _direct(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        """Serve one ASGI connection."""
+        return self.asgi_app(scope, receive, send)
+
     # Servers of both kinds call the same object.
-    __call__ = ServerCall(_asgi, wsgi)  # type: ignore[assignment]
+    __call__ = ServerCall(_asgi, wsgi, _direct)  # type: ignore[assignment]
 
     async def startup(self) -> None:
         """Do what is done before serving; middleware around an adopted app is found by then."""
@@ -518,7 +522,7 @@ def _called_by_both(kind: type[flask.Flask]) -> type[flask.Flask]:
         return app.wsgi_app(environ, start_response)
 
     names = {
-        "__call__": ServerCall(asgi, wsgi),
+        "__call__": ServerCall(asgi, wsgi, asgi),
         "__module__": kind.__module__,
         "__qualname__": kind.__qualname__,
         "__doc__": kind.__doc__,

@@ -57,7 +57,8 @@ class ServerCall:
 
     Servers tell by `inspect.iscoroutinefunction` and by the signature of ``__call__`` whether an
     object is an ASGI app. This looks like its ``async def`` function to `inspect`, which takes any
-    object with the attributes of a function for one.
+    object with the attributes of a function for one. ``direct`` is what serves by ASGI: a plain
+    function that returns the awaitable, since a coroutine more costs each request.
     """
 
     __name__: str
@@ -65,14 +66,19 @@ class ServerCall:
     __defaults__: None
     __kwdefaults__: None
 
-    def __init__(self, asgi: Callable[..., Awaitable[None]], wsgi: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        asgi: Callable[..., Awaitable[None]],
+        wsgi: Callable[..., Any],
+        direct: Callable[..., Awaitable[None]],
+    ) -> None:
         functools.update_wrapper(self, asgi)
         del self.__dict__["__wrapped__"]
         self.__name__ = self.__qualname__ = "__call__"
         self.__code__ = asgi.__code__  # type: ignore[attr-defined]
         self.__defaults__ = self.__kwdefaults__ = None
-        self._asgi = asgi
         self._wsgi = wsgi
+        self._direct = direct
 
     @overload
     def __get__(self, instance: None, owner: type) -> ServerCall: ...
@@ -85,7 +91,7 @@ class ServerCall:
         """Serve by WSGI if there are two arguments, otherwise by ASGI."""
         if len(arguments) == 2 and not named:
             return self._wsgi(instance, *arguments)
-        return self._asgi(instance, *arguments, **named)
+        return self._direct(instance, *arguments, **named)
 
 
 class WSGIBridge:
