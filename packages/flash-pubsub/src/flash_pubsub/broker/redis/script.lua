@@ -38,32 +38,23 @@ local function rotate(number, id)
   return fresh
 end
 
--- Whether a channel's fields are what this script has written, and not another program.
-local function sound(kept)
-  if not string.find(kept[1], '^[%w_-]+$') then
-    return false
-  end
-  for n = 2, 8 do
-    if n ~= 3 and kept[n] and not string.find(kept[n], '^%d+$') then
-      return false
-    end
-  end
-  return true
-end
-
--- The channel as it is, begun if there is none or if its state was evicted without it.
+-- The channel as it is, begun if there is none, if its state was evicted without it, or if another
+-- program has written its fields.
 local function open()
   local kept = call('HMGET', KEYS[1], 'e', 'n', 'i', 'h', 's', 'c', 'b', 'x')
-  if kept[1] and not sound(kept) then
-    call('DEL', KEYS[1], KEYS[2])
-    kept = {}
-  end
   local channel = {
     epoch = kept[1], number = tonumber(kept[2] or 0), id = kept[3] or '',
     history = tonumber(kept[4] or 0), swept = tonumber(kept[5] or 0),
     fields = tonumber(kept[6] or 0), bytes = tonumber(kept[7] or 0),
     idle = tonumber(kept[8] or IDLE),
   }
+  if kept[1] and not (
+    channel.number and channel.history and channel.swept and channel.fields and channel.bytes
+    and channel.idle and string.find(kept[1], '^[%w_-]+$')
+  ) then
+    call('DEL', KEYS[1], KEYS[2])
+    channel = {number = 0, id = '', history = 0, swept = 0, fields = 0, bytes = 0, idle = IDLE}
+  end
   if not channel.epoch then
     call('DEL', KEYS[3])
     channel.epoch = rotate(0, '')
