@@ -33,6 +33,8 @@ def test_s2_the_example_has_at_most_80_lines():
 def one_worker():
     with AppProcess(APP) as process:
         yield process.url
+        # Shown with a failure.
+        print(process.output)
 
 
 @pytest.fixture
@@ -47,6 +49,7 @@ def three_workers(tmp_path, nginx):
         ) as process,
     ):
         yield f"{nginx(SERVER.format(port=process.port)).url}/dash"
+        print(process.output)
 
 
 @pytest.mark.parametrize("deployment", ["one_worker", "three_workers"])
@@ -62,7 +65,11 @@ def test_s2_two_visitors_share_prices_a_slider_presence_and_notices(
     for tab, name in zip(tabs, ("Ann", "Bob"), strict=True):
         tab.type("input[name=name]", name)
         tab.click("button")
-        tab.wait_for_text("#present", re.compile(name))
+        try:
+            tab.wait_for_text("#present", re.compile(name))
+        except AssertionError:
+            print(tab.run_js("return JSON.stringify(flash.statistics())"), tab.browser.console())
+            raise
     ann, bob = tabs
     for tab in tabs:
         tab.wait_for_text("#present", "Here: Ann, Bob")
