@@ -45,8 +45,8 @@ def exit_error(source: object, error: BaseException) -> ExitRaised:
     return ExitRaised(name, error)
 
 
-# The code of coroutines of servers that let no exit of an app out, so that they need no guard: one
-# costs each request 4 µs.
+# The code of servers' coroutines that catch `SystemExit` and `KeyboardInterrupt` of the app by
+# themselves. They get no guard, which costs 4 µs for each request.
 GUARDED_BY_THEMSELVES: set[CodeType] = set()
 
 

@@ -8,7 +8,7 @@ import quart
 from dash import html
 
 from flash import ConfigurationError, Flash
-from flash.http.response_headers import PageHeaders
+from flash.http.response_headers import PageHeaders, with_headers
 from flash.testing import AppClient
 
 NAMES = ("x-content-type-options", "referrer-policy", "x-frame-options")
@@ -165,3 +165,22 @@ async def test_13_e_an_app_decides_about_its_cookies_itself(is_secure):
         session = (await cookies(client))["session"]
     assert ("secure" in session) == is_secure
     assert "samesite=strict" in session
+
+
+HTML = [(b"Content-Type", b"text/html; charset=utf-8"), (b"x-mine", b"1")]
+JSON = [(b"content-type", b"application/json"), (b"x-mine", b"1")]
+
+
+@pytest.mark.parametrize("headers", [HTML, JSON], ids=["HTML", "JSON"])
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+async def test_headers_of_any_iterable_arrive(kind, headers):
+    sent = []
+
+    async def send(message):
+        sent.append(list(message["headers"]))
+
+    pages = PageHeaders({})
+    wrapped = with_headers(send, {"scheme": "http"}, lambda _: pages, {})
+    await wrapped({"type": "http.response.start", "status": 200, "headers": kind(headers)})
+    added = pages.missing_from(headers) if headers is HTML else []
+    assert sent == [[*headers, *added]]

@@ -68,7 +68,10 @@ def _network_of(host: str) -> Hashable:
 
 
 def _share(count: int, share: float) -> int:
-    """Return how many of ``count`` are a share of them, rounded up; a share leaves one of two."""
+    """Return how many of ``count`` one visitor may have: the share of them, rounded up.
+
+    If the share is below 1, a visitor never gets all of several.
+    """
     return min(math.ceil(count * share), count if share == 1 else max(count - 1, 1))
 
 

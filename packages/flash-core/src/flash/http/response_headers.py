@@ -105,6 +105,10 @@ def with_headers(
     def send_with_headers(message: dict[str, Any]) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             headers: Iterable[Header] = message.get("headers", ())
+            if not isinstance(headers, (list, tuple)):
+                # An iterator can be read once.
+                headers = list(headers)
+                message = {**message, "headers": headers}
             pages = pages_of(scope) if _is_html(headers) else None
             if is_secure or pages is not None:
                 changed = list(headers)

@@ -222,7 +222,7 @@ class FlashServer(quart.Quart):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Flask's test client reads it; Quart 0.20 has it not.
+        # Flask's test client reads it, and Quart 0.20 does not set it.
         self.config.setdefault("PREFERRED_URL_SCHEME", "http")
         # Calls a plain function in a thread; without it, Quart's threads are used.
         self.run_in_thread: Callable[..., Awaitable[Any]] | None = None

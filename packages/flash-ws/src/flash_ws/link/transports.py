@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Posted messages that may wait for earlier ones; a post beyond them is answered with 429.
 MAX_POSTS_WAITING = 64
 
-# Bytes with which a message is filled up for a page behind a proxy that collects what it passes on.
+# Bytes that are added to a message for a page behind a proxy that buffers its output.
 # nginx collects up to two buffers of 4 or 8 KiB.
 PADDING = 16 * 1024
 
@@ -72,7 +72,7 @@ class EventStreamTransport:
         self.id = secrets.token_urlsafe(16)
         self._receive = receive
         self._send = send
-        # Bytes that follow each message, so that a proxy that collects as many passes it on.
+        # Bytes that follow each message, so that a proxy that buffers as many forwards it.
         self._padding = f":{' ' * padding}\n\n".encode() if padding else b""
         # The page's messages. The first came with the request that opened the stream.
         self._posted: asyncio.Queue[str | None] = asyncio.Queue(MAX_POSTS_WAITING)
