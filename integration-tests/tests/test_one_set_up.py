@@ -1,10 +1,15 @@
 """What one set-up promises: S1 one Redis for all parts of an app."""
 
+import json
+import os
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
 import quart
 from broker_worlds import until
+from documents import PATIENCE
 from quart import session
 from redis_servers import redis_cluster, redis_sentinel, redis_server
 
@@ -186,3 +191,33 @@ def test_s1_what_cannot_be_is_refused_with_the_remedy(url):
 def test_s1_sessions_on_a_server_of_the_apps_own_are_refused(url):
     with pytest.raises(ConfigurationError, match="not made by Flash: leave out server="):
         Flash(__name__, server=quart.Quart(__name__), redis=url, sessions="redis")
+
+
+@pytest.mark.parametrize("redis", [False, True])
+@pytest.mark.parametrize("name", ["live", "pubsub"])
+def test_1_2_what_is_attached_at_the_start_is_checked_before_it(tmp_path, name, redis):
+    """`flash check` starts nothing, and yet knows the parts that the start would attach."""
+    declared = {
+        "live": "@live.on_connect\nasync def hello(client): ...",
+        "pubsub": "@pubsub.shared_callback(Output('a', 'children'), Input('b', 'value'))\n"
+        "def same(value): return value",
+    }
+    (tmp_path / "app.py").write_text(
+        f"from flash import Flash, Input, Output, html, {name}\n"
+        "app = Flash(__name__, allowed_hosts=['example.org'])\n"
+        "app.server.secret_key = 'x' * 40\n"
+        f"app.layout = html.Div([html.P(id='a'), html.P(id='b')])\n{declared[name]}\n"
+    )
+    environment = {**os.environ, **({"FLASH_REDIS_URL": "redis://10.0.0.1:6379"} if redis else {})}
+    checked = subprocess.run(
+        [sys.executable, "-m", "flash.cli", "check", "--deploy", "--workers", "2", "--json"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    found = {risk["check"] for risk in json.loads(checked.stdout)["risks"]}
+    # A Redis elsewhere, without a password and without TLS.
+    assert found >= ({"redis"} if redis else {"memory"}), checked.stdout
+    assert "memory" not in found or not redis, checked.stdout

@@ -127,3 +127,25 @@ def test_what_a_worker_said_is_printed_with_its_exit_code(monkeypatch, capsys):
     monkeypatch.setattr(cli, "serve", fail)
     assert run() == 7
     assert capsys.readouterr().err == "said by a worker\n"
+
+
+def test_a_new_app_is_written_and_the_next_steps_are_told(here, capsys, monkeypatch):
+    monkeypatch.setattr("flash.starter.project.find_spec", lambda name: object())
+    assert cli.main(["new", "machine-hall"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Machine hall: 12 files in machine-hall. Next:\n")
+    assert "pip install" not in said
+    assert (here / "machine-hall" / "app.py").is_file()
+    monkeypatch.setattr("flash.starter.project.find_spec", lambda name: None)
+    assert cli.main(["new", "a b", "--title", "Hall", "--login", "--redis"]) == 0
+    said = capsys.readouterr().out
+    assert said.index("cd 'a b'") < said.index("pip install -r") < said.index("python login.py")
+
+
+def test_a_new_app_is_not_written_where_something_is(here, capsys):
+    (here / "notes.txt").touch()
+    assert cli.main(["new", "."]) == 2
+    assert "is not empty, it has notes.txt" in capsys.readouterr().err
+    assert cli.main(["new", "hall", "--title", 'a "b"']) == 2
+    assert "cannot be the title" in capsys.readouterr().err
+    assert not (here / "hall").exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,14 @@ def load(name: str) -> object:
 def installed() -> list[str]:
     """Return the names whose packages are installed."""
     return [name for name, each in ADD_ONS.items() if importlib.util.find_spec(each.package)]
+
+
+def attach_used(app: DashApp) -> None:
+    """Give an app the add-on parts that its start would give it, without starting anything."""
+    for each in ADD_ONS.values():
+        attach = getattr(sys.modules.get(each.module), "attach", None)
+        if attach is not None:
+            attach(app)
 
 
 def is_used_by(name: str, app: DashApp) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash import __version__
+from flash.errors import ConfigurationError
 from flash.serving import ServingFailed, serve
 from flash.serving.listener import DEFAULT_PORT
 from flash.serving.options import LOG_LEVELS, SERVERS, ServeOptions
@@ -22,13 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     ``run``: 0 after serving, 2 when what was asked for cannot be served, 1 when the app failed.
     ``check``: 0 when there is nothing to change, 1 when there is, 2 when the app cannot be checked.
+    ``new``: 0 when the files are written, 2 when they cannot be.
     """
     options = vars(_parser().parse_args(arguments))
+    return options.pop("command")(options)
+
+
+def _run(options: dict[str, Any]) -> int:
     target = options.pop("target")
-    return options.pop("command")(target, options)
-
-
-def _run(target: str, options: dict[str, Any]) -> int:
     options["reload_paths"] = tuple(options["reload_paths"])
     if options["access_log"] is None:
         options["access_log"] = options["reload"]
@@ -44,7 +47,8 @@ def _run(target: str, options: dict[str, Any]) -> int:
     return 0
 
 
-def _check(target: str, options: dict[str, Any]) -> int:
+def _check(options: dict[str, Any]) -> int:
+    target = options.pop("target")
     migrates, checks_security = options["migrate"], options["deploy"] or not options["migrate"]
     codes = [_check_migration(target, options)] if migrates else []
     if checks_security:
@@ -110,9 +114,32 @@ def _check_migration(target: str, options: dict[str, Any]) -> int:
     return FAILURE_EXIT if findings else 0
 
 
+def _new(options: dict[str, Any]) -> int:
+    # Here, since `flash run` needs none of it.
+    from flash.starter.project import NewProject, missing_packages, title_of, write_project
+
+    folder = Path(options["folder"])
+    title = options["title"] or title_of(folder)
+    has = {name: options[name] for name in ("login", "redis")}
+    try:
+        paths = write_project(folder, NewProject(title, __version__, **has))
+    except (ConfigurationError, OSError) as error:
+        sys.stderr.write(f"flash: {error}\n")
+        return USAGE_EXIT
+    steps = [f"cd {shlex.quote(options['folder'])}"]
+    if missing_packages():
+        steps.append("pip install -r requirements-dev.txt")
+    if options["login"]:
+        steps.append("python login.py YOUR-NAME    # sets a password")
+    steps += ["flash run --reload", "pytest"]
+    sys.stdout.write(f"{title}: {len(paths)} files in {folder}. Next:\n\n")
+    sys.stdout.writelines(f"    {step}\n" for step in steps)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the parser; what it reads of ``run`` is named as in `ServeOptions`."""
-    parser = argparse.ArgumentParser(prog="flash", description="Serve and check Flash apps.")
+    parser = argparse.ArgumentParser(prog="flash", description="Make, serve and check Flash apps.")
     parser.add_argument("--version", action="version", version=f"flash {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
     run = commands.add_parser(
@@ -215,6 +242,18 @@ def _parser() -> argparse.ArgumentParser:
         help="processes that are to serve it (default: %(default)s)",
     )
     check.add_argument("--json", action="store_true", help="write JSON, for programs")
+    new = commands.add_parser(
+        "new",
+        help="make an app to begin with",
+        description="Write a small app to a folder that is empty or new: live readings, a setting "
+        "that all visitors share, a query, tests, a Dockerfile and a README that says how to go "
+        "on. Exits with 0 when it is written, 2 when it cannot be.",
+    )
+    new.set_defaults(command=_new)
+    new.add_argument("folder", metavar="DIR", help="where to write it")
+    new.add_argument("--title", help="what its page is called (default: as the folder)")
+    new.add_argument("--login", action="store_true", help="only for who has a name and a password")
+    new.add_argument("--redis", action="store_true", help="for several workers, around a Redis")
     return parser
 
 

@@ -43,11 +43,22 @@ def install(app: object) -> Any:
 
 
 async def _install(app: Flash) -> None:
-    PubSubRegistry.claim(app)
-    registry = PubSubRegistry.of(app)
-    if registry.part is None and (registry.is_waited_for or is_used_by("pubsub", app)):
+    if _is_missing(app):
         # In a thread, since redis-py takes a while to import.
         await app.internal_pool.run(PubSub, app)
+
+
+def attach(app: Flash) -> None:
+    """Do what `install` does, for `flash check`, which starts no app."""
+    if _is_missing(app):
+        PubSub(app)
+
+
+def _is_missing(app: Flash) -> bool:
+    PubSubRegistry.claim(app)
+    registry = PubSubRegistry.of(app)
+    uses = registry.is_waited_for or is_used_by("pubsub", app)
+    return registry.part is None and uses
 
 
 def connect(app: Flash) -> None:

@@ -48,14 +48,29 @@ def install(app: object) -> Any:
 
 
 async def _install(app: Flash) -> None:
+    _make_used(app)
+    if _lacks_workers(app):
+        # In a thread, since redis-py takes a while to import.
+        await app.internal_pool.run(_connect_workers, app)
+
+
+def attach(app: Flash) -> None:
+    """Do what `install` does, for `flash check`, which starts no app."""
+    _make_used(app)
+    if _lacks_workers(app):
+        _connect_workers(app)
+
+
+def _make_used(app: Flash) -> None:
     LiveRegistry.claim(app)
     registry = LiveRegistry.of(app)
     if registry.part is None and (registry.is_waited_for or is_used_by("live", app)):
         Live(app)
-    part: Live | None = registry.part
-    if part is not None and part.lacks_backplane and app.redis is not None:
-        # In a thread, since redis-py takes a while to import.
-        await app.internal_pool.run(_connect_workers, app)
+
+
+def _lacks_workers(app: Flash) -> bool:
+    part: Live | None = LiveRegistry.of(app).part
+    return part is not None and part.lacks_backplane and app.redis is not None
 
 
 def _connect_workers(app: Flash) -> None:

@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flash.addons import attach_used
 from flash.checking.dependencies import outdated
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class SecurityCheck(Protocol):
 
 def run_security_checks(deployment: Deployment) -> list[Risk]:
     """Return what the checks of Flash and of the app's add-ons find, sorted, each once."""
+    # Else nothing would be said of an app that has its parts by `from flash import live, pubsub`.
+    attach_used(deployment.app)
     checks: list[SecurityCheck] = [*CHECKS, *deployment.app.security_checks]
     return sorted({risk for check in checks for risk in check(deployment)})
 
