@@ -61,7 +61,7 @@ def installed() -> list[str]:
     return [name for name, each in ADD_ONS.items() if importlib.util.find_spec(each.package)]
 
 
-def attach_used(app: DashApp) -> None:
+def attach_used(app: object) -> None:
     """Give an app the add-on parts that its start would give it, without starting anything."""
     for each in ADD_ONS.values():
         attach = getattr(sys.modules.get(each.module), "attach", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ``run``: 0 after serving, 2 when what was asked for cannot be served, 1 when the app failed.
     ``check``: 0 when there is nothing to change, 1 when there is, 2 when the app cannot be checked.
     ``new``: 0 when the files are written, 2 when they cannot be.
+    ``top``: 0 when it was ended by hand, 2 when nothing answers.
     """
     options = vars(_parser().parse_args(arguments))
     return options.pop("command")(options)
@@ -137,9 +139,43 @@ def _new(options: dict[str, Any]) -> int:
     return 0
 
 
+def _top(options: dict[str, Any]) -> int:
+    # Here, since `flash run` needs none of them.
+    from flash.top.collector import Collector, Source, Unreachable
+
+    headers = [each.partition(":") for each in options["headers"]]
+    if unread := [name for name, colon, _ in headers if not (name.strip() and colon)]:
+        sys.stderr.write(f'flash: --header {unread[0]!r} is not of the form "Name: value"\n')
+        return USAGE_EXIT
+    if find_spec("rich") is None:
+        sys.stderr.write('flash: flash top needs rich: pip install "flash-core[top]"\n')
+        return USAGE_EXIT
+    from flash.top.screen import show
+
+    address = options["url"]
+    try:
+        source = Source(address, {name.strip(): value.strip() for name, _, value in headers})
+        show(Collector(source.ask), address, options["interval"], once=options["once"])
+    except (ConfigurationError, Unreachable) as error:
+        sys.stderr.write(f"flash: {error}\n")
+        return USAGE_EXIT
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if not 0.2 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.2 and 3600 seconds")
+    return seconds
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the parser; what it reads of ``run`` is named as in `ServeOptions`."""
-    parser = argparse.ArgumentParser(prog="flash", description="Make, serve and check Flash apps.")
+    parser = argparse.ArgumentParser(
+        prog="flash", description="Make, serve, check and watch Flash apps."
+    )
     parser.add_argument("--version", action="version", version=f"flash {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
     run = commands.add_parser(
@@ -253,6 +289,39 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("folder", metavar="DIR", help="where to write it")
     new.add_argument("--title", help="what its page is called (default: as the folder)")
     new.add_argument("--login", action="store_true", help="only for who has a name and a password")
+    top = commands.add_parser(
+        "top",
+        help="watch the workers of an app in the terminal",
+        description="Show what the workers behind an address do: pages, messages and callbacks a "
+        "second, what waits, threads, lag. It reads /_flash/inspect, which Live(app, inspect=...) "
+        "has to allow; with debug=True it is open to the same machine. Each worker answers for "
+        "itself, so the address is asked several times in each round. Exits with 2 if nothing "
+        "answers at the start.",
+    )
+    top.set_defaults(command=_top)
+    top.add_argument(
+        "url",
+        metavar="URL",
+        nargs="?",
+        default=f"http://127.0.0.1:{DEFAULT_PORT}",
+        help="where the app is, with its prefix (default: %(default)s)",
+    )
+    top.add_argument(
+        "--header",
+        dest="headers",
+        action="append",
+        default=[],
+        metavar="NAME:VALUE",
+        help="sent with each question, such as a token or a cookie; may be repeated",
+    )
+    top.add_argument(
+        "--interval",
+        type=_interval,
+        default=2.0,
+        metavar="SECONDS",
+        help="from one round to the next (default: %(default)g)",
+    )
+    top.add_argument("--once", action="store_true", help="print one table and end")
     new.add_argument("--redis", action="store_true", help="for several workers, around a Redis")
     return parser
 

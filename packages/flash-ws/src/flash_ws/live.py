@@ -71,6 +71,7 @@ from flash_ws.operating.statistics import (
     CustomMetrics,
     LiveStatistics,
     LoopLag,
+    callback_metrics,
     pool_metrics,
     supervised_task_metrics,
 )
@@ -535,6 +536,7 @@ class Live:
         if self._hub is None:
             return
         yield from self.statistics().as_metrics()
+        yield from callback_metrics(self.app.dispatcher.counts)
         yield from pool_metrics("callbacks", self.app.pool)
         yield from pool_metrics("pages", self.app.page_pool)
 

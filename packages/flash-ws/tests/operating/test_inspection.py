@@ -1,11 +1,14 @@
 """The page that shows an operator what a worker does."""
 
+import json
+import os
 import re
 
 import pytest
 from page import connected, serving
 
-from flash import Flash, html
+from flash import Flash, Input, Output, html
+from flash.testing import CallbackFailed, FlashClient
 from flash_ws import Live
 from flash_ws.operating.inspection import MAX_PAGES, PageRow, WorkerSnapshot, render
 from flash_ws.operating.statistics import Metric
@@ -18,7 +21,9 @@ def app():
     return app
 
 
-async def ask(app, method="GET", host="127.0.0.1:8050", client="127.0.0.1", user=""):
+async def ask(
+    app, method="GET", host="127.0.0.1:8050", client="127.0.0.1", user="", accept="text/html"
+):
     """Status, headers and text of the page."""
     sent = []
     scope = {
@@ -31,7 +36,11 @@ async def ask(app, method="GET", host="127.0.0.1:8050", client="127.0.0.1", user
         "raw_path": b"/_flash/inspect",
         "root_path": "",
         "query_string": b"",
-        "headers": [(b"host", host.encode()), (b"x-user", user.encode())],
+        "headers": [
+            (b"host", host.encode()),
+            (b"x-user", user.encode()),
+            (b"accept", accept.encode()),
+        ],
         "client": (client, 1),
         "server": ("127.0.0.1", 8050),
         "state": {},
@@ -128,6 +137,33 @@ async def test_it_takes_nothing(app):
         status, headers, text = await ask(app, "HEAD")
         assert (status, text) == (200, "")
         assert int(headers[b"content-length"]) > 1000
+
+
+async def test_a_program_reads_the_same_as_json(app):
+    live = Live(app, inspect=lambda visit: visit.headers.get("X-User") == "root")
+    live.readiness.add("stock", lambda: "the <stock> is gone")
+    app.layout = html.Div([html.P(id="a"), html.P(id="b")])
+
+    @app.callback(Output("a", "children"), Input("b", "children"))
+    async def failing(_):
+        raise ValueError("no")
+
+    async with FlashClient(app) as client:
+        for _ in range(2):
+            with pytest.raises(CallbackFailed):
+                await client.call("a.children", {"b.children": 1})
+        status, headers, text = await ask(app, user="ann", accept="application/json")
+        assert status == 401
+        status, headers, text = await ask(app, user="root", accept="application/json")
+    assert (status, headers[b"content-type"]) == (200, b"application/json")
+    said = json.loads(text)
+    assert said["worker"] == os.getpid()
+    assert said["checks"]["stock"] == "the <stock> is gone"
+    assert (said["page_count"], said["pages"]) == (0, [])
+    assert said["cpu_seconds"] > 0
+    values = {(each["name"], *each["labels"].values()): each["value"] for each in said["metrics"]}
+    assert values["flash_callbacks_total", "error"] == 2
+    assert values[("flash_callback_seconds_total",)] > 0
 
 
 def test_the_slowest_pages_are_listed_and_the_rest_counted():

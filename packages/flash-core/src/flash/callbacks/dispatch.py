@@ -7,7 +7,6 @@ All callbacks run through `Dispatcher`. The HTTP endpoint calls it directly. Das
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import time
@@ -21,6 +20,7 @@ from dash.exceptions import CallbackException, ImportedInsideCallbackError, Prev
 from werkzeug.datastructures import MultiDict
 
 from flash.callbacks.context import CallContext, current_request
+from flash.callbacks.counts import CallbackCounts, outcome_of
 from flash.callbacks.execution import (
     SharedCalls,
     Superseded,
@@ -114,6 +114,8 @@ class Dispatcher:
         self._installed: dict[str, Callable[..., Any]] = {}
         self._supersession = Supersession()
         self._shared = SharedCalls()
+        # Of requests and of calls over Dash's own WebSocket, but not those that Dash answers.
+        self.counts = CallbackCounts()
 
     def take_over(self) -> None:
         """Replace the function of every callback registered so far by an adapter; idempotent."""
@@ -155,6 +157,7 @@ class Dispatcher:
         A bad request, an overload and a timeout become responses. Any other exception of the
         callback that no ``on_error`` handles is raised.
         """
+        began = time.perf_counter()
         try:
             if isinstance(body, dict) and "output" not in body:
                 return NOT_COMPILED
@@ -170,16 +173,12 @@ class Dispatcher:
                 encoded = await self._run_by_options(plan, request, ctx, bound, spec)
             else:
                 encoded = await self._run(plan, ctx, bound, spec)
-        except (PreventUpdate, Superseded):
-            return NO_CONTENT
-        except BadRequest as error:
-            return text_response(error.status, str(error))
-        except Overloaded as error:
-            return text_response(
-                HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after=error.retry_after
-            )
-        except CallbackTimeout as error:
-            return text_response(HTTPStatus.GATEWAY_TIMEOUT, str(error))
+        except BaseException as error:
+            self.counts.add(outcome_of(error), began)
+            if (response := _response_to(error)) is None:
+                raise
+            return response
+        self.counts.add("ok", began)
         # `dict.get`, because `ctx.get` would create a response object.
         additions = dict.get(ctx, "dash_response")
         return EncodedResponse(HTTPStatus.OK, encoded, additions=additions)
@@ -191,25 +190,32 @@ class Dispatcher:
         Raises every exception of the callback, `Superseded`, and `BadRequest` for a callback that
         Flash has not compiled.
         """
-        request = CallbackRequest.parse(body)
-        plan = self.plan(request.output)
-        if plan is None:
-            raise BadRequest(
-                f"the callback {quoted(request.output)} must be run by Dash's own handler"
-            )
-        spec, bound = _read(plan, request)
-        manager = plan.manager or self._app.background_manager
-        ctx = CallContext(plan, request, spec, manager)
-        ctx["dash_websocket"] = socket
-        if page is None:
-            return await self._run(plan, ctx, bound, spec)
-        # Over HTTP the identity of the page is in the query.
-        ctx["args"] = MultiDict({**current_request().args, "endId": page})
-        if not plan.options.supersede:
-            return await self._run(plan, ctx, bound, spec)
-        return await self._supersession.run(
-            _json_key(page, plan.id, spec), lambda: self._run(plan, ctx, bound, spec)
-        )
+        began = time.perf_counter()
+        try:
+            request = CallbackRequest.parse(body)
+            plan = self.plan(request.output)
+            if plan is None:
+                raise BadRequest(
+                    f"the callback {quoted(request.output)} must be run by Dash's own handler"
+                )
+            spec, bound = _read(plan, request)
+            manager = plan.manager or self._app.background_manager
+            ctx = CallContext(plan, request, spec, manager)
+            ctx["dash_websocket"] = socket
+            if page is not None:
+                # Over HTTP the identity of the page is in the query.
+                ctx["args"] = MultiDict({**current_request().args, "endId": page})
+            if page is not None and plan.options.supersede:
+                data = await self._supersession.run(
+                    _json_key(page, plan.id, spec), lambda: self._run(plan, ctx, bound, spec)
+                )
+            else:
+                data = await self._run(plan, ctx, bound, spec)
+        except BaseException as error:
+            self.counts.add(outcome_of(error), began)
+            raise
+        self.counts.add("ok", began)
+        return data
 
     async def _run_by_options(
         self,
@@ -258,14 +264,8 @@ class Dispatcher:
             except PreventUpdate:
                 # No error: raised again outside of the span.
                 outcome = "no_update"
-            except asyncio.CancelledError:
-                outcome = "cancelled"
-                raise
-            except Overloaded:
-                outcome = "refused"
-                raise
-            except CallbackTimeout:
-                outcome = "timeout"
+            except BaseException as error:
+                outcome = outcome_of(error)
                 raise
             finally:
                 known = times.attributes()
@@ -434,6 +434,22 @@ class Dispatcher:
             return await self._pool.call(function, *args, **kwargs)
 
         return callback
+
+
+def _response_to(error: BaseException) -> EncodedResponse | None:
+    """Return the response to a call that raised ``error``; None if the app logs that error."""
+    match error:
+        case PreventUpdate() | Superseded():
+            return NO_CONTENT
+        case BadRequest():
+            return text_response(error.status, str(error))
+        case Overloaded():
+            busy = HTTPStatus.SERVICE_UNAVAILABLE
+            return text_response(busy, str(error), retry_after=error.retry_after)
+        case CallbackTimeout():
+            return text_response(HTTPStatus.GATEWAY_TIMEOUT, str(error))
+        case _:
+            return None
 
 
 def _read(plan: CallbackPlan, request: CallbackRequest) -> tuple[Any, _Bound]:

@@ -1,10 +1,15 @@
-"""The page ``_flash/inspect``: readiness, pages and metrics of one worker, for operators."""
+"""The page ``_flash/inspect``: readiness, pages and metrics of one worker, for operators.
+
+A request with ``Accept: application/json`` gets the same as JSON; ``flash top`` reads that.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-from dataclasses import dataclass
+import socket
+from dataclasses import asdict, dataclass
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -96,10 +101,14 @@ class Inspection:
             tuple(self._pages()),
             tuple(self._metrics()),
         )
+        wants_json = b"application/json" in dict(scope["headers"]).get(b"accept", b"")
+        write, kind = (
+            (as_json, b"application/json") if wants_json else (render, b"text/html; charset=utf-8")
+        )
         # In a thread: all that an application and its browsers have sent is written.
-        body = (await asyncio.to_thread(render, snapshot)).encode()
+        body = (await asyncio.to_thread(write, snapshot)).encode()
         headers = [
-            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-type", kind),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
             (b"x-content-type-options", b"nosniff"),
@@ -127,6 +136,45 @@ def _is_local(scope: Scope) -> bool:
     host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
     return (scope.get("client") or ("",))[0] in LOCAL and name.lower() in LOCAL_NAMES
+
+
+def process_usage() -> tuple[float, int | None]:
+    """Return the processor time of this process in seconds, and its memory in bytes if known."""
+    usage = os.times()
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return usage.user + usage.system, None
+    return usage.user + usage.system, pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def as_json(snapshot: WorkerSnapshot) -> str:
+    """Return the snapshot as JSON: the pages with most bytes waiting, all metrics by full name.
+
+    Reads a file of the system.
+    """
+    cpu_seconds, memory_bytes = process_usage()
+    slowest = sorted(snapshot.pages, key=lambda each: each.bytes_waiting, reverse=True)
+    return json.dumps(
+        {
+            "worker": snapshot.worker,
+            "host": socket.gethostname(),
+            "checks": dict(snapshot.checks),
+            "page_count": len(snapshot.pages),
+            "pages": [asdict(page) for page in slowest[:MAX_PAGES]],
+            "metrics": [
+                {
+                    "name": each.name + ("_total" if each.kind == "counter" else ""),
+                    "labels": dict(each.labels),
+                    "value": each.value,
+                }
+                for each in snapshot.metrics
+            ],
+            "cpu_seconds": cpu_seconds,
+            "memory_bytes": memory_bytes,
+        },
+        ensure_ascii=False,
+    )
 
 
 def render(snapshot: WorkerSnapshot) -> str:

@@ -15,6 +15,7 @@ from flash.moved import renamed_exports
 from flash.supervision import supervised
 
 if TYPE_CHECKING:
+    from flash.callbacks.counts import CallbackCounts
     from flash.callbacks.execution import WorkerPool
     from flash.loop_watch import LoopWatch
     from flash_ws.protocol.codes import CloseCode
@@ -105,6 +106,15 @@ class BlockedLoopMetrics:
         if watch.unnamed:
             labels = {"function": "", "place": ""}
             yield Metric("flash_loop_blocked", watch.unnamed, meaning, "counter", labels)
+
+
+def callback_metrics(counts: CallbackCounts) -> Iterable[Metric]:
+    """Yield how many callbacks this worker has answered, and how long they took in all."""
+    meaning = "Callbacks answered, by how they ended"
+    for outcome, count in sorted(counts.by_outcome.items()):
+        yield Metric("flash_callbacks", count, meaning, "counter", {"outcome": outcome})
+    meaning = "Seconds from the request to the response of all callbacks, added up"
+    yield Metric("flash_callback_seconds", counts.seconds, meaning, "counter")
 
 
 def pool_metrics(name: str, pool: WorkerPool) -> Iterable[Metric]:

@@ -1,0 +1,119 @@
+"""Asks the workers behind one address, each of which answers for itself alone."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from flash.errors import ConfigurationError
+from flash.top.sample import Activity, BadSample, Sample, WorkerId, activity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# Which worker answers is chosen for each connection, by the kernel or a proxy. So each round asks
+# several times, and more often the more workers have been seen.
+MIN_QUESTIONS = 4
+MAX_QUESTIONS = 32
+# Seconds after which a worker that was not met again is left out.
+FORGOTTEN_AFTER = 15.0
+# Bytes of an answer that are read.
+MAX_ANSWER = 8 << 20
+
+
+class Unreachable(Exception):
+    """No worker answered; the text says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where to ask: the address of an app, and headers by which it knows who asks."""
+
+    url: str
+    headers: Mapping[str, str]
+    # Seconds.
+    timeout: float = 5.0
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ConfigurationError(
+                f"{self.url!r} is no address of an app; write it as in http://127.0.0.1:8050"
+            )
+
+    def ask(self) -> bytes:
+        """Return one answer, over a connection of its own; raises `Unreachable`."""
+        address = f"{self.url.rstrip('/')}/_flash/inspect"
+        headers = {"Accept": "application/json", "Connection": "close", **self.headers}
+        try:
+            with urlopen(Request(address, headers=headers), timeout=self.timeout) as answer:
+                return answer.read(MAX_ANSWER)
+        except HTTPError as error:
+            text = error.read(300).decode(errors="replace").strip()
+            error.close()
+            raise Unreachable(f"{address} answers {error.code}: {text}\n{_REMEDY}") from error
+        except (OSError, HTTPException) as error:
+            raise Unreachable(f"{address} does not answer: {error}") from error
+
+
+_REMEDY = (
+    "Let Live(app, inspect=…) allow it, and name who asks with --header, as in "
+    '--header "Authorization: Bearer …"'
+)
+
+
+class Collector:
+    """Keeps the last two samples of each worker.
+
+    ``ask`` returns one answer and raises `Unreachable`; it is called in several threads at once.
+    """
+
+    def __init__(
+        self, ask: Callable[[], bytes], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._samples: dict[WorkerId, tuple[Sample | None, Sample]] = {}
+
+    def collect(self) -> list[Activity]:
+        """Ask the workers once more; return what each does, in a stable order.
+
+        Raises `Unreachable` if none of the questions was answered.
+        """
+        known = len(self._samples)
+        count = min(max(MIN_QUESTIONS, 3 * known), MAX_QUESTIONS)
+        newest: dict[WorkerId, Sample] = {}
+        failure: Unreachable | None = None
+        with ThreadPoolExecutor(min(count, 8)) as threads:
+            for answer in [threads.submit(self._one) for _ in range(count)]:
+                try:
+                    sample = answer.result()
+                except Unreachable as error:
+                    failure = error
+                else:
+                    newest[sample.worker] = sample
+        if not newest and failure is not None:
+            raise failure
+        for worker, sample in newest.items():
+            _, before = self._samples.get(worker, (None, None))
+            self._samples[worker] = (before, sample)
+        now = self._clock()
+        for worker, (_, sample) in list(self._samples.items()):
+            if now - sample.at > FORGOTTEN_AFTER:
+                del self._samples[worker]
+        return [activity(*self._samples[worker]) for worker in sorted(self._samples)]
+
+    def _one(self) -> Sample:
+        body = self._ask()
+        try:
+            return Sample.parse(body, self._clock())
+        except BadSample as error:
+            raise Unreachable(
+                f"the answer is not that of an app of Flash with a live link ({error})"
+            ) from error
