@@ -55,7 +55,6 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = f"Flash {version}"
-html_static_path = ["_static"]
 html_copy_source = False
 html_theme_options = {"source_view_link": f"{repository}/blob/main/docs/{{filename}}"}
 # `$ ` is a prompt, not a part of the command.

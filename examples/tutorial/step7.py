@@ -4,15 +4,13 @@ import os
 
 from orders import MONTHS, REGIONS, fetch_customer, fetch_totals, incoming
 
-from flash import Flash, Input, Output, callback, dcc, html
+from flash import Flash, Input, Output, callback, dcc, html, pubsub
 from flash_lazy import Skeleton, lazy
-from flash_pubsub import PubSub
 from flash_ws import LinkStatus, Live
 
 app = Flash(__name__, title="Orders")
 app.server.secret_key = os.environ.get("SECRET_KEY")
 live = Live(app, metrics=os.environ.get("METRICS_TOKEN", False))
-pubsub = PubSub(app)  # FLASH_BROKER_URL names the Redis
 
 
 @lazy(fallback=Skeleton(height=220), cache=60)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from documents import DOCS
 from page import connected, serving
 
 from flash import AsyncManager, RedisManager
@@ -31,6 +32,31 @@ def app_of(document, monkeypatch):
 def test_every_app_of_the_document_is_run_by_a_test(document):
     used = re.findall(r"app_of\(\"(.+?)\"\)", Path(__file__).read_text(encoding="utf-8"))
     assert sorted(document.blocks("python")) == sorted(used)
+
+
+OLDER = re.compile(
+    r"stream_props|push_threadsafe|send_event_threadsafe|= PubSub\(app\)|= Live\(app\)|"
+    r"import .*\b(event_callback|shared_callback|channel_callback)\b|FLASH_BROKER_URL=|"
+    r"RedisManager\(\"|configure\(app, cache=\"redis|from flash_lazy import .*\blazy\b"
+)
+
+
+def test_no_other_page_shows_an_older_form():
+    root = DOCS.parent
+    pages = [root / "README.md", *DOCS.glob("*.md"), *root.glob("packages/*/README.md")]
+    shown = {
+        f"{page.relative_to(root)}: {line}"
+        for page in pages
+        if page.name != DOCUMENT
+        for block in re.findall(
+            r"^```\w*\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+        )
+        for line in block.splitlines()
+        if OLDER.search(line)
+    }
+    assert shown == set()
+    # The expression finds what it is made for.
+    assert OLDER.search((DOCS / DOCUMENT).read_text("utf-8"))
 
 
 async def test_a_link_made_by_the_app(app_of):

@@ -139,7 +139,7 @@ def test_a_script_and_the_shell_publish_to_an_app(
     flash_browser.wait_for_text("#last", "101.00")
     flash_browser.wait_for_text("#total", "2 trades")
     first, *commands = document.blocks("sh")["Publishing from elsewhere"].splitlines()
-    assert first == f"export FLASH_BROKER_URL={WRITTEN}"
+    assert first == f"export FLASH_REDIS_URL={WRITTEN}"
     published, tailed, channels, who = [run(shlex.split(each), broker) for each in commands]
     assert json.loads(published)["seq"] == 3
     assert json.loads(tailed)["data"] == {"t": 4, "p": 102}

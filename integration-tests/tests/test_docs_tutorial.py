@@ -86,7 +86,7 @@ def test_the_last_step_is_one_app_on_three_workers(flash_browser, tmp_path):
     flash_browser.expect_console_errors("ERR_CONNECTION_(REFUSED|RESET)")
     with RedisServer(tmp_path) as redis:
         token = "sixteen letters and more"
-        env = {"FLASH_BROKER_URL": redis.url, "SECRET_KEY": "tutorial", "METRICS_TOKEN": token}
+        env = {"FLASH_REDIS_URL": redis.url, "SECRET_KEY": "tutorial", "METRICS_TOKEN": token}
         # Three imports at once take long on a busy machine.
         workers = ["--workers", "3"]
         with AppProcess(STEPS / "step7.py", env=env, arguments=workers, timeout=240) as served:

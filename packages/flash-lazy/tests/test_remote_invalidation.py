@@ -255,8 +255,9 @@ async def test_11_2_a_script_is_told_what_is_wrong(own_redis, monkeypatch):
     async def orders(customer):
         return customer
 
-    monkeypatch.delenv("FLASH_BROKER_URL", raising=False)
-    with pytest.raises(ConfigurationError, match="FLASH_BROKER_URL"):
+    for name in ("FLASH_BROKER_URL", "FLASH_REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigurationError, match="FLASH_REDIS_URL"):
         await invalidate_at_async(None, orders)
     with pytest.raises(ConfigurationError, match="redis://"):
         await invalidate_at_async("memory://", orders)
@@ -350,7 +351,7 @@ async def test_11_2_the_command_invalidates_one_call_or_all(address, shop, run):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["lazy_shop:orders", "7"], "set FLASH_BROKER_URL"),
+        (["lazy_shop:orders", "7"], "set FLASH_REDIS_URL"),
         (["lazy_shop:orders", "7", "--url", "memory://"], "needs the address of a Redis"),
         (["lazy_shop:orders", "7", "--url", "http://x"], "unknown scheme"),
         (["lazy_shop:orders", "1", "2", "--url", "redis://127.0.0.1:1"], "positional"),
@@ -364,7 +365,7 @@ async def test_11_2_the_command_invalidates_one_call_or_all(address, shop, run):
 async def test_11_2_a_command_that_invalidates_nothing_says_why_in_one_line(
     run, arguments, expected
 ):
-    code, output = await run(*arguments, FLASH_BROKER_URL="")
+    code, output = await run(*arguments, FLASH_BROKER_URL="", FLASH_REDIS_URL="")
     assert code == 1
     assert expected in output
     assert output.count("\n") == 1

@@ -15,7 +15,7 @@ from flash import FlashError
 from flash.importing import importing_for_a_command
 from flash_lazy.cache.redis import RedisCache
 from flash_lazy.loader import LOADERS, Loader
-from flash_lazy.remote_invalidation import ENVIRONMENT, invalidate_at
+from flash_lazy.remote_invalidation import ENVIRONMENT, address_here, invalidate_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def _invalidate(options: argparse.Namespace) -> int:
             kwargs[name] = _value(value)
         else:
             args.append(_value(text))
-    url = options.url or os.environ.get(ENVIRONMENT)
+    url = options.url or address_here()
     cache = RedisCache(url, prefix=options.prefix) if options.prefix and url else url
     return invalidate_at(cache, loader, *args, **kwargs)
 

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from flash_lazy.cache.redis import RedisCache
     from flash_lazy.loader import Loader
 
-# The address of a deployment's broker, which is that of its cache too, unless the app says another.
-ENVIRONMENT = "FLASH_BROKER_URL"
+# The address of a deployment's Redis, which is that of its cache too, unless the app says another.
+ENVIRONMENT = "FLASH_REDIS_URL"
+# That of its broker, which comes first where both are set, as it does in the app.
+_BROKER_ENVIRONMENT = "FLASH_BROKER_URL"
 
 
 async def invalidate_at_async(
@@ -22,9 +24,10 @@ async def invalidate_at_async(
 ) -> int:
     """Drop results in every app that uses the cache at an address, as `Loader.invalidate` does.
 
-    ``cache`` is the address of a Redis; None for ``FLASH_BROKER_URL``; or a `RedisCache` with the
-    ``prefix`` of the apps, which need not be open. Without arguments all results of the loader are
-    dropped. Pages of a live loader load it again. No signing secret is needed.
+    ``cache`` is the address of a Redis; None for ``FLASH_BROKER_URL``, else ``FLASH_REDIS_URL``; or
+    a `RedisCache` with the ``prefix`` of the apps, which need not be open. Without arguments all
+    results of the loader are dropped. Pages of a live loader load it again. No signing secret is
+    needed.
 
     Returns the number of apps that the cache knows, running or not; an app is forgotten a week
     after its last worker, and not before its results expire. Raises ``TypeError`` and
@@ -54,13 +57,18 @@ def invalidate_at(
     )
 
 
+def address_here() -> str | None:
+    """Return the address that the environment has, if it has one."""
+    return os.environ.get(_BROKER_ENVIRONMENT) or os.environ.get(ENVIRONMENT) or None
+
+
 def _cache_of(given: str | RedisCache | None) -> RedisCache:
     # Not above: it brings redis-py, an optional dependency.
     from flash_lazy.cache.redis import RedisCache
 
     if isinstance(given, RedisCache):
         return given
-    address = given or os.environ.get(ENVIRONMENT)
+    address = given or address_here()
     if not address:
         raise ConfigurationError(
             f"where is the cache? Give the redis:// address of the app, or set {ENVIRONMENT}"
