@@ -26,6 +26,8 @@ WORKERS = 3
 # Seconds that a process may take to begin to answer, and to end when it is asked to.
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
+# Seconds until a worker that has ended is started again.
+RESTART_PAUSE = 3.0
 
 NO_REDIS = """\
 redis-server is not installed, and the workers need it to know of each other.
@@ -125,34 +127,50 @@ async def serve(redis: Process, redis_port: int, addresses: list[str]) -> NoRetu
     workers: dict[str, Process] = {}
     try:
         for address in addresses:
-            workers[f"http://{address}"] = await start(
-                *(sys.executable, "-m", "flash.cli", "run", "app:app"),
-                *("--bind", address, "--log-level", "warning"),
-                FLASH_BROKER_URL=f"redis://{HOST}:{redis_port}/0",
-            )
+            url = f"http://{address}"
+            workers[url] = await start_worker(url, redis_port)
         await asyncio.gather(*(answering(process, url) for url, process in workers.items()))
         print(f"Redis listens on port {redis_port}, as process {redis.pid}. The workers:")
         for url, process in workers.items():
-            print(f"  {url}/shared  (process {process.pid})")
+            print(f"  {url}  (process {process.pid})")
         print("Open two of them side by side. Ctrl-C ends everything.", flush=True)
-        await watch(redis, workers)
+        await watch(redis, redis_port, workers)
     finally:
         # All at once, and before Redis: their last words go through it.
-        await asyncio.gather(*map(end, workers.values()))
+        await asyncio.gather(*map(end, list(workers.values())))
 
 
-async def watch(redis: Process, workers: dict[str, Process]) -> NoReturn:
-    """Say which workers end, until none is left; raises `Failed` when Redis ends."""
+async def start_worker(url: str, redis_port: int) -> Process:
+    """Start a worker that serves at ``url``."""
+    return await start(
+        *(sys.executable, "-m", "flash.cli", "run", "app:app"),
+        *("--bind", url.removeprefix("http://"), "--log-level", "warning"),
+        FLASH_REDIS_URL=f"redis://{HOST}:{redis_port}/0",
+        DEMO_CLUSTER="1",
+    )
 
-    async def ended(url: str, process: Process) -> None:
-        await process.wait()
-        print(f"The worker at {url} has ended; the others go on.", flush=True)
 
-    everybody = asyncio.gather(*(ended(*worker) for worker in workers.items()))
+async def watch(redis: Process, redis_port: int, workers: dict[str, Process]) -> NoReturn:
+    """Start workers that end again, for ever; raises `Failed` when Redis ends or a start fails."""
+
+    async def keep(url: str) -> None:
+        while True:
+            await workers[url].wait()
+            print(f"The worker at {url} has ended; the others go on.", flush=True)
+            # For a moment, so that pages show how it is without.
+            await asyncio.sleep(RESTART_PAUSE)
+            workers[url] = await start_worker(url, redis_port)
+            await answering(workers[url], url)
+            print(f"It runs again, as process {workers[url].pid}.", flush=True)
+
+    everybody = asyncio.gather(*map(keep, workers))
     store = asyncio.ensure_future(redis.wait())
     try:
         await asyncio.wait({everybody, store}, return_when=asyncio.FIRST_COMPLETED)
-        raise Failed("Redis has ended." if store.done() else "No worker is left.")
+        if store.done():
+            raise Failed("Redis has ended.")
+        everybody.result()
+        raise Failed("No worker is left.")
     finally:
         everybody.cancel()
         store.cancel()

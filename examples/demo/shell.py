@@ -41,6 +41,7 @@ INDEX = """<!doctype html>
   try { chosen = localStorage.getItem("theme"); } catch (error) { /* storage is off */ }
   var system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   document.documentElement.dataset.theme = chosen || system;
+  if (self !== top) document.documentElement.dataset.framed = "";
 })();
 </script>
 {%css%}
@@ -144,7 +145,6 @@ clientside_callback(
     Output("link-badge", "className"),
     Output("link-text", "children"),
     Input("link", "status"),
-    Input("link", "latency"),
 )
 clientside_callback(ClientsideFunction("demo", "reloadWhenPrepared"), Input("prepared", "data"))
 

@@ -10,6 +10,8 @@
 
   var SILENCE = "Nobody has said anything yet. Open this page in a second tab, and say hello.";
   var me = null; // who this page is in the chat
+  var TAPE = 240; // values of the tape that are drawn, four seconds of them
+  var tape = { by: null, number: 0, count: 0, missed: 0, age: 0, times: [], values: [], frame: 0, written: 0 };
   var reopening = 0;
 
   function element(type, props) {
@@ -37,6 +39,43 @@
         }),
       ],
     });
+  }
+
+  function drawTape(now) {
+    tape.frame = 0;
+    var canvas = document.getElementById("pulse-line");
+    if (!canvas) return;
+    var scale = window.devicePixelRatio || 1;
+    var width = canvas.clientWidth;
+    var height = canvas.clientHeight;
+    if (canvas.width !== Math.round(width * scale)) {
+      canvas.width = Math.round(width * scale);
+      canvas.height = Math.round(height * scale);
+    }
+    var pen = canvas.getContext("2d");
+    pen.setTransform(scale, 0, 0, scale, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    pen.strokeStyle = getComputedStyle(root).getPropertyValue("--accent");
+    pen.lineWidth = 2;
+    pen.beginPath();
+    tape.values.forEach(function (value, index) {
+      var x = width - ((tape.values.length - 1 - index) * width) / (TAPE - 1);
+      pen.lineTo(x, height / 2 - (value * height) / 2.2);
+    });
+    pen.stroke();
+    // Figures that change sixty times a second cannot be read.
+    if (now - tape.written < 250) return;
+    tape.written = now;
+    write("pulse-count", tape.count.toLocaleString("en"));
+    write("pulse-rate", String(tape.times.length));
+    write("pulse-age", tape.age.toFixed(0) + " ms");
+    write("pulse-missed", String(tape.missed));
+    write("pulse-by", String(tape.by));
+  }
+
+  function write(id, text) {
+    var place = document.getElementById(id);
+    if (place) place.textContent = text;
   }
 
   function nothing() {
@@ -88,10 +127,10 @@
       return dash.no_update;
     },
 
-    showLink: function (status, latency) {
+    showLink: function (status) {
       var words = {
         connecting: "Connecting",
-        open: latency === null || latency === undefined ? "Live" : "Live · " + latency + " ms",
+        open: "Live",
         reconnecting: "Reconnecting",
         offline: "Offline: reload the page",
       };
@@ -139,6 +178,22 @@
     answer: function (value, done, options) {
       if (!options) return [dash.no_update, dash.no_update];
       return [value || "Looking it up …", done ? "answer" : value ? "answer writing" : "answer waiting"];
+    },
+
+    // Called for each value of the tape; what is shown follows the screen.
+    pulse: function (beat) {
+      if (!beat) return;
+      var now = performance.now();
+      if (beat.by === tape.by && beat.number > tape.number + 1) tape.missed += beat.number - tape.number - 1;
+      tape.by = beat.by;
+      tape.number = beat.number;
+      tape.count += 1;
+      tape.age = Math.max(0, Date.now() - beat.at * 1000);
+      tape.times.push(now);
+      while (tape.times[0] < now - 1000) tape.times.shift();
+      tape.values.push(beat.value);
+      if (tape.values.length > TAPE) tape.values.shift();
+      if (!tape.frame) tape.frame = requestAnimationFrame(drawTape);
     },
 
     // The slider comes into the page after its label.

@@ -16,7 +16,7 @@ from components import aria, chart, live_tile, panel
 from dash_extensions import SSE, WebSocket
 from dash_extensions.streaming import sse_options
 from quart import abort
-from resources import database, live, machine
+from resources import database, machine
 
 from flash import (
     ALL,
@@ -30,17 +30,18 @@ from flash import (
     dcc,
     get_relative_path,
     html,
+    live,
     no_update,
     register_page,
 )
-from flash_ws import LinkStatus, RateLimit, event_callback, stream_props
+from flash_ws import LinkStatus, RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from dash.development.base_component import Component
 
-    from flash_ws import Client, Connection, StreamedProps
+    from flash_ws import Client, Connection
     from flash_ws.endpoints.event_stream import StreamRequest
 
 PATH = "/live"
@@ -163,35 +164,29 @@ async def layout(**_query: str) -> Component:
 clientside_callback("theme => theme", Output("live-theme", "data"), Input("theme", "data"))
 
 
-@event_callback(
+@live.event_callback(
     Input("live-link", "status"),
     Input("live-theme", "data"),
     # Anywhere else than on this page it ends.
     cancel=[(Input("address", "pathname"), get_relative_path(PATH))],
 )
-async def stream_machine(status: str, theme: str | None) -> AsyncIterator[StreamedProps]:
+async def stream_machine(status: str, theme: str | None) -> AsyncIterator[Any]:
     """The course so far, then every sample as it is taken."""
     if status != "open":
         return
-    yield stream_props(
-        [
-            (COURSE, {"figure": figures.machine_course(machine.recent, theme)}),
-            (CORES, {"figure": figures.cores(machine.latest, theme)}),
-            *tiles(machine.latest),
-        ]
-    )
+    yield COURSE, {"figure": figures.machine_course(machine.recent, theme)}
+    yield CORES, {"figure": figures.cores(machine.latest, theme)}
+    for change in tiles(machine.latest):
+        yield change
     pushed = 1
     async for now in machine.samples():
         pushed += 1
         point = {"x": [[now.at.isoformat()]] * 2, "y": [[now.cpu], [now.memory]]}
-        yield stream_props(
-            [
-                (COURSE, {"extendData": [point, [0, 1], KEPT]}),
-                (CORES, {"figure": figures.cores(now, theme)}),
-                ("live-pushed", {"children": f"{pushed:,}"}),
-                *tiles(now),
-            ]
-        )
+        yield COURSE, {"extendData": [point, [0, 1], KEPT]}
+        yield CORES, {"figure": figures.cores(now, theme)}
+        yield "live-pushed", {"children": f"{pushed:,}"}
+        for change in tiles(now):
+            yield change
 
 
 def tiles(now: Any) -> list[tuple[str, dict[str, Any]]]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Executable
 
 register_page(
-    __name__, path="/", name="Overview", title="Overview · Meridian Trade", icon="overview"
+    __name__, path="/overview", name="Overview", title="Overview · Meridian Trade", icon="overview"
 )
 
 PANELS = ("totals", "months", "regions", "countries", "products", "lines", "hours")

@@ -16,7 +16,6 @@ import rooms
 from components import aria, chart, live_tile, panel, segmented
 from prices import INTERVAL, KEPT, Price, Tape, step
 from quart import request
-from resources import live, pubsub
 
 from flash import (
     ClientsideFunction,
@@ -28,18 +27,20 @@ from flash import (
     ctx,
     dcc,
     html,
+    live,
     no_update,
+    pubsub,
     register_page,
 )
-from flash_pubsub import MemoryBroker, Subscription, channel_callback, shared_callback
-from flash_ws import LinkStatus, event_callback, stream_props
+from flash_pubsub import MemoryBroker, Subscription
+from flash_ws import LinkStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from dash.development.base_component import Component
 
-    from flash_ws import Client, ClientInfo, StreamedProps
+    from flash_ws import Client, ClientInfo
 
 register_page(
     __name__, path="/shared", name="Shared", title="Shared · Meridian Trade", icon="share"
@@ -175,7 +176,7 @@ clientside_callback(
 # -- Shared controls: each function runs once for a change, and what it returns is everybody's
 
 
-@shared_callback(Output("unrest-note", "children"), Input("unrest", "value"))
+@pubsub.shared_callback(Output("unrest-note", "children"), Input("unrest", "value"))
 async def set_unrest(unrest: Any) -> str:
     """Say who has moved the slider; the tape reads its value."""
     if not isinstance(unrest, int | float) or not 0 <= unrest <= 100:
@@ -183,7 +184,7 @@ async def set_unrest(unrest: Any) -> str:
     return f"{unrest:.0f} of 100, {by_whom()}"
 
 
-@shared_callback(
+@pubsub.shared_callback(
     Output("headline", "children"),
     Output("headline-note", "children"),
     Input("headline-text", "value"),
@@ -216,7 +217,7 @@ async def draw_prices() -> AsyncIterator[dict[str, Any]]:
         yield asdict(Price(time.time(), price, os.getpid()))
 
 
-@channel_callback(
+@pubsub.channel_callback(
     "prices",
     Output(TAPE, "extendData"),
     Output("tape-price", "children"),
@@ -235,11 +236,11 @@ async def show_price(message: dict[str, Any]) -> tuple[list[Any], str, str, str]
 clientside_callback("theme => theme", Output("shared-theme", "data"), Input("theme", "data"))
 
 
-@event_callback(Input("shared-link", "status"), Input("shared-theme", "data"))
-async def draw_tape(status: str, theme: str | None) -> AsyncIterator[StreamedProps]:
+@live.event_callback(Input("shared-link", "status"), Input("shared-theme", "data"))
+async def draw_tape(status: str, theme: str | None) -> AsyncIterator[Any]:
     """The last minute; over the link, so that it comes in order with the prices that follow."""
     if status == "open":
-        yield stream_props([(TAPE, {"figure": figures.tape(tape.recent, theme)})])
+        yield TAPE, {"figure": figures.tape(tape.recent, theme)}
 
 
 # -- Rooms: a Subscription says where a page is
@@ -258,26 +259,17 @@ async def may_enter(_client: Client, room: str) -> bool:
     return room in rooms.ROOMS and rooms.ROOMS[room].is_open
 
 
-@event_callback(Input("room-subscription", "status"), State("room", "value"))
-async def greet(status: str, room: str) -> AsyncIterator[StreamedProps]:
+@live.event_callback(Input("room-subscription", "status"), State("room", "value"))
+async def greet(status: str, room: str) -> AsyncIterator[Any]:
     """Tell a page who it is, and whether it was let in."""
     if status == "pending" or room not in rooms.ROOMS:
         return
     is_in = status == "subscribed"
     name = rooms.visitor(live.client.id).name
     note = "" if is_in else f"The {rooms.ROOMS[room].name} lets nobody in. "
-    yield stream_props(
-        [
-            (
-                "room-note",
-                {
-                    "children": f"{note}You are {name}.",
-                    "className": f"note room-note {'' if is_in else 'denied'}",
-                },
-            ),
-            ("wave", {"disabled": not is_in}),
-        ]
-    )
+    shown = f"note room-note {'' if is_in else 'denied'}"
+    yield "room-note", {"children": f"{note}You are {name}.", "className": shown}
+    yield "wave", {"disabled": not is_in}
 
 
 @pubsub.on_join("room/{room}")
@@ -287,30 +279,30 @@ async def look_again(_client: ClientInfo, room: str) -> None:
     await pubsub.publish("rooms", room)
 
 
-@channel_callback("rooms", Output("roster", "children"))
+@pubsub.channel_callback("rooms", Output("roster", "children"))
 async def show_rooms(_room: str) -> list[Component]:
     return await roster()
 
 
-@event_callback(
+@live.event_callback(
     Input("wave", "n_clicks"),
     State("room", "value"),
     # Whether one may wave in the next room is not for this to say.
     cancel=[Input("room", "value")],
 )
-async def wave(_clicks: int, room: str) -> AsyncIterator[StreamedProps]:
+async def wave(_clicks: int, room: str) -> AsyncIterator[Any]:
     """Wave to those in the room, if one is there oneself; once a second."""
     channel, me = f"room/{room}", live.client.id
     if room not in rooms.ROOMS or me not in {each.id for each in await pubsub.who(channel)}:
         return
-    yield stream_props([("wave", {"disabled": True})])
+    yield "wave", {"disabled": True}
     now = datetime.now().astimezone()
     await pubsub.publish(channel, f"{rooms.visitor(me).name} waves, {now:%H:%M:%S}")
     await asyncio.sleep(1)
-    yield stream_props([("wave", {"disabled": False})])
+    yield "wave", {"disabled": False}
 
 
-@channel_callback("room/{room}", Output("room-said", "children"))
+@pubsub.channel_callback("room/{room}", Output("room-said", "children"))
 async def show_wave(said: str, room: str) -> str:
     """Only pages that are in the room are shown it."""
     return f"{rooms.ROOMS[room].name}: {said}"
