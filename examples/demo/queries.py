@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
-from database import country, customer, order, product
+from database import country, customer, order, product, summary
 from orders import FIRST_DAY, LAST_DAY
+from periods import PERIODS, SUMMARISED, year_before
+from summary import months
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date
 
     Statement = sa.Select[*tuple[Any, ...]]
 
-# Name → label and first day of the periods that a page offers; all of them end on the last day.
-PERIODS: Mapping[str, tuple[str, date]] = {
-    "month": ("Dec 2019", date(2019, 12, 1)),
-    "quarter": ("Q4 2019", date(2019, 10, 1)),
-    "year": ("2019", date(2019, 1, 1)),
-    "all": ("Both years", FIRST_DAY),
-}
 REGIONS = ("Africa", "Americas", "Asia", "Europe", "Oceania")
 
 # What orders are counted by, and whose name stands for it where it is only a number.
@@ -63,13 +58,14 @@ class Scope:
 
     def a_year_earlier(self) -> Self | None:
         """The same days of the year before, or None where the orders do not reach back that far."""
-        if self.first.year == FIRST_DAY.year:
-            return None
-        return replace(
-            self,
-            first=self.first.replace(year=self.first.year - 1),
-            last=self.last.replace(year=self.last.year - 1),
-        )
+        span = year_before((self.first, self.last))
+        return None if span is None else replace(self, first=span[0], last=span[1])
+
+    @property
+    def is_summarised(self) -> bool:
+        """Whether its key figures are summed up beforehand: no side but days and region is set."""
+        is_plain = replace(self, region=None) == Scope(self.first, self.last)
+        return is_plain and (self.first, self.last) in SUMMARISED
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """What an order has to meet to be in this scope."""
@@ -99,6 +95,16 @@ _buyers = sa.func.count(order.c.customer_id.distinct()).label("buyers")
 _returned = sa.func.sum(sa.case((order.c.status == "Returned", 1), else_=0)).label("returned")
 
 
+# The same of the rows that are summed up beforehand.
+_SUMMED = tuple(
+    sa.func.sum(summary.c[name]).label(name) for name in ("orders", "cents", "buyers", "returned")
+)
+
+
+def _in_region(scope: Scope) -> list[sa.ColumnElement[bool]]:
+    return [summary.c.region == scope.region] if scope.region else []
+
+
 def _grouped(scope: Scope, keys: Sequence[Any], *sums: Any) -> Statement:
     """The sums of a scope for each value of the keys: keys, sums."""
     return sa.select(*keys, *sums).where(*scope.conditions()).group_by(*keys)
@@ -106,6 +112,9 @@ def _grouped(scope: Scope, keys: Sequence[Any], *sums: Any) -> Statement:
 
 def totals(scope: Scope) -> Statement:
     """One row: orders, cents, buying customers and returned orders; sums of nothing are None."""
+    if scope.is_summarised:
+        span = summary.c.first == scope.first, summary.c.last == scope.last
+        return sa.select(*_SUMMED).where(*span, *_in_region(scope))
     return sa.select(_count, _cents, _buyers, _returned).where(*scope.conditions())
 
 
@@ -116,6 +125,16 @@ def by_month(scope: Scope) -> Statement:
 
 def course(scope: Scope) -> Statement:
     """What ``totals`` tells, by month, and the month; earliest first."""
+    if scope.is_summarised:
+        inside = [span for span in months() if scope.first <= span[0] and span[1] <= scope.last]
+        of_month = sa.tuple_(summary.c.first, summary.c.last).in_(inside)
+        month = summary.c.first.label("month")
+        return (
+            sa.select(month, *_SUMMED)
+            .where(of_month, *_in_region(scope))
+            .group_by(summary.c.first)
+            .order_by(summary.c.first)
+        )
     columns = (_count, _cents, _buyers, _returned)
     return _grouped(scope, [order.c.month], *columns).order_by(order.c.month)
 

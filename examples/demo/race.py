@@ -44,7 +44,8 @@ class Lane:
     # How often the time was told, and the longest wait for it so far, with the one that goes on.
     clocks: int = 0
     longest: float = 0.0
-    asked: float = 0.0
+    # When the question was asked that has no answer yet.
+    asked: float | None = None
     # What went wrong, if something did.
     failure: str = ""
 
@@ -54,7 +55,7 @@ class Lane:
 
     def wait(self, now: float) -> float:
         """The longest wait for the clock, with the one that goes on."""
-        return max(self.longest, 0.0 if self.is_done else now - self.asked)
+        return self.longest if self.asked is None else max(self.longest, now - self.asked)
 
 
 @dataclass(slots=True)
@@ -136,10 +137,12 @@ class Race:
         self._servers[kind] = process, url
         try:
             async with asyncio.timeout(START_TIMEOUT):
-                # Also compiles the callbacks, so that neither has that to do in the race.
                 while process.returncode is None:
                     try:
                         await self._ask(url, "clock", "tick", 0)
+                        # What a server does at its first questions is not for the race.
+                        await asyncio.sleep(1)
+                        await self._ask(url, "report", "visitor", 0)
                         return url
                     except OSError:
                         await asyncio.sleep(0.1)
@@ -158,7 +161,7 @@ class Race:
             while True:
                 lane.asked = time.perf_counter() - began
                 await self._ask(url, "clock", "tick", lane.clocks)
-                lane.longest = max(lane.longest, time.perf_counter() - began - lane.asked)
+                lane.longest, lane.asked = lane.wait(time.perf_counter() - began), None
                 lane.clocks += 1
                 await asyncio.sleep(CLOCK_PAUSE)
 
@@ -168,7 +171,7 @@ class Race:
         except OSError as error:
             lane.failure = str(error)
         finally:
-            lane.longest = lane.wait(time.perf_counter() - began)
+            lane.longest, lane.asked = lane.wait(time.perf_counter() - began), None
             clock.cancel()
             await asyncio.gather(clock, return_exceptions=True)
 

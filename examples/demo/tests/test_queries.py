@@ -1,6 +1,7 @@
 import asyncio
 import re
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 
 import amounts
@@ -292,3 +293,31 @@ def test_the_tables_of_the_metadata_match_the_drawn_columns():
 
     assert tuple(order.columns.keys()) == orders.ORDER_COLUMNS
     assert isinstance(order.c.cents.type, sa.BigInteger)
+
+
+@pytest.mark.parametrize("period", queries.PERIODS)
+@pytest.mark.parametrize("region", ["", *queries.REGIONS])
+async def test_figures_summed_up_beforehand_are_those_of_the_orders(
+    database, monkeypatch, period, region
+):
+    scope = Scope.of(period, region=region)
+    scopes = [each for each in (scope, scope.a_year_earlier()) if each]
+    assert all(each.is_summarised for each in scopes)
+    summed = [
+        [tuple(row) for row in await rows(database, question(each))]
+        for each in scopes
+        for question in (queries.totals, queries.course)
+    ]
+    monkeypatch.setattr(queries, "SUMMARISED", frozenset())
+    counted = [
+        [tuple(row) for row in await rows(database, question(each))]
+        for each in scopes
+        for question in (queries.totals, queries.course)
+    ]
+    assert summed == counted
+
+
+def test_other_questions_are_asked_of_the_orders():
+    assert not Scope.of("year", line="Media").is_summarised
+    assert not Scope.of("year", country=3).is_summarised
+    assert not replace(Scope.of("year"), last=date(2019, 12, 30)).is_summarised
