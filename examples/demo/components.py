@@ -83,7 +83,7 @@ def chart(
 
     One that is to be left alone when the theme changes brings an id of its own.
     """
-    return html.Div(
+    drawn = html.Div(
         dcc.Graph(
             id=chart_id(name) if isinstance(name, str) else name,
             figure=figures.blank() if figure is None else figure,
@@ -97,6 +97,9 @@ def chart(
         title=title,
         **aria(label=label),
     )
+    # `demo.js` fills the table when it is opened.
+    table = html.Details([html.Summary("As a table"), html.Div()], className="chart-table")
+    return html.Div([drawn, table])
 
 
 def tile(

@@ -113,7 +113,7 @@ def revenue_by_country(rows: Rows, theme: str | None) -> go.Figure:
     totals = {region: sum(row.cents for row in rows if row.region == region) for region in regions}
     figure = go.Figure(layout={"template": template(theme)})
     # Names that would not fit their tile are left to the pointer.
-    figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"})
+    figure.update_layout(uniformtext={"minsize": 12, "mode": "hide"})
     figure.add_treemap(
         labels=["", *regions, *(row.name for row in rows)],
         ids=["World", *regions, *(f"{row.region}/{row.name}" for row in rows)],
@@ -205,8 +205,8 @@ def waits(theme: str | None) -> go.Figure:
     """The empty chart of waits between answers; the browser fills it."""
     figure = go.Figure(layout={"template": template(theme), "barmode": "overlay", "bargap": 0.1})
     # In milliseconds: as wide as most of the time between two answers.
-    figure.add_bar(x=[], y=[], width=200, name="Nothing else to do")
-    figure.add_bar(x=[], y=[], width=200, name="Slow function running")
+    figure.add_bar(x=[], y=[], width=200, name="Nothing slow runs")
+    figure.add_bar(x=[], y=[], width=200, name="The slow function runs")
     figure.update_traces(hovertemplate="%{y:.0f} ms<extra></extra>")
     figure.update_xaxes(type="date", tickformat="%H:%M:%S", nticks=5, tickangle=0)
     figure.update_yaxes(ticksuffix=" ms", rangemode="tozero")

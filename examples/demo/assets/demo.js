@@ -79,7 +79,7 @@
   }
 
   function nothing() {
-    return { last: null, busy: false, answers: 0, ticks: [] };
+    return { last: null, busy: false, started: false, answers: 0, ticks: [] };
   }
 
   function chosenTheme() {
@@ -97,6 +97,88 @@
       /* as above */
     }
   }
+
+  // A server that is blocked tells nothing until it is free again.
+  document.addEventListener("click", function (event) {
+    if (event.target.id === "report" || event.target.id === "blocking-report") seen.started = true;
+  });
+
+  // -- The figures of a chart as a table, made when it is opened
+
+  document.addEventListener(
+    "toggle",
+    function (event) {
+      var details = event.target;
+      if (!details.classList.contains("chart-table") || !details.open) return;
+      var plot = details.parentElement.querySelector(".js-plotly-plot");
+      // What plotly has read of the figure: plain lists, whatever they came as.
+      fillTable(details.querySelector("div"), (plot && plot._fullData) || []);
+    },
+    true
+  );
+
+  function fillTable(place, traces) {
+    place.textContent = "";
+    place.tabIndex = 0;
+    var table = place.appendChild(document.createElement("table"));
+    traces.forEach(function (trace) {
+      var names = Array.prototype.slice.call(trace.labels || trace.y || []);
+      var columns = trace.labels ? [trace.labels, trace.values] : [trace.x, trace.y];
+      if (trace.z) columns = [];
+      row(table, "th", trace.name && traces.length > 1 ? [trace.name, ""] : []);
+      names.slice(0, 400).forEach(function (_, index) {
+        row(table, "td", columns.map(function (column) {
+          return column ? column[index] : "";
+        }));
+      });
+      (trace.z || []).forEach(function (line, index) {
+        Array.prototype.forEach.call(line, function (value, place) {
+          row(table, "td", [trace.y[index], trace.x[place], value]);
+        });
+      });
+    });
+    if (!table.rows.length) place.textContent = "No figures yet.";
+  }
+
+  function row(table, kind, cells) {
+    if (!cells.length) return;
+    var line = table.insertRow();
+    cells.forEach(function (cell) {
+      var text = typeof cell === "number" ? cell.toLocaleString("en", { maximumFractionDigits: 3 }) : String(cell);
+      line.appendChild(document.createElement(kind)).textContent = text;
+    });
+  }
+
+  // -- Dash's radio buttons say of themselves that they are a list box without a name, whose options
+  // hold buttons, and its dropdowns have a field that is hidden and yet reached by the tab key.
+
+  var mending = 0;
+
+  function mendLater() {
+    if (!mending) mending = requestAnimationFrame(mend);
+  }
+
+  function mend() {
+    mending = 0;
+    document.querySelectorAll(".dash-radioitems[role=listbox]").forEach(function (group) {
+      var legend = group.parentElement.querySelector("legend");
+      group.setAttribute("role", "radiogroup");
+      if (legend) group.setAttribute("aria-label", legend.textContent);
+    });
+    document.querySelectorAll(".dash-radioitems [role=option], .dash-radioitems label[aria-selected]").forEach(function (label) {
+      label.removeAttribute("role");
+      label.removeAttribute("aria-selected");
+    });
+    document.querySelectorAll('.dash-dropdown-focus-target[tabindex="0"]').forEach(function (field) {
+      field.tabIndex = -1;
+    });
+  }
+
+  new MutationObserver(mendLater).observe(document, {
+    attributeFilter: ["role", "aria-selected", "tabindex"],
+    childList: true,
+    subtree: true,
+  });
 
   system.addEventListener("change", function () {
     if (chosenTheme()) return;
@@ -227,7 +309,8 @@
       // A browser slows the timers of a hidden page down: that is no wait of the server's.
       var wait = seen.last === null || document.hidden ? null : now - seen.last;
       var busy = Boolean(reporting || blocking);
-      var slow = busy || seen.busy; // at either end of the wait
+      var slow = busy || seen.busy || seen.started; // at either end of the wait, or in between
+      seen.started = false;
       seen.last = document.hidden ? null : now;
       seen.busy = busy;
       seen.answers += 1;

@@ -112,6 +112,8 @@ async def layout(**_query: str) -> Component:
                             "+ from flash import Dash, Input, Output, callback, dcc, html"
                         ),
                         className="start",
+                        # Scrolled by keyboard, too, where it is wider than the screen.
+                        tabIndex=0,
                     ),
                     html.Nav(
                         [
@@ -198,7 +200,7 @@ def source(*functions: Any, title: str = "Show the code") -> Component:
     """The source of what a panel shows."""
     text = "\n\n".join(inspect.getsource(function) for function in functions)
     return html.Details(
-        [html.Summary(title), html.Pre(html.Code(text))], className="source span-12"
+        [html.Summary(title), html.Pre(html.Code(text), tabIndex=0)], className="source span-12"
     )
 
 

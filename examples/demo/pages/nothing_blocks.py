@@ -34,7 +34,7 @@ register_page(
     __name__,
     path="/nothing-blocks",
     name="Nothing blocks",
-    short_name="Unblocked",
+    short_name="Threads",
     title="Nothing blocks · Meridian Trade",
     icon="pulse",
 )
@@ -82,7 +82,7 @@ async def layout(**_query: str) -> Component:
                     html.Details(
                         [
                             html.Summary("Show the function"),
-                            html.Pre(html.Code(inspect.getsource(write_report))),
+                            html.Pre(html.Code(inspect.getsource(write_report)), tabIndex=0),
                         ]
                     ),
                     width=5,

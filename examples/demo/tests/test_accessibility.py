@@ -1,0 +1,57 @@
+"""What axe finds on each page: nothing that keeps anybody from using it."""
+
+from pathlib import Path
+
+import pytest
+from selenium_axe_python import Axe
+
+from flash.testing import AppProcess
+
+pytest_plugins = ["flash.testing.plugin"]
+
+DEMO = Path(__file__).parents[1]
+# What has to be there before axe looks.
+PAGES = {
+    "/": "#race",
+    "/pane": "#pulse-line",
+    "/overview": ".tile-value",
+    "/explore": "table, .dash-table-container, .pager",
+    "/live": "#live-pushed",
+    "/shared": "#wave:not([disabled])",
+    "/nothing-blocks": "#report",
+    "/when-seen": ".panel",
+}
+WIDTHS = {"phone": (390, 844), "desk": (1440, 900)}
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The demo itself; it fills its database first where nobody has started it before."""
+    with AppProcess(DEMO / "app.py", env={"FLASH_REDIS_URL": "memory://"}) as process:
+        yield process
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nobody_is_kept_out(flash_browser, demo, width, theme):
+    flash_browser.timeout = 60
+    flash_browser.set_viewport(*WIDTHS[width])
+    flash_browser.visit(demo, "/")
+    flash_browser.run_js("localStorage.setItem('theme', arguments[0])", theme)
+    found = {}
+    for path, there in PAGES.items():
+        flash_browser.open(path)
+        flash_browser.find(there)
+        axe = Axe(flash_browser.driver)
+        axe.inject()
+        for violation in axe.run()["violations"]:
+            if violation["impact"] in ("serious", "critical"):
+                nodes = [node["html"][:200] for node in violation["nodes"]]
+                found[f"{path} {violation['id']}"] = nodes
+        # What overflows is out of reach on a phone.
+        wide = flash_browser.run_js(
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        if wide > 0:
+            found[f"{path} is wider than the screen"] = wide
+    assert not found, "\n".join(f"{name}: {nodes}" for name, nodes in found.items())
