@@ -298,7 +298,8 @@
     },
 
     bringIntoView: function (children, id) {
-      if (children) {
+      // Not for the order that is shown before anybody has chosen one.
+      if (children && document.activeElement && document.activeElement.closest("#table")) {
         document.getElementById(id).scrollIntoView({ behavior: "smooth", block: "nearest" });
       }
       return dash.no_update;

@@ -256,13 +256,17 @@ async def show_orders(view: dict[str, Any]) -> tuple[Component, str, str, bool, 
     Output("order", "children"),
     Input({"order": ALL}, "n_clicks"),
     State("theme", "data"),
+    State("order", "children"),
     prevent_initial_call=True,
 )
-async def show_order(clicks: list[int | None], theme: str) -> Any:
+async def show_order(clicks: list[int | None], theme: str, shown: Any) -> Any:
     """One order, its customer, and what that customer bought over two years."""
     chosen = ctx.triggered_id
-    if not chosen or not any(clicks):  # the table was turned, nothing was chosen
-        return no_update
+    if not any(clicks):  # the table was turned, nothing was chosen
+        if not clicks or isinstance(shown, list):
+            return no_update
+        # The first order of all, before anybody has chosen one.
+        chosen = ctx.inputs_list[0][0]["id"]
     order = (await database.fetch(queries.order_with_customer(chosen["order"]))).rows[0]
     history = (await database.fetch(queries.customer_by_month(order.customer_id))).rows
     spent = sum(row.cents for row in history)

@@ -115,7 +115,7 @@ async def layout(**_query: str) -> Component:
                         # Scrolled by keyboard, too, where it is wider than the screen.
                         tabIndex=0,
                     ),
-                    html.Nav(
+                    html.Div(
                         [
                             html.A(text, href=f"{DOCS}/{name}.html")
                             for text, name in (
@@ -126,6 +126,7 @@ async def layout(**_query: str) -> Component:
                             )
                         ],
                         className="links",
+                        role="navigation",
                         **aria(label="Documentation"),
                     ),
                 ],

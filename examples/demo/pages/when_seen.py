@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from dash.development.base_component import Component
 
 register_page(
-    __name__, path="/when-seen", name="When seen", title="When seen · Meridian Trade", icon="layers"
+    __name__,
+    path="/when-seen",
+    name="When seen",
+    short_name="Seen",
+    title="When seen · Meridian Trade",
+    icon="layers",
 )
 
 PANELS = 60
