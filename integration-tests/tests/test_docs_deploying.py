@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from documents import DOCS
+from documents import DOCS, PATIENCE, connected
+from nginx_servers import NginxServer, nginx
 
 import flash.cli
 from flash.serving.drain import CANCEL_DELAY, SHUTDOWN_TIMEOUT
 from flash.serving.options import ServeOptions
+
+__all__ = ["nginx"]
+
+pytest_plugins = ["flash.testing.plugin"]
 
 TEXT = (DOCS / "deploying.md").read_text(encoding="utf-8")
 # Seconds after the signal by which the supervisor has ended its workers.
@@ -121,3 +126,69 @@ def test_kubernetes_drains_a_pod_before_it_kills_it():
     pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     assert template["spec"]["terminationGracePeriodSeconds"] > pause + LONGEST_END
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+@pytest.fixture
+def lamps(tmp_path):
+    """The app of the page."""
+    (app,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    file = tmp_path / "app.py"
+    file.write_text(app, encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate of its own, and its key."""
+    pem, key = tmp_path / "lamps.pem", tmp_path / "lamps.key"
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *(*subject, "-keyout", key, "-out", pem),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return pem, key
+
+
+@pytest.mark.parametrize("path", ["", "stripped", "kept"])
+def test_nginx_serves_the_app_as_the_page_says(flash_browser, lamps, certificate, tmp_path, path):
+    flash_browser.timeout = PATIENCE
+    # The proxy ends before the page does.
+    flash_browser.expect_console_errors("ERR_CONNECTION_REFUSED")
+    arguments = ["--trusted-proxies", "127.0.0.1", *(["--root-path", "/lamps"] if path else [])]
+    served = flash_browser.serve(
+        lamps, path=None, arguments=arguments, env={"SECRET_KEY": "one of sufficient length"}
+    )
+    pem, key = certificate
+    written = block("lamps.conf")
+    for stated, here in {
+        "127.0.0.1:8000": served.url.removeprefix("http://"),
+        "listen 443 ssl": "listen 127.0.0.1:PORT ssl",
+        "lamps.example.org": "127.0.0.1",
+        "/etc/ssl/lamps.pem": str(pem),
+        "/etc/ssl/lamps.key": str(key),
+        **({"location / {": "location /lamps/ {"} if path else {}),
+        **({"proxy_pass http://lamps;": "proxy_pass http://lamps/;"} if path == "stripped" else {}),
+    }.items():
+        assert stated in written, stated
+        written = written.replace(stated, here)
+    directory = tmp_path / "nginx"
+    directory.mkdir()
+    # The directive is newer than the nginx of some distributions, for which it stands in `listen`.
+    written = written.replace("    http2 on;\n", "")
+    with NginxServer(directory, http=written) as proxy:
+        flash_browser.driver.execute_cdp_cmd(
+            "Security.setIgnoreCertificateErrors", {"ignore": True}
+        )
+        flash_browser.address = proxy.url.replace("http://", "https://")
+        flash_browser.open("/lamps/" if path else "/")
+        connected(flash_browser)
+        assert flash_browser.run_js("return flash.statistics().transport") == "websocket"
+        flash_browser.run_js("dash_clientside.set_props('brightness', {value: 70})")
+        flash_browser.wait_for(
+            lambda: flash_browser.find("#lamp").get_attribute("style") == "opacity: 0.7;"
+        )
+        assert " 404 " not in proxy.accesses

@@ -34,10 +34,13 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     {http}
-    server {{
-        listen 127.0.0.1:{port};
-        {server}
-    }}
+}}
+"""
+
+SERVER = """
+server {{
+    listen 127.0.0.1:{port};
+    {server}
 }}
 """
 
@@ -52,18 +55,19 @@ proxy_set_header Connection "upgrade";
 class NginxServer:
     """An nginx of the test's own on a free port of 127.0.0.1.
 
-    ``server`` is the inside of its ``server {}``; ``http`` goes before it. ``with`` starts and
-    stops it.
+    ``server`` is the inside of its ``server {}``; ``http`` goes before it. Without ``server`` the
+    whole is in ``http``, with PORT in place of the port. ``with`` starts and stops it.
     """
 
-    def __init__(self, directory, server, *, http=""):
+    def __init__(self, directory, server="", *, http=""):
         self.directory = directory
         self.port = free_port()
         self._process = None
         self._file = directory / "nginx.conf"
-        self._file.write_text(
-            CONFIGURATION.format(directory=directory, http=http, server=server, port=self.port)
-        )
+        http = http.replace("PORT", str(self.port))
+        if server:
+            http += SERVER.format(server=server, port=self.port)
+        self._file.write_text(CONFIGURATION.format(directory=directory, http=http))
 
     @property
     def url(self):
