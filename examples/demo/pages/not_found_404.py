@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import components
 
-from flash import dcc, html
+from flash import dcc, html, register_page
 
 if TYPE_CHECKING:
     from dash.development.base_component import Component
+
+register_page(__name__, title="No such page · Meridian Trade")
 
 
 def layout(**_query: str) -> Component:
