@@ -53,6 +53,7 @@
     // key → {callback name: number of this page's newest change that the callback has not answered}
     const pending = new Map();
     const inputKeys = new Set(); // keys of the inputs of all callbacks
+    const owners = new Map(); // key → the pattern of its callbacks' rooms; undefined if they have none
     const reported = new Map(); // key of an input → the value that Dash reported or this script set last
     const made = new Map(); // key of an input → {value, at: time of the user's change, the same for all callbacks}
     const waiting = new Map(); // callback name → {change: the change to send, timer, sentAt}
@@ -214,6 +215,7 @@
         if (frame.o && frame.o[pageId] !== undefined) {
             markAnswered(frame.cb, frame.o[pageId]);
         }
+        const patterns = place.length ? place.map(({ text }) => text) : [undefined];
         const updates = [];
         frame.u.forEach(([id, props]) => {
             const changes = {};
@@ -221,6 +223,10 @@
                 const key = keyOf(id, property);
                 if (INCREMENTAL.includes(property)) {
                     changes[property] = props[property];
+                    return;
+                }
+                if (owners.has(key) && !patterns.includes(owners.get(key))) {
+                    // Set before its callback got a room, or by a callback of another room.
                     return;
                 }
                 serverValues.set(key, props[property]);
@@ -981,9 +987,10 @@
         callbacks = config.flash_pubsub.shared;
         prefix = config.requests_pathname_prefix || '/';
         makeRooms(config.flash_pubsub.rooms);
-        Object.values(callbacks).forEach((callback) =>
-            callback.inputs.forEach(([id, property]) => inputKeys.add(keyOf(id, property)))
-        );
+        Object.values(callbacks).forEach(({ inputs, outputs, room }) => {
+            inputs.forEach(([id, property]) => inputKeys.add(keyOf(id, property)));
+            inputs.concat(outputs).forEach(([id, property]) => owners.set(keyOf(id, property), room));
+        });
         document.addEventListener('input', () => (typedAt = performance.now()), true);
         link.onChannel('shared', applyShared);
         link.onChannel('room', applyPush);

@@ -243,7 +243,7 @@ class Subscribers:
             return
         try:
             joins = await self._start_following(client, channel, positions or {}, wants)
-        except BrokerError as error:
+        except (BrokerError, ConnectionError) as error:
             logger.warning("a page is disconnected and will reconnect: %s", error)
             client.close(CloseCode.FULL, "the broker is unavailable")
             return
@@ -268,13 +268,23 @@ class Subscribers:
                 client.unfollow(f"{kind}:{channel}")
         names = page_channels_of(self._declarations, channel)
         names += [f"{kind}:{channel}" for kind in extra]
+        new = [each for each in names if each not in followed]
+        # First, since handlers of the join may push to the channel and the room at once.
+        hub = self._live.hub
+        try:
+            await hub.prepare(new)
+        except (BrokerError, ConnectionError):
+            hub.release_unused(new)
+            raise
+        if hub.clients.get(client.id) is not client:
+            hub.release_unused(new)
+            return []
         joins = [
             client.follow(each, Position(*positions[each]) if each in positions else None)
-            for each in names
-            if each not in followed
+            for each in new
         ]
         await self._presence.enter(client, channel)
-        if self._live.hub.clients.get(client.id) is not client:
+        if hub.clients.get(client.id) is not client:
             # The page has gone meanwhile.
             await self._presence.leave_all(client)
         return joins
