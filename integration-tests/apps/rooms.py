@@ -2,13 +2,14 @@
 
 from quart import redirect, session
 
-from flash import Flash, Input, Output, dcc, html, live, pubsub, set_props
-from flash_pubsub import Present, Room
+from flash import Flash, Input, Output, dcc, html, live, set_props
+from flash_pubsub import Present, PubSub, Room
 from flash_ws import Live
 
 app = Flash(__name__, suppress_callback_exceptions=True)
 app.server.secret_key = "the same in every worker"
 Live(app, authorize=lambda opening: opening.session.get("name", True))
+pubsub = PubSub(app, presence_ttl=3, presence_grace=0.5)
 app.layout = html.Div(
     [
         dcc.Location(id="url"),

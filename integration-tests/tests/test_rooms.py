@@ -30,7 +30,7 @@ def workers(tmp_path_factory):
 @pytest.fixture
 def people(flash_browser, workers):
     """Return a function that opens a desk as somebody, on one of the workers."""
-    flash_browser.expect_console_errors("favicon.ico|authorize|does not enter")
+    flash_browser.expect_console_errors("favicon.ico|WebSocket|ERR_CONNECTION")
     tabs = []
 
     def open_as(name, desk, worker=0):
@@ -168,3 +168,16 @@ def test_8_rooms_a_page_stays_in_its_room_when_its_worker_restarts(flash_browser
         with AppProcess(APP, env=env, port=port):
             flash_browser.wait_for_text("#unrest-note", "desk 7: 5")
             flash_browser.wait_for_text("#present", "1 here: Ann")
+
+
+def test_10_present_forgets_the_people_of_a_worker_that_was_killed(people, workers):
+    ann, bob = people("Ann", 7), people("Bob", 7, 1)
+    ann.wait_for_text("#present", "2 here: Ann, Bob")
+    workers[1].kill()
+    try:
+        ann.wait_for_text("#present", "1 here: Ann")
+    finally:
+        workers[1].start()
+    # The page comes back by itself.
+    for tab in (ann, bob):
+        tab.wait_for_text("#present", "2 here: Ann, Bob")

@@ -39,6 +39,10 @@ MAX_NAME_LENGTH = 100
 # Seconds between two lists of one room, however many pages come and go.
 INTERVAL = 0.1
 
+# Seconds after which a page that has come from another worker is sent the list; it has entered by
+# then, so it does not see itself leave.
+_RETURN_SECONDS = 1.0
+
 # Seconds that the application's function may take for one name; after that the page has none.
 NAME_TIMEOUT = 5.0
 
@@ -51,17 +55,30 @@ Names = list[tuple["ChannelPattern", Callable[..., Any]]]
 class PresentLists:
     """The lists of the rooms of this worker's pages; the `FrameSource` of their page channels.
 
-    ``names`` are the functions that give the name of a page, by pattern. The list is shared with
-    the caller, who may add to it.
+    - ``names``: the functions that give the name of a page, by pattern. The list is shared with the
+      caller, who may add to it.
+    - ``grace``: seconds for which a page that left is still listed. So one that goes to another
+      worker is listed all the time.
+    - ``ttl``: seconds within which workers enter their pages again in a store that has lost them;
+      until then those are listed.
     """
 
     def __init__(
-        self, app: Flash, listeners: Listeners, backplane: BrokerBackplane, names: Names
+        self,
+        app: Flash,
+        listeners: Listeners,
+        backplane: BrokerBackplane,
+        names: Names,
+        *,
+        grace: float,
+        ttl: float,
     ) -> None:
         self.app = app
         self.listeners = listeners
         self.backplane = backplane
         self.names = names
+        self.grace = grace
+        self.ttl = ttl
         self._lists: dict[str, PresentList] = {}
 
     async def follow(self, channel: str) -> None:
@@ -87,15 +104,18 @@ class PresentLists:
 
     async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
         """Return the present list; a page needs no other, so it misses nothing."""
-        del position
         found = self._lists[channel.partition(":")[2]]
+        if position is not None and position.epoch != found.epoch:
+            # The page comes from another worker, and is about to enter here.
+            found.send_later()
+            return CatchUp(Position(found.epoch, found.number), (), recovered=True)
         frame = await found.latest()
         return CatchUp(Position(found.epoch, frame.number), (frame,), recovered=True)
 
     def close(self) -> None:
         """Forget all lists."""
         for each in self._lists.values():
-            each.opening.cancel()
+            each.cancel()
         self._lists.clear()
 
 
@@ -107,7 +127,7 @@ class PresentList:
         self._room = room
         # Numbers of the frames are of this object: a page that comes from another gets the list.
         self.epoch = f"{lists.backplane.worker}:{id(self):x}"
-        self._number = 0
+        self.number = 0
         self._frame: Frame | None = None
         # By id of a member, which has its worker in it.
         self._members: dict[str, ClientInfo] = {}
@@ -118,6 +138,10 @@ class PresentList:
         self._is_changed = True
         self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
+        # Sends the list to pages that have come from other workers.
+        self._later: asyncio.TimerHandle | None = None
+        # By id of a member that has left, what removes it.
+        self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._building = asyncio.Lock()
         # Done when the members are known.
         self.opening: asyncio.Future[None] = asyncio.ensure_future(self._open())
@@ -132,17 +156,31 @@ class PresentList:
             members = await self._lists.listeners.broker.members(self._room)
             if len(self._waiting) <= _MAX_WAITING:
                 break
-        self._members = {each.id: client_info(each) for each in members}
+        for timer in self._leaving.values():
+            timer.cancel()
+        self._leaving.clear()
+        found = {each.id: client_info(each) for each in members}
+        for name in self._members.keys() - found.keys():
+            # It has left, or the store has lost it.
+            self._remove_in(self._lists.ttl, name)
+        self._members |= found
         waiting, self._waiting = self._waiting, None
         for change in waiting:
             self._apply(change)
         self._is_changed = True
 
+    def cancel(self) -> None:
+        """Send nothing any more."""
+        self._is_closed = True
+        self.opening.cancel()
+        for timer in (self._timer, self._later, *self._leaving.values()):
+            if timer is not None:
+                timer.cancel()
+        self._leaving.clear()
+
     async def close(self) -> None:
         """Receive no changes any more."""
-        self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self.cancel()
         await self._lists.listeners.unlisten(presence_of(self._room), self)
 
     # -- from the broker -------------------------------------------------------------------------
@@ -162,11 +200,25 @@ class PresentList:
         self._send_soon()
 
     def _apply(self, change: MemberChange) -> None:
-        self._is_changed = True
+        name = change.member.id
+        timer = self._leaving.pop(name, None)
+        if timer is not None:
+            timer.cancel()
         if change.kind in ("joined", "changed"):
-            self._members[change.member.id] = client_info(change.member)
-        else:
-            self._members.pop(change.member.id, None)
+            self._is_changed = True
+            self._members[name] = client_info(change.member)
+        elif name in self._members and not self._is_closed:
+            self._remove_in(self._lists.grace, name)
+
+    def _remove_in(self, seconds: float, name: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._leaving[name] = loop.call_later(seconds, self._remove, name)
+
+    def _remove(self, name: str) -> None:
+        self._leaving.pop(name, None)
+        if self._members.pop(name, None) is not None:
+            self._is_changed = True
+            self._send_soon()
 
     def reset(self, channel: str, position: Position) -> None:
         """Fetch the members again, since changes are lost."""
@@ -183,6 +235,17 @@ class PresentList:
     def _send_soon(self) -> None:
         if self._timer is None and not self._is_closed:
             self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._send)
+
+    def send_later(self) -> None:
+        """Send the list in a second, also if it is as before."""
+        if self._later is None and not self._is_closed:
+            loop = asyncio.get_running_loop()
+            self._later = loop.call_later(_RETURN_SECONDS, self._send_again)
+
+    def _send_again(self) -> None:
+        self._later = None
+        self._is_changed = True
+        self._send_soon()
 
     def _send(self) -> None:
         self._timer = None
@@ -206,10 +269,10 @@ class PresentList:
             for gone in self._names.keys() - pages:
                 del self._names[gone]
             names = [await self._name_of(each) for each in people[:MAX_NAMES]]
-            self._number += 1
+            self.number += 1
             frame = self._frame = _frame(
                 self._room,
-                Position(self.epoch, self._number),
+                Position(self.epoch, self.number),
                 [each for each in names if each],
                 len(people),
             )

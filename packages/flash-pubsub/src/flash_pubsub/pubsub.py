@@ -199,7 +199,14 @@ class PubSub:
             counters=self._run_counters,
             max_rooms=self._max_rooms,
         )
-        self._present_lists = PresentLists(app, self._listeners, backplane, self._present_names)
+        self._present_lists = PresentLists(
+            app,
+            self._listeners,
+            backplane,
+            self._present_names,
+            grace=self._presence_grace,
+            ttl=self._presence_ttl,
+        )
         subscribers = Subscribers(
             app, self._live, self._declarations, self._presence, backplane, rooms
         )

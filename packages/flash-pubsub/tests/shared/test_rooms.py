@@ -2,10 +2,21 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
 
 import pytest
 from pubsub_worlds import World, pages, until
+from room_pages import (
+    Memory,
+    Redis,
+    absent,
+    answer_of,
+    ask,
+    enter,
+    frame_of,
+    inside,
+    silence,
+    until_frame,
+)
 
 from flash import ConfigurationError, Flash, Input, Output, Patch, State
 from flash_pubsub import InvalidChannel, PubSub, Room, TooManyRooms, UnknownRoom
@@ -13,6 +24,13 @@ from flash_pubsub.channels.subscription import sign
 from flash_pubsub.shared import rooms as rooms_module
 from flash_pubsub.shared.state import SharedState
 from flash_ws import CloseCode
+
+
+@pytest.fixture(params=["memory", "redis"])
+def kind(request):
+    if request.param == "memory":
+        return Memory()
+    return Redis(request.getfixturevalue("redis_server"))
 
 
 def desks(runs=None, allowed=("7", "8"), **options):
@@ -44,56 +62,10 @@ def change(page, pubsub, number, value, room, callback=0, **more):
     page.send({**frame, "room": room, **more})
 
 
-async def until_frame(page, fits, *, record=None):
-    while True:
-        frame = await page.frame()
-        if record is not None:
-            record.append(frame)
-        if fits(frame):
-            return frame
-
-
-def ask(page, room, token, **more):
-    page.send({"t": "subscribe", "channel": room, "token": token, "with": ["room"], **more})
-
-
-async def answer_of(page, room):
-    return await until_frame(page, lambda f: f["t"] == "subscription" and f["channel"] == room)
-
-
-async def enter(page, world, room, worker=0):
-    """Enter a room as a `Room` does, and return its snapshot."""
-    ask(page, room, sign(world.apps[worker], room))
-    frame = await answer_of(page, room)
-    assert frame["status"] == "subscribed", frame
-    return await until_frame(page, lambda f: f.get("c") == f"shared:{room}")
-
-
-@asynccontextmanager
-async def inside(world, *places):
-    """Pages that are in rooms: pairs of worker and room."""
-    async with pages(world, *(worker for worker, _ in places)) as opened:
-        for page, (worker, room) in zip(opened, places, strict=True):
-            await enter(page, world, room, worker)
-        yield opened
-
-
-async def frame_of(page, room):
-    return await until_frame(page, lambda f: f.get("c") == f"shared:{room}")
-
-
-async def silence(page, world, worker=0):
-    """Return everything that a page gets until a marker that is pushed now."""
-    seen = []
-    await world.pubsubs[worker].live.push("marker", {"title": "end"})
-    await until_frame(page, lambda f: f.get("u") == [["marker", {"title": "end"}]], record=seen)
-    return seen
-
-
-async def test_8_rooms_two_pages_of_a_room_converge_and_another_room_sees_nothing():
+async def test_8_rooms_two_pages_of_a_room_converge_and_another_room_sees_nothing(kind):
     runs = []
     async with (
-        World(desks(runs)) as world,
+        World(desks(runs), **kind.settings) as world,
         inside(world, (0, "desk/7"), (1, "desk/7"), (1, "desk/8")) as (one, two, other),
     ):
         change(one, world.pubsubs[0], 1, 40, "desk/7")
@@ -112,10 +84,10 @@ async def test_8_rooms_two_pages_of_a_room_converge_and_another_room_sees_nothin
             assert "desk/8" not in json.dumps(await silence(late, world))
 
 
-async def test_8_rooms_no_byte_of_a_room_reaches_a_page_outside_it():
+async def test_8_rooms_no_byte_of_a_room_reaches_a_page_outside_it(kind):
     secret = "the-secret-of-desk-seven"
     async with (
-        World(desks()) as world,
+        World(desks(), **kind.settings) as world,
         inside(world, (0, "desk/7"), (0, "desk/8")) as (page, other),
         pages(world, 0, 1) as outside,
     ):
@@ -261,10 +233,6 @@ async def test_8_rooms_a_page_that_left_or_was_removed_gets_nothing_and_changes_
         assert runs == [("7", 66)]
 
 
-async def absent(world, page, room):
-    return page.welcome["id"] not in {each.id for each in await world.pubsubs[0].who(room)}
-
-
 async def test_8_rooms_a_page_that_leaves_while_authorize_is_asked_changes_nothing():
     runs = []
     asked, go_on = asyncio.Event(), asyncio.Event()
@@ -285,9 +253,9 @@ async def test_8_rooms_a_page_that_leaves_while_authorize_is_asked_changes_nothi
         assert not runs
 
 
-async def test_8_rooms_a_reconnecting_page_gets_what_it_missed_in_its_room():
+async def test_8_rooms_a_reconnecting_page_gets_what_it_missed_in_its_room(kind):
     async with (
-        World(desks()) as world,
+        World(desks(), **kind.settings) as world,
         inside(world, (0, "desk/7"), (0, "desk/7")) as (page, other),
     ):
         change(page, world.pubsubs[0], 1, 1, "desk/7")
@@ -308,25 +276,37 @@ async def test_8_rooms_a_reconnecting_page_gets_what_it_missed_in_its_room():
             await back.leave()
 
 
-async def test_8_rooms_values_survive_the_worker_and_a_store_that_has_lost_them():
-    async with World(desks()) as world, inside(world, (0, "desk/7")) as (page,):
+async def test_8_rooms_values_survive_a_worker_and_a_store_that_has_lost_them(kind):
+    async with (
+        World(desks(), **kind.settings) as world,
+        inside(world, (0, "desk/7")) as (page,),
+    ):
         change(page, world.pubsubs[0], 1, 40, "desk/7")
         await frame_of(page, "desk/7")
+        more = kind.settings or {"store": world.store}
         async with (
-            World(desks(), workers=1, store=world.store) as later,
+            World(desks(), workers=1, **more) as later,
+            inside(later, (0, "desk/8")),
             pages(later, 0) as (late,),
         ):
             assert (await enter(late, later, "desk/7"))["u"][0] == ["slider", {"value": 40}]
-        world.store.flush()
-        await until(lambda: asyncio.ensure_future(has(world, 1, "desk/7", 40)))
+        await kind.flush(world)
+        # The worker that knows the values restores them.
+        await until(lambda: has(world, 1, "desk/7", 40))
+        reset = await until_frame(page, lambda f: f.get("recovered") is False)
+        assert reset["c"] in ("shared", "all", "shared:desk/7", "room:desk/7", "channel:desk/7")
+        await page.leave()
 
 
 async def has(world, worker, room, value):
     return await world.pubsubs[worker].shared.room(room)["slider", "value"].get() == value
 
 
-async def test_8_rooms_server_code_reads_and_sets_the_values_of_a_room():
-    async with World(desks()) as world, inside(world, (0, "desk/7"), (0, "desk/8")) as opened:
+async def test_8_rooms_server_code_reads_and_sets_the_values_of_a_room(kind):
+    async with (
+        World(desks(), **kind.settings) as world,
+        inside(world, (0, "desk/7"), (0, "desk/8")) as opened,
+    ):
         shared = world.pubsubs[1].shared
         await shared.room("desk/7")["slider", "value"].set(9)
         assert (await frame_of(opened[0], "desk/7"))["u"] == [["slider", {"value": 9}]]
@@ -340,9 +320,9 @@ async def test_8_rooms_server_code_reads_and_sets_the_values_of_a_room():
             await shared.room("desk/" + "7" * 500)["slider", "value"].get()
 
 
-async def test_5_a_push_to_a_room_reaches_its_pages_on_every_worker():
+async def test_5_a_push_to_a_room_reaches_its_pages_on_every_worker(kind):
     async with (
-        World(desks()) as world,
+        World(desks(), **kind.settings) as world,
         inside(world, (0, "desk/7"), (1, "desk/7"), (0, "desk/8")) as (one, two, other),
     ):
         live = world.pubsubs[0].live
@@ -372,7 +352,7 @@ def is_answered(frame, page, number):
     return frame.get("o", {}).get(page.welcome["id"], 0) >= number
 
 
-async def test_8_rooms_two_hands_end_on_one_value_while_rooms_run_side_by_side():
+async def test_8_rooms_two_hands_end_on_one_value_while_rooms_run_side_by_side(kind):
     running = {}
     together = 0
 
@@ -395,7 +375,7 @@ async def test_8_rooms_two_hands_end_on_one_value_while_rooms_run_side_by_side()
             return [desk, value]
 
     places = [(worker, f"desk/{desk}") for desk in (7, 8) for worker in (0, 1)]
-    async with World(define) as world, inside(world, *places) as opened:
+    async with World(define, **kind.settings) as world, inside(world, *places) as opened:
         for number in range(1, 31):
             for page, (worker, room) in zip(opened, places, strict=True):
                 change(page, world.pubsubs[worker], number, [worker, number], room)
@@ -416,7 +396,7 @@ async def test_8_rooms_two_hands_end_on_one_value_while_rooms_run_side_by_side()
         assert together == 2
 
 
-async def test_8_rooms_the_first_run_is_one_for_each_room():
+async def test_8_rooms_the_first_run_is_one_for_each_room(kind):
     runs = []
 
     def define(pubsub):
@@ -430,7 +410,7 @@ async def test_8_rooms_the_first_run_is_one_for_each_room():
             return value
 
     places = [(0, "desk/7"), (1, "desk/7"), (1, "desk/8")]
-    async with World(define) as world, inside(world, *places) as opened:
+    async with World(define, **kind.settings) as world, inside(world, *places) as opened:
         for page, (worker, room) in zip(opened, places, strict=True):
             change(page, world.pubsubs[worker], 0, 30, room, changed=[])
         for page, (_, room) in zip(opened, places, strict=True):
