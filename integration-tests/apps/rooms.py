@@ -20,6 +20,7 @@ app.layout = html.Div(
         html.P(id="news"),
         dcc.Slider(0, 10, 1, value=2, id="unrest"),
         html.P("nothing", id="unrest-note"),
+        html.P("no double", id="twice"),
         dcc.Slider(0, 10, 1, value=3, id="light"),
         html.P("dark", id="light-note"),
         html.P("no notice", id="notice"),
@@ -40,7 +41,36 @@ def page(path):
     desk = path.removeprefix("/desk/") if path.startswith("/desk/") else None
     if desk is None:
         return "outside"
-    return [Room("desk/{desk}", "room", desk=desk), Present("desk/{desk}", "present", desk=desk)]
+    return [
+        html.Div(Room("desk/{desk}", "room", desk=desk), id="first"),
+        Present("desk/{desk}", "present", desk=desk),
+        html.Button("second", id="add"),
+        html.Button("end the first", id="end"),
+        html.Div(id="second"),
+        html.P(id="second-status"),
+        html.Button("later", id="later"),
+        html.Div(id="place"),
+    ]
+
+
+@app.callback(Output("second", "children"), Input("add", "n_clicks"), prevent_initial_call=True)
+def add_second(clicks):
+    return Room("desk/8", "room-2")
+
+
+@app.callback(Output("second-status", "children"), Input("room-2", "status"))
+def second_status(status):
+    return f"second {status}"
+
+
+@app.callback(Output("first", "children"), Input("end", "n_clicks"), prevent_initial_call=True)
+def end_first(clicks):
+    return None
+
+
+@app.callback(Output("place", "children"), Input("later", "n_clicks"), prevent_initial_call=True)
+def show_later(clicks):
+    return [dcc.Input("nothing yet", id="word"), html.P("no word", id="word-note")]
 
 
 @app.callback(Output("status", "children"), Input("room", "channel"), Input("room", "status"))
@@ -72,6 +102,21 @@ def unrest_note(unrest, desk):
 )
 def light_note(light, hall):
     return f"hall {hall}: {light}"
+
+
+@pubsub.shared_callback(Output("word-note", "children"), Input("word", "value"), room="desk/{desk}")
+def word_note(word, desk):
+    return f"desk {desk} says {word}"
+
+
+@pubsub.shared_callback(
+    Output("twice", "children"),
+    Input("unrest", "value"),
+    room="desk/{desk}",
+    prevent_initial_call=True,
+)
+def twice(unrest):
+    return str(2 * unrest)
 
 
 @app.server.get("/tell/<desk>/<text>")

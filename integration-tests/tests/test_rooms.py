@@ -30,7 +30,7 @@ def workers(tmp_path_factory):
 @pytest.fixture
 def people(flash_browser, workers):
     """Return a function that opens a desk as somebody, on one of the workers."""
-    flash_browser.expect_console_errors("favicon.ico|WebSocket|ERR_CONNECTION")
+    flash_browser.expect_console_errors("favicon.ico|WebSocket|ERR_CONNECTION|does not enter")
     tabs = []
 
     def open_as(name, desk, worker=0):
@@ -119,6 +119,87 @@ def test_8_rooms_a_room_of_the_url_shares_and_one_that_is_denied_does_not(people
     bob.wait_for_text("#light-note", "hall 7: 4")
     assert ann.text("#light-note") == "dark"
     assert ann.text("#unrest-note") == "nothing"
+
+
+def test_8_rooms_of_two_rooms_of_one_pattern_the_first_counts_until_it_ends(people):
+    ann, bob = people("Ann", 7), people("Bob", 8, 1)
+    ann.wait_for_text("#status", "desk/7 subscribed")
+    bob.wait_for_text("#status", "desk/8 subscribed")
+    ann.run_js(SET, "unrest", 9)
+    ann.wait_for_text("#unrest-note", "desk 7: 9")
+    bob.run_js(SET, "unrest", 4)
+    bob.wait_for_text("#unrest-note", "desk 8: 4")
+    ann.click("#add")
+    ann.wait_for_text("#second-status", "second denied")
+    assert ann.text("#unrest-note") == "desk 7: 9"
+    ann.click("#end")
+    ann.wait_for_text("#second-status", "second subscribed")
+    for tab in (ann, bob):
+        tab.wait_for_text("#unrest-note", "desk 8: 4")
+        tab.wait_for_text("#twice", "8")
+
+
+def test_8_rooms_a_room_that_is_denied_leaves_the_place_to_another(people):
+    ann, bob = people("Ann", 9), people("Bob", 8, 1)
+    ann.wait_for_text("#status", "desk/9 denied")
+    ann.click("#add")
+    ann.wait_for_text("#second-status", "second subscribed")
+    bob.wait_for_text("#status", "desk/8 subscribed")
+    ann.run_js(SET, "unrest", 3)
+    bob.wait_for_text("#unrest-note", "desk 8: 3")
+    ann.click("#to-out")
+    ann.wait_for_text("#unrest-note", "nothing")
+
+
+def test_8_rooms_a_component_that_comes_later_begins_with_the_value_of_the_room(people):
+    ann, bob, eve = people("Ann", 7), people("Bob", 7, 1), people("Eve", 8)
+    for tab in (ann, bob, eve):
+        tab.wait_for_text("#status", re.compile("subscribed"))
+    ann.click("#later")
+    # The first run is one for each room.
+    ann.wait_for_text("#word-note", "desk 7 says nothing yet")
+    ann.type("#word", "hello", clear=True)
+    ann.wait_for_text("#word-note", "desk 7 says hello")
+    bob.click("#later")
+    bob.wait_for_text("#word-note", "desk 7 says hello")
+    bob.wait_for(lambda: value(bob, "word") == "hello", "the word of the room")
+    eve.click("#later")
+    eve.wait_for_text("#word-note", "desk 8 says nothing yet")
+
+
+LATE_FRAME = """
+const [room, value] = arguments;
+const u = [['unrest', {value}], ['unrest-note', {children: 'late'}]];
+const frame = {t: 'snapshot', c: `shared:${room}`, n: 1e6, u};
+const push = {t: 'props', c: `room:${room}`, n: 1e6, u: [['notice', {children: 'late'}]]};
+sockets.forEach((each) => each.onmessage({data: JSON.stringify([frame, push])}));
+"""
+KEEP_SOCKETS = """
+window.sockets = [];
+const { WebSocket } = window;
+window.WebSocket = function (...given) {
+    const socket = new WebSocket(...given);
+    sockets.push(socket);
+    return socket;
+};
+"""
+
+
+def test_8_rooms_late_frames_of_a_room_that_the_page_has_left_are_not_applied(people):
+    ann = people("Ann", 8)
+    ann.wait_for_text("#status", "desk/8 subscribed")
+    ann.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": KEEP_SOCKETS})
+    ann.reload()
+    ann.wait_for_text("#status", "desk/8 subscribed")
+    ann.run_js(SET, "unrest", 6)
+    ann.wait_for_text("#unrest-note", "desk 8: 6")
+    ann.run_js(LATE_FRAME, "desk/7", 1)
+    assert (value(ann, "unrest"), ann.text("#unrest-note")) == (6, "desk 8: 6")
+    ann.click("#to-out")
+    ann.wait_for_text("#unrest-note", "nothing")
+    ann.run_js(LATE_FRAME, "desk/8", 1)
+    assert (value(ann, "unrest"), ann.text("#unrest-note")) == (2, "nothing")
+    assert ann.text("#notice") == "no notice"
 
 
 def test_5_a_push_to_a_room_shows_on_its_pages_only(people, workers):

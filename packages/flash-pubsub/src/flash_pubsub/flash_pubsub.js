@@ -627,7 +627,7 @@
     // -- Rooms -------------------------------------------------------------------------------------
 
     // pattern → {text, matches: RegExp, names: of its callbacks,
-    //   channel: the room of this page, null for none; holders: how many components and URLs put it there,
+    //   channel: the room of this page, null for none; holders: what puts it there, components and the URL,
     //   status: of the subscription; hasState: whether the room's values have arrived,
     //   places: key → [id, property] that the room has set or may set,
     //   initial: key → what the page showed before,
@@ -639,12 +639,11 @@
     const waitingRooms = new Set();
 
     const roomOf = (name) => rooms.get((callbacks[name] || {}).room) || null;
-    const isActive = (room) => room.channel !== null && room.status !== 'denied';
-    const isReady = (room) => isActive(room) && room.status === 'subscribed' && room.hasState;
-    const roomsNamed = (channel) => Array.from(rooms.values()).filter((room) => room.channel === channel && isActive(room));
+    const isReady = (room) => room.channel !== null && room.status === 'subscribed' && room.hasState;
+    const roomsNamed = (channel) => Array.from(rooms.values()).filter((room) => room.channel === channel);
 
     /** Whether the values of a callback are shared now: it has no room, or the page is in one. */
-    const isShared = (name) => roomOf(name) === null || isActive(roomOf(name));
+    const isShared = (name) => roomOf(name) === null || roomOf(name).channel !== null;
 
     function isRestored(key, value) {
         if (restored.has(key) && !equal(restored.get(key), value)) {
@@ -669,7 +668,7 @@
                 path: paths[text] && expression(paths[text].replace(/\/$/, ''), /<([A-Za-z_][A-Za-z0-9_]*)>/),
                 names: Object.keys(callbacks).filter((name) => callbacks[name].room === text),
                 channel: null,
-                holders: 0,
+                holders: new Set(),
                 status: 'pending',
                 hasState: false,
                 places: new Map(),
@@ -731,15 +730,8 @@
     }
 
     function setRoomStatus(room, status) {
-        const wasActive = isActive(room);
         const was = room.status;
         room.status = status;
-        if (wasActive && !isActive(room)) {
-            forgetRoom(room);
-        } else if (!wasActive && isActive(room)) {
-            beginRoom(room, room.channel);
-            room.status = status;
-        }
         if (status === 'subscribed' && was !== status && room.hasState) {
             // After a break; what the page has missed has arrived by then.
             setTimeout(() => sendUnanswered(room), REPEAT_AFTER);
@@ -754,50 +746,68 @@
     /** Put the page into a room, unless it is in another one of the pattern; returns a function that ends it. */
     function enterRoom(element, channel, token, report) {
         const own = Array.from(rooms.values()).filter((room) => room.matches.test(channel));
+        const holder = {};
         let leave = null;
-        const enter = () => {
-            const other = own.find((room) => room.channel !== null && room.channel !== channel);
-            if (leave || other) {
-                if (other) {
-                    console.error(`flash: the page is in the room ${other.channel}, so it does not enter ${channel}; a page is in one room of ${other.text}`);
-                    report({ status: 'denied' });
-                }
-                return;
-            }
+        const otherRoom = () => own.find((room) => room.channel !== null && room.channel !== channel);
+        const hold = () =>
             own.forEach((room) => {
-                room.holders += 1;
+                room.holders.add(holder);
                 if (room.channel === null) {
                     beginRoom(room, channel);
                 }
             });
-            const watcher = (changes) => {
-                if ('status' in changes) {
-                    own.forEach((room) => setRoomStatus(room, changes.status));
+        const release = () =>
+            own.forEach((room) => {
+                if (room.holders.delete(holder) && !room.holders.size) {
+                    forgetRoom(room);
+                    room.channel = null;
                 }
-                report(changes);
-            };
-            watcher.wants = 'room';
-            leave = subscribe(element, channel, token, watcher);
+            });
+        const watcher = (changes) => {
+            const { status } = changes;
+            if (status === 'denied') {
+                release();
+            } else if (status && otherRoom()) {
+                report({ status: 'denied' });
+                return;
+            } else if (status) {
+                hold();
+                own.forEach((room) => setRoomStatus(room, status));
+            }
+            report(changes);
+            if (status === 'denied') {
+                enterWaiting();
+            }
+        };
+        watcher.wants = 'room';
+        const enter = () => {
+            const other = otherRoom();
+            if (other && !leave) {
+                console.error(
+                    `flash: the page is in the room ${other.channel}, so it does not enter ${channel}; ` +
+                        `a page is in one room of ${other.text}`
+                );
+                report({ status: 'denied' });
+            } else if (!leave) {
+                hold();
+                leave = subscribe(element, channel, token, watcher);
+            }
         };
         waitingRooms.add(enter);
         enter();
         return () => {
             waitingRooms.delete(enter);
-            if (!leave) {
-                return;
+            if (leave) {
+                leave();
+                release();
+                enterWaiting();
             }
-            leave();
-            own.forEach((room) => {
-                room.holders -= 1;
-                if (!room.holders) {
-                    if (isActive(room)) {
-                        forgetRoom(room);
-                    }
-                    room.channel = null;
-                }
-            });
-            waitingRooms.forEach((each) => each());
         };
+    }
+
+    /** Enter rooms that could not be entered because of another one. */
+    function enterWaiting() {
+        waitingRooms.forEach((enter) => enter());
     }
 
     /** Return the name of the room that the URL leads into; null for none. */
@@ -922,7 +932,7 @@
         const parts = props.count ? [part('count', props.count), ' ', part('label', props.label)] : [];
         names.forEach((name, at) => parts.push(at ? ', ' : ': ', part('name', name, `name ${at}`)));
         if (names.length && more > 0) {
-            parts.push(part('more', ` and ${more} more`));
+            parts.push(' ', part('more', props.more.replace('{count}', more)));
         }
         return createElement(
             'div',

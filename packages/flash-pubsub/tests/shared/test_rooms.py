@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from page import Closed
 from pubsub_worlds import World, pages, until
 from room_pages import (
     Memory,
@@ -231,6 +232,33 @@ async def test_8_rooms_a_page_that_left_or_was_removed_gets_nothing_and_changes_
         change(page, world.pubsubs[0], 1, 1, "desk/7")
         assert (await until_frame(page, lambda f: f["t"] == "shared"))["failed"]
         assert runs == [("7", 66)]
+
+
+async def test_8_rooms_a_recheck_that_says_no_ends_the_room(monkeypatch):
+    allowed = ["7"]
+    async with World(desks(allowed=allowed), workers=1) as world:
+        monkeypatch.setattr(world.pubsubs[0].live, "_recheck_interval", 0.02)
+        async with inside(world, (0, "desk/7"), (0, "desk/7")) as (page, other):
+            allowed.clear()
+            for each in (page, other):
+                assert (await answer_of(each, "desk/7"))["status"] == "denied"
+            change(page, world.pubsubs[0], 1, 1, "desk/7")
+            frame = await until_frame(page, lambda f: f["t"] == "shared")
+            assert frame["failed"] == "this page is not in the room"
+            await world.pubsubs[0].shared.room("desk/7")["slider", "value"].set("secret")
+            for each in (page, other):
+                assert "secret" not in json.dumps(await silence(each, world))
+
+
+async def test_8_rooms_a_user_whose_rights_are_revoked_is_cut_off_from_the_room():
+    async with World(desks(), named=True) as world:
+        page = await world.page(headers=[(b"x-user", b"eve")])
+        await enter(page, world, "desk/7")
+        await world.pubsubs[1].live.revoke(user="eve")
+        assert await page.closed() == CloseCode.KICKED.number
+        await world.pubsubs[1].shared.room("desk/7")["slider", "value"].set("secret")
+        with pytest.raises(Closed):
+            await world.page(0, page.token, page.positions, headers=[(b"x-user", b"eve")])
 
 
 async def test_8_rooms_a_page_that_leaves_while_authorize_is_asked_changes_nothing():

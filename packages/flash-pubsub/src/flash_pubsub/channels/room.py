@@ -45,7 +45,8 @@ class Present(Subscription):
     Its page is one of those who are there. The names are those of the users that ``authorize``
     named, or what `PubSub.present_name` gives. A user with several pages counts once, and so does
     each page without a user. Who came first is first; after ``most`` names it shows how many more
-    there are. The first 50 names of a room are known to its pages.
+    there are. ``label`` and ``more`` are its texts. The first 50 names of a room are known to its
+    pages.
 
     It is one element of class ``flash-present``, with elements of the classes
     ``flash-present-count``, ``flash-present-label``, ``flash-present-name`` and
@@ -66,15 +67,17 @@ class Present(Subscription):
         *,
         label: str = "here",
         most: int = 12,
+        more: str = "and {count} more",
         className: str | None = None,  # noqa: N803  Dash's name
         status: Status = "pending",
         **variables: str | int,
     ) -> None:
         check(most=(most, AMOUNT))
         super().__init__(room_name(room, variables), id, status=status)
-        self._prop_names += ["label", "most", "className", "who", "count", "joined", "left"]
+        self._prop_names += ["label", "most", "more", "className", "who", "count", "joined", "left"]
         self.label = label
         self.most = most
+        self.more = more
         if className is not None:
             self.className = className
 

@@ -306,7 +306,7 @@ class SharedState:
         self._backplane.spawn(self._republish_newest(key))
 
     async def _republish_newest(self, key: Key) -> None:
-        while True:
+        while not self._is_closed:
             at = self._recent.position
             try:
                 await self._publish_newest(key, at)
@@ -324,7 +324,7 @@ class SharedState:
 
         Pages keep values that the store refuses for as long as this worker runs.
         """
-        while self._lost:
+        while self._lost and not self._is_closed:
             try:
                 await self._restore_part()
             except Overtaken:
