@@ -7,7 +7,7 @@ from itertools import count
 from quart import redirect, request, session
 
 from flash import Flash, Input, Output, State, dcc, html, live, pubsub, set_props
-from flash_pubsub import Subscription
+from flash_pubsub import Present, Room
 from flash_ws import Live
 
 app = Flash(__name__, title="Desk")
@@ -31,8 +31,8 @@ async def login():
 
 app.layout = html.Div(
     [
-        Subscription("desk/7"),
-        html.P(id="present"),
+        Room("desk/{desk}", desk=7),
+        Present("desk/{desk}", "present", desk=7),
         dcc.Graph(id="prices", figure={"data": [{"x": [], "y": [], "mode": "lines"}]}),
         dcc.Slider(0, 10, 1, value=2, id="unrest", updatemode="drag"),
         html.P(id="unrest-note"),
@@ -55,24 +55,19 @@ def show(message):
     return [{"x": [[message["t"]]], "y": [[message["p"]]]}, [0], 500]
 
 
-@pubsub.shared_callback(Output("unrest-note", "children"), Input("unrest", "value"))
-def note(unrest):
-    return f"Unrest {unrest} of 10, set by {live.client.user}"
-
-
 pubsub.authorize("desk/{desk}")(lambda client, desk: client.user is not None)
 
 
-@pubsub.on_join("desk/{desk}")
-@pubsub.on_leave("desk/{desk}")
-async def count_people(client, desk):
-    names = sorted({str(each.user) for each in await pubsub.who(f"desk/{desk}")})
-    set_props("present", {"children": f"Here: {', '.join(names)}"}, to=live.everybody)
+@pubsub.shared_callback(
+    Output("unrest-note", "children"), Input("unrest", "value"), room="desk/{desk}"
+)
+def note(unrest, desk):
+    return f"Unrest {unrest} of 10 at desk {desk}, set by {live.client.user}"
 
 
 @app.callback(Input("tell", "n_clicks"), State("notice", "value"), prevent_initial_call=True)
 async def tell(clicks, said):
-    set_props("notices", {"children": f"{session['name']}: {said}"}, to=live.everybody)
+    set_props("notices", {"children": f"{session['name']}: {said}"}, to=live.room("desk/7"))
 
 
 if __name__ == "__main__":

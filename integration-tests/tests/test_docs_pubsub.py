@@ -112,7 +112,7 @@ def tape(tab):
 
 
 def test_a_room_is_for_those_who_have_its_key(shown):
-    page = shown("Rooms")
+    page = shown("Channels of a pattern")
     page.type("#room", "7", enter=True)
     page.wait_for_text("#door", "denied")
     page.type("#say", "not heard", enter=True)
@@ -125,6 +125,28 @@ def test_a_room_is_for_those_who_have_its_key(shown):
     page.type("#say", "hello", enter=True)
     for tab in (page, other):
         tab.wait_for_text("#board", "7: hello")
+
+
+def test_a_room_shares_its_values_and_its_pushes_with_its_pages_only(shown):
+    page = shown("Rooms")
+    other = connected(page.new_user("/desk/7"))
+    third = connected(page.new_user("/desk/8"))
+    page.wait_for_text("#place", "Choose a desk")
+    page.open("/desk/7")
+    other.wait_for_text("#present", "2 here")
+    third.wait_for_text("#present", "1 here")
+    page.run_js("dash_clientside.set_props('unrest', {value: 9})")
+    for tab in (page, other):
+        tab.wait_for_text("#note", "Desk 7: 9 of 10")
+    third.wait_for_text("#note", "Desk 8: 2 of 10")
+    third.click("#ring")
+    third.wait_for_text("#bell", "ring 1")
+    other.click("#ring")
+    for tab in (page, other):
+        tab.wait_for_text("#bell", "ring 1")
+    page.run_js("dash_clientside.set_props('url', {pathname: '/'})")
+    page.wait_for_text("#place", "Choose a desk")
+    page.wait_for(lambda: page.text("#note") == "", "what it showed before")
 
 
 def test_a_script_and_the_shell_publish_to_an_app(

@@ -64,6 +64,10 @@ PUBLIC = {
     "channel": bound(pubsub, "channel", "prices"),
     "channel_callback": bound(pubsub, "channel_callback", "prices", Output("a", "b")),
     "feeder": bound(pubsub, "feeder", "prices"),
+    "Present": (
+        lambda **settings: flash_pubsub.Present("desk/7", **settings),
+        flash_pubsub.Present.__init__,
+    ),
     "Retention": (flash_pubsub.Retention, flash_pubsub.Retention.__init__),
     "MemoryBroker": (flash_pubsub.MemoryBroker, flash_pubsub.MemoryBroker.__init__),
     "RedisBroker": (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Pages(Protocol):
-    """The pages that a message goes to: ``live.everybody``, ``live.group(…)``, a client."""
+    """The pages of a message: ``live.everybody``, ``live.group(…)``, ``live.room(…)``, a client."""
 
     @property
     def channel(self) -> str:

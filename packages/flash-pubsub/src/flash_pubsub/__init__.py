@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.broker.seam import Broker, Retention, Status
+from flash_pubsub.channels.room import Present, Room
 from flash_pubsub.channels.subscription import Subscription
 from flash_pubsub.errors import (
     BrokerClosed,
@@ -19,6 +20,8 @@ from flash_pubsub.errors import (
     Overtaken,
     PayloadTooLarge,
     PubSubError,
+    TooManyRooms,
+    UnknownRoom,
     UnsupportedEnvelope,
 )
 from flash_pubsub.publisher import AsyncPublisher, Publisher
@@ -43,13 +46,17 @@ __all__ = [
     "MemoryBroker",
     "Overtaken",
     "PayloadTooLarge",
+    "Present",
     "PubSub",
     "PubSubError",
     "Publisher",
     "RedisBroker",
     "Retention",
+    "Room",
     "Status",
     "Subscription",
+    "TooManyRooms",
+    "UnknownRoom",
     "UnsupportedEnvelope",
     "__version__",
     "channel_callback",

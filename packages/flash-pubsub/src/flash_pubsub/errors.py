@@ -8,6 +8,8 @@ PubSubError (flash.FlashError)
 │   └── BrokerRunning (RuntimeError)         the broker was started already
 ├── Fenced                               another worker holds the lease by now
 ├── Overtaken                            a newer message was published than the caller had seen
+├── UnknownRoom (LookupError)            no shared callback has a room of this name
+├── TooManyRooms (ConnectionError)       this worker has no place for another room
 ├── InvalidMessage (ValueError)          a message does not fit its channel's schema
 ├── InvalidChannel (ValueError)          no channel can have this name
 ├── PayloadTooLarge (flash_ws.PayloadTooLarge)  a message has more bytes than allowed
@@ -126,6 +128,37 @@ class InvalidChannel(PubSubError, ValueError):
 
     def __str__(self) -> str:
         return f"{quoted(self.channel)} cannot be the name of a channel: {self.reason}"
+
+
+class UnknownRoom(PubSubError, LookupError):
+    """No shared callback has a room of this name, so it has no shared values."""
+
+    def __init__(self, room: str, patterns: list[str]) -> None:
+        super().__init__(room, patterns)
+        self.room = room
+        self.patterns = patterns
+
+    def __str__(self) -> str:
+        known = ", ".join(map(repr, self.patterns)) or "none"
+        return (
+            f"no shared callback has the room {quoted(self.room)}; the rooms declared with "
+            f"@pubsub.shared_callback(…, room=…) are: {known}"
+        )
+
+
+class TooManyRooms(PubSubError, ConnectionError):
+    """This worker has ``max_rooms`` rooms in use; nothing was opened."""
+
+    def __init__(self, room: str, limit: int) -> None:
+        super().__init__(room, limit)
+        self.room = room
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"no place for the room {quoted(self.room)}: this worker has {self.limit} rooms in "
+            "use; raise PubSub(max_rooms=…), or start more workers"
+        )
 
 
 class InvalidMessage(PubSubError, ValueError):

@@ -14,6 +14,8 @@
  *   - A change carries its time by this page's clock. Of two changes the later one counts.
  *   - A change in a list of picks carries the list before it, so that the picks of several pages count.
  *   - A text in which the user is typing is not replaced before they pause or leave it.
+ *   - A callback with a room counts only while the page is in a room. What the page knows of a room is
+ *     forgotten when it leaves the room, and its components show again what they showed before.
  */
 (function () {
     'use strict';
@@ -36,7 +38,8 @@
         return;
     }
 
-    let callbacks = {}; // name → {inputs: [[id, property]], outputs: …}
+    let callbacks = {}; // name → {inputs: [[id, property]], outputs: …, room: pattern of its rooms, if any}
+    let prefix = '/'; // the path below which the app is served
     let pageId = null; // this page's id
     let isOpen = false; // whether the link is open
     // Whether the shared state has arrived, which tells which callbacks have run.
@@ -50,6 +53,7 @@
     // key → {callback name: number of this page's newest change that the callback has not answered}
     const pending = new Map();
     const inputKeys = new Set(); // keys of the inputs of all callbacks
+    const owners = new Map(); // key → the pattern of its callbacks' rooms; undefined if they have none
     const reported = new Map(); // key of an input → the value that Dash reported or this script set last
     const made = new Map(); // key of an input → {value, at: time of the user's change, the same for all callbacks}
     const waiting = new Map(); // callback name → {change: the change to send, timer, sentAt}
@@ -95,6 +99,7 @@
     /** Record that an input shows the server's value: if the user sets their value again, it is a new change. */
     function recordServerValue(key, value) {
         reported.set(key, value);
+        restored.delete(key);
         if (made.has(key) && !equal(made.get(key).value, value)) {
             made.set(key, { at: made.get(key).at });
         }
@@ -202,9 +207,15 @@
 
     /** Apply a frame of the shared state. */
     function applyShared(frame) {
+        const place = frame.c === 'shared' ? [] : roomsNamed(frame.c.slice('shared:'.length));
+        if (frame.c !== 'shared' && !place.length) {
+            // Of a room that the page has left.
+            return;
+        }
         if (frame.o && frame.o[pageId] !== undefined) {
             markAnswered(frame.cb, frame.o[pageId]);
         }
+        const patterns = place.length ? place.map(({ text }) => text) : [undefined];
         const updates = [];
         frame.u.forEach(([id, props]) => {
             const changes = {};
@@ -214,9 +225,14 @@
                     changes[property] = props[property];
                     return;
                 }
+                if (owners.has(key) && !patterns.includes(owners.get(key))) {
+                    // Set before its callback got a room, or by a callback of another room.
+                    return;
+                }
                 serverValues.set(key, props[property]);
                 // A value that the user has changed since is newer than the server's.
                 const here = current(id, property);
+                place.forEach((room) => rememberInitial(room, key, [id, property]));
                 if (isTyping(id, property) && !equal(here, props[property])) {
                     holdBack(id, property);
                 } else if (!pending.has(key) && !isUnreported(key, here)) {
@@ -233,7 +249,11 @@
         keepCursor(updates);
         link.setProps(updates);
         if (frame.t === 'snapshot') {
-            hasState = true;
+            hasState = hasState || frame.c === 'shared';
+            place.forEach((room) => {
+                room.hasState = true;
+                sendUnanswered(room);
+            });
             sendOffers();
         }
     }
@@ -272,12 +292,16 @@
         context.inputs_list.forEach((each) => {
             reported.set(keyOf(each.id, each.property), each.value);
         });
+        if (!isShared(name)) {
+            return window.dash_clientside.no_update;
+        }
         const places = context.inputs_list
             .map((each, place) => [keyOf(each.id, each.property), place])
             .filter(([key]) => triggers.includes(key))
             // A value equal to the server's was pushed, or has not changed.
             .filter(([key, place]) => pending.has(key) || !equal(serverValues.get(key), values[place]))
-            .filter(([key, place]) => serverValues.has(key) || values[place] !== undefined);
+            .filter(([key, place]) => serverValues.has(key) || values[place] !== undefined)
+            .filter(([key, place]) => !isRestored(key, values[place]));
         if (places.length) {
             lastChange += 1;
             const number = lastChange;
@@ -345,6 +369,10 @@
         if (changed.some((place) => was[place])) {
             frame.before = changed.map((place) => was[place]);
         }
+        const room = roomOf(name);
+        if (room) {
+            frame.room = room.channel;
+        }
         entry.change = null;
         entry.timer = 0;
         entry.sentAt = performance.now();
@@ -355,7 +383,7 @@
             }
         });
         unanswered.set(frame.k, frame);
-        if (isOpen) {
+        if (isOpen && (!room || isReady(room))) {
             post(frame);
         }
     }
@@ -368,20 +396,21 @@
     /** Offer the values for a callback's first run; the server uses those of one page. */
     function offer(name, values, states) {
         const frame = { t: 'share', cb: name, k: 0, v: values, s: states, changed: [] };
-        if (isOpen && hasState) {
-            post(frame);
-        } else {
-            offers.push(frame);
+        if (roomOf(name)) {
+            frame.room = roomOf(name).channel;
         }
+        offers.push(frame);
+        sendOffers();
     }
 
     // Offers that wait for the link and the shared state.
     let offers = [];
 
     function sendOffers() {
-        if (isOpen && hasState) {
-            offers.splice(0).forEach(post);
-        }
+        const canBeSent = ({ cb }) => isOpen && (roomOf(cb) ? isReady(roomOf(cb)) : hasState);
+        const ready = offers.filter(canBeSent);
+        offers = offers.filter((each) => !ready.includes(each));
+        ready.forEach(post);
     }
 
     /** Show the server's values of properties: of new components, or after a refused change. */
@@ -410,17 +439,24 @@
     function checkComponents() {
         Object.keys(callbacks).forEach((name) => {
             const { inputs, outputs, states } = callbacks[name];
+            const room = roomOf(name);
             inputs.concat(outputs).forEach(([id, property]) => {
                 const key = keyOf(id, property);
                 if (!link.isOnPage(id)) {
                     present.delete(key);
+                    if (room) {
+                        room.initial.delete(key);
+                    }
                 } else if (!present.has(key)) {
                     present.add(key);
+                    if (room && isShared(name)) {
+                        rememberInitial(room, key, [id, property]);
+                    }
                     showServerValues([[id, property]]);
                 }
             });
             const isHere = ([id, property]) => present.has(keyOf(id, property));
-            if (!offered.has(name) && inputs.every(isHere)) {
+            if (!offered.has(name) && isShared(name) && inputs.every(isHere)) {
                 offered.add(name);
                 const values = (properties) => properties.map(([id, property]) => current(id, property));
                 offer(name, values(inputs), values(states));
@@ -431,7 +467,9 @@
     // -- Subscriptions -----------------------------------------------------------------------------
 
     // channel → {token, status,
-    //   watchers: [fn({status, …})], one for each active Subscription,
+    //   watchers: [fn({status, …})], one for each active Subscription; `fn.wants` is 'room' or 'present' if
+    //     the page is to follow more of the channel than the results of its callbacks,
+    //   list: who is present, if the page follows that,
     //   suspended: the number of Subscriptions in panels of flash-lazy that are out of view,
     //   resumes: whether the page continues from the position at which it stopped following}
     const channels = new Map();
@@ -442,6 +480,10 @@
 
     function postSubscribe(channel, { token, resumes }) {
         const frame = { t: 'subscribe', channel, token };
+        const wants = wantsOf(channels.get(channel));
+        if (wants.length) {
+            frame.with = wants;
+        }
         if (resumes) {
             frame.at = {};
             pageChannels(channel).forEach((name) => {
@@ -454,10 +496,27 @@
         link.post(frame);
     }
 
+    /** What the page is to follow of a channel besides the results of its callbacks. */
+    function wantsOf({ watchers }) {
+        return ['room', 'present'].filter((kind) => watchers.some(({ wants }) => wants === kind));
+    }
+
+    /** Ask for a channel again if the page is to follow more or less of it than before. */
+    function updateWants(channel, entry, before) {
+        if (isOpen && wantsOf(entry).join() !== before.join()) {
+            postSubscribe(channel, { token: entry.token, resumes: false });
+        }
+    }
+
     function addWatcher(channel, entry, watcher) {
+        const before = wantsOf(entry);
         entry.watchers.push(watcher);
         if (entry.watchers.length > 1) {
             watcher({ status: entry.status });
+            if (entry.list && watcher.show) {
+                watcher.show(entry.list);
+            }
+            updateWants(channel, entry, before);
             return;
         }
         entry.status = 'pending';
@@ -467,8 +526,14 @@
     }
 
     function removeWatcher(channel, entry, watcher) {
+        const before = wantsOf(entry);
         entry.watchers = entry.watchers.filter((each) => each !== watcher);
-        if (!entry.watchers.length && isOpen) {
+        if (!wantsOf(entry).includes('present')) {
+            entry.list = null;
+        }
+        if (entry.watchers.length) {
+            updateWants(channel, entry, before);
+        } else if (isOpen) {
             link.post({ t: 'unsubscribe', channel });
         }
     }
@@ -559,6 +624,330 @@
         return window.React.createElement('span', { ref: element, style: { display: 'none' } });
     }
 
+    // -- Rooms -------------------------------------------------------------------------------------
+
+    // pattern → {text, matches: RegExp, names: of its callbacks,
+    //   channel: the room of this page, null for none; holders: what puts it there, components and the URL,
+    //   status: of the subscription; hasState: whether the room's values have arrived,
+    //   places: key → [id, property] that the room has set or may set,
+    //   initial: key → what the page showed before,
+    //   path: matches the URL that leads into a room, if one does; named, endNamed: of the URL's room}
+    const rooms = new Map();
+    // key → a value that a component shows again since the page has left a room: no change of the user.
+    const restored = new Map();
+    // Of each `Room`: function that enters, if the page is in no other room of the pattern.
+    const waitingRooms = new Set();
+
+    const roomOf = (name) => rooms.get((callbacks[name] || {}).room) || null;
+    const isReady = (room) => room.channel !== null && room.status === 'subscribed' && room.hasState;
+    const roomsNamed = (channel) => Array.from(rooms.values()).filter((room) => room.channel === channel);
+
+    /** Whether the values of a callback are shared now: it has no room, or the page is in one. */
+    const isShared = (name) => roomOf(name) === null || roomOf(name).channel !== null;
+
+    function isRestored(key, value) {
+        if (restored.has(key) && !equal(restored.get(key), value)) {
+            restored.delete(key);
+        }
+        return restored.has(key);
+    }
+
+    /** Make a regular expression of a name with variables: {desk} in patterns, <desk> in paths. */
+    function expression(text, variable) {
+        const parts = text.split(variable);
+        return new RegExp(
+            `^${parts.map((part, at) => (at % 2 ? `(?<${part}>[^/]+)` : part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))).join('')}$`
+        );
+    }
+
+    function makeRooms(paths) {
+        Object.keys(paths || {}).forEach((text) =>
+            rooms.set(text, {
+                text,
+                matches: expression(text, /\{([A-Za-z_][A-Za-z0-9_]*)\}/),
+                path: paths[text] && expression(paths[text].replace(/\/$/, ''), /<([A-Za-z_][A-Za-z0-9_]*)>/),
+                names: Object.keys(callbacks).filter((name) => callbacks[name].room === text),
+                channel: null,
+                holders: new Set(),
+                status: 'pending',
+                hasState: false,
+                places: new Map(),
+                initial: new Map(),
+                named: null,
+                endNamed: null,
+            })
+        );
+    }
+
+    /** Remember what a component shows before the room sets it. */
+    function rememberInitial(room, key, place) {
+        room.places.set(key, place);
+        if (!room.initial.has(key) && link.isOnPage(place[0])) {
+            room.initial.set(key, current(...place));
+        }
+    }
+
+    function beginRoom(room, channel) {
+        Object.assign(room, { channel, status: 'pending', hasState: false });
+        room.names.forEach((name) => {
+            const { inputs, outputs } = callbacks[name];
+            inputs.concat(outputs).forEach((place) => rememberInitial(room, keyOf(...place), place));
+        });
+        checkComponents();
+    }
+
+    /** Forget everything of a room, and show what the page showed before. */
+    function forgetRoom(room) {
+        const updates = [];
+        room.names.forEach((name) => {
+            clearTimeout((waiting.get(name) || {}).timer);
+            waiting.delete(name);
+            offered.delete(name);
+        });
+        offers = offers.filter(({ cb }) => !room.names.includes(cb));
+        room.places.forEach(([id, property], key) => {
+            const here = current(id, property);
+            // A component that has replaced the old one already shows its own value.
+            const isOld = [serverValues, made].some(
+                (known) => known.has(key) && equal(known === made ? made.get(key).value : known.get(key), here)
+            );
+            [serverValues, made, before, heldBack, pending].forEach((each) => each.delete(key));
+            if (isOld && room.initial.has(key)) {
+                const value = room.initial.get(key) === undefined ? null : room.initial.get(key);
+                reported.set(key, value);
+                restored.set(key, value);
+                updates.push([id, { [property]: value }]);
+            } else if (reported.has(key)) {
+                reported.set(key, here);
+            }
+        });
+        room.names.forEach((name) => markAnswered(name, Infinity));
+        room.places.clear();
+        room.initial.clear();
+        room.hasState = false;
+        link.dropKept(`room:${room.channel}`);
+        link.setProps(updates);
+    }
+
+    function setRoomStatus(room, status) {
+        const was = room.status;
+        room.status = status;
+        if (status === 'subscribed' && was !== status && room.hasState) {
+            // After a break; what the page has missed has arrived by then.
+            setTimeout(() => sendUnanswered(room), REPEAT_AFTER);
+            sendOffers();
+        }
+    }
+
+    function sendUnanswered(room) {
+        unanswered.forEach((frame) => room.names.includes(frame.cb) && isOpen && isReady(room) && post(frame));
+    }
+
+    /** Put the page into a room, unless it is in another one of the pattern; returns a function that ends it. */
+    function enterRoom(element, channel, token, report) {
+        const own = Array.from(rooms.values()).filter((room) => room.matches.test(channel));
+        const holder = {};
+        let leave = null;
+        const otherRoom = () => own.find((room) => room.channel !== null && room.channel !== channel);
+        const hold = () =>
+            own.forEach((room) => {
+                room.holders.add(holder);
+                if (room.channel === null) {
+                    beginRoom(room, channel);
+                }
+            });
+        const release = () =>
+            own.forEach((room) => {
+                if (room.holders.delete(holder) && !room.holders.size) {
+                    forgetRoom(room);
+                    room.channel = null;
+                }
+            });
+        const watcher = (changes) => {
+            const { status } = changes;
+            if (status === 'denied') {
+                release();
+            } else if (status && otherRoom()) {
+                report({ status: 'denied' });
+                return;
+            } else if (status) {
+                hold();
+                own.forEach((room) => setRoomStatus(room, status));
+            }
+            report(changes);
+            if (status === 'denied') {
+                enterWaiting();
+            }
+        };
+        watcher.wants = 'room';
+        const enter = () => {
+            const other = otherRoom();
+            if (other && !leave) {
+                console.error(
+                    `flash: the page is in the room ${other.channel}, so it does not enter ${channel}; ` +
+                        `a page is in one room of ${other.text}`
+                );
+                report({ status: 'denied' });
+            } else if (!leave) {
+                hold();
+                leave = subscribe(element, channel, token, watcher);
+            }
+        };
+        waitingRooms.add(enter);
+        enter();
+        return () => {
+            waitingRooms.delete(enter);
+            if (leave) {
+                leave();
+                release();
+                enterWaiting();
+            }
+        };
+    }
+
+    /** Enter rooms that could not be entered because of another one. */
+    function enterWaiting() {
+        waitingRooms.forEach((enter) => enter());
+    }
+
+    /** Return the name of the room that the URL leads into; null for none. */
+    function roomOfUrl(room) {
+        const { pathname } = window.location;
+        if (!pathname.startsWith(prefix)) {
+            return null;
+        }
+        const found = room.path.exec(`/${pathname.slice(prefix.length)}`.replace(/(.)\/$/, '$1'));
+        try {
+            const values = found && Object.entries(found.groups || {}).map(([name, value]) => [name, decodeURIComponent(value)]);
+            return values && values.reduce((text, [name, value]) => text.replace(`{${name}}`, () => value), room.text);
+        } catch (_) {
+            // No valid encoding.
+            return null;
+        }
+    }
+
+    /** Enter the rooms of the URL, and leave those of an earlier one. */
+    function checkLocation() {
+        rooms.forEach((room) => {
+            const named = room.path && roomOfUrl(room);
+            if (named !== room.named) {
+                const { endNamed } = room;
+                room.named = named;
+                room.endNamed = null;
+                if (endNamed) {
+                    endNamed();
+                }
+                if (named && room.matches.test(named)) {
+                    room.endNamed = enterRoom(document.body, named, undefined, () => {});
+                }
+            }
+        });
+    }
+
+    /** Watch the URL if it leads into rooms; returns what to do whenever the page's elements change. */
+    function watchLocation() {
+        if (!Array.from(rooms.values()).some((room) => room.path)) {
+            return checkComponents;
+        }
+        checkLocation();
+        ['popstate', '_dashprivate_pushstate', '_dashprivate_historychange'].forEach((name) =>
+            window.addEventListener(name, checkLocation)
+        );
+        return () => {
+            // Scripts may change the URL without an event.
+            checkLocation();
+            checkComponents();
+        };
+    }
+
+    /** Apply a push to a room, unless the page has left it. */
+    function applyPush(frame) {
+        const entry = channels.get(frame.c.slice('room:'.length));
+        if (entry && wantsOf(entry).includes('room')) {
+            link.setProps(frame.u, frame.c);
+        }
+    }
+
+    function Room(props) {
+        const latest = window.React.useRef(null);
+        const element = window.React.useRef(null);
+        latest.current = props;
+        // Before the browser can report a change of a component that is drawn with it.
+        window.React.useLayoutEffect(
+            () => enterRoom(element.current, props.channel, props.token, (changes) => setChanged(latest.current, changes)),
+            [props.channel, props.token]
+        );
+        return window.React.createElement('span', { ref: element, style: { display: 'none' } });
+    }
+
+    // -- Who is present ----------------------------------------------------------------------------
+
+    function setChanged(props, changes) {
+        if (Object.keys(changes).some((name) => !equal(props[name], changes[name]))) {
+            props.setProps(changes);
+        }
+    }
+
+    function handlePresent({ c, who, count }) {
+        const entry = channels.get(c.slice('present:'.length));
+        if (entry && wantsOf(entry).includes('present')) {
+            entry.list = { who, count };
+            entry.watchers.forEach((watcher) => watcher.show && watcher.show(entry.list));
+        }
+    }
+
+    function Present(props) {
+        const { createElement, useEffect, useRef } = window.React;
+        const latest = useRef(null);
+        const element = useRef(null);
+        const shown = useRef(null); // the names of the latest list
+        latest.current = props;
+        useEffect(() => {
+            const nobody = { who: [], count: 0, joined: [], left: [] };
+            shown.current = null;
+            if (latest.current.count) {
+                setChanged(latest.current, nobody);
+            }
+            const watcher = (changes) => {
+                const isGone = changes.status === 'denied';
+                shown.current = isGone ? null : shown.current;
+                setChanged(latest.current, isGone ? Object.assign({}, nobody, changes) : changes);
+            };
+            watcher.wants = 'present';
+            watcher.show = ({ who, count }) => {
+                const before = shown.current || who;
+                shown.current = who;
+                setChanged(latest.current, {
+                    who,
+                    count,
+                    joined: who.filter((each) => !before.includes(each)),
+                    left: before.filter((each) => !who.includes(each)),
+                });
+            };
+            return subscribe(element.current, props.channel, props.token, watcher);
+        }, [props.channel, props.token]);
+        const names = (props.who || []).slice(0, props.most);
+        const more = (props.count || 0) - names.length;
+        const part = (kind, text, key) => createElement('span', { key: key || kind, className: `flash-present-${kind}` }, text);
+        const parts = props.count ? [part('count', props.count), ' ', part('label', props.label)] : [];
+        names.forEach((name, at) => parts.push(at ? ', ' : ': ', part('name', name, `name ${at}`)));
+        if (names.length && more > 0) {
+            parts.push(' ', part('more', props.more.replace('{count}', more)));
+        }
+        return createElement(
+            'div',
+            {
+                ref: element,
+                id: props.id === undefined ? undefined : stringify(props.id),
+                className: `flash-present ${props.className || ''}`.trim(),
+                role: 'status',
+                'aria-live': 'polite',
+                'aria-atomic': 'true',
+            },
+            ...parts
+        );
+    }
+
     // -- The link ----------------------------------------------------------------------------------
 
     function handleWelcome(frame) {
@@ -567,7 +956,9 @@
         // Frames sent on the broken connection may not have arrived. The server ignores repeated ones.
         const numbers = Array.from(unanswered.keys());
         setTimeout(() => {
-            numbers.forEach((k) => isOpen && unanswered.has(k) && post(unanswered.get(k)));
+            // Those of a room are sent when the page is in it again.
+            const again = numbers.map((k) => unanswered.get(k)).filter((each) => each && !roomOf(each.cb));
+            again.forEach((each) => isOpen && post(each));
         }, REPEAT_AFTER);
         sendOffers();
         channels.forEach((each, channel) => {
@@ -588,7 +979,7 @@
         }
     }
 
-    window.flash_pubsub = { Subscription };
+    window.flash_pubsub = { Subscription, Room, Present };
 
     const clientside = (window.dash_clientside = window.dash_clientside || {});
     clientside.flash_pubsub = new Proxy(
@@ -604,22 +995,31 @@
             return;
         }
         callbacks = config.flash_pubsub.shared;
-        Object.values(callbacks).forEach((callback) =>
-            callback.inputs.forEach(([id, property]) => inputKeys.add(keyOf(id, property)))
-        );
+        prefix = config.requests_pathname_prefix || '/';
+        makeRooms(config.flash_pubsub.rooms);
+        Object.values(callbacks).forEach(({ inputs, outputs, room }) => {
+            inputs.forEach(([id, property]) => inputKeys.add(keyOf(id, property)));
+            inputs.concat(outputs).forEach(([id, property]) => owners.set(keyOf(id, property), room));
+        });
         document.addEventListener('input', () => (typedAt = performance.now()), true);
         link.onChannel('shared', applyShared);
+        link.onChannel('room', applyPush);
+        link.onChannel('present', handlePresent);
         link.onFrame('shared', handleAnswer);
         link.onFrame('subscription', handleSubscription);
         link.onWelcome(handleWelcome);
         link.onStatus((state) => {
             isOpen = isOpen && state.status === 'open';
+            if (!isOpen) {
+                rooms.forEach((room) => isReady(room) && setRoomStatus(room, 'pending'));
+            }
         });
         if (Object.keys(callbacks).length) {
             link.whenHydrated(() => {
                 checkComponents();
+                const look = watchLocation();
                 // A MutationObserver runs before the browser paints the new components.
-                new MutationObserver(checkComponents).observe(document.body, { childList: true, subtree: true });
+                new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
             });
         }
     }

@@ -199,7 +199,10 @@ class Presence:
         member: Member,
     ) -> None:
         """Call the handlers, on the worker that takes the lease for this event first."""
-        if await self._broker.lease(f"presence:{event}", _HANDLER_LEASE_SECONDS) is None:
+        lease = await self._backplane.retry_until_available(
+            lambda: self._broker.lease(f"presence:{event}", _HANDLER_LEASE_SECONDS)
+        )
+        if lease is None:
             return
         _, client_id, worker = _parse_member_id(member.id)
         info = client_info(Member(f"{client_id}@{worker}", member.data))

@@ -35,11 +35,13 @@ from flash_pubsub.channels.subscription import sign
 from flash_pubsub.errors import BrokerError
 from flash_pubsub.feeder import Feeder, make_feeder
 from flash_pubsub.presence import Handler, Presence
+from flash_pubsub.present_list import PRESENT, PresentLists
 from flash_pubsub.registry import PubSubRegistry
-from flash_pubsub.shared.conflicts import check_outputs
+from flash_pubsub.shared.conflicts import check_outputs, check_rooms
 from flash_pubsub.shared.declaration import MAX_VALUE_BYTES, Accepts, make_shared_callback
 from flash_pubsub.shared.layout import fill_layout, find_value
-from flash_pubsub.shared.runs import SharedRuns
+from flash_pubsub.shared.rooms import SharedRooms
+from flash_pubsub.shared.runs import RunCounters, SharedRuns
 from flash_pubsub.shared.state import SHARED, SharedState
 from flash_pubsub.shared.values import SharedValues
 from flash_pubsub.signing_key import SharedSigningKey
@@ -47,6 +49,7 @@ from flash_pubsub.statistics import metrics_of
 from flash_ws import Live
 from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import NamedInput, distinct_name
+from flash_ws.clients import recipients
 
 if TYPE_CHECKING:
     from flash import Flash
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from flash_pubsub.broker.seam import Broker, Lease, Status
     from flash_pubsub.shared.declaration import Key, SharedCallback
     from flash_ws import Client, ClientInfo, Metric
+    from flash_ws.clients.recipients import Recipients
     from flash_ws.protocol.position import Position
 
 logger = logging.getLogger(__name__)
@@ -84,6 +88,8 @@ class PubSub:
       called. A page that only lost its connection stays a member for the ``resume_window`` of
       `Live` in any case.
     - ``start_timeout``: seconds that a starting worker waits for Redis.
+    - ``max_rooms``: rooms with shared values that pages of one worker are in at a time; no page
+      enters one more.
 
     The app's `Live` uses the broker, so that pushes, events, groups, ``live.clients()`` and
     ``live.disconnect()`` reach pages on every worker. A `Live` is made if the app has none.
@@ -101,12 +107,14 @@ class PubSub:
         presence_ttl: float = 30.0,
         presence_grace: float = 2.0,
         start_timeout: float = 30.0,
+        max_rooms: int = 10_000,
     ) -> None:
         check(
             lease_ttl=(lease_ttl, SECONDS),
             presence_ttl=(presence_ttl, SECONDS),
             presence_grace=(presence_grace, DURATION),
             start_timeout=(start_timeout, SECONDS),
+            max_rooms=(max_rooms, COUNT),
         )
         opened = open_broker(broker) if isinstance(broker, str | None) else broker
         # Whether `init_app` replaces the broker by that of the app.
@@ -114,6 +122,7 @@ class PubSub:
         self._lease_ttl = lease_ttl
         self._presence_ttl = presence_ttl
         self._presence_grace = presence_grace
+        self._max_rooms = max_rooms
         self._listeners = Listeners(opened)
         self._backplane = BrokerBackplane(
             self._listeners, client_ttl=presence_ttl, start_timeout=start_timeout
@@ -123,6 +132,7 @@ class PubSub:
         # Gives server code access to the values of shared properties.
         self.shared = SharedValues(self._state)
         self._shared_callbacks: dict[str, SharedCallback] = {}
+        # The properties that all pages share; those of rooms are not in it.
         self._shared_keys: set[Key] = set()
         self._feeders: list[Feeder] = []
         # The error with which the broker refused the write of the latest readiness check.
@@ -131,12 +141,16 @@ class PubSub:
         self._feeder_timeouts = 0
         self._join_handlers: list[tuple[ChannelPattern, Handler]] = []
         self._leave_handlers: list[tuple[ChannelPattern, Handler]] = []
+        self._present_names: list[tuple[ChannelPattern, Handler]] = []
         self._tasks: list[SupervisedTask] = []
         self._app: Flash | None = None
         self._live: Live | None = None
         self._deliveries: ChannelDeliveries | None = None
         self._presence: Presence | None = None
         self._runs: SharedRuns | None = None
+        self._run_counters = RunCounters()
+        self._rooms: SharedRooms | None = None
+        self._present_lists: PresentLists | None = None
         if app is not None:
             self.init_app(app)
 
@@ -172,14 +186,37 @@ class PubSub:
             self._state,
             lease_ttl=self._lease_ttl,
             layout_value=self._layout_value,
+            counters=self._run_counters,
         )
-        subscribers = Subscribers(app, self._live, self._declarations, self._presence, backplane)
+        rooms = self._rooms = self.shared.rooms = SharedRooms(
+            app,
+            self._listeners,
+            backplane,
+            self._state,
+            self._runs,
+            lease_ttl=self._lease_ttl,
+            layout_value=self._layout_value,
+            counters=self._run_counters,
+            max_rooms=self._max_rooms,
+        )
+        self._present_lists = PresentLists(
+            app,
+            self._listeners,
+            backplane,
+            self._present_names,
+            grace=self._presence_grace,
+            ttl=self._presence_ttl,
+        )
+        subscribers = Subscribers(
+            app, self._live, self._declarations, self._presence, backplane, rooms
+        )
         backplane.sources[EVERY_WORKER] = self._deliveries
-        backplane.sources[SHARED] = self._state
+        backplane.sources[SHARED] = rooms
+        backplane.sources[PRESENT] = self._present_lists
         backplane.on_start.append(self._start)
         backplane.on_close.append(self._close)
         self._live.follow_everywhere(SHARED)
-        self._live.on_frame("share", self._runs.receive)
+        self._live.on_frame("share", rooms.receive)
         self._live.on_frame("subscribe", subscribers.subscribe)
         self._live.on_frame("unsubscribe", subscribers.unsubscribe)
         self._live.on_forget(subscribers.forget)
@@ -218,6 +255,8 @@ class PubSub:
         schema: Any = None,
         max_value_bytes: int = MAX_VALUE_BYTES,
         accepts_components: bool = False,
+        room: str | None = None,
+        room_from: str | None = None,
     ) -> Callable[[H], H]:
         """Run a function when an Input changes in any browser; all browsers show the result.
 
@@ -245,6 +284,13 @@ class PubSub:
         - ``max_value_bytes``: the size of one value as JSON.
         - ``accepts_components``: accept components and patches. Every page that may change the
           Inputs can then run scripts on all pages.
+
+        With ``room``, a name or a pattern such as ``"desk/{desk}"``, each room has values of its
+        own, and the function runs for the pages of one room; "all pages" are those in the room. A
+        page is in the room of the `Room` in its layout. With ``room_from``, such as
+        ``"/desk/<desk>"``, it is also in the room that its URL names. A function declared with
+        `authorize` decides who may enter. A page in no room shares nothing. The function gets those
+        of the pattern's variables that it takes by name.
         """
 
         check(
@@ -265,6 +311,8 @@ class PubSub:
                 accepts=Accepts(
                     authorize, max_bytes=max_value_bytes, components=accepts_components
                 ),
+                room=room,
+                room_from=room_from,
             )
             self._add_shared(callback)
             return function
@@ -279,22 +327,29 @@ class PubSub:
                         f"the shared callbacks {other.label!r} and {callback.label!r} both set "
                         f"{'.'.join(key)}; only one shared callback may set a property"
                     )
+        check_rooms(callback, self._shared_callbacks.values())
         if self._app is not None and self._app.has_started:
             check_outputs(self._app, [callback], self._declarations.callbacks)
         callback = replace(callback, name=distinct_name(callback.name, self._shared_callbacks))
         if self._app is not None:
             self._activate_shared_callback(self._app, callback)
         self._shared_callbacks[callback.name] = callback
-        self._shared_keys.update(callback.input_keys, callback.output_keys)
+        if callback.room is None:
+            self._shared_keys.update(callback.input_keys, callback.output_keys)
 
     def _activate_shared_callback(self, app: Flash, callback: SharedCallback) -> None:
         """Register a shared callback with the runs and the pages of the app."""
         assert self._runs is not None
         # First, since Dash may refuse a dependency.
         register_on_page(app, callback)
-        self._runs.add(callback)
-        extras = app.page_extras["flash_pubsub"]["shared"]
-        extras[callback.name] = callback.page_config()
+        extras = app.page_extras["flash_pubsub"]
+        extras["shared"][callback.name] = callback.page_config()
+        if callback.room is None:
+            self._runs.add(callback)
+        else:
+            assert self._rooms is not None
+            self._rooms.add(callback)
+            extras["rooms"] = {each.text: each.path for each in self._rooms.patterns}
 
     # -- channels --------------------------------------------------------------------------------
 
@@ -489,7 +544,23 @@ class PubSub:
         client_id = client if isinstance(client, str) else client.id
         await self._backplane.unsubscribe(client_id, channel)
 
-    # -- presence --------------------------------------------------------------------------------
+    # -- rooms and presence ----------------------------------------------------------------------
+
+    def room(self, name: str) -> Recipients:
+        """Return the pages that are in a room, on any worker, for ``to=`` of `flash.set_props`.
+
+        The app's `Live` has the same. Raises `InvalidChannel` for what is no room's name.
+        """
+        check_name(name)
+        return recipients.room(name)
+
+    def present_name(self, channel: str) -> Callable[[H], H]:
+        """Let ``function(client, **variables)`` give the name that `Present` shows for a page.
+
+        It may be plain or async, gets an entry as those of `who`, and runs on each worker that
+        shows the room, once for each page; it has 5 seconds. Without a name a page is only counted.
+        """
+        return self._on_presence(self._present_names, channel)
 
     async def who(self, channel: str) -> list[ClientInfo]:
         """Return the pages that are subscribed to a channel on any worker."""
@@ -542,13 +613,14 @@ class PubSub:
 
     def _metrics(self) -> Iterable[Metric]:
         assert self._deliveries is not None
-        assert self._runs is not None
         return metrics_of(
             self.broker.status,
             skipped=self._deliveries.skipped,
             lost=self._deliveries.lost,
-            fenced=self._runs.fenced,
-            timeouts=self._deliveries.timeouts + self._runs.timeouts + self._feeder_timeouts,
+            fenced=self._run_counters.fenced,
+            timeouts=self._deliveries.timeouts
+            + self._run_counters.timeouts
+            + self._feeder_timeouts,
         )
 
     def _count_feeder_timeout(self) -> None:
@@ -629,11 +701,13 @@ class PubSub:
         for task in self._tasks:
             await task.stop()
         self._tasks.clear()
-        for part in (self._runs, self._deliveries):
+        for part in (self._runs, self._rooms, self._deliveries):
             if part is not None:
                 await part.close()
         if self._presence is not None:
             self._presence.close()
+        if self._present_lists is not None:
+            self._present_lists.close()
 
 
 def register_on_page(app: Any, callback: SharedCallback) -> None:

@@ -21,7 +21,7 @@ _DECLARATIONS = frozenset(
         *("metrics.add", "readiness.add"),
     }
 )
-_CONSTANTS = frozenset({"everybody", "group"})
+_CONSTANTS = frozenset({"everybody", "group", "room"})
 
 
 class _Sketch(Live):

@@ -157,7 +157,8 @@
 
     /**
      * Set properties in order. If it can, React draws once for all that one message sets. Values for
-     * components that are not on the page are kept until they are, if `keeps`.
+     * components that are not on the page are kept until they are, if `keeps`, which may be the name of
+     * the channel that they came from.
      */
     function setProps(updates, keeps) {
         updates.forEach(([id, props]) => {
@@ -169,7 +170,7 @@
             } else {
                 counts.absent += 1;
                 if (keeps) {
-                    keep(id, props);
+                    keep(id, props, keeps);
                 }
             }
         });
@@ -195,7 +196,7 @@
     // Ids and properties of which the console has been told.
     const warned = new Set();
 
-    function keep(id, props) {
+    function keep(id, props, from) {
         const key = canonical(id);
         const entry = kept.get(key) || { id, values: [] };
         kept.set(key, entry);
@@ -213,7 +214,7 @@
                 warn(`${key}.${name}: more than ${MAX_STEPS} changes wait for this component; they were dropped`);
             }
             const size = (JSON.stringify(value) || '').length;
-            entry.values.push({ name, value, isStep, size, at: performance.now() });
+            entry.values.push({ name, value, isStep, size, from, at: performance.now() });
             keptCount += 1;
             keptCharacters += size;
         });
@@ -242,6 +243,11 @@
         const entry = kept.get(key);
         kept.delete(key);
         entry.values.slice().forEach((value) => removeKept(entry, value));
+    }
+
+    /** Forget the kept values of a channel, which this page no longer follows. */
+    function dropKept(from) {
+        kept.forEach((entry) => entry.values.filter((each) => each.from === from).forEach((each) => removeKept(entry, each)));
     }
 
     /** Set the kept values of components that are on the page now. */
@@ -1499,7 +1505,8 @@
             kept: addOn.kept,
             whenHydrated,
             isOnPage,
-            setProps: (updates) => setProps(updates),
+            setProps: (updates, from) => setProps(updates, from),
+            dropKept,
         },
     });
 

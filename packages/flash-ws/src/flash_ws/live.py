@@ -348,6 +348,13 @@ class Live:
         """
         return recipients.group(name)
 
+    def room(self, name: str) -> Recipients:
+        """Return the pages that are in the room ``name``, on any worker, for ``to=``.
+
+        Pages enter with a ``Room`` of flash-pubsub in their layout; without it no page is in one.
+        """
+        return recipients.room(name)
+
     def connections(self, group: str) -> ConnectionGroup:
         """Return the endpoint WebSockets of this worker that joined ``group``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flash.access.admission import Recheck
 from flash.callbacks.execution import time_limit
@@ -19,7 +19,7 @@ from flash_ws.protocol.frames import connection_frame, parse_positions
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from flash import Flash
     from flash_pubsub.broker.backplane import BrokerBackplane
@@ -33,6 +33,11 @@ MAX_SUBSCRIPTIONS = 200
 
 # Pages and channels taken from them that are kept.
 MAX_WITHDRAWN = 10_000
+
+# What a `subscribe` frame may ask for besides the results of channel callbacks, and the kinds of
+# page channels that carry it: of a `Room` and of a `Present`.
+EXTRA_KINDS = {"room": ("shared", "room"), "present": ("present",)}
+_ALL_EXTRA_KINDS = ("shared", "room", "present")
 
 # Functions of `authorize` with the variables of the channel's name.
 Guards = list[tuple[Callable[..., Any], dict[str, str]]]
@@ -57,6 +62,26 @@ class PresenceTracker(Protocol):
 
     async def leave_all(self, client: Client) -> None:
         """Remove a page from the members of all channels."""
+        ...
+
+
+class Rooms(Protocol):
+    """What the app's shared callbacks say about rooms; implemented by `SharedRooms`."""
+
+    def has_state(self, room: str) -> bool:
+        """Tell whether a shared callback belongs to this room."""
+        ...
+
+    def is_open_to_all(self, room: str) -> bool:
+        """Tell whether this is the one room of a callback, whose pattern has no variables."""
+        ...
+
+    def is_from_url(self, room: str) -> bool:
+        """Tell whether the URL of a page may name this room, which then needs no signature."""
+        ...
+
+    def has_place(self, room: str) -> bool:
+        """Tell whether a page may enter a room: its name is not too long, and there is a place."""
         ...
 
 
@@ -89,12 +114,14 @@ class Subscribers:
         declarations: Declarations,
         presence: PresenceTracker,
         backplane: BrokerBackplane,
+        rooms: Rooms,
     ) -> None:
         self._app = app
         self._live = live
         self._declarations = declarations
         self._presence = presence
         self._backplane = backplane
+        self._rooms = rooms
         # By client and channel, the request that has not ended.
         self._requests: dict[str, dict[str, _Request]] = {}
         # Clients and channels that the app has taken from them, the oldest first.
@@ -108,7 +135,9 @@ class Subscribers:
         if not isinstance(channel, str):
             raise ProtocolError(CloseCode.MALFORMED, "'subscribe' needs a 'channel'")
         positions = parse_positions(frame["at"], len(KINDS)) if "at" in frame else None
-        if not is_signed(self._app, channel, token):
+        wants = _wants(frame)
+        is_named_by_url = token is None and self._rooms.is_from_url(channel)
+        if not is_named_by_url and not is_signed(self._app, channel, token):
             logger.warning("%r asked for channel %.80r without a valid signature", client, channel)
             await self._deny(client, channel)
             return
@@ -120,7 +149,7 @@ class Subscribers:
         before = None if earlier is None else earlier.give_up()
         request = requests[channel] = _Request()
         request.task = self._backplane.spawn(
-            self._process(client, channel, positions, request, before)
+            self._process(client, channel, positions, wants, request, before)
         )
         request.task.add_done_callback(lambda _: self._end(client.id, channel, request))
 
@@ -188,6 +217,7 @@ class Subscribers:
         client: Client,
         channel: str,
         positions: Mapping[str, tuple[str, int]] | None,
+        wants: Sequence[str],
         request: _Request,
         before: asyncio.Task[Any] | None,
     ) -> None:
@@ -199,12 +229,21 @@ class Subscribers:
             # The page is gone or has changed its mind, and the function suppressed cancellation.
             return
         request.is_asking = False
+        if is_allowed and "shared" in wants and self._rooms.has_state(channel):
+            is_allowed = self._rooms.has_place(channel)
+            if not is_allowed:
+                logger.warning(
+                    "%r cannot enter room %.80r: its name is too long, or this worker has as many "
+                    "rooms as PubSub(max_rooms=…) allows",
+                    client,
+                    channel,
+                )
         if not is_allowed:
             await self._deny(client, channel)
             return
         try:
-            joins = await self._start_following(client, channel, positions or {})
-        except BrokerError as error:
+            joins = await self._start_following(client, channel, positions or {}, wants)
+        except (BrokerError, ConnectionError) as error:
             logger.warning("a page is disconnected and will reconnect: %s", error)
             client.close(CloseCode.FULL, "the broker is unavailable")
             return
@@ -215,17 +254,37 @@ class Subscribers:
         )
 
     async def _start_following(
-        self, client: Client, channel: str, positions: Mapping[str, tuple[str, int]]
+        self,
+        client: Client,
+        channel: str,
+        positions: Mapping[str, tuple[str, int]],
+        wants: Sequence[str],
     ) -> list[asyncio.Task[bool]]:
         """Let a page follow a channel from the positions that it reports, if any."""
         followed = client.extra_channels.union(self._live.hub.common)
+        extra = [kind for kind in wants if kind != "shared" or self._rooms.has_state(channel)]
+        for kind in _ALL_EXTRA_KINDS:
+            if kind not in extra:
+                client.unfollow(f"{kind}:{channel}")
+        names = page_channels_of(self._declarations, channel)
+        names += [f"{kind}:{channel}" for kind in extra]
+        new = [each for each in names if each not in followed]
+        # First, since handlers of the join may push to the channel and the room at once.
+        hub = self._live.hub
+        try:
+            await hub.prepare(new)
+        except (BrokerError, ConnectionError):
+            hub.release_unused(new)
+            raise
+        if hub.clients.get(client.id) is not client:
+            hub.release_unused(new)
+            return []
         joins = [
             client.follow(each, Position(*positions[each]) if each in positions else None)
-            for each in page_channels_of(self._declarations, channel)
-            if each not in followed
+            for each in new
         ]
         await self._presence.enter(client, channel)
-        if self._live.hub.clients.get(client.id) is not client:
+        if hub.clients.get(client.id) is not client:
             # The page has gone meanwhile.
             await self._presence.leave_all(client)
         return joins
@@ -270,17 +329,20 @@ class Subscribers:
 
     async def _stop_following(self, client: Client, channel: str) -> None:
         self._stop_recheck(client.id, channel)
-        for kind in KINDS:
+        for kind in (*KINDS, *_ALL_EXTRA_KINDS):
             client.unfollow(f"{kind}:{channel}")
         await self._presence.leave(client.id, channel)
 
     async def _is_allowed(self, client: Client, channel: str) -> bool:
-        if len(client.extra_channels) >= MAX_SUBSCRIPTIONS:
+        others = {each.partition(":")[2] for each in client.extra_channels} - {channel}
+        if len(others) >= MAX_SUBSCRIPTIONS:
             logger.warning("%r is subscribed to %d channels already", client, MAX_SUBSCRIPTIONS)
             return False
         guards = self._guards(channel)
         if not guards:
             if channel in self._declarations.single_channels():
+                return True
+            if self._rooms.is_open_to_all(channel):
                 return True
             logger.warning(
                 "no page may subscribe to channel %.80r: declare who may with @pubsub.authorize(…)",
@@ -313,3 +375,13 @@ class Subscribers:
                 if not await self._app.pool.call(guard, client, **variables):
                     return False
         return True
+
+
+def _wants(frame: Mapping[str, Any]) -> list[str]:
+    """Return the kinds of page channels that a ``subscribe`` frame asks for besides `KINDS`."""
+    given: object = frame.get("with", [])
+    if not isinstance(given, list) or not set(map(str, cast("list[Any]", given))) <= set(
+        EXTRA_KINDS
+    ):
+        raise ProtocolError(CloseCode.MALFORMED, "'with' holds only 'room' and 'present'")
+    return [kind for name, kinds in EXTRA_KINDS.items() if name in given for kind in kinds]

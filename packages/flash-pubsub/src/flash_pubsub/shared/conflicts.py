@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flash import ConfigurationError, Output
 from flash.callbacks.functions import place_of
+from flash_pubsub.shared.room_pattern import check_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,6 +62,37 @@ def check_outputs(
                     reason = "pages get the two in different orders"
                     kind = "a channel callback"
                     raise _refusal(own, callback, kind, place_of(other.function), reason)
+
+
+def check_rooms(callback: SharedCallback, others: Iterable[SharedCallback]) -> None:
+    """Raise `ConfigurationError` if a property belongs to two rooms, or a pattern has two paths.
+
+    A page shows one value of a property, and so cannot be in two rooms with it.
+    """
+    known = list(others)
+    keys = {*callback.input_keys, *callback.output_keys}
+    for other in known:
+        if _room_name(other) == _room_name(callback):
+            continue
+        for key in (*other.input_keys, *other.output_keys):
+            if key in keys:
+                raise ConfigurationError(
+                    f"{'.'.join(key)} belongs to the shared callback {other.label!r} "
+                    f"({place_of(other.function)}; {_room_text(other)}) and to {callback.label!r} "
+                    f"({place_of(callback.function)}; {_room_text(callback)}); a property has one "
+                    "room: give both callbacks the same room=, or use two components"
+                )
+    if callback.room is not None:
+        rooms = [each.room for each in known if each.room is not None]
+        check_paths(rooms, callback.room, f"the shared callback {callback.label!r}")
+
+
+def _room_name(callback: SharedCallback) -> str | None:
+    return None if callback.room is None else callback.room.text
+
+
+def _room_text(callback: SharedCallback) -> str:
+    return "no room" if callback.room is None else f"room={callback.room.text!r}"
 
 
 def _refusal(

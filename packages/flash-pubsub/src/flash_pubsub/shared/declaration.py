@@ -17,6 +17,7 @@ from flash_pubsub.channels.schema import Schema
 from flash_pubsub.errors import InvalidMessage
 from flash_pubsub.shared.change_times import NEVER
 from flash_pubsub.shared.picks import Pick, items_of
+from flash_pubsub.shared.room_pattern import RoomPattern, arguments_of
 from flash_ws import CloseCode, ProtocolError
 from flash_ws.protocol.page_values import find_marker
 
@@ -106,6 +107,10 @@ class SharedCallback:
     accepts: Accepts
     # Seconds that one run may take; None for no limit.
     timeout: float | None = None
+    # The rooms that have a state of their own each; None if all pages share one.
+    room: RoomPattern | None = None
+    # The variables of the room's name that the function takes.
+    room_arguments: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -126,12 +131,14 @@ class SharedCallback:
 
     def page_config(self) -> dict[str, Any]:
         """Return the part of a page's configuration that describes the callback."""
+        room = {} if self.room is None else {"room": self.room.text}
         return {
             "inputs": [[each.component_id, each.component_property] for each in self.inputs],
             "outputs": [
                 [each.component_id, each.component_property] for each in self.outputs.declared
             ],
             "states": [[each.component_id, each.component_property] for each in self.states],
+            **room,
         }
 
 
@@ -143,6 +150,8 @@ def make_shared_callback(
     timeout: float | None = None,
     schema: Any = None,
     accepts: Accepts = Accepts(),
+    room: str | None = None,
+    room_from: str | None = None,
 ) -> SharedCallback:
     """Return the shared callback of a function; raises `ConfigurationError`."""
     if not callable(function):
@@ -180,6 +189,9 @@ def make_shared_callback(
         if isinstance(each, Output) or (isinstance(each, list | tuple) and _has_output(each))
     ]
     identity = "|".join((name_of(function), *map(repr, flat)))
+    rooms = RoomPattern.of(room, room_from, what)
+    if rooms is not None:
+        identity += f"|{rooms.text}"
     return SharedCallback(
         name=hashlib.sha256(identity.encode()).hexdigest()[:16],
         function=function,
@@ -189,6 +201,10 @@ def make_shared_callback(
         runs_initially=not prevent_initial_call,
         accepts=replace(accepts, schemas=schemas),
         timeout=timeout,
+        room=rooms,
+        room_arguments=()
+        if rooms is None
+        else arguments_of(function, rooms.variables, after=len(inputs) + len(states)),
     )
 
 

@@ -7,6 +7,8 @@ import contextlib
 import logging
 import random
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dash.exceptions import PreventUpdate
@@ -21,7 +23,6 @@ from flash_pubsub.errors import BrokerError, Fenced
 from flash_pubsub.shared.declaration import Change, PendingChanges, key_of
 from flash_pubsub.shared.patch import apply_patch
 from flash_pubsub.shared.picks import items_of, merged
-from flash_pubsub.shared.state import CHANNEL
 from flash_ws.clients.context import current_client
 from flash_ws.protocol.frames import INCREMENTAL, connection_frame
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from flash_pubsub.shared.declaration import Key, SharedCallback
     from flash_pubsub.shared.state import SharedState
     from flash_ws import Client
+    from flash_ws.protocol.frames import Frame
     from flash_ws.protocol.position import Position
 
 logger = limited_logger(__name__)
@@ -48,15 +50,55 @@ _LEASE_RETRY_INTERVAL = 0.02
 # Seconds that the `authorize` of a shared callback may take; after that the changes are refused.
 AUTHORIZE_TIMEOUT = 10.0
 
+# Why a change of a page is refused whose room is another one.
+NOT_IN_ROOM = "this page is not in the room"
+
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
 # The values to set, and the additions to values, such as ``extendData``.
 _RunResult = tuple[dict["Key", Any], list[tuple["Key", Any]]]
 
 
+def _always(_: object) -> bool:
+    return True
+
+
+@dataclass(slots=True)
+class RunCounters:
+    """Counters of all shared callbacks of a worker, in all rooms."""
+
+    # Runs whose result was refused because another worker held the lease by then.
+    fenced: int = 0
+    # Runs that took longer than the ``timeout`` of their callback.
+    timeouts: int = 0
+    # Changes of pages that were refused, and the callbacks for which that has been logged.
+    refused: int = 0
+    logged: set[str] = field(default_factory=set[str])
+
+    def count_refusal(self, callback: SharedCallback, reason: str) -> None:
+        """Count a refused change; it is logged once for each callback.
+
+        A page can cause it as often as it likes.
+        """
+        self.refused += 1
+        level = logging.DEBUG if callback.name in self.logged else logging.WARNING
+        self.logged.add(callback.name)
+        logger.log(level, "refused a change of the shared callback %r: %s", callback.label, reason)
+
+
+def refusal_frame(callback: SharedCallback, number: int, reason: str) -> Frame:
+    """Return the frame for one page whose change counts for nothing."""
+    failure = {"cb": callback.name, "label": callback.label, "failed": reason}
+    return connection_frame("shared", k=number, **failure)
+
+
 class SharedRuns:
-    """Runs the shared callbacks of one app for the pages of one worker.
+    """Runs the shared callbacks of one app, or of one room, for the pages of one worker.
 
     - ``lease_ttl``: seconds after which another worker takes over when this one dies in a callback.
     - ``layout_value``: returns the value that the layout gives to a property.
+    - ``variables``: the variables of the room's name, for functions that take them.
+    - ``has_page``: whether a page may still change the state of the room.
     """
 
     def __init__(
@@ -67,12 +109,17 @@ class SharedRuns:
         *,
         lease_ttl: float,
         layout_value: Callable[[Key], Awaitable[Any]],
+        counters: RunCounters,
+        variables: Mapping[str, str] = NO_VARIABLES,
+        has_page: Callable[[Client], bool] = _always,
     ) -> None:
         self._app = app
         self._broker = broker
         self._state = state
         self._lease_ttl = lease_ttl
         self._layout_value = layout_value
+        self._variables = variables
+        self._has_page = has_page
         self._callbacks: dict[str, SharedCallback] = {}
         # By callback: the changes that wait, and the task that runs the callback.
         self._waiting: dict[str, PendingChanges] = {}
@@ -84,13 +131,7 @@ class SharedRuns:
         self._asking: dict[tuple[str, str], list[tuple[Change, dict[int, MadeAt]]]] = {}
         self._asking_tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
-        # Runs whose result was refused because another worker held the lease by then.
-        self.fenced = 0
-        # Runs that took longer than the ``timeout`` of their callback.
-        self.timeouts = 0
-        # Changes of pages that were refused, and the callbacks for which that has been logged.
-        self.refused = 0
-        self._has_refused: set[str] = set()
+        self._counters = counters
         state.on_change.append(self._handle_publication)
         state.on_reset.append(self._handle_reset)
 
@@ -98,6 +139,11 @@ class SharedRuns:
         """Add a callback."""
         self._callbacks[callback.name] = callback
         self._state.inputs.update(callback.input_keys)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no change waits, and no result is to arrive."""
+        return not (self._tasks or self._waiting or self._unconfirmed or self._asking)
 
     async def close(self) -> None:
         """Cancel all runs; pages send again the changes that were not answered."""
@@ -170,6 +216,10 @@ class SharedRuns:
         change: Change,
         made: Mapping[int, MadeAt],
     ) -> None:
+        if not self._has_page(client):
+            # It has left the room while the application was asked.
+            self._refuse(callback, client, change, NOT_IN_ROOM)
+            return
         try:
             change = callback.accepts.check(change)
         except ValueError as error:
@@ -213,14 +263,9 @@ class SharedRuns:
         self, callback: SharedCallback, client: Client, change: Change, reason: str
     ) -> None:
         """Drop a change and tell its page, which then shows what the others show."""
-        self.refused += 1
-        # A page can cause this as often as it likes, so it is logged once for each callback.
-        level = logging.DEBUG if callback.name in self._has_refused else logging.WARNING
-        self._has_refused.add(callback.name)
-        logger.log(level, "refused a change of the shared callback %r: %s", callback.label, reason)
+        self._counters.count_refusal(callback, reason)
         if change.number:
-            failure = {"cb": callback.name, "label": callback.label, "failed": reason}
-            client.deliver(connection_frame("shared", k=change.number, **failure))
+            client.deliver(refusal_frame(callback, change.number, reason))
 
     def _times_of(
         self, callback: SharedCallback, client: Client, change: Change
@@ -301,7 +346,9 @@ class SharedRuns:
         """Wait for the callback's lease and hold it during the ``async with`` block."""
         while True:
             self._changed.clear()
-            lease = await self._broker.lease(callback.name, self._lease_ttl, channel=CHANNEL)
+            lease = await self._broker.lease(
+                callback.name, self._lease_ttl, channel=self._state.channel
+            )
             if lease is not None:
                 break
             with contextlib.suppress(TimeoutError):
@@ -340,7 +387,7 @@ class SharedRuns:
             try:
                 await self._run(callback, pending, lease)
             except (BrokerError, Fenced) as error:
-                self.fenced += isinstance(error, Fenced)
+                self._counters.fenced += isinstance(error, Fenced)
                 # The result may be published all the same; the next run finds that out.
                 self._waiting.setdefault(callback.name, PendingChanges()).add_earlier(pending)
                 logger.warning("shared callback %r runs again: %s", callback.label, error)
@@ -434,11 +481,10 @@ class SharedRuns:
             logger.exception("shared callback %r failed", callback.label)
             reason = f"{type(error).__name__}: {error}" if self._app.is_developing else "it failed"
             if isinstance(error, CallbackTimeout) and error.callback_id == callback.label:
-                self.timeouts += 1
+                self._counters.timeouts += 1
                 reason = f"it took longer than {error.seconds:g} s"
             for client, number in pending.origins.values():
-                failure = {"cb": callback.name, "label": callback.label, "failed": reason}
-                client.deliver(connection_frame("shared", k=number, **failure))
+                client.deliver(refusal_frame(callback, number, reason))
 
     def _expect_confirmation(
         self, callback: SharedCallback, pending: PendingChanges, position: Position, epoch: str
@@ -481,6 +527,7 @@ class SharedRuns:
             _slots(callback.states, pending.states),
             [_property_name(callback.inputs[index]) for index in pending.changed],
         )
+        variables = {name: self._variables[name] for name in callback.room_arguments}
         token = current_client.set(client)
         try:
             async with client.handshake.active():
@@ -488,7 +535,7 @@ class SharedRuns:
                     try:
                         async with time_limit(callback.label, callback.timeout):
                             result = await self._app.pool.call(
-                                callback.function, *values, *pending.states
+                                callback.function, *values, *pending.states, **variables
                             )
                     except PreventUpdate:
                         result = NoUpdate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -46,16 +47,32 @@ if TYPE_CHECKING:
 
 logger = limited_logger(__name__)
 
-# The page channel of the shared state, and its name in the broker.
+# The page channel of the state that all pages share. That of a room has the room's name after it.
 SHARED = "shared"
-CHANNEL = f"{PREFIX}{SHARED}"
 
 KIND = "shared"
 
 # Pairs of callback and page whose last answered change is remembered; the oldest are dropped.
 _MAX_ANSWERED = 20_000
 
-_RETENTION = Retention(max_messages=5000, max_bytes=8 << 20)
+
+@dataclass(frozen=True, slots=True)
+class StateLimits:
+    """How much of a state is kept; beyond it the oldest is dropped first."""
+
+    retention: Retention
+    # The frames in the memory of a worker, for pages that reconnect to it.
+    max_frames: int
+    max_frame_bytes: int
+
+
+# Of the one state of all pages, and of that of a room, of which there are many.
+EVERYBODYS_LIMITS = StateLimits(Retention(max_messages=5000, max_bytes=8 << 20), 1000, 1 << 20)
+ROOM_LIMITS = StateLimits(
+    Retention(max_messages=1000, max_bytes=1 << 20, max_values=1000, max_snapshot_bytes=1 << 20),
+    200,
+    128 << 10,
+)
 
 # Publications that wait while the state is fetched. With one more, the state is fetched again.
 _MAX_WAITING = 10_000
@@ -67,20 +84,34 @@ _RESTORE_PART_BYTES = 256 << 10
 class SharedState:
     """Values by component and property; every worker applies changes in the broker's order.
 
-    It is the `FrameSource` of the shared channel and a `Listener`. All methods are called on the
-    event loop. Reading a value does not use the broker.
+    There is one for all pages, and one for each room. It makes the frames of the page channel
+    ``name`` and is a `Listener`. All methods are called on the event loop. Reading a value does not
+    use the broker. ``times`` and ``inputs`` may belong to several states.
 
     When the store has lost values, the workers keep them and restore them in the store, except
     values that were set since the loss. Of several workers, the values of the one that had received
     most publications win.
     """
 
-    def __init__(self, listeners: Listeners, backplane: BrokerBackplane) -> None:
+    def __init__(
+        self,
+        listeners: Listeners,
+        backplane: BrokerBackplane,
+        name: str = SHARED,
+        *,
+        limits: StateLimits = EVERYBODYS_LIMITS,
+        times: ChangeTimes | None = None,
+        inputs: set[Key] | None = None,
+    ) -> None:
         self._listeners = listeners
         self._backplane = backplane
+        self._name = name
+        self._retention = limits.retention
+        # The name of the channel in the broker, which also has the leases of its callbacks.
+        self.channel = f"{PREFIX}{name}"
         # The values as JSON, and the notes about callbacks and inputs.
         self._mirror = StateMirror(
-            max_values=_RETENTION.max_values, max_bytes=_RETENTION.max_snapshot_bytes
+            max_values=self._retention.max_values, max_bytes=self._retention.max_snapshot_bytes
         )
         # The values to restore in the store, and the last position received before the loss.
         self._lost: dict[str, MirroredValue] = {}
@@ -88,12 +119,16 @@ class SharedState:
         # By callback and page: the number of the page's newest change whose result was published.
         self._answered: OrderedDict[tuple[str, str], int] = OrderedDict()
         # The times of pages' changes.
-        self.times = ChangeTimes()
-        # The inputs of all shared callbacks.
-        self.inputs: set[Key] = set()
+        self.times = times or ChangeTimes()
+        # The inputs of the shared callbacks.
+        self.inputs: set[Key] = set() if inputs is None else inputs
         # By callback: the times of the input changes that its newest result is based on.
         self._used: dict[str, dict[Key, MadeAt]] = {}
-        self._recent = RecentFrames(Position("", 0))
+        self._recent = RecentFrames(
+            Position("", 0), max_frames=limits.max_frames, max_bytes=limits.max_frame_bytes
+        )
+        # Whether the state of a room was closed, since nobody uses it.
+        self._is_closed = False
         # Publications that arrive while the state is fetched, _MAX_WAITING at most; otherwise None.
         self._waiting: list[Publication] | None = []
         self._loaded = asyncio.Event()
@@ -119,9 +154,14 @@ class SharedState:
         self._answered.clear()
         self._used.clear()
         self._recent.begin(Position("", 0))
-        await self._listeners.listen(CHANNEL, self)
+        await self._listeners.listen(self.channel, self)
         await self._load()
         self._resume_delivery()
+
+    async def close(self) -> None:
+        """Receive no changes any more; the store keeps the values."""
+        self._is_closed = True
+        await self._listeners.unlisten(self.channel, self)
 
     async def _load(self) -> None:
         snapshot = await self._fetch_snapshot()
@@ -148,7 +188,7 @@ class SharedState:
         """Fetch the snapshot; fetch it again if a reset happened meanwhile."""
         while True:
             resets = self._resets
-            snapshot = await self._listeners.broker.snapshot(CHANNEL)
+            snapshot = await self._listeners.broker.snapshot(self.channel)
             if resets == self._resets:
                 return snapshot
 
@@ -202,8 +242,8 @@ class SharedState:
 
     async def _catch_up_with_broker(self) -> bool:
         """Wait until everything published so far is received; False if the epoch has changed."""
-        position = await self._listeners.broker.position(CHANNEL)
-        await self._listeners.wait_until_delivered(CHANNEL, position)
+        position = await self._listeners.broker.position(self.channel)
+        await self._listeners.wait_until_delivered(self.channel, position)
         return position.epoch == self._recent.position.epoch
 
     # -- writing ---------------------------------------------------------------------------------
@@ -248,12 +288,12 @@ class SharedState:
             extras["cb"] = callback
             extras["used"] = [[*key, *at] for key, at in (used or {}).items()]
         return await self._listeners.broker.publish(
-            CHANNEL,
+            self.channel,
             Envelope(KIND, b"", extras=extras).pack(),
             changes=changes,
             fence=fence,
             after=after,
-            retention=_RETENTION,
+            retention=self._retention,
         )
 
     async def set(self, key: Key, value: Any) -> None:
@@ -266,7 +306,7 @@ class SharedState:
         self._backplane.spawn(self._republish_newest(key))
 
     async def _republish_newest(self, key: Key) -> None:
-        while True:
+        while not self._is_closed:
             at = self._recent.position
             try:
                 await self._publish_newest(key, at)
@@ -284,7 +324,7 @@ class SharedState:
 
         Pages keep values that the store refuses for as long as this worker runs.
         """
-        while self._lost:
+        while self._lost and not self._is_closed:
             try:
                 await self._restore_part()
             except Overtaken:
@@ -315,12 +355,12 @@ class SharedState:
         back = {"epoch": at.epoch, "number": at.number}
         extras: dict[str, Any] = {"u": updates, "a": [], "o": {}, "notes": notes, "back": back}
         await self._listeners.broker.publish(
-            CHANNEL,
+            self.channel,
             Envelope(KIND, b"", extras=extras).pack(),
             changes=with_restore_marks(at, here, changes),
             # A publication that this worker has not received yet must not be overwritten.
             after=here,
-            retention=_RETENTION,
+            retention=self._retention,
         )
 
     # -- from the broker -------------------------------------------------------------------------
@@ -340,7 +380,7 @@ class SharedState:
         try:
             frame = self._apply(publication)
         except UnsupportedEnvelope as error:
-            logger.warning("channel %r: %s", CHANNEL, error)
+            logger.warning("channel %r: %s", self.channel, error)
             frame = None
         self._recent.advance(position.number, frame)
         self._snapshot = None
@@ -375,7 +415,7 @@ class SharedState:
             self._answered[extras["cb"], page] = change
         while len(self._answered) > _MAX_ANSWERED:
             self._answered.popitem(last=False)
-        return _frame(number, extras)
+        return _frame(self._name, number, extras)
 
     def _without_superseded(self, extras: dict[str, Any]) -> list[Any]:
         """Return the updates without inputs for which an earlier publication had a newer change.
@@ -424,8 +464,11 @@ class SharedState:
 
     async def _reload(self) -> None:
         await self._backplane.retry_until_available(self._load)
+        if self._is_closed:
+            # Another object may have the same room by now.
+            return
         position = self._recent.position
-        self._backplane.deliver_frame(reset_frame(SHARED, position, self._updates()))
+        self._backplane.deliver_frame(reset_frame(self._name, position, self._updates()))
         self._resume_delivery()
         for each in self.on_reset:
             each(position)
@@ -435,15 +478,8 @@ class SharedState:
 
     # -- for pages -------------------------------------------------------------------------------
 
-    async def follow(self, channel: str) -> None:
-        """Do nothing: the state is received from `start` on."""
-
-    async def unfollow(self, channel: str) -> None:
-        """Do nothing."""
-
-    async def catch_up(self, channel: str, position: Position | None) -> CatchUp:
+    async def catch_up(self, position: Position | None) -> CatchUp:
         """Return the whole state for a new page, and the missed frames for a returning one."""
-        del channel
         recent = self._recent
         if position is None:
             return CatchUp(recent.position, (self._state_frame(),), recovered=True)
@@ -457,7 +493,7 @@ class SharedState:
     async def _fetch_missed(self, position: Position) -> list[Frame] | None:
         """Return the frames after ``position`` that are not in memory; None if any is unknown."""
         try:
-            missed = await self._listeners.broker.since(CHANNEL, position)
+            missed = await self._listeners.broker.since(self.channel, position)
         except BrokerError as error:
             logger.warning("%s", error)
             return None
@@ -467,7 +503,7 @@ class SharedState:
         if missed[-1].position.number < recent.floor:
             return None
         return [
-            _frame(each.position.number, Envelope.unpack(each.payload).extras)
+            _frame(self._name, each.position.number, Envelope.unpack(each.payload).extras)
             for each in missed
             if each.position.number <= recent.floor
         ]
@@ -475,7 +511,7 @@ class SharedState:
     def _state_frame(self) -> Frame:
         if self._snapshot is None:
             number = self._recent.position.number
-            self._snapshot = snapshot_frame(SHARED, number, self._updates())
+            self._snapshot = snapshot_frame(self._name, number, self._updates())
         return self._snapshot
 
     def _updates(self) -> str:
@@ -501,19 +537,19 @@ def _id_json(component_id: str) -> str:
     return component_id if component_id.startswith("{") else dumps(component_id).decode()
 
 
-def _frame(number: int, extras: Mapping[str, Any]) -> Frame:
+def _frame(channel: str, number: int, extras: Mapping[str, Any]) -> Frame:
     updates: list[Any] = extras["u"]
     added: list[Any] = extras["a"]
     origins: dict[str, int] = extras["o"]
     text = (
-        f'{{"c":"{SHARED}","n":{number},"t":"props",'
+        f'{{"c":{dumps(channel).decode()},"n":{number},"t":"props",'
         f'"cb":{dumps(extras.get("cb")).decode()},"o":{dumps(origins).decode()},'
         f'"u":{_encode_updates((*updates, *added))}}}'
     )
     keys = frozenset((component_id, prop) for component_id, prop, _ in updates)
     if added:
         touched = keys | {(component_id, prop) for component_id, prop, _ in added}
-        return Frame(text, len(text.encode()), SHARED, number, touches=touched)
+        return Frame(text, len(text.encode()), channel, number, touches=touched)
     # Conflation may replace an earlier frame by this one only if both answer the same pages.
     answered = frozenset((f"@{extras['cb']}", page) for page in origins)
-    return Frame(text, len(text.encode()), SHARED, number, sets=keys | answered)
+    return Frame(text, len(text.encode()), channel, number, sets=keys | answered)

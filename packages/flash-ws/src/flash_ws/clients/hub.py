@@ -8,7 +8,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -290,13 +290,35 @@ class Hub:
 
     def follow(self, client: Client, channel: str) -> asyncio.Future[None]:
         """Add a client to a channel's followers; the future is done when `Backplane.follow` is."""
-        followers = self._followers.setdefault(channel, set())
-        followers.add(client)
+        self._followers.setdefault(channel, set()).add(client)
+        return self._begin_following(channel)
+
+    async def prepare(self, channels: Iterable[str]) -> None:
+        """Have the frames of channels come to this worker, before a page follows the channels.
+
+        Without a page that follows them then, call `release_unused`. Raises what
+        `Backplane.follow` raises.
+        """
+        begun = [self._begin_following(channel) for channel in channels]
+        for following in begun:
+            await asyncio.shield(following)
+
+    def release_unused(self, channels: Iterable[str]) -> None:
+        """Undo `prepare` for the channels that no page follows."""
+        for channel in channels:
+            if not self._followers.get(channel) and self._following.pop(channel, None) is not None:
+                self._stop_following(channel)
+
+    def _begin_following(self, channel: str) -> asyncio.Future[None]:
         following = self._following.get(channel)
         if following is None:
             following = self._following[channel] = self._spawn(self._backplane.follow(channel))
             following.add_done_callback(lambda task: self._on_followed(channel, task))
         return following
+
+    def _stop_following(self, channel: str) -> None:
+        if channel not in self.common:
+            self._spawn(self._backplane.unfollow(channel))
 
     def _on_followed(self, channel: str, task: asyncio.Future[None]) -> None:
         if self._following.get(channel) is not task:
@@ -316,8 +338,7 @@ class Hub:
         self._store_channels(client)
         if not followers and self._followers.pop(channel, None) is not None:
             self._following.pop(channel, None)
-            if channel not in self.common:
-                self._spawn(self._backplane.unfollow(channel))
+            self._stop_following(channel)
 
     # -- connections -----------------------------------------------------------------------------
 

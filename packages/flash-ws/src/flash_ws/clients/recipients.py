@@ -19,7 +19,7 @@ class HasChannel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """All pages that follow a channel: everybody, a group, or one page."""
+    """All pages that follow a channel: everybody, a group, a room, or one page."""
 
     channel: str
 
@@ -44,6 +44,11 @@ def group_of(channel: str) -> str | None:
     """Return the name of the group whose channel this is; None for any other channel."""
     kind, _, name = channel.partition(":")
     return name if kind == "group" else None
+
+
+def room(name: str) -> Recipients:
+    """Return the pages that are in the room ``name``, on any worker."""
+    return Recipients(f"room:{name}")
 
 
 def page(client_id: str) -> PageRecipients:
