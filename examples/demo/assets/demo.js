@@ -41,6 +41,21 @@
     });
   }
 
+  // Called for each value of the tape; what is shown follows the screen.
+  window.flash.on("beat", function (beat) {
+    var now = performance.now();
+    if (beat.by === tape.by && beat.number > tape.number + 1) tape.missed += beat.number - tape.number - 1;
+    tape.by = beat.by;
+    tape.number = beat.number;
+    tape.count += 1;
+    tape.age = Math.max(0, Date.now() - beat.at * 1000);
+    tape.times.push(now);
+    while (tape.times[0] < now - 1000) tape.times.shift();
+    tape.values.push(beat.value);
+    if (tape.values.length > TAPE) tape.values.shift();
+    if (!tape.frame) tape.frame = requestAnimationFrame(drawTape);
+  });
+
   function drawTape(now) {
     tape.frame = 0;
     var canvas = document.getElementById("pulse-line");
@@ -260,22 +275,6 @@
     answer: function (value, done, options) {
       if (!options) return [dash.no_update, dash.no_update];
       return [value || "Looking it up …", done ? "answer" : value ? "answer writing" : "answer waiting"];
-    },
-
-    // Called for each value of the tape; what is shown follows the screen.
-    pulse: function (beat) {
-      if (!beat) return;
-      var now = performance.now();
-      if (beat.by === tape.by && beat.number > tape.number + 1) tape.missed += beat.number - tape.number - 1;
-      tape.by = beat.by;
-      tape.number = beat.number;
-      tape.count += 1;
-      tape.age = Math.max(0, Date.now() - beat.at * 1000);
-      tape.times.push(now);
-      while (tape.times[0] < now - 1000) tape.times.shift();
-      tape.values.push(beat.value);
-      if (tape.values.length > TAPE) tape.values.shift();
-      if (!tape.frame) tape.frame = requestAnimationFrame(drawTape);
     },
 
     // The slider comes into the page after its label.

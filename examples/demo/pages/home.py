@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import time
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import components
@@ -28,14 +29,13 @@ from flash import (
     pubsub,
     register_page,
 )
-from flash_pubsub import Subscription
+from flash_pubsub import Room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from dash.development.base_component import Component
 
-    from flash_ws import Client
 
 DOCS = "https://example.org/flash/docs"
 
@@ -60,8 +60,7 @@ def pane() -> Component:
     """A page with the tape and the slider, which all pages share."""
     return html.Div(
         [
-            Subscription("pulse/tape"),
-            dcc.Store(id="pulse"),
+            Room("tape"),
             html.Canvas(
                 id="pulse-line",
                 className="pulse",
@@ -143,7 +142,7 @@ async def layout(**_query: str) -> Component:
                         width=6,
                         note="It has a connection of its own, and the same slider",
                     ),
-                    source(beat, show_beat, set_swing),
+                    source(beat, set_swing),
                     panel(
                         "The same slow query, asked by eight visitors at once",
                         html.Div(
@@ -208,28 +207,30 @@ def source(*functions: Any, title: str = "Show the code") -> Component:
 # -- The tape: one worker of all sends it, every worker shows it to its pages
 
 
-@pubsub.feeder("pulse/tape")
+@pubsub.feeder("tape")
 async def beat() -> AsyncIterator[dict[str, Any]]:
-    """Sixty values a second, on one worker for all, while somebody looks."""
-    number, angle, swing = 0, 0.0, SWING
-    while True:
+    """Sixty events a second to every page in the room, from one worker, while there is one."""
+    angle, swing = 0.0, SWING
+    for number in count():
         if number % RATE == 0:
-            while not await pubsub.who("pulse/tape"):  # noqa: ASYNC110 — nothing tells of it
+            # Once a second the channel is told who sends.
+            yield {"by": os.getpid()}
+            while not await pubsub.who("tape"):  # noqa: ASYNC110 — nothing tells of it
                 await asyncio.sleep(0.5)
         if number % 6 == 0:
             swing = await pubsub.shared["swing", "value"].get(SWING)
-        number, angle = number + 1, angle + 0.08
+        angle += 0.08
         value = swing * (math.sin(angle) + random.uniform(-0.2, 0.2)) / 120
-        yield {"number": number, "at": time.time(), "value": value, "by": os.getpid()}
+        now = {"number": number, "at": time.time(), "value": value, "by": os.getpid()}
+        live.send_event("beat", now, to=live.room("tape"))
         await asyncio.sleep(1 / RATE)
 
 
-@pubsub.channel_callback("pulse/{tape}", Output("pulse", "data"))
-async def show_beat(message: dict[str, Any], tape: str) -> dict[str, Any]:
-    """Once for each value and worker, however many pages look at it."""
-    del tape
+@pubsub.channel_callback("tape", Output("pulse-by", "title"))
+async def note_sender(message: dict[str, Any]) -> str:
+    """On every worker: one of them is asked to end the process that sends."""
     last.update(message)
-    return message
+    return "The process that sends the tape"
 
 
 @pubsub.shared_callback(Output("swing-note", "children"), Input("swing", "value"))
@@ -244,12 +245,6 @@ async def set_swing(swing: Any) -> str:
 last: dict[str, Any] = {}
 
 
-@pubsub.authorize("pulse/{tape}")
-async def may_look(_client: Client, tape: str) -> bool:
-    return tape == "tape"
-
-
-clientside_callback(ClientsideFunction("demo", "pulse"), Input("pulse", "data"))
 clientside_callback(
     ClientsideFunction("demo", "nameSlider"),
     Output("swing-label", "children"),  # left as it is: Dash calls nothing on a page without one

@@ -27,7 +27,7 @@ IN_LOBBY = ".room-lobby .visitors li"
 @pytest.fixture(scope="module")
 def demo():
     """The demo itself; it fills its database first where nobody has started it before."""
-    with AppProcess(DEMO / "app.py", env={"FLASH_BROKER_URL": "memory://"}) as process:
+    with AppProcess(DEMO / "app.py", env={"FLASH_REDIS_URL": "memory://"}) as process:
         yield process
 
 
@@ -131,7 +131,7 @@ def cluster():
 def test_a_cluster_shares_across_its_workers_and_leaves_no_process(flash_browser, cluster):
     process, said = cluster
     flash_browser.timeout = 60
-    urls = re.findall(r"http://\S+/shared", said)
+    urls = [f"{url}/shared" for url in re.findall(r"http://[\d.:]+", said)]
     pids = [int(pid) for pid in re.findall(r"process (\d+)", said)]
     assert (len(set(urls)), len(set(pids))) == (3, 4), said
     assert all(is_running(pid) for pid in pids)
@@ -150,9 +150,37 @@ def test_a_cluster_shares_across_its_workers_and_leaves_no_process(flash_browser
     other.wait_for(lambda: position(other) == 100, "the slider to move")
 
     flash_browser.expect_console_errors()
+    other.close()
+    addresses = dict(zip(pids[1:], urls, strict=True))
+    pids.append(a_killed_worker_is_replaced(flash_browser, addresses, process.stdout))
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     assert not [pid for pid in pids if is_running(pid)]
+
+
+def a_killed_worker_is_replaced(tab, addresses, output):
+    """The button of the first page ends the worker that sends the tape; the tape goes on.
+
+    Returns the process id of the worker that is started in its place.
+    """
+    first = next(iter(addresses.values())).replace("/shared", "/")
+    tab.open(first)
+    sender = "return Number(document.getElementById('pulse-by')?.textContent) || 0"
+    tab.wait_for(lambda: tab.run_js(sender), "the tape")
+    by = tab.run_js(sender)
+    # From a page of another worker, which goes on without a break.
+    tab.open(next(url for pid, url in addresses.items() if pid != by).replace("/shared", "/"))
+    tab.wait_for(lambda: tab.run_js(sender) == by, "the tape")
+    tab.click("#kill")
+    tab.wait_for(lambda: tab.run_js(sender) not in (0, by), "another worker to send the tape")
+    assert tab.text("#pulse-missed") == "0"
+    assert not is_running(by)
+    # And it is started again where it was.
+    assert addresses[by].removesuffix("/shared") in output.readline()
+    (started,) = re.findall(r"runs again, as process (\d+)", output.readline())
+    tab.open(addresses[by].replace("/shared", "/"))
+    tab.wait_for(lambda: tab.run_js(sender), "the tape of the new worker")
+    return int(started)
 
 
 def test_a_cluster_without_redis_says_what_is_missing():

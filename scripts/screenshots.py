@@ -1,0 +1,77 @@
+"""Takes the screenshots of the documentation: ``python scripts/screenshots.py [NAME …]``.
+
+Each picture is of an app in ``examples/``, in a real Chromium, once it shows what it is about.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flash.testing import AppProcess
+from flash.testing.browser import Browser, Chromium
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is taken of an app, and where it is kept."""
+
+    app: Path
+    file: Path
+    # What has to be there, and how long the app then goes on, so that there is something to see.
+    there: str
+    seconds: float = 6.0
+    path: str = "/"
+    size: tuple[int, int] = (1280, 900)
+
+
+def pictures() -> Iterator[Picture]:
+    """All pictures of the documentation."""
+    demo, docs = EXAMPLES / "demo" / "app.py", ROOT / "docs"
+    yield Picture(demo, docs / "demo.png", "#race", size=(1280, 1000))
+    yield Picture(demo, docs / "demo-overview.png", ".tile-value", path="/overview", seconds=12)
+    for app in sorted((EXAMPLES / "gallery").glob("*.py")):
+        yield Picture(app, docs / "gallery" / f"{app.stem}.png", "main", size=(1000, 640))
+
+
+def take(picture: Picture, chromium: Chromium) -> None:
+    """Serve the app, look at it, and keep what is seen."""
+    picture.file.parent.mkdir(exist_ok=True)
+    browser = Browser(chromium, timeout=60)
+    try:
+        with AppProcess(picture.app, timeout=120) as served:
+            browser.set_viewport(*picture.size)
+            browser.visit(served, picture.path)
+            browser.find(picture.there)
+            time.sleep(picture.seconds)
+            browser.driver.save_screenshot(str(picture.file))
+    finally:
+        browser.quit()
+
+
+def main(names: list[str]) -> int:
+    """Take the pictures of these names, or all of them."""
+    with tempfile.TemporaryDirectory() as profile:
+        chromium = Chromium(Path(profile))
+        try:
+            for picture in pictures():
+                if not names or picture.file.stem in names:
+                    take(picture, chromium)
+                    print(picture.file.relative_to(ROOT))
+        finally:
+            chromium.quit()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
