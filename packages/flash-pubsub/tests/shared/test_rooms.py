@@ -380,6 +380,41 @@ def is_answered(frame, page, number):
     return frame.get("o", {}).get(page.welcome["id"], 0) >= number
 
 
+@pytest.mark.parametrize("where", ["room", "channel"])
+async def test_8_rooms_what_a_join_handler_sends_at_once_reaches_the_page_that_has_joined(where):
+    def define(pubsub):
+        desks()(pubsub)
+
+        @pubsub.channel_callback("desk/{desk}", Output("board", "children"))
+        def board(message, desk):
+            return message
+
+        @pubsub.on_join("desk/{desk}")
+        async def welcome(client, desk):
+            if where == "room":
+                room = pubsub.room(f"desk/{desk}")
+                await pubsub.live.push("board", {"children": "welcome"}, to=room)
+            else:
+                await pubsub.publish(f"desk/{desk}", "welcome")
+
+        pubsub.channel("desk/{desk}", replay_last=False)
+
+    async with World(define) as world, pages(world, 0) as (page,):
+        broker = world.pubsubs[0].broker
+        subscribe = broker.subscribe
+
+        async def slowly(channel):
+            await asyncio.sleep(0.05)
+            return await subscribe(channel)
+
+        broker.subscribe = slowly
+        ask(page, "desk/7", sign(world.apps[0], "desk/7"))
+        pushed = await until_frame(
+            page, lambda f: f.get("u") == [["board", {"children": "welcome"}]]
+        )
+        assert pushed["c"].startswith(where)
+
+
 async def test_8_rooms_two_hands_end_on_one_value_while_rooms_run_side_by_side(kind):
     running = {}
     together = 0
@@ -576,7 +611,15 @@ def test_8_rooms_the_component_makes_the_name_and_refuses_what_fits_no_name():
     assert Room("desk/{desk}", desk=7).channel == "desk/7"
     assert Room("{a}/{b}", "the-id", a="x", b="y").id == "the-id"
     assert Room("lobby").channel == "lobby"
-    for arguments in ({}, {"desk": ""}, {"desk": "7/8"}, {"desk": 7, "floor": 1}, {"desk": "{x}"}):
+    for arguments in (
+        {},
+        {"desk": ""},
+        {"desk": None},
+        {"desk": 1.5},
+        {"desk": "7/8"},
+        {"desk": 7, "floor": 1},
+        {"desk": "{x}"},
+    ):
         with pytest.raises(ConfigurationError, match="desk"):
             Room("desk/{desk}", **arguments)
     with pytest.raises(InvalidChannel):
