@@ -70,7 +70,11 @@ def end_first(clicks):
 
 @app.callback(Output("place", "children"), Input("later", "n_clicks"), prevent_initial_call=True)
 def show_later(clicks):
-    return [dcc.Input("nothing yet", id="word"), html.P("no word", id="word-note")]
+    return [
+        dcc.Input("nothing yet", id="word"),
+        html.P("no word", id="word-note"),
+        html.P("none", id="kept"),
+    ]
 
 
 @app.callback(Output("status", "children"), Input("room", "channel"), Input("room", "status"))
@@ -119,9 +123,9 @@ def twice(unrest):
     return str(2 * unrest)
 
 
-@app.server.get("/tell/<desk>/<text>")
-async def tell(desk, text):
-    await set_props("notice", {"children": text}, to=live.room(f"desk/{desk}"))
+@app.server.get("/tell/<desk>/<component>/<text>")
+async def tell(desk, component, text):
+    await set_props(component, {"children": text}, to=live.room(f"desk/{desk}"))
     return "told"
 
 

@@ -202,14 +202,36 @@ def test_8_rooms_late_frames_of_a_room_that_the_page_has_left_are_not_applied(pe
     assert ann.text("#notice") == "no notice"
 
 
+def tell(worker, desk, component, text):
+    with urlopen(f"{worker.url}/tell/{desk}/{component}/{text}") as response:
+        assert response.read() == b"told"
+
+
+def test_8_rooms_a_push_that_waits_for_its_component_goes_with_the_room(people, workers):
+    ann, bob = people("Ann", 7), people("Bob", 7, 1)
+    for tab in (ann, bob):
+        tab.wait_for_text("#status", "desk/7 subscribed")
+    tell(workers[0], 7, "kept", "of-7")
+    tell(workers[0], 7, "notice", "done")
+    for tab in (ann, bob):
+        tab.wait_for_text("#notice", "done")
+    bob.click("#later")
+    bob.wait_for_text("#kept", "of-7")
+    ann.click("#to-8")
+    ann.wait_for_text("#status", "desk/8 subscribed")
+    ann.click("#later")
+    ann.wait_for_text("#word-note", re.compile("desk 8"))
+    tell(workers[0], 8, "notice", "later")
+    ann.wait_for_text("#notice", "later")
+    assert ann.text("#kept") == "none"
+
+
 def test_5_a_push_to_a_room_shows_on_its_pages_only(people, workers):
     ann, bob, eve = people("Ann", 7), people("Bob", 7, 1), people("Eve", 8, 1)
     for tab in (ann, bob, eve):
         tab.wait_for_text("#status", re.compile("subscribed"))
-    with urlopen(f"{workers[0].url}/tell/7/lunch") as response:
-        response.read()
-    with urlopen(f"{workers[0].url}/tell/8/dinner") as response:
-        response.read()
+    tell(workers[0], 7, "notice", "lunch")
+    tell(workers[1], 8, "notice", "dinner")
     for tab, text in ((ann, "lunch"), (bob, "lunch"), (eve, "dinner")):
         tab.wait_for_text("#notice", text)
 

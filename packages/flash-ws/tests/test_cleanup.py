@@ -208,3 +208,23 @@ async def test_12_the_html_of_a_page_is_for_one_browser(app):
     async with serving(app):
         answer = await app.server.test_client().get("/")
         assert answer.headers["cache-control"] == "private, no-cache"
+
+
+async def test_a_channel_that_is_prepared_is_kept_only_while_a_page_follows_it(app):
+    live = Live(app)
+    async with serving(app):
+        page = await connected(app)
+        (client,) = live.hub.clients.values()
+        kept = live._backplane._channels
+        await live.hub.prepare(["x:1", "x:2"])
+        assert {"x:1", "x:2"} <= kept.keys()
+        await client.follow("x:1")
+        live.hub.release_unused(["x:1", "x:2"])
+        await until(lambda: "x:2" not in kept)
+        assert "x:1" in kept
+        client.unfollow("x:1")
+        await until(lambda: "x:1" not in kept)
+        # The channel that every page follows is not dropped.
+        live.hub.release_unused(["all"])
+        await page.leave()
+        assert "all" in kept

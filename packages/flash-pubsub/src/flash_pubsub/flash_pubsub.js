@@ -654,18 +654,20 @@
 
     /** Make a regular expression of a name with variables: {desk} in patterns, <desk> in paths. */
     function expression(text, variable) {
-        const parts = text.split(variable);
-        return new RegExp(
-            `^${parts.map((part, at) => (at % 2 ? `(?<${part}>[^/]+)` : part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))).join('')}$`
-        );
+        const escaped = (part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+        const parts = text.split(variable).map((part, at) => (at % 2 ? `(?<${part}>[^/]+)` : escaped(part)));
+        return new RegExp(`^${parts.join('')}$`);
     }
+
+    /** Return a path without the slash at its end, unless it is only that. */
+    const withoutSlash = (path) => path.replace(/(.)\/$/, '$1');
 
     function makeRooms(paths) {
         Object.keys(paths || {}).forEach((text) =>
             rooms.set(text, {
                 text,
                 matches: expression(text, /\{([A-Za-z_][A-Za-z0-9_]*)\}/),
-                path: paths[text] && expression(paths[text].replace(/\/$/, ''), /<([A-Za-z_][A-Za-z0-9_]*)>/),
+                path: paths[text] && expression(withoutSlash(paths[text]), /<([A-Za-z_][A-Za-z0-9_]*)>/),
                 names: Object.keys(callbacks).filter((name) => callbacks[name].room === text),
                 channel: null,
                 holders: new Set(),
@@ -816,7 +818,7 @@
         if (!pathname.startsWith(prefix)) {
             return null;
         }
-        const found = room.path.exec(`/${pathname.slice(prefix.length)}`.replace(/(.)\/$/, '$1'));
+        const found = room.path.exec(withoutSlash(`/${pathname.slice(prefix.length)}`));
         try {
             const values = found && Object.entries(found.groups || {}).map(([name, value]) => [name, decodeURIComponent(value)]);
             return values && values.reduce((text, [name, value]) => text.replace(`{${name}}`, () => value), room.text);

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 
 import pytest
 from page import Closed
@@ -380,6 +381,41 @@ def is_answered(frame, page, number):
     return frame.get("o", {}).get(page.welcome["id"], 0) >= number
 
 
+@pytest.mark.parametrize("where", ["room", "channel"])
+async def test_8_rooms_what_a_join_handler_sends_at_once_reaches_the_page_that_has_joined(where):
+    def define(pubsub):
+        desks()(pubsub)
+
+        @pubsub.channel_callback("desk/{desk}", Output("board", "children"))
+        def board(message, desk):
+            return message
+
+        @pubsub.on_join("desk/{desk}")
+        async def welcome(client, desk):
+            if where == "room":
+                room = pubsub.room(f"desk/{desk}")
+                await pubsub.live.push("board", {"children": "welcome"}, to=room)
+            else:
+                await pubsub.publish(f"desk/{desk}", "welcome")
+
+        pubsub.channel("desk/{desk}", replay_last=False)
+
+    async with World(define) as world, pages(world, 0) as (page,):
+        broker = world.pubsubs[0].broker
+        subscribe = broker.subscribe
+
+        async def slowly(channel):
+            await asyncio.sleep(0.05)
+            return await subscribe(channel)
+
+        broker.subscribe = slowly
+        ask(page, "desk/7", sign(world.apps[0], "desk/7"))
+        pushed = await until_frame(
+            page, lambda f: f.get("u") == [["board", {"children": "welcome"}]]
+        )
+        assert pushed["c"].startswith(where)
+
+
 async def test_8_rooms_two_hands_end_on_one_value_while_rooms_run_side_by_side(kind):
     running = {}
     together = 0
@@ -576,7 +612,15 @@ def test_8_rooms_the_component_makes_the_name_and_refuses_what_fits_no_name():
     assert Room("desk/{desk}", desk=7).channel == "desk/7"
     assert Room("{a}/{b}", "the-id", a="x", b="y").id == "the-id"
     assert Room("lobby").channel == "lobby"
-    for arguments in ({}, {"desk": ""}, {"desk": "7/8"}, {"desk": 7, "floor": 1}, {"desk": "{x}"}):
+    for arguments in (
+        {},
+        {"desk": ""},
+        {"desk": None},
+        {"desk": 1.5},
+        {"desk": "7/8"},
+        {"desk": 7, "floor": 1},
+        {"desk": "{x}"},
+    ):
         with pytest.raises(ConfigurationError, match="desk"):
             Room("desk/{desk}", **arguments)
     with pytest.raises(InvalidChannel):
@@ -608,3 +652,68 @@ async def test_8_rooms_a_function_gets_the_variables_that_it_takes(kind):
         change(page, world.pubsubs[0], 1, 3, "desk/7", s=["lx"])
         await frame_of(page, "desk/7")
         assert got == [(3, "lx", "7")]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_8_rooms_pages_that_come_and_go_at_random_end_with_the_values_of_their_room(
+    monkeypatch, kind, seed
+):
+    monkeypatch.setattr(rooms_module, "MAX_IDLE_ROOMS", 1)
+    chance = random.Random(seed)
+    names = [f"desk/{desk}" for desk in (1, 2, 3, 4)]
+    async with World(desks(allowed="1234"), **kind.settings) as world:
+        opened = [await world.page(worker) for worker in (0, 1, 0, 1, 0)]
+        places = {}
+        for number in range(1, 120):
+            at = chance.randrange(len(opened))
+            page, worker = opened[at], at % 2
+            here = places.get(at)
+            match chance.choice(["enter", "change", "change", "return"]):
+                case "enter":
+                    if here is not None:
+                        page.send({"t": "unsubscribe", "channel": here})
+                    places[at] = chance.choice(names)
+                    ask(page, places[at], sign(world.apps[worker], places[at]))
+                case "change" if here is not None:
+                    change(page, world.pubsubs[worker], number, number, here)
+                case "return" if chance.random() < 0.3:
+                    await page.leave()
+                    opened[at] = await world.page(worker, page.token, page.positions)
+                    if here is not None:
+                        ask(opened[at], here, sign(world.apps[worker], here))
+            if chance.random() < 0.3:
+                await asyncio.sleep(0.003)
+        # Until every frame is read, and no callback runs any more.
+        seen = {at: [] for at in range(len(opened))}
+        for at, page in enumerate(opened):
+            page.send({"t": "beat"})
+            await until_frame(page, lambda f: f["t"] == "beat", record=seen[at])
+        await until(
+            lambda: all(
+                entry.opening.done() and entry.runs.is_idle
+                for pubsub in world.pubsubs
+                for entry in pubsub._rooms._open.values()
+            )
+        )
+        for at, room in places.items():
+            shared = world.pubsubs[(at + 1) % 2].shared.room(room)
+            value = await shared["slider", "value"]
+            # What it has got until now, and what a page gets that enters now.
+            seen[at] += await silence(opened[at], world, at % 2)
+            opened[at].send({"t": "unsubscribe", "channel": room})
+            await until(lambda p=opened[at], r=room: absent(world, p, r))
+            snapshot = await enter(opened[at], world, room, at % 2)
+            expected = {} if value is None else lamp_at(room, value)
+            assert dict(snapshot["u"]) == expected
+            values = {}
+            for frame in seen[at]:
+                if frame.get("c") == f"shared:{room}":
+                    for component, props in frame["u"]:
+                        values.setdefault(component, {}).update(props)
+            assert not values or values == expected
+        for page in opened:
+            await page.leave()
+
+
+def lamp_at(room, value):
+    return {"slider": {"value": value}, "lamp": {"title": f"{room[-1]} at {value}"}}

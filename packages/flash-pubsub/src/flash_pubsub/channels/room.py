@@ -34,7 +34,7 @@ class Room(Subscription):
         id: str | dict[str, Any] | None = None,  # noqa: A002  Dash's name
         *,
         status: Status = "pending",
-        **variables: str | int,
+        **variables: object,
     ) -> None:
         super().__init__(room_name(room, variables), id, status=status)
 
@@ -70,7 +70,7 @@ class Present(Subscription):
         more: str = "and {count} more",
         className: str | None = None,  # noqa: N803  Dash's name
         status: Status = "pending",
-        **variables: str | int,
+        **variables: object,
     ) -> None:
         check(most=(most, AMOUNT))
         super().__init__(room_name(room, variables), id, status=status)
@@ -82,7 +82,7 @@ class Present(Subscription):
             self.className = className
 
 
-def room_name(room: str, variables: dict[str, str | int]) -> str:
+def room_name(room: str, variables: dict[str, object]) -> str:
     """Return the name of a room: its pattern with the values of the variables in it.
 
     Raises `ConfigurationError` if they do not fit, or a value has a slash or no character.
@@ -96,11 +96,11 @@ def room_name(room: str, variables: dict[str, str | int]) -> str:
         )
     name = room
     for variable, value in variables.items():
-        text = str(value)
+        text = str(value) if isinstance(value, str | int) else ""
         if not text or "/" in text or "{" in text:
             raise ConfigurationError(
                 f"Room({room!r}): the value {value!r} of {variable!r} cannot be in a room's name; "
-                'use a text of at least one character, without "/" and "{"'
+                'use a number, or a text of at least one character, without "/" and "{"'
             )
         name = name.replace(f"{{{variable}}}", text)
     return name
