@@ -76,6 +76,33 @@ class _Request:
         return self.task
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """From where a page follows a channel."""
+
+    # By page channel, where a page that has followed it before has stopped; None for others.
+    positions: Mapping[str, tuple[str, int]] | None
+    # The position from which its layout was drawn, for a page that has not followed it yet.
+    since: Position | None
+
+    @property
+    def has_position(self) -> bool:
+        """Whether the page says where it begins."""
+        return self.positions is not None or self.since is not None
+
+    def begins(self, page_channel: str) -> bool:
+        """Return whether the page begins at the position of its layout."""
+        is_numbered = page_channel.startswith(f"{EVERY_WORKER}:")
+        return self.since is not None and is_numbered and page_channel not in (self.positions or {})
+
+    def position(self, page_channel: str) -> Position | None:
+        """Return where the page begins; None for the present."""
+        known = (self.positions or {}).get(page_channel)
+        if known is not None:
+            return Position(*known)
+        return self.since if self.begins(page_channel) else None
+
+
 class Subscribers:
     """Subscribes the pages of one worker to the channels of their `Subscription` components.
 
@@ -108,7 +135,8 @@ class Subscribers:
         if not isinstance(channel, str):
             raise ProtocolError(CloseCode.MALFORMED, "'subscribe' needs a 'channel'")
         positions = parse_positions(frame["at"], len(KINDS)) if "at" in frame else None
-        if not is_signed(self._app, channel, token):
+        since = _parse_since(frame)
+        if not is_signed(self._app, channel, token, since):
             logger.warning("%r asked for channel %.80r without a valid signature", client, channel)
             await self._deny(client, channel)
             return
@@ -120,7 +148,7 @@ class Subscribers:
         before = None if earlier is None else earlier.give_up()
         request = requests[channel] = _Request()
         request.task = self._backplane.spawn(
-            self._process(client, channel, positions, request, before)
+            self._process(client, channel, _Start(positions, since), request, before)
         )
         request.task.add_done_callback(lambda _: self._end(client.id, channel, request))
 
@@ -187,7 +215,7 @@ class Subscribers:
         self,
         client: Client,
         channel: str,
-        positions: Mapping[str, tuple[str, int]] | None,
+        start: _Start,
         request: _Request,
         before: asyncio.Task[Any] | None,
     ) -> None:
@@ -203,7 +231,7 @@ class Subscribers:
             await self._deny(client, channel)
             return
         try:
-            joins = await self._start_following(client, channel, positions or {})
+            joins = await self._start_following(client, channel, start)
         except BrokerError as error:
             logger.warning("a page is disconnected and will reconnect: %s", error)
             client.close(CloseCode.FULL, "the broker is unavailable")
@@ -211,19 +239,27 @@ class Subscribers:
         client.deliver(connection_frame("subscription", channel=channel, status="subscribed"))
         self._recheck(client, channel)
         self._backplane.spawn(
-            self._report_catch_up(client, channel, joins, returns=positions is not None)
+            self._report_catch_up(client, channel, joins, has_position=start.has_position)
         )
 
     async def _start_following(
-        self, client: Client, channel: str, positions: Mapping[str, tuple[str, int]]
+        self, client: Client, channel: str, start: _Start
     ) -> list[asyncio.Task[bool]]:
         """Let a page follow a channel from the positions that it reports, if any."""
         followed = client.extra_channels.union(self._live.hub.common)
-        joins = [
-            client.follow(each, Position(*positions[each]) if each in positions else None)
-            for each in page_channels_of(self._declarations, channel)
-            if each not in followed
-        ]
+        joins: list[asyncio.Task[bool]] = []
+        for each in page_channels_of(self._declarations, channel):
+            position = start.position(each)
+            begins_anew = start.begins(each)
+            if each in self._live.hub.common and begins_anew:
+                # It follows the channel since it was loaded, and goes back to this position.
+                joins.append(self._live.hub.join(client, each, position))
+            elif each not in followed or begins_anew:
+                joins.append(client.follow(each, position))
+            if begins_anew and position is not None:
+                # The page ignores the channel's frames that are sent before this one.
+                at = {each: (position.epoch, position.number)}
+                client.deliver(connection_frame("at", at=at))
         await self._presence.enter(client, channel)
         if self._live.hub.clients.get(client.id) is not client:
             # The page has gone meanwhile.
@@ -231,9 +267,9 @@ class Subscribers:
         return joins
 
     async def _report_catch_up(
-        self, client: Client, channel: str, joins: list[asyncio.Task[bool]], *, returns: bool
+        self, client: Client, channel: str, joins: list[asyncio.Task[bool]], *, has_position: bool
     ) -> None:
-        """Tell a page that ``returns`` to a channel whether it got everything that it missed."""
+        """Tell a page that has a position whether it got everything that came after it."""
         try:
             caught_up = await asyncio.gather(*joins)
         except BrokerError as error:
@@ -241,7 +277,7 @@ class Subscribers:
             client.close(CloseCode.FULL, "the broker is unavailable")
             return
         followed = client.extra_channels.union(self._live.hub.common)
-        if returns and f"{EVERY_WORKER}:{channel}" in followed:
+        if has_position and f"{EVERY_WORKER}:{channel}" in followed:
             client.deliver(
                 connection_frame(
                     "subscription", channel=channel, status="subscribed", recovered=all(caught_up)
@@ -313,3 +349,14 @@ class Subscribers:
                 if not await self._app.pool.call(guard, client, **variables):
                     return False
         return True
+
+
+def _parse_since(frame: dict[str, Any]) -> Position | None:
+    """Return the position in a ``subscribe`` frame; raises `ProtocolError`."""
+    match frame.get("since"):
+        case None:
+            return None
+        case [str() as epoch, int() as number]:
+            return Position(epoch, number)
+        case _:
+            raise ProtocolError(CloseCode.MALFORMED, "'since' is no [epoch, number]")
