@@ -9,7 +9,6 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from flash.redis.address import Address, Kind
-from flash.settings import COUNT, check
 from flash_pubsub.broker.address import parse_url
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.channels.declaration import ChannelPattern, check_name
@@ -98,7 +97,6 @@ class AsyncPublisher:
         Raises `BrokerUnavailable`, `BrokerRefused` and `InvalidChannel`.
         """
         check_name(channel)
-        check(limit=(limit, COUNT))
         return await read_history(self._open_store(), channel, limit)
 
     def _open_store(self) -> Store:

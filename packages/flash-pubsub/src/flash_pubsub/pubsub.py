@@ -436,7 +436,6 @@ class PubSub:
         goes on without a seam. Plain code in a thread calls ``app.wait_for(pubsub.history(…))``.
         """
         check_name(channel)
-        check(limit=(limit, COUNT))
         return await read_history(BrokerReader(self.broker), channel, limit)
 
     async def _publish(

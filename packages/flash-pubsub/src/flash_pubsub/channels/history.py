@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flash import ConfigurationError
 from flash.log_limit import limited_logger
+from flash.settings import COUNT
 from flash_pubsub.broker.envelope import BYTES, JSON, Envelope
 from flash_pubsub.broker.seam import Kept
 from flash_pubsub.errors import UnsupportedEnvelope
@@ -80,8 +82,12 @@ class BrokerReader:
 async def read_history(reader: Reader, channel: str, limit: int) -> History:
     """Return the last messages of a channel, at most ``limit``.
 
-    Messages of another version of flash-pubsub are left out, with a line in the log.
+    Messages of another version of flash-pubsub are left out, with a line in the log. Raises
+    `ConfigurationError` for a ``limit`` that is no number of messages.
     """
+    # Without the place in the app, which would be looked up on the event loop; the traceback has it.
+    if not COUNT.allows(limit):
+        raise ConfigurationError(f"limit={limit!r}: must be {COUNT}")
     newest = await reader.position(channel)
     before = Position(newest.epoch, max(0, newest.number - limit))
     kept = await reader.kept(channel, before)

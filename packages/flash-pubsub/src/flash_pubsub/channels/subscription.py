@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from dash.development.base_component import Component
 
-from flash import Flash, get_app
-from flash.settings import Instance, check
+from flash import ConfigurationError, Flash, get_app
 from flash_pubsub.channels.declaration import check_name
 from flash_ws.protocol.position import Position
 
@@ -52,7 +51,11 @@ class Subscription(Component):
         since: Position | None = None,
     ) -> None:
         check_name(channel)
-        check(since=(since, Instance(Position, optional=True)))
+        if not isinstance(since, Position | None):
+            raise ConfigurationError(
+                f"since={since!r}: must be a Position, such as that of what `pubsub.history` "
+                "returns, or None"
+            )
         self._prop_names = ["id", "channel", "token", "since", "status", "recovered"]
         self.available_properties = self._prop_names
         self._valid_wildcard_attributes: list[str] = []
