@@ -6,7 +6,7 @@ from flash import Flash, Input, Output, dcc, html
 from flash_pubsub import PubSub, Subscription
 from flash_ws import CloseCode, LinkStatus, Live
 
-# Points of each graph, which is also the messages that each begins with.
+# Messages that each graph begins with.
 SIZE = 500
 
 app = Flash(__name__, suppress_callback_exceptions=True)
@@ -22,7 +22,8 @@ publishing: set[asyncio.Task[None]] = set()
 
 
 def points(message):
-    return [{"x": [[message]], "y": [[message]]}, [0], SIZE]
+    # All points stay, so that none can be there twice without being seen.
+    return [{"x": [[message]], "y": [[message]]}, [0]]
 
 
 def graph(name, messages=()):
