@@ -7,14 +7,14 @@ from dash import Patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flash_pubsub.channels.joining import changes_of, joined
+from flash_pubsub.channels.joining import changes_of, entries_of, joined
 from flash_ws.protocol.frames import props_message
 
 
 def join(*messages, latest=None):
     """What a page is told of messages, each a list of ids with properties."""
     changes = [change for each in messages for change in changes_of(props_message(each))]
-    return [json.loads(each) for each in joined(changes, latest or {})[0]]
+    return [json.loads(each) for each in entries_of(joined(changes), latest or {})[0]]
 
 
 def points(x, y, *where):
@@ -123,7 +123,7 @@ def test_ids_may_be_dictionaries_and_values_are_not_modified():
         for change in changes_of(props_message([(component, {"extendData": [{"y": [[n]]}, [0]]})]))
     ]
     for _ in range(2):
-        assert [json.loads(each) for each in joined(changes, {})[0]] == [
+        assert [json.loads(each) for each in entries_of(joined(changes), {})[0]] == [
             [component, {"extendData": [{"y": [[0, 1]]}, [0]]}]
         ]
 
@@ -171,3 +171,12 @@ def test_a_page_draws_the_same_from_joined_messages_as_from_each_of_them(steps):
     messages = [_message(*each) for each in steps]
     alone = [update for each in messages for update in each]
     assert _draw(join(*messages)) == _draw(alone)
+
+
+@given(STEPS, st.integers(0, 30), st.integers(0, 30))
+def test_what_was_joined_before_is_joined_again(steps, first, second):
+    messages = [_message(*each) for each in steps]
+    changes = [change for each in messages for change in changes_of(props_message(each))]
+    parts = [changes[:first], changes[first : first + second], changes[first + second :]]
+    again = joined(change for part in parts for change in joined(part))
+    assert again == joined(changes)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from flash.log_limit import limited_logger
-from flash_pubsub.channels.joining import changes_of, joined
+from flash_pubsub.channels.joining import changes_of, entries_of, joined
 from flash_pubsub.errors import BrokerError, BrokerUnavailable
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from flash_pubsub.broker.seam import Kept, Publication
@@ -31,6 +31,9 @@ MAX_BYTES = 1 << 20
 # Seconds that a page waits for the backfill. One that comes too early goes on without it and is
 # told; the callbacks run on for the next page.
 WAIT = 5.0
+
+# Messages whose results are joined once and for all: so the next frame costs little.
+_CHUNK = 32
 
 # Messages processed in a row before other tasks on the event loop run.
 _MESSAGES_PER_SLICE = 16
@@ -68,6 +71,53 @@ class _Entry:
     made: tuple[tuple[int, tuple[Change, ...]], ...]
 
 
+class _Chunk:
+    """What the callbacks made of some messages in a row."""
+
+    __slots__ = ("_joined", "_least", "entries")
+
+    def __init__(self) -> None:
+        # The smallest backfill of the callbacks that made something; None for none.
+        self._least: int | None = None
+        # At most `_CHUNK`.
+        self.entries: deque[_Entry] = deque()
+        # All of it, joined; None until it is asked for.
+        self._joined: list[Change] | None = None
+
+    def add(self, entry: _Entry) -> None:
+        """Add what was made of the next message."""
+        self.entries.append(entry)
+        sizes = [backfill for backfill, _ in entry.made]
+        self._least = min(sizes if self._least is None else [self._least, *sizes])
+        self._joined = None
+
+    def take_first(self) -> _Entry:
+        """Remove what was made of the first message."""
+        self._joined = None
+        return self.entries.popleft()
+
+    def changes(self, newest: int, after: int) -> Iterable[Change]:
+        """Return what a page gets of it.
+
+        ``newest`` is the number of the channel's last message; only messages after ``after`` count.
+        """
+        first = self.entries[0].number
+        is_all = first > after and self._least is not None and first > newest - self._least
+        if not is_all or len(self.entries) < _CHUNK:
+            return self._some(newest, after)
+        if self._joined is None:
+            self._joined = joined(self._some(newest, after))
+        return self._joined
+
+    def _some(self, newest: int, after: int) -> Iterator[Change]:
+        for entry in self.entries:
+            if entry.number <= after:
+                continue
+            for backfill, changes in entry.made:
+                if entry.number > newest - backfill:
+                    yield from changes
+
+
 class Backfill:
     """The results of the callbacks with a ``backfill``, for the last messages of one channel.
 
@@ -93,7 +143,7 @@ class Backfill:
         self._position = position
         # The results of all messages with higher numbers are here.
         self._floor = position.number
-        self._entries: deque[_Entry] = deque()
+        self._chunks: deque[_Chunk] = deque()
         self._bytes = 0
         self.version += 1
 
@@ -103,7 +153,7 @@ class Backfill:
         self.version += 1
         entry = _entry_of(number, made)
         if entry is not None:
-            self._entries.append(entry)
+            _append(self._chunks, entry)
             self._bytes += entry.size
         self._trim()
 
@@ -158,20 +208,11 @@ class Backfill:
     def updates(self, latest: Mapping[Key, str], after: int = 0) -> tuple[list[str], set[Key]]:
         """Return the entries of one frame for the last messages with numbers above ``after``.
 
-        See `flash_pubsub.channels.joining.joined` for ``latest`` and the second result.
+        See `flash_pubsub.channels.joining.entries_of` for ``latest`` and the second result.
         """
         newest = self._position.number
-        return joined(
-            (
-                change
-                for entry in self._entries
-                if entry.number > after
-                for backfill, changes in entry.made
-                if entry.number > newest - backfill
-                for change in changes
-            ),
-            latest,
-        )
+        changes = (change for chunk in self._chunks for change in chunk.changes(newest, after))
+        return entries_of(joined(changes), latest)
 
     async def _build(self) -> None:
         try:
@@ -226,7 +267,10 @@ class Backfill:
                 self._channel,
                 exc_info=error,
             )
-        self._entries.extendleft(reversed(entries))
+        earlier: deque[_Chunk] = deque()
+        for each in entries:
+            _append(earlier, each)
+        self._chunks = earlier + self._chunks
         self._bytes += sum(each.size for each in entries)
         self._floor = first
         self.version += 1
@@ -238,20 +282,28 @@ class Backfill:
         return [each for each in self._callbacks if number > newest - each.callback.backfill]
 
     def _trim(self) -> None:
-        entries, first = self._entries, self._first
-        while entries and (entries[0].number <= first or self._bytes > MAX_BYTES):
-            oldest = entries.popleft()
+        chunks, first = self._chunks, self._first
+        while chunks and (chunks[0].entries[0].number <= first or self._bytes > MAX_BYTES):
+            oldest = chunks[0].take_first()
             self._bytes -= oldest.size
+            if not chunks[0].entries:
+                chunks.popleft()
             if oldest.number > first and not self._is_over_reported:
                 self._is_over_reported = True
                 logger.warning(
                     "channel %r: what its callbacks make of the last %d messages is more than "
-                    "%d bytes; pages get the newest of it, now of %d messages",
+                    "%d bytes; pages get the newest of it",
                     self._channel,
                     self._size,
                     MAX_BYTES,
-                    len(entries),
                 )
+
+
+def _append(chunks: deque[_Chunk], entry: _Entry) -> None:
+    """Add an entry behind the others."""
+    if not chunks or len(chunks[-1].entries) >= _CHUNK:
+        chunks.append(_Chunk())
+    chunks[-1].add(entry)
 
 
 def _entry_of(number: int, made: Sequence[CallbackResult]) -> _Entry | None:

@@ -85,7 +85,7 @@ async def read_history(reader: Reader, channel: str, limit: int) -> History:
     Messages of another version of flash-pubsub are left out, with a line in the log. Raises
     `ConfigurationError` for a ``limit`` that is no number of messages.
     """
-    # Without the place in the app, which would be looked up on the event loop; the traceback has it.
+    # Without the place in the app, which is looked up in files; the traceback has it.
     if not COUNT.allows(limit):
         raise ConfigurationError(f"limit={limit!r}: must be {COUNT}")
     newest = await reader.position(channel)

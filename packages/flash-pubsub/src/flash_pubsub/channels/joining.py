@@ -52,11 +52,10 @@ def changes_of(message: Message) -> tuple[Change, ...]:
     )
 
 
-def joined(changes: Iterable[Change], latest: Mapping[Key, str]) -> tuple[list[str], set[Key]]:
-    """Return the entries of ``u`` that set what the changes set in order, and their keys.
+def joined(changes: Iterable[Change]) -> list[Change]:
+    """Return the fewest changes that set what ``changes`` set in order.
 
-    ``latest`` has the newest values of properties that are set in full. They replace those of the
-    changes, which another change may have replaced meanwhile.
+    What was joined before may be joined again with what came before or after it.
     """
     everything = list(changes)
     # Where each property is set in full for the last time.
@@ -65,27 +64,35 @@ def joined(changes: Iterable[Change], latest: Mapping[Key, str]) -> tuple[list[s
     # By component, its latest run: changes of several properties of a component stay in order.
     latest_runs: dict[str, list[Change]] = {}
     for place, each in enumerate(everything):
-        if place < last.get(each.key, 0):
+        key, shape = each.key, each.shape
+        if last and place < last.get(key, 0):
             continue
-        component_id = each.key[0]
-        run = latest_runs.get(component_id)
-        if (
-            run is not None
-            and each.shape is not None
-            and run[0].shape == each.shape
-            and run[0].key == each.key
-        ):
+        run = latest_runs.get(key[0])
+        if run is not None and shape is not None and run[0].shape == shape and run[0].key == key:
             run.append(each)
             continue
-        latest_runs[component_id] = run = [each]
+        latest_runs[key[0]] = run = [each]
         runs.append(run)
+    return [run[0] if len(run) == 1 else _join(run) for run in runs]
+
+
+def entries_of(changes: Iterable[Change], latest: Mapping[Key, str]) -> tuple[list[str], set[Key]]:
+    """Return joined changes as entries of ``u`` in a frame, and the properties set in full.
+
+    ``latest`` has the newest values of properties that are set in full, as JSON. They replace those
+    of the changes, which another callback may have replaced meanwhile.
+    """
     entries: list[str] = []
-    for run in runs:
-        (component_id, prop), adds = run[0].key, run[0].adds
-        newest = None if adds else latest.get(run[0].key)
-        value = orjson.dumps(_join(run)).decode() if newest is None else newest
-        entries.append(f"[{component_id},{{{prop}:{value}}}]")
-    return entries, {run[0].key for run in runs if not run[0].adds}
+    keys: set[Key] = set()
+    for each in changes:
+        value = None
+        if not each.adds:
+            keys.add(each.key)
+            value = latest.get(each.key)
+        component_id, prop = each.key
+        text = orjson.dumps(each.value).decode() if value is None else value
+        entries.append(f"[{component_id},{{{prop}:{text}}}]")
+    return entries, keys
 
 
 def _change(component_id: str, prop: str, value: Any) -> Change:
@@ -122,19 +129,18 @@ def _shape_of_rows(value: Any) -> str | None:
     return kind if kind in _ROW_CHANGES and isinstance(rows, list) else None
 
 
-def _join(run: Sequence[Change]) -> Any:
-    """Return one value that does what the values of these changes do in order."""
+def _join(run: Sequence[Change]) -> Change:
+    """Return one change that does what these changes of one property and shape do in order."""
     first = run[0]
-    if len(run) == 1:
-        return first.value
     values = [each.value for each in run]
     if first.shape == _PATCH:
         operations = chain.from_iterable(each["operations"] for each in values)
-        return {**first.value, "operations": list(operations)}
-    if first.shape in _ROW_CHANGES:
-        rows = chain.from_iterable(each[first.shape] for each in values)
-        return {first.shape: list(rows)}
-    return _join_points(values, are_appended=first.key[1] == '"extendData"')
+        value: Any = {**first.value, "operations": list(operations)}
+    elif first.shape in _ROW_CHANGES:
+        value = {first.shape: list(chain.from_iterable(each[first.shape] for each in values))}
+    else:
+        value = _join_points(values, are_appended=first.key[1] == '"extendData"')
+    return Change(first.key, first.adds, first.shape, value)
 
 
 def _join_points(values: list[Any], *, are_appended: bool) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from dash.development.base_component import Component
 
 from flash import ConfigurationError, Flash, get_app
+from flash.settings import Instance
 from flash_pubsub.channels.declaration import check_name
 from flash_ws.protocol.position import Position
 
@@ -51,7 +52,7 @@ class Subscription(Component):
         since: Position | None = None,
     ) -> None:
         check_name(channel)
-        if not isinstance(since, Position | None):
+        if not Instance(Position, optional=True).allows(since):
             raise ConfigurationError(
                 f"since={since!r}: must be a Position, such as that of what `pubsub.history` "
                 "returns, or None"
