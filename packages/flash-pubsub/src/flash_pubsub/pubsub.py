@@ -48,6 +48,7 @@ from flash_pubsub.statistics import metrics_of
 from flash_ws import Live
 from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import NamedInput, distinct_name
+from flash_ws.protocol.position import NOWHERE
 
 if TYPE_CHECKING:
     from flash import Flash
@@ -434,8 +435,12 @@ class PubSub:
         ``max_age`` of the channel keep it. ``position`` of the result is that of the last message:
         with ``Subscription(…, since=history.position)`` a layout that is drawn from the messages
         goes on without a seam. Plain code in a thread calls ``app.wait_for(pubsub.history(…))``.
+        While the app starts, which calls its layout once to check it, the result is empty.
         """
         check_name(channel)
+        if self.app.is_serving and not self.app.has_started:
+            # The broker starts later.
+            return History([], NOWHERE)
         return await read_history(BrokerReader(self.broker), channel, limit)
 
     async def _publish(

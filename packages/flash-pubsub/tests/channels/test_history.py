@@ -10,12 +10,14 @@ from pubsub_worlds import World
 from flash import ConfigurationError
 from flash_pubsub import (
     AsyncPublisher,
+    BrokerClosed,
     BrokerUnavailable,
     History,
     InvalidChannel,
     Message,
     Position,
     Publisher,
+    Subscription,
 )
 from flash_pubsub.errors import PublisherClosed
 
@@ -146,6 +148,29 @@ async def test_a_plain_function_reads_it_from_its_thread():
         await pubsub.publish("prices", 1)
         found = await asyncio.to_thread(lambda: pubsub.app.wait_for(pubsub.history("prices")))
         assert [each.data for each in found] == [1]
+
+
+async def test_a_layout_reads_it_also_when_it_is_called_at_the_start(caplog):
+    seen = []
+
+    def define(pubsub):
+        async def layout():
+            found = await pubsub.history("prices")
+            seen.append([each.data for each in found])
+            return Subscription("prices", since=found.position)
+
+        pubsub.app.layout = layout
+
+    async with World(define, workers=1) as world:
+        await world.pubsubs[0].publish("prices", 1)
+        assert (await world.apps[0].render_layout()).since[1] == 1
+        assert seen == [[], [1]]
+        assert "failed when it was called" not in caplog.text
+
+
+async def test_without_a_served_app_there_is_no_history():
+    with pytest.raises(BrokerClosed):
+        await World(workers=1).pubsubs[0].history("prices")
 
 
 # -- from other processes --------------------------------------------------------------------------
