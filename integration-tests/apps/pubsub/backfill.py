@@ -128,3 +128,12 @@ async def cut():
     for client in live.hub.clients.values():
         client.close(CloseCode.TOO_SLOW)
     return "", 204
+
+
+@app.server.post("/forget")
+async def forget():
+    """Break every link off and forget the pages, as after the resume window."""
+    for client in list(live.hub.clients.values()):
+        client.close(CloseCode.TOO_SLOW)
+        await live.hub._remove_client(client)
+    return "", 204

@@ -28,9 +28,13 @@ logger = limited_logger(__name__)
 # are dropped.
 MAX_BYTES = 1 << 20
 
-# Seconds that a page waits for the backfill. One that comes too early goes on without it and is
-# told; the callbacks run on for the next page.
+# Seconds for which pages wait for a backfill that is being made; counted from its beginning, so
+# that a page with several channels waits for them together. A page that comes too early goes on
+# without it and is told; the callbacks run on for later pages.
 WAIT = 5.0
+
+# Seconds that a function of the application has to end after it was cancelled.
+_CANCEL_WITHIN = 1.0
 
 # Messages whose results are joined once and for all: so the next frame costs little.
 _CHUNK = 32
@@ -132,6 +136,8 @@ class Backfill:
         self._size = max(each.callback.backfill for each in callbacks)
         self._is_over_reported = False
         self._building: asyncio.Task[Any] | None = None
+        # The time of the loop's clock at which pages no longer wait for it.
+        self._wait_until = 0.0
         # Why the history could not be read; None once it could.
         self._failure: BrokerError | None = None
         # Grows with every change of the results.
@@ -170,15 +176,17 @@ class Backfill:
     def prepare(self) -> None:
         """Begin to make the results of earlier messages, if some are missing; returns at once."""
         if not self.is_whole and self._building is None:
+            self._wait_until = asyncio.get_running_loop().time() + WAIT
             self._building = self._runner.spawn(self._build())
 
     async def wait(self) -> bool:
-        """Wait until the results are whole; False if they are not within `WAIT` seconds.
+        """Wait until the results are whole; False if they are not `WAIT` s after they were begun.
 
         Raises `BrokerUnavailable` if the history cannot be read: the page comes again.
         """
+        self.prepare()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WAIT):
+            async with asyncio.timeout_at(self._wait_until):
                 while not self.is_whole:
                     self.prepare()
                     assert self._building is not None
@@ -190,7 +198,7 @@ class Backfill:
         if not self.is_whole:
             logger.warning(
                 "channel %r: a page gets no backfill, since %s have not been run with the last %d "
-                "messages within %g s: make them faster, or backfill= smaller",
+                "messages %g s after that was begun: make them faster, or backfill= smaller",
                 self._channel,
                 ", ".join(each.callback.name for each in self._callbacks),
                 self._size,
@@ -203,7 +211,7 @@ class Backfill:
         building = self._building
         if building is not None:
             building.cancel()
-            await asyncio.wait({building})
+            await asyncio.wait({building}, timeout=_CANCEL_WITHIN)
 
     def updates(self, latest: Mapping[Key, str], after: int = 0) -> tuple[list[str], set[Key]]:
         """Return the entries of one frame for the last messages with numbers above ``after``.
@@ -283,7 +291,11 @@ class Backfill:
 
     def _trim(self) -> None:
         chunks, first = self._chunks, self._first
-        while chunks and (chunks[0].entries[0].number <= first or self._bytes > MAX_BYTES):
+        while chunks and (
+            chunks[0].entries[0].number <= first
+            # The newest is kept, however large.
+            or (self._bytes > MAX_BYTES and (len(chunks) > 1 or len(chunks[0].entries) > 1))
+        ):
             oldest = chunks[0].take_first()
             self._bytes -= oldest.size
             if not chunks[0].entries:

@@ -52,7 +52,7 @@ _MESSAGES_PER_SLICE = 16
 _PROCESSED_UP_TO = "@upto"
 
 # Seconds that a page waits until this worker has come to a position that another one has reached.
-_PROCESSED_WITHIN = 5.0
+_PROCESSED_WITHIN = 1.0
 
 
 def page_channels_of(declarations: Declarations, channel: str) -> list[str]:
