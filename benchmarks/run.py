@@ -11,6 +11,7 @@ import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import backfill
 import broker
 import callbacks
 import channels
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "publish": broker.measure_publish,
     "hearing": broker.measure_hearing,
     "worker": channels.measure_worker,
+    "backfill": backfill.measure,
     "latency": channels.measure_latency,
     "workers": channels.measure_workers,
     "slider": dragging.measure,

@@ -111,6 +111,26 @@ def tape(tab):
     return tab.run_js("return document.querySelector('#tape .js-plotly-plot')?.data[0].x")
 
 
+def test_a_page_that_comes_later_shows_earlier_messages(shown):
+    page = shown("Earlier messages")
+    for _ in range(3):
+        page.click("#trade")
+    page.wait_for(lambda: tape(page) == [1, 2, 3])
+    late = connected(page.new_user("/"))
+    for tab in (page, late):
+        for name in ("tape", "bars"):
+            tab.wait_for(lambda tab=tab, name=name: points(tab, name) == [1, 2, 3], name)
+    page.click("#trade")
+    for tab in (page, late):
+        for name in ("tape", "bars"):
+            tab.wait_for(lambda tab=tab, name=name: points(tab, name) == [1, 2, 3, 4], name)
+
+
+def points(tab, name):
+    script = "return document.querySelector(`#${arguments[0]} .js-plotly-plot`)?.data[0].x"
+    return tab.run_js(script, name)
+
+
 def test_a_room_is_for_those_who_have_its_key(shown):
     page = shown("Channels of a pattern")
     page.type("#room", "7", enter=True)

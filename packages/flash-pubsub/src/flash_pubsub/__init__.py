@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.broker.seam import Broker, Retention, Status
+from flash_pubsub.channels.history import History, Message
 from flash_pubsub.channels.room import Present, Room
 from flash_pubsub.channels.subscription import Subscription
 from flash_pubsub.errors import (
@@ -27,6 +28,7 @@ from flash_pubsub.errors import (
 from flash_pubsub.publisher import AsyncPublisher, Publisher
 from flash_pubsub.pubsub import PubSub
 from flash_pubsub.registry import channel_callback, shared_callback
+from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
     from flash_pubsub.broker.redis import RedisBroker as RedisBroker
@@ -40,12 +42,15 @@ __all__ = [
     "BrokerRunning",
     "BrokerUnavailable",
     "Fenced",
+    "History",
     "InvalidBrokerURL",
     "InvalidChannel",
     "InvalidMessage",
     "MemoryBroker",
+    "Message",
     "Overtaken",
     "PayloadTooLarge",
+    "Position",
     "Present",
     "PubSub",
     "PubSubError",

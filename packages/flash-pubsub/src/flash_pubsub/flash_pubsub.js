@@ -466,20 +466,24 @@
 
     // -- Subscriptions -----------------------------------------------------------------------------
 
-    // channel → {token, status,
+    // channel → {token, since, status,
     //   watchers: [fn({status, …})], one for each active Subscription; `fn.wants` is 'room' or 'present' if
     //     the page is to follow more of the channel than the results of its callbacks,
     //   list: who is present, if the page follows that,
     //   suspended: the number of Subscriptions in panels of flash-lazy that are out of view,
-    //   resumes: whether the page continues from the position at which it stopped following}
+    //   resumes: whether the page continues from the position at which it stopped following,
+    //   isFollowed: whether the last welcome has brought what was missed}
     const channels = new Map();
     const SUSPENDED = '.flash-lazy[data-suspended="true"]';
 
     /** The page channels that carry the results of a channel's callbacks. */
     const pageChannels = (channel) => [`channel:${channel}`, `once:${channel}`];
 
-    function postSubscribe(channel, { token, resumes }) {
+    function postSubscribe(channel, { token, since, resumes }) {
         const frame = { t: 'subscribe', channel, token };
+        if (since) {
+            frame.since = since;
+        }
         const wants = wantsOf(channels.get(channel));
         if (wants.length) {
             frame.with = wants;
@@ -520,6 +524,7 @@
             return;
         }
         entry.status = 'pending';
+        entry.isFollowed = false;
         if (isOpen) {
             postSubscribe(channel, entry);
         }
@@ -544,9 +549,19 @@
         pageChannels(channel).forEach((name) => (resumes ? link.kept.add(name) : link.kept.delete(name)));
     }
 
+    /**
+     * With a `since`, ignore the frames of a channel until it begins there, unless another Subscription
+     * than that of the watcher `own` follows it already.
+     */
+    function begin(channel, since, own) {
+        if (since && (channels.get(channel) || { watchers: [] }).watchers.every((each) => each === own)) {
+            link.restart(`channel:${channel}`, true);
+        }
+    }
+
     /** Subscribe while no panel around `element` is suspended; returns a function that ends this. */
-    function subscribe(element, channel, token, watcher) {
-        const entry = channels.get(channel) || { token, watchers: [], suspended: 0, resumes: false };
+    function subscribe(element, { channel, token, since }, watcher) {
+        const entry = channels.get(channel) || { watchers: [], suspended: 0, resumes: false };
         channels.set(channel, entry);
         let isSuspended = element.closest(SUSPENDED) !== null;
         let wasSubscribed = false;
@@ -557,8 +572,10 @@
                 return;
             }
             if (!entry.watchers.length && !wasSubscribed) {
-                // A component that is new on the page shows the present state.
+                // A component that is new on the page shows the present state, or begins at its `since`.
                 setResumes(channel, entry, false);
+                Object.assign(entry, { token, since });
+                begin(channel, since);
             }
             wasSubscribed = true;
             addWatcher(channel, entry, watcher);
@@ -588,6 +605,7 @@
             leave();
             if (!entry.watchers.length && !entry.suspended) {
                 setResumes(channel, entry, false);
+                link.restart(`channel:${channel}`, false);
                 channels.delete(channel);
             }
         };
@@ -600,8 +618,12 @@
             return;
         }
         const changes = { status: (entry.status = frame.status) };
-        if (frame.recovered !== undefined) {
-            setResumes(frame.channel, entry, !entry.watchers.length);
+        // A page that has lost its link, and whose server has forgotten it, goes on where it was.
+        setResumes(frame.channel, entry, frame.status === 'subscribed' || !entry.watchers.length);
+        if (frame.status === 'denied') {
+            link.restart(`channel:${frame.channel}`, false);
+        }
+        if (frame.recovered !== undefined && !entry.isFollowed) {
             changes.recovered = frame.recovered;
         }
         entry.watchers.forEach((watcher) => watcher(changes));
@@ -609,17 +631,22 @@
 
     function Subscription(props) {
         const latest = window.React.useRef(null);
+        const own = window.React.useRef(null);
         const element = window.React.useRef(null);
         latest.current = props;
-        window.React.useEffect(
-            () =>
-                subscribe(element.current, props.channel, props.token, (changes) => {
-                    if (Object.keys(changes).some((name) => latest.current[name] !== changes[name])) {
-                        latest.current.setProps(changes);
-                    }
-                }),
+        // Before the frames that have come are shown on the new components.
+        window.React.useLayoutEffect(
+            () => begin(props.channel, props.since, own.current),
             [props.channel, props.token]
         );
+        window.React.useEffect(() => {
+            own.current = (changes) => {
+                if (Object.keys(changes).some((name) => latest.current[name] !== changes[name])) {
+                    latest.current.setProps(changes);
+                }
+            };
+            return subscribe(element.current, props, own.current);
+        }, [props.channel, props.token]);
         // An invisible element, from which the panel around it is found.
         return window.React.createElement('span', { ref: element, style: { display: 'none' } });
     }
@@ -727,7 +754,7 @@
         room.places.clear();
         room.initial.clear();
         room.hasState = false;
-        link.dropKept(`room:${room.channel}`);
+        link.forgetChannel(`room:${room.channel}`);
         link.setProps(updates);
     }
 
@@ -965,6 +992,7 @@
         sendOffers();
         channels.forEach((each, channel) => {
             if (each.watchers.length) {
+                each.isFollowed = each.resumes && `channel:${channel}` in frame.at;
                 postSubscribe(channel, each);
             }
         });

@@ -12,6 +12,7 @@ from flash.redis.address import Address, Kind
 from flash_pubsub.broker.address import parse_url
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.channels.declaration import ChannelPattern, check_name
+from flash_pubsub.channels.history import DEFAULT_LIMIT, History, read_history
 from flash_pubsub.channels.retention import RETENTION_CHANNEL, RETENTION_FIELD, RetentionRules
 from flash_pubsub.channels.schema import Schema
 from flash_pubsub.errors import (
@@ -90,6 +91,14 @@ class AsyncPublisher:
         )
         return await self._open_store().publish(channel, payload, key=key, retention=retention)
 
+    async def history(self, channel: str, *, limit: int = DEFAULT_LIMIT) -> History:
+        """Return the last messages of a channel, as `PubSub.history` does.
+
+        Raises `BrokerUnavailable`, `BrokerRefused` and `InvalidChannel`.
+        """
+        check_name(channel)
+        return await read_history(self._open_store(), channel, limit)
+
     def _open_store(self) -> Store:
         if self._store is None:
             raise PublisherClosed
@@ -155,6 +164,13 @@ class Publisher:
             self._publisher.publish(channel, data, key=key), loop
         )
         return publishing.result()
+
+    def history(self, channel: str, *, limit: int = DEFAULT_LIMIT) -> History:
+        """Return the last messages of a channel, as `AsyncPublisher.history` does."""
+        reading: Future[History] = asyncio.run_coroutine_threadsafe(
+            self._publisher.history(channel, limit=limit), self._running_loop()
+        )
+        return reading.result()
 
     def close(self) -> None:
         """Close the connection and end the thread; idempotent."""

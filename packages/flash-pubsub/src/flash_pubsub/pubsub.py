@@ -27,6 +27,7 @@ from flash_pubsub.channels.declaration import (
     check_name,
 )
 from flash_pubsub.channels.delivery import EVERY_WORKER, ChannelDeliveries, page_channels_of
+from flash_pubsub.channels.history import DEFAULT_LIMIT, BrokerReader, History, read_history
 from flash_pubsub.channels.outputs import Outputs
 from flash_pubsub.channels.retention import PublishedRetention, RetentionRules, retention_of
 from flash_pubsub.channels.schema import Schema
@@ -50,6 +51,7 @@ from flash_ws import Live
 from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import NamedInput, distinct_name
 from flash_ws.clients import recipients
+from flash_ws.protocol.position import NOWHERE
 
 if TYPE_CHECKING:
     from flash import Flash
@@ -401,6 +403,7 @@ class PubSub:
         once: bool = False,
         on_lost: Callable[[str, int], Any] | None = None,
         timeout: float | None = CALLBACK_TIMEOUT,
+        backfill: int = 0,
     ) -> Callable[[H], H]:
         """Run a function for each message of a channel; pages show what it returns.
 
@@ -417,9 +420,20 @@ class PubSub:
         lost: the function goes on with the oldest message that is kept. ``on_lost(channel, count)``
         is then called once, on the worker that goes on, before the function. Without ``once`` it is
         called on each worker that has skipped or missed messages. It may be plain or async.
+
+        With ``backfill`` a page that follows the channel first gets what the function made of so
+        many last messages, in one frame. Each worker runs the function once with them, in order,
+        perhaps while it runs with a newer one. Of ``extendData``, ``prependData``, row transactions
+        and `Patch` the page gets all, joined; of any other property the newest value. ``history``
+        and ``max_age`` of the channel, and 1 MiB of results, are the bounds.
         """
 
-        check(once=(once, FLAG), on_lost=(on_lost, Function()), timeout=(timeout, SECONDS_OR_NONE))
+        check(
+            once=(once, FLAG),
+            on_lost=(on_lost, Function()),
+            timeout=(timeout, SECONDS_OR_NONE),
+            backfill=(backfill, AMOUNT),
+        )
 
         def register(function: H) -> H:
             pattern = ChannelPattern(channel)
@@ -431,7 +445,11 @@ class PubSub:
             what = f"the channel callback {short_name_of(function)!r}"
             self._declarations.add(
                 ChannelCallback(
-                    pattern, Outputs.of(outputs, what), function, once, on_lost, timeout
+                    *(pattern, Outputs.of(outputs, what), function),
+                    once=once,
+                    on_lost=on_lost,
+                    timeout=timeout,
+                    backfill=backfill,
                 )
             )
             return function
@@ -464,6 +482,21 @@ class PubSub:
     def publish_threadsafe(self, channel: str, data: Any, *, key: str | None = None) -> Position:
         """Publish a message from a thread, as `publish` does; blocks until it is published."""
         return self.app.wait_for(self.publish(channel, data, key=key))
+
+    async def history(self, channel: str, *, limit: int = DEFAULT_LIMIT) -> History:
+        """Return the last messages of a channel, the oldest first, at most ``limit``.
+
+        It includes what was published before the call, from any process, as far as ``history`` and
+        ``max_age`` of the channel keep it. ``position`` of the result is that of the last message:
+        with ``Subscription(…, since=history.position)`` a layout that is drawn from the messages
+        goes on without a seam. Plain code in a thread calls ``app.wait_for(pubsub.history(…))``.
+        While the app starts, which calls its layout once to check it, the result is empty.
+        """
+        check_name(channel)
+        if self.app.is_serving and not self.app.has_started:
+            # The broker starts later.
+            return History([], NOWHERE)
+        return await read_history(BrokerReader(self.broker), channel, limit)
 
     async def _publish(
         self, channel: str, data: Any, *, key: str | None = None, fence: Lease | None = None
@@ -653,7 +686,7 @@ class PubSub:
         for key in self._shared_keys:
             if self._state.json(key) is not None:
                 values.setdefault(key[0], {})[key[1]] = self._state.value(key)
-        return fill_layout(layout, values, lambda channel: sign(self.app, channel))
+        return fill_layout(layout, values, partial(sign, self.app))
 
     async def _layout_value(self, key: Key) -> Any:
         value = find_value(await self.app.render_layout(), *key)

@@ -9,8 +9,8 @@ from flash_pubsub.channels.subscription import Subscription
 from flash_pubsub.shared.layout import fill_layout, find_value
 
 
-def signed(channel):
-    return f"signed {channel}"
+def signed(channel, since):
+    return f"signed {channel}" if since is None else f"signed {channel} since {since.number}"
 
 
 def filled(node, **values):

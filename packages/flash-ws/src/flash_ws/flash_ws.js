@@ -157,10 +157,9 @@
 
     /**
      * Set properties in order. If it can, React draws once for all that one message sets. Values for
-     * components that are not on the page are kept until they are, if `keeps`, which may be the name of
-     * the channel that they came from.
+     * components that are not on the page are kept until they are, if they came on a `channel`.
      */
-    function setProps(updates, keeps) {
+    function setProps(updates, channel) {
         updates.forEach(([id, props]) => {
             if (isOnPage(id)) {
                 if (config.ui) {
@@ -169,8 +168,8 @@
                 run(() => window.dash_clientside.set_props(id, withUndrawn(canonical(id), props)));
             } else {
                 counts.absent += 1;
-                if (keeps) {
-                    keep(id, props, keeps);
+                if (channel) {
+                    keep(id, props, channel);
                 }
             }
         });
@@ -189,14 +188,15 @@
     // Milliseconds.
     const STEPS_KEPT_FOR = 10000;
 
-    // Canonical id → {id, values: [{name, value, isStep, size, at}] in order}; the oldest id is first.
+    // Canonical id → {id, values: [{name, value, channel, isStep, size, at}] in order}; the oldest id is
+    // first.
     const kept = new Map();
     let keptCount = 0;
     let keptCharacters = 0;
     // Ids and properties of which the console has been told.
     const warned = new Set();
 
-    function keep(id, props, from) {
+    function keep(id, props, channel) {
         const key = canonical(id);
         const entry = kept.get(key) || { id, values: [] };
         kept.set(key, entry);
@@ -214,7 +214,7 @@
                 warn(`${key}.${name}: more than ${MAX_STEPS} changes wait for this component; they were dropped`);
             }
             const size = (JSON.stringify(value) || '').length;
-            entry.values.push({ name, value, isStep, size, from, at: performance.now() });
+            entry.values.push({ name, value, channel, isStep, size, at: performance.now() });
             keptCount += 1;
             keptCharacters += size;
         });
@@ -245,9 +245,15 @@
         entry.values.slice().forEach((value) => removeKept(entry, value));
     }
 
-    /** Forget the kept values of a channel, which this page no longer follows. */
-    function dropKept(from) {
-        kept.forEach((entry) => entry.values.filter((each) => each.from === from).forEach((each) => removeKept(entry, each)));
+    /** Forget the kept values that came on a channel. */
+    function forgetChannel(channel) {
+        Array.from(kept.keys()).forEach((key) => {
+            const entry = kept.get(key);
+            entry.values.filter((each) => each.channel === channel).forEach((each) => removeKept(entry, each));
+            if (!entry.values.length) {
+                kept.delete(key);
+            }
+        });
     }
 
     /** Set the kept values of components that are on the page now. */
@@ -387,12 +393,24 @@
     let positions = {};
     // Frames received before the page was hydrated; the positions do not include them yet.
     let early = [];
+    // Channels that begin at a position of the layout's. Their frames are dropped until the server names
+    // the position in an `at`; then all frames after it come.
+    const restarting = new Set();
+
+    function restart(channel, restarts) {
+        if (restarts) {
+            restarting.add(channel);
+            forgetChannel(channel);
+        } else {
+            restarting.delete(channel);
+        }
+    }
 
     /** The positions with a known epoch, which a server can use. */
     function known() {
         const at = {};
         Object.keys(positions).forEach((channel) => {
-            if (positions[channel][0] !== null) {
+            if (positions[channel][0] !== null && !restarting.has(channel)) {
                 at[channel] = positions[channel];
             }
         });
@@ -400,6 +418,9 @@
     }
 
     function take(frame) {
+        if (restarting.has(frame.c)) {
+            return;
+        }
         const [epoch, number] = positions[frame.c] || [null, 0];
         const begins = frame.e !== undefined && frame.e !== epoch;
         if (frame.t !== 'snapshot' && !begins && frame.n <= number) {
@@ -422,7 +443,7 @@
     }
 
     function applyUpdates(frame) {
-        setProps(frame.u, true);
+        setProps(frame.u, frame.c);
     }
 
     // Registered by scripts of add-on packages; these functions do not throw.
@@ -796,7 +817,9 @@
         if (link || status.status === 'offline' || isPaused()) {
             return;
         }
-        // The server sends unapplied frames again, since the positions do not include them.
+        // The server sends unapplied frames again, since the positions do not include them; but a channel
+        // begins at its snapshot.
+        early.forEach((frame) => frame.t === 'snapshot' && delete positions[frame.c]);
         early = [];
         const kind = proven || (failures < 2 && window.WebSocket ? 'websocket' : 'sse');
         const mine = {
@@ -968,6 +991,7 @@
                 retry(frame.after + Math.random() * FIRST_WAIT);
                 break;
             case 'at':
+                Object.keys(frame.at).forEach((channel) => restart(channel, false));
                 Object.assign(positions, frame.at);
                 break;
             case 'props':
@@ -1503,10 +1527,11 @@
             onWelcome: (fn) => addOn.welcomes.push(fn),
             position: (channel) => known()[channel],
             kept: addOn.kept,
+            restart,
             whenHydrated,
             isOnPage,
             setProps: (updates, from) => setProps(updates, from),
-            dropKept,
+            forgetChannel,
         },
     });
 

@@ -98,6 +98,8 @@ class ChannelCallback:
     on_lost: Callable[[str, int], Any] | None = None
     # Seconds that one call may take; None for no limit.
     timeout: float | None = None
+    # A page that subscribes gets what the function made of so many last messages.
+    backfill: int = 0
 
     @property
     def name(self) -> str:
@@ -129,11 +131,13 @@ class Declarations:
         configured = [*self._settings, (pattern, settings)]
         for callback in self.callbacks:
             _check_history(callback, configured)
+            _check_backfill(callback, configured)
         self._settings = configured
 
     def add(self, callback: ChannelCallback) -> None:
-        """Add a callback; raises `ConfigurationError` for ``once`` on a channel without history."""
+        """Add a callback; raises `ConfigurationError` if it needs more history than there is."""
         _check_history(callback, self._settings)
+        _check_backfill(callback, self._settings)
         self.callbacks.append(callback)
 
     @property
@@ -179,4 +183,27 @@ def _check_history(
             f"the channel callback {callback.name!r} has once=True, and the channel "
             f"{callback.pattern.text!r} has history=0: messages are run from the history; "
             "give the channel one, pubsub.channel(…, history=1000), or leave out once=True"
+        )
+
+
+def _check_backfill(
+    callback: ChannelCallback, configured: Sequence[tuple[ChannelPattern, ChannelSettings]]
+) -> None:
+    """Raise `ConfigurationError` for a ``backfill`` that the channel cannot give."""
+    if not callback.backfill:
+        return
+    what = f"the channel callback {callback.name!r} has backfill={callback.backfill}"
+    if callback.once:
+        raise ConfigurationError(
+            f"{what} and once=True: for a backfill each worker runs the function again with "
+            "earlier messages; do what must be done once in one callback, and show it in another, "
+            "@pubsub.channel_callback(…, backfill=…)"
+        )
+    example = _VARIABLE.sub("x", callback.pattern.text)
+    history = _settings_of(example, configured).history
+    if callback.backfill > history:
+        raise ConfigurationError(
+            f"{what}, and the channel {callback.pattern.text!r} keeps history={history} messages; "
+            f"keep as many, pubsub.channel({callback.pattern.text!r}, "
+            f"history={callback.backfill}), or make backfill= smaller"
         )

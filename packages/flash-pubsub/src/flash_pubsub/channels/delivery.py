@@ -20,19 +20,21 @@ from flash_pubsub.broker.backplane import FRAME, PREFIX, envelope_extras
 from flash_pubsub.broker.envelope import BYTES, JSON, Envelope
 from flash_pubsub.broker.leases import run_while_leading
 from flash_pubsub.broker.recent_frames import RecentFrames
-from flash_pubsub.broker.seam import Kept
+from flash_pubsub.channels.backfill import Backfill
+from flash_pubsub.channels.history import BrokerReader
+from flash_pubsub.channels.results import CallbackResult, combined
 from flash_pubsub.errors import BrokerError, PayloadTooLarge, UnsupportedEnvelope
 from flash_ws.protocol.channel import CatchUp, State
 from flash_ws.protocol.frames import props_message, reset_frame, snapshot_frame
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from flash import Flash
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.broker.listeners import Listeners
-    from flash_pubsub.broker.seam import Lease, Publication
+    from flash_pubsub.broker.seam import Kept, Lease, Publication
     from flash_pubsub.channels.declaration import Declarations, MatchedCallback
     from flash_ws.protocol.frames import Frame, Message
 
@@ -48,6 +50,9 @@ _MESSAGES_PER_SLICE = 16
 
 # The value in the snapshot of a `ONE_WORKER` channel: the position of the last message processed.
 _PROCESSED_UP_TO = "@upto"
+
+# Seconds that a page waits until this worker has come to a position that another one has reached.
+_PROCESSED_WITHIN = 1.0
 
 
 def page_channels_of(declarations: Declarations, channel: str) -> list[str]:
@@ -128,15 +133,11 @@ class ChannelDeliveries:
 
     async def kept(self, channel: str, position: Position) -> Kept:
         """Return what the history still has after ``position``."""
-        broker = self.listeners.broker
-        # A `Broker` that the application has written need not have this method.
-        find = getattr(broker, "kept", None)
-        if find is None:
-            missed = await broker.since(channel, position)
-            if missed is None:
-                position, missed = await broker.position(channel), []
-            return Kept(position, missed)
-        return await find(channel, position)
+        return await BrokerReader(self.listeners.broker).kept(channel, position)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a coroutine in a task that ends with the app."""
+        return self.backplane.spawn(work)
 
     async def report_lost(
         self, channel: str, callbacks: Sequence[MatchedCallback], count: int, reason: str
@@ -156,17 +157,28 @@ class ChannelDeliveries:
         self, callbacks: Sequence[MatchedCallback], publication: Publication
     ) -> Message | None:
         """Run callbacks with a message and return what they set; a failed callback is logged."""
+        return combined(await self.run_each(callbacks, publication))
+
+    async def run_each(
+        self,
+        callbacks: Sequence[MatchedCallback],
+        publication: Publication,
+        report: Callable[[MatchedCallback, BaseException], object] | None = None,
+    ) -> list[CallbackResult]:
+        """Run callbacks with a message and return what each has set, if anything.
+
+        ``report`` gets their errors; without it these are logged.
+        """
         channel = publication.channel
         try:
             envelope = Envelope.unpack(publication.payload)
             if envelope.kind not in (JSON, BYTES):
-                return None
+                return []
             data = envelope.data
         except UnsupportedEnvelope as error:
             logger.warning("channel %r: %s", channel, error)
-            return None
-        updates: list[Any] = []
-        messages: list[Message] = []
+            return []
+        results: list[CallbackResult] = []
         for matched in callbacks:
             callback = matched.callback
             own: list[Any] = []
@@ -190,14 +202,14 @@ class ChannelDeliveries:
                 self.timeouts += (
                     isinstance(error, CallbackTimeout) and error.callback_id == callback.name
                 )
-                logger.exception("channel callback %r failed", callback.name)
+                if report is None:
+                    logger.exception("channel callback %r failed", callback.name)
+                else:
+                    report(matched, error)
                 continue
             if own:
-                updates.extend(own)
-                messages.append(message)
-        if len(messages) > 1:
-            return props_message(updates)
-        return messages[0] if messages else None
+                results.append(CallbackResult(matched, own, message))
+        return results
 
 
 class _ResetMarker:
@@ -228,6 +240,12 @@ class ChannelDelivery:
         self._wake = asyncio.Event()
         self._state = State()
         self._recent = RecentFrames(Position("", 0))
+        with_backfill = [each for each in self._callbacks if each.callback.backfill]
+        self._backfill = Backfill(deliveries, channel, with_backfill) if with_backfill else None
+        # The frame for pages that come now, and what it was made of.
+        self._first_frame: tuple[tuple[Position, int], tuple[Frame, ...]] | None = None
+        # Done when a message was processed; exist only while a page waits for that.
+        self._waiting_for_progress: list[asyncio.Future[None]] = []
         self._tasks: list[SupervisedTask] = []
 
     async def start(self) -> None:
@@ -240,6 +258,9 @@ class ChannelDelivery:
                 break
         self._recent.begin(position)
         await self._load_last_message(position)
+        if self._backfill is not None:
+            self._backfill.begin(position)
+            self._backfill.prepare()
         self._tasks = [SupervisedTask(f"callbacks of channel {self._channel!r}", self._consume)]
         if self._once_consumer is not None:
             self._once_consumer.start_position = position
@@ -254,6 +275,8 @@ class ChannelDelivery:
             await self._deliveries.listeners.unlisten(self._channel, self)
         for task in self._tasks:
             await task.stop()
+        if self._backfill is not None:
+            await self._backfill.stop()
 
     def deliver(self, publication: Publication) -> None:
         """Queue a message; if too many wait, skip all but this one and reset the pages."""
@@ -283,19 +306,75 @@ class ChannelDelivery:
         self._wake.set()
 
     async def catch_up(self, position: Position | None) -> CatchUp:
-        """Return the frames after ``position``, exactly up to the one that is delivered next."""
+        """Return the frames after ``position``, exactly up to the one that is delivered next.
+
+        A page that comes first gets the backfill, one that has missed more than is kept what the
+        backfill has of it. Both come with the present values, in one frame.
+        """
         recent = self._recent
         if position is None:
-            frames = (self._snapshot(),) if self._state and self._settings.replay_last else ()
-            return CatchUp(recent.position, frames, recovered=True)
-        if not recent.covers(position):
-            earlier = await self._render_missed(position)
-            if earlier is None:
-                frames = (self._snapshot(),) if self._state else ()
-                return CatchUp(recent.position, frames, recovered=False)
+            is_whole = self._backfill is None or await self._backfill.wait()
+            if is_whole:
+                return CatchUp(recent.position, self._frame_for_new_page(), recovered=True)
+            updates = self._updates(has_values=self._settings.replay_last)
+            frame = snapshot_frame(self._name, recent.position.number, updates, recovered=False)
+            return CatchUp(recent.position, (frame,), recovered=False)
+        await self._wait_until_processed(position)
+        if recent.covers(position):
+            return CatchUp(recent.position, tuple(recent.after(position.number)), recovered=True)
+        earlier = await self._render_missed(position)
+        if earlier is not None:
             floor = max(recent.floor, position.number)
             return CatchUp(recent.position, (*earlier, *recent.after(floor)), recovered=True)
-        return CatchUp(recent.position, tuple(recent.after(position.number)), recovered=True)
+        if self._backfill is not None:
+            await self._backfill.wait()
+        # What the page has of another epoch is none of the messages of this one.
+        after = position.number if position.epoch == recent.position.epoch else 0
+        updates = self._updates(has_values=True, after=after)
+        return CatchUp(recent.position, self._as_frames(updates), recovered=False)
+
+    def _frame_for_new_page(self) -> tuple[Frame, ...]:
+        """Return the frame for a page that comes now, if any; it is made once for each message."""
+        made_of = (self._recent.position, 0 if self._backfill is None else self._backfill.version)
+        if self._first_frame is None or self._first_frame[0] != made_of:
+            updates = self._updates(has_values=self._settings.replay_last)
+            self._first_frame = (made_of, self._as_frames(updates))
+        return self._first_frame[1]
+
+    def _as_frames(self, updates: str) -> tuple[Frame, ...]:
+        """Return a snapshot with these updates as of now; nothing without updates."""
+        if updates == "[]":
+            return ()
+        return (snapshot_frame(self._name, self._recent.position.number, updates),)
+
+    async def _wait_until_processed(self, position: Position) -> None:
+        """Wait until the messages up to ``position`` are processed here, if there are such."""
+        here = self._recent.position
+        if position.epoch == here.epoch and position.number <= here.number:
+            return
+        delivered = self._deliveries.listeners.position(self._channel)
+        if delivered is None or delivered.epoch != position.epoch:
+            return
+        if delivered.number < position.number:
+            newest = await self._deliveries.listeners.broker.position(self._channel)
+            if newest.epoch != position.epoch or newest.number < position.number:
+                return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PROCESSED_WITHIN):
+                while (
+                    self._recent.position.epoch != position.epoch
+                    or self._recent.position.number < position.number
+                ):
+                    progress: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    self._waiting_for_progress.append(progress)
+                    await progress
+
+    def _note_progress(self) -> None:
+        """Resume the pages that wait for a message that was processed."""
+        waiting, self._waiting_for_progress = self._waiting_for_progress, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
 
     async def _render_missed(self, position: Position) -> list[Frame] | None:
         """Return the frames after ``position`` that this worker has not stored; None if unknown.
@@ -323,8 +402,19 @@ class ChannelDelivery:
         is_whole = position.epoch == recent.position.epoch and done >= recent.floor
         return frames if is_whole or done == position.number >= recent.floor else None
 
-    def _snapshot(self) -> Frame:
-        return snapshot_frame(self._name, self._recent.position.number, self._state.updates())
+    def _updates(self, *, has_values: bool, after: int = 0) -> str:
+        """Return the present values, and the backfill of the messages after ``after``, as JSON."""
+        values = self._state.values if has_values else {}
+        entries: list[str] = []
+        keys: set[tuple[str, str]] = set()
+        if self._backfill is not None:
+            entries, keys = self._backfill.updates(values, after)
+        present = (
+            f"[{component_id},{{{prop}:{value}}}]"
+            for (component_id, prop), value in values.items()
+            if (component_id, prop) not in keys
+        )
+        return f"[{','.join((*present, *entries))}]"
 
     async def _load_last_message(self, position: Position) -> None:
         """Run the callbacks with the last message, so that later pages show the result."""
@@ -370,9 +460,14 @@ class ChannelDelivery:
         number = publication.position.number
         if number <= self._recent.position.number:
             return
-        message = await self._deliveries.run(self._callbacks, publication)
+        results = await self._deliveries.run_each(self._callbacks, publication)
+        message = combined(results)
         frame = None if message is None else message.numbered(self._name, number)
         self._recent.advance(number, frame)
+        if self._backfill is not None:
+            self._backfill.advance(number, results)
+        if self._waiting_for_progress:
+            self._note_progress()
         if message is not None and frame is not None:
             self._state.apply(message)
             self._deliveries.backplane.deliver_frame(frame)
@@ -395,6 +490,9 @@ class ChannelDelivery:
         else:
             await self._run_kept(position)
         self._recent.begin(position)
+        if self._backfill is not None:
+            self._backfill.begin(position)
+        self._note_progress()
         self._deliveries.backplane.deliver_frame(
             reset_frame(self._name, position, self._state.updates())
         )

@@ -101,6 +101,33 @@ class _Request:
         return self.task
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """From where a page follows a channel."""
+
+    # By page channel, where a page that has followed it before has stopped; None for others.
+    positions: Mapping[str, tuple[str, int]] | None
+    # The position from which its layout was drawn, for a page that has not followed it yet.
+    since: Position | None
+
+    @property
+    def has_position(self) -> bool:
+        """Whether the page says where it begins."""
+        return self.positions is not None or self.since is not None
+
+    def begins(self, page_channel: str) -> bool:
+        """Return whether the page begins at the position of its layout."""
+        is_numbered = page_channel.startswith(f"{EVERY_WORKER}:")
+        return self.since is not None and is_numbered and page_channel not in (self.positions or {})
+
+    def position(self, page_channel: str) -> Position | None:
+        """Return where the page begins; None for the present."""
+        known = (self.positions or {}).get(page_channel)
+        if known is not None:
+            return Position(*known)
+        return self.since if self.begins(page_channel) else None
+
+
 class Subscribers:
     """Subscribes the pages of one worker to the channels of their `Subscription` components.
 
@@ -136,8 +163,9 @@ class Subscribers:
             raise ProtocolError(CloseCode.MALFORMED, "'subscribe' needs a 'channel'")
         positions = parse_positions(frame["at"], len(KINDS)) if "at" in frame else None
         wants = _wants(frame)
-        is_named_by_url = token is None and self._rooms.is_from_url(channel)
-        if not is_named_by_url and not is_signed(self._app, channel, token):
+        since = _parse_since(frame)
+        is_named_by_url = token is None and since is None and self._rooms.is_from_url(channel)
+        if not is_named_by_url and not is_signed(self._app, channel, token, since):
             logger.warning("%r asked for channel %.80r without a valid signature", client, channel)
             await self._deny(client, channel)
             return
@@ -149,7 +177,7 @@ class Subscribers:
         before = None if earlier is None else earlier.give_up()
         request = requests[channel] = _Request()
         request.task = self._backplane.spawn(
-            self._process(client, channel, positions, wants, request, before)
+            self._process(client, channel, _Start(positions, since), wants, request, before)
         )
         request.task.add_done_callback(lambda _: self._end(client.id, channel, request))
 
@@ -216,7 +244,7 @@ class Subscribers:
         self,
         client: Client,
         channel: str,
-        positions: Mapping[str, tuple[str, int]] | None,
+        start: _Start,
         wants: Sequence[str],
         request: _Request,
         before: asyncio.Task[Any] | None,
@@ -242,7 +270,7 @@ class Subscribers:
             await self._deny(client, channel)
             return
         try:
-            joins = await self._start_following(client, channel, positions or {}, wants)
+            joins = await self._start_following(client, channel, start, wants)
         except (BrokerError, ConnectionError) as error:
             logger.warning("a page is disconnected and will reconnect: %s", error)
             client.close(CloseCode.FULL, "the broker is unavailable")
@@ -250,18 +278,15 @@ class Subscribers:
         client.deliver(connection_frame("subscription", channel=channel, status="subscribed"))
         self._recheck(client, channel)
         self._backplane.spawn(
-            self._report_catch_up(client, channel, joins, returns=positions is not None)
+            self._report_catch_up(client, channel, joins, has_position=start.has_position)
         )
 
     async def _start_following(
-        self,
-        client: Client,
-        channel: str,
-        positions: Mapping[str, tuple[str, int]],
-        wants: Sequence[str],
+        self, client: Client, channel: str, start: _Start, wants: Sequence[str]
     ) -> list[asyncio.Task[bool]]:
         """Let a page follow a channel from the positions that it reports, if any."""
-        followed = client.extra_channels.union(self._live.hub.common)
+        hub = self._live.hub
+        followed = client.extra_channels.union(hub.common)
         extra = [kind for kind in wants if kind != "shared" or self._rooms.has_state(channel)]
         for kind in _ALL_EXTRA_KINDS:
             if kind not in extra:
@@ -270,7 +295,6 @@ class Subscribers:
         names += [f"{kind}:{channel}" for kind in extra]
         new = [each for each in names if each not in followed]
         # First, since handlers of the join may push to the channel and the room at once.
-        hub = self._live.hub
         try:
             await hub.prepare(new)
         except (BrokerError, ConnectionError):
@@ -279,10 +303,19 @@ class Subscribers:
         if hub.clients.get(client.id) is not client:
             hub.release_unused(new)
             return []
-        joins = [
-            client.follow(each, Position(*positions[each]) if each in positions else None)
-            for each in new
-        ]
+        joins: list[asyncio.Task[bool]] = []
+        for each in names:
+            position = start.position(each)
+            begins_anew = start.begins(each)
+            if each in hub.common and begins_anew:
+                # It follows the channel since it was loaded, and goes back to this position.
+                joins.append(hub.join(client, each, position))
+            elif each not in followed or begins_anew:
+                joins.append(client.follow(each, position))
+            if begins_anew and position is not None:
+                # The page ignores the channel's frames that are sent before this one.
+                at = {each: (position.epoch, position.number)}
+                client.deliver(connection_frame("at", at=at))
         await self._presence.enter(client, channel)
         if hub.clients.get(client.id) is not client:
             # The page has gone meanwhile.
@@ -290,9 +323,9 @@ class Subscribers:
         return joins
 
     async def _report_catch_up(
-        self, client: Client, channel: str, joins: list[asyncio.Task[bool]], *, returns: bool
+        self, client: Client, channel: str, joins: list[asyncio.Task[bool]], *, has_position: bool
     ) -> None:
-        """Tell a page that ``returns`` to a channel whether it got everything that it missed."""
+        """Tell a page that has a position whether it got everything that came after it."""
         try:
             caught_up = await asyncio.gather(*joins)
         except BrokerError as error:
@@ -300,7 +333,7 @@ class Subscribers:
             client.close(CloseCode.FULL, "the broker is unavailable")
             return
         followed = client.extra_channels.union(self._live.hub.common)
-        if returns and f"{EVERY_WORKER}:{channel}" in followed:
+        if has_position and f"{EVERY_WORKER}:{channel}" in followed:
             client.deliver(
                 connection_frame(
                     "subscription", channel=channel, status="subscribed", recovered=all(caught_up)
@@ -385,3 +418,14 @@ def _wants(frame: Mapping[str, Any]) -> list[str]:
     ):
         raise ProtocolError(CloseCode.MALFORMED, "'with' holds only 'room' and 'present'")
     return [kind for name, kinds in EXTRA_KINDS.items() if name in given for kind in kinds]
+
+
+def _parse_since(frame: dict[str, Any]) -> Position | None:
+    """Return the position in a ``subscribe`` frame; raises `ProtocolError`."""
+    match frame.get("since"):
+        case None:
+            return None
+        case [str() as epoch, int() as number]:
+            return Position(epoch, number)
+        case _:
+            raise ProtocolError(CloseCode.MALFORMED, "'since' is no [epoch, number]")

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 from dash.development.base_component import Component
 
 from flash import stringify_id
-from flash_pubsub.channels.subscription import Subscription
+from flash_pubsub.channels.subscription import Subscription, position_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from flash_ws.protocol.position import Position
+
 
 def fill_layout(
-    node: Any, values: Mapping[str, Mapping[str, Any]], sign: Callable[[str], str]
+    node: Any,
+    values: Mapping[str, Mapping[str, Any]],
+    sign: Callable[[str, Position | None], str],
 ) -> Any:
     """Return a layout in which ``values``, by component id and property, replace its own.
 
@@ -31,7 +35,8 @@ def fill_layout(
         return node
     changes: dict[str, Any] = {}
     if isinstance(node, Subscription) and not hasattr(node, "token"):
-        changes["token"] = sign(getattr(node, "channel"))  # noqa: B009  no attribute of the class
+        channel: str = getattr(node, "channel")  # noqa: B009  no attribute of the class
+        changes["token"] = sign(channel, position_in(node))
     component_id = getattr(node, "id", None)
     if component_id is not None:
         changes.update(values.get(stringify_id(component_id), {}))

@@ -10,6 +10,8 @@ from flash_ws.protocol.frames import Frame, snapshot_frame
 from flash_ws.protocol.history import History
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flash_ws.protocol.frames import Message
     from flash_ws.protocol.position import Position
 
@@ -56,6 +58,11 @@ class State:
         value = self._values.pop(key, None)
         if value is not None:
             self._bytes -= len(value)
+
+    @property
+    def values(self) -> Mapping[tuple[str, str], str]:
+        """The values by component id and property, all as JSON, in the order of setting."""
+        return self._values
 
     def updates(self) -> str:
         """Return the state as JSON for the ``u`` of a frame, in the order of setting."""

@@ -96,9 +96,13 @@ def props_message(updates: Updates) -> Message:
     )
 
 
-def snapshot_frame(channel: str, number: int, updates: str) -> Frame:
-    """Return a frame that sets a channel's whole state; ``updates`` is JSON."""
-    text = f'{{"t":"snapshot","c":{_json(channel)},"n":{number},"u":{updates}}}'
+def snapshot_frame(channel: str, number: int, updates: str, *, recovered: bool = True) -> Frame:
+    """Return a frame that sets a channel's whole state; ``updates`` is JSON.
+
+    Without ``recovered`` it says that something is missing.
+    """
+    missing = "" if recovered else '"recovered":false,'
+    text = f'{{"t":"snapshot","c":{_json(channel)},"n":{number},{missing}"u":{updates}}}'
     return Frame(text, len(text.encode()), channel, number)
 
 

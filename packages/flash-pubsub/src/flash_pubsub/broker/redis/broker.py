@@ -228,8 +228,7 @@ class RedisBroker:
 
     async def kept(self, channel: str, position: Position) -> Kept:
         """Return the publications after ``position`` that the history still has."""
-        self._check()
-        return await self._store.kept(channel, position)
+        return await self._with_store(lambda store: store.kept(channel, position))
 
     async def snapshot(self, channel: str) -> Snapshot:
         """Return the state at one position."""
@@ -241,7 +240,7 @@ class RedisBroker:
 
     async def position(self, channel: str) -> Position:
         """Return the position of the last publication."""
-        return (await self._with_store(lambda store: store.touch(channel))).position
+        return await self._with_store(lambda store: store.position(channel))
 
     async def channels(self) -> list[str]:
         """Return the names of all channels, sorted."""

@@ -182,6 +182,10 @@ class Store:
         """Return the head of a channel, and postpone its expiry."""
         return ChannelHead.read(await self._on_channel("touch", channel))
 
+    async def position(self, channel: str) -> Position:
+        """Return the position of the newest publication."""
+        return (await self.touch(channel)).position
+
     async def since(self, channel: str, position: Position) -> list[Publication] | None:
         """Return all publications after a position; None if some may be missing."""
         reply = await self._on_channel("since", channel, position.epoch, position.number)

@@ -1,0 +1,32 @@
+"""What the callbacks of a channel have set for one message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flash_ws.protocol.frames import props_message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flash_pubsub.channels.declaration import MatchedCallback
+    from flash_ws.protocol.frames import Message
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackResult:
+    """What one callback has set for one message."""
+
+    matched: MatchedCallback
+    # Component ids with the properties to set.
+    updates: list[Any]
+    # The same, serialised.
+    message: Message
+
+
+def combined(results: Sequence[CallbackResult]) -> Message | None:
+    """Return what all callbacks have set, in their order; None if that is nothing."""
+    if len(results) > 1:
+        return props_message([update for each in results for update in each.updates])
+    return results[0].message if results else None
