@@ -16,6 +16,7 @@ from flash_pubsub.errors import (
     InvalidBrokerURL,
     InvalidChannel,
     InvalidMessage,
+    InvalidRow,
     Overtaken,
     PayloadTooLarge,
     PubSubError,
@@ -24,12 +25,17 @@ from flash_pubsub.errors import (
 from flash_pubsub.publisher import AsyncPublisher, Publisher
 from flash_pubsub.pubsub import PubSub
 from flash_pubsub.registry import channel_callback, shared_callback
+from flash_pubsub.table.feed import TableFeed
+from flash_pubsub.table.published import BlockingTableWriter
+from flash_pubsub.table.table import Table
+from flash_pubsub.table.writer import TableWriter
 
 if TYPE_CHECKING:
     from flash_pubsub.broker.redis import RedisBroker as RedisBroker
 
 __all__ = [
     "AsyncPublisher",
+    "BlockingTableWriter",
     "Broker",
     "BrokerClosed",
     "BrokerError",
@@ -40,6 +46,7 @@ __all__ = [
     "InvalidBrokerURL",
     "InvalidChannel",
     "InvalidMessage",
+    "InvalidRow",
     "MemoryBroker",
     "Overtaken",
     "PayloadTooLarge",
@@ -50,6 +57,9 @@ __all__ = [
     "Retention",
     "Status",
     "Subscription",
+    "Table",
+    "TableFeed",
+    "TableWriter",
     "UnsupportedEnvelope",
     "__version__",
     "channel_callback",
