@@ -134,7 +134,8 @@ class PubSub:
         self._feeder_timeouts = 0
         self._join_handlers: list[tuple[ChannelPattern, Handler]] = []
         self._leave_handlers: list[tuple[ChannelPattern, Handler]] = []
-        self._tables = Tables(self._listeners, self._backplane)
+        # The tables that `table` has declared.
+        self.tables = Tables(self._listeners, self._backplane)
         self._tasks: list[SupervisedTask] = []
         self._app: Flash | None = None
         self._live: Live | None = None
@@ -189,7 +190,7 @@ class PubSub:
         self._live.on_forget(subscribers.forget)
         backplane.on_unsubscribe.append(subscribers.withdraw)
         self._live.on_forget(self._presence.leave_all)
-        self._tables.connect(app, self._live, self._declarations)
+        self.tables.connect(app, self._live, self._declarations)
         app.layout_filters.append(self._fill_layout)
         app.security_checks.append(self._security_risks)
         # A `Broker` that the application has written need not have this attribute.
@@ -515,7 +516,7 @@ class PubSub:
         """
         check(interval=(interval, SECONDS))
         settings = table_settings(key, columns, max_rows=max_rows, max_row_bytes=max_row_bytes)
-        return self._tables.declare(ChannelPattern(table), settings, interval)
+        return self.tables.declare(ChannelPattern(table), settings, interval)
 
     async def unsubscribe(self, client: Client | str, channel: str) -> None:
         """Take a channel or table from a page, given by its `Client` or its id, on any worker.
@@ -643,7 +644,7 @@ class PubSub:
         # Callbacks of channels run before any page is there.
         await self.app.warm_up()
         await self._state.start()
-        await self._tables.start()
+        await self.tables.start()
         guarded = {pattern.text for pattern, _ in self._declarations.guards}
         for channel in self._declarations.single_channels():
             await self._deliveries.acquire(channel)

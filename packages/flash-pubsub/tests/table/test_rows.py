@@ -5,6 +5,7 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from table_pages import PageTable
 
 from flash_pubsub.broker.seam import values_kept
 from flash_pubsub.table.changes import Changes, rows_of, split
@@ -24,36 +25,6 @@ def begun(max_rows=1000, **values):
     rows = Rows(max_rows)
     rows.begin(Position("e", 0), dict(row(key, value) for key, value in values.items()))
     return rows
-
-
-class PageTable:
-    """What a page does with frames, as flash_table.js does it."""
-
-    def __init__(self):
-        self.rows = {}
-        self.position = None
-
-    def take(self, frame):
-        frame = json.loads(frame.text) if hasattr(frame, "text") else frame
-        if frame.get("first"):
-            self.rows, self.position = {}, None
-        for key in frame.get("r", ()):
-            self.rows.pop(key, None)
-        for values in frame.get("u", ()):
-            if str(values[0]) in self.rows:
-                self.rows[str(values[0])] = values
-        for values in frame.get("a", ()):
-            self.rows.pop(str(values[0]), None)
-            self.rows[str(values[0])] = values
-        if "n" in frame:
-            self.position = Position(frame["e"], frame["n"])
-
-    def take_all(self, parts):
-        index = 0
-        while (frame := parts.frame(index)) is not None:
-            self.take(frame)
-            index += 1
-        return index
 
 
 def texts(rows):
@@ -127,7 +98,7 @@ def test_frames_are_bounded_and_the_last_one_has_the_position():
     assert json.loads(frames[0].text)["first"] is True
     assert json.loads(frames[0].text)["columns"] == ["id", "v"]
     assert not any("n" in json.loads(frame.text) for frame in frames)
-    assert list(page.rows.values()) == texts(rows)
+    assert page.as_lists() == texts(rows)
     assert page.position == rows.position
 
 
@@ -176,7 +147,7 @@ def test_pages_that_come_at_any_time_and_lag_by_anything_end_equal(steps, most, 
         if frame is None:
             page[1] = None
         else:
-            table.take(frame)
+            table.take(json.loads(frame.text))
             page[1:] = [parts, index + 1]
         return True
 
@@ -190,7 +161,7 @@ def test_pages_that_come_at_any_time_and_lag_by_anything_end_equal(steps, most, 
         while go_on(page):
             pass
     for table, _, _ in pages:
-        assert list(table.rows.values()) == texts(rows)
+        assert table.as_lists() == texts(rows)
 
 
 @given(steps, st.integers(1, 12))

@@ -13,7 +13,7 @@ from flash_pubsub.table.columns import RowEncoder, TableSettings
 from flash_pubsub.table.writer import TableWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from flash_pubsub.channels.declaration import ChannelPattern
     from flash_pubsub.table.replica import TableReplica
@@ -56,9 +56,10 @@ class Table(TableWriter):
     the pattern: ``orders.named(desk="oslo")`` is one of them.
     """
 
-    def __init__(self, declaration: Declaration, name: str, host: TableHost) -> None:
-        super().__init__(name, self._own_settings, host.store)
+    def __init__(self, declaration: Declaration, name: str, host: Callable[[], TableHost]) -> None:
+        super().__init__(name, self._own_settings, lambda: host().store())
         self._declaration = declaration
+        # Asked when it is needed: the app may be made after the table is declared.
         self._host = host
 
     def __repr__(self) -> str:
@@ -97,7 +98,7 @@ class Table(TableWriter):
         if not self._declaration.pattern.is_single and self.name == self._declaration.pattern.text:
             raise ConfigurationError(
                 f"{self.name!r} is a pattern of tables; choose one of them with "
-                f".named({'=…, '.join(self._declaration.pattern.variables)}=…){here()}"
+                f".named({'=…, '.join(self._declaration.pattern.variables)}=…)"
             )
         return self._declaration.settings
 
@@ -107,7 +108,7 @@ class Table(TableWriter):
         They include everything that was written before the call, by any process.
         """
         settings = await self._own_settings()
-        replica = await self._host.replica(self.name)
+        replica = await self._host().replica(self.name)
         await replica.up_to_date()
         return [_as_dictionary(row, settings) for row in replica.rows]
 
@@ -115,26 +116,26 @@ class Table(TableWriter):
         """Return the row with a key, None if there is none; as up to date as `rows`."""
         settings = await self._own_settings()
         text = RowEncoder(self.name, settings).key_of(key)
-        replica = await self._host.replica(self.name)
+        replica = await self._host().replica(self.name)
         await replica.up_to_date()
         row = replica.rows.get(text)
         return None if row is None else _as_dictionary(row, settings)
 
     def upsert_threadsafe(self, rows: object) -> None:
         """Insert or replace rows from a thread, as `upsert` does; blocks until it is done."""
-        self._host.wait_for(self.upsert(rows))
+        self._host().wait_for(self.upsert(rows))
 
     def remove_threadsafe(self, keys: object) -> None:
         """Remove rows from a thread, as `remove` does; blocks until it is done."""
-        self._host.wait_for(self.remove(keys))
+        self._host().wait_for(self.remove(keys))
 
     def replace_threadsafe(self, rows: object) -> None:
         """Replace all rows from a thread, as `replace` does; blocks until it is done."""
-        self._host.wait_for(self.replace(rows))
+        self._host().wait_for(self.replace(rows))
 
     def rows_threadsafe(self) -> list[dict[str, Any]]:
         """Return all rows in a thread, as `rows` does."""
-        return self._host.wait_for(self.rows())
+        return self._host().wait_for(self.rows())
 
 
 def _as_dictionary(row: Row, settings: TableSettings) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flash import ConfigurationError
 from flash.settings import here
 from flash_pubsub.broker.memory import MemoryBroker
+from flash_pubsub.registry import PubSubRegistry
 from flash_pubsub.table.access import TableAccess
 from flash_pubsub.table.declared import DeclaredTables, PublishedTables
 from flash_pubsub.table.readers import TableReaders
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from flash_pubsub.broker.listeners import Listeners
     from flash_pubsub.channels.declaration import ChannelPattern, Declarations
     from flash_pubsub.table.columns import TableSettings
+    from flash_pubsub.table.table import TableHost
     from flash_pubsub.table.writer import RowStore
     from flash_ws import Client, Live
     from flash_ws.protocol.position import Position
@@ -95,7 +97,19 @@ class Tables:
                 self._add_script(self._app)
         declaration = Declaration(pattern, settings, interval)
         self._declared.append(declaration)
-        return Table(declaration, pattern.text, self)
+        return Table(declaration, pattern.text, self._of_app)
+
+    def _of_app(self) -> TableHost:
+        """Return these tables, or those of the current app for a declaration made before it."""
+        if self._app is not None:
+            return self
+        registry = PubSubRegistry.of_current_app()
+        if registry is None or registry.part is None:
+            raise ConfigurationError(
+                "a table is used before its app is served: write and read rows in functions that "
+                "run while the app is served, or use a Publisher"
+            )
+        return cast("TableHost", registry.part.tables)
 
     @staticmethod
     def _add_script(app: Flash) -> None:
@@ -129,8 +143,7 @@ class Tables:
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait in a thread for what runs on the app's event loop."""
-        if self._app is None:
-            raise ConfigurationError("this PubSub has no app yet: PubSub(app), or init_app(app)")
+        assert self._app is not None
         return self._app.wait_for(work)
 
     async def replica(self, name: str) -> TableReplica:
