@@ -37,6 +37,8 @@ app.layout = html.Div(
         html.P(id="status"),
         html.Button("Other", id="toggle"),
         html.Div(id="other"),
+        html.Button("Nameless", id="nameless-too"),
+        html.Div(id="third"),
         dcc.Graph(id="graph", figure={"data": [{"x": [], "y": [], "name": "a", "mode": "lines"}]}),
         TableFeed(ticks, graph="graph", x="t", y="p", trace="of", max_points=100),
     ]
@@ -53,6 +55,16 @@ def toggle(clicks):
     if clicks % 2:
         return [grid("second"), TableFeed(orders, grid="second")]
     return []
+
+
+@app.callback(
+    Output("third", "children"), Input("nameless-too", "n_clicks"), prevent_initial_call=True
+)
+def nameless(_clicks):
+    return [
+        dag.AgGrid(id="nameless", columnDefs=[{"field": "id"}]),
+        TableFeed(orders, grid="nameless"),
+    ]
 
 
 def order(number, turn=0):
@@ -104,6 +116,11 @@ async def more_ticks(count):
         [{"n": n, "t": n, "p": n * n % 17, "of": "ab"[n % 2]} for n in range(known, known + count)]
     )
     return "", 204
+
+
+@app.server.get("/ticks")
+async def all_ticks():
+    return {"rows": [list(row.values()) for row in await ticks.rows()]}
 
 
 @app.server.post("/tick/<int:number>")

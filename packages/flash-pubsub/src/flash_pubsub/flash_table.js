@@ -412,11 +412,9 @@
     components.TableFeed = TableFeed;
     link.onFrame('rows', takeRows);
     link.onFrame('table', takeStatus);
-    link.onWelcome(() => {
-        isOpen = true;
-        tables.forEach(ask);
-    });
+    link.onWelcome(() => tables.forEach(ask));
+    // It is called now, too: the welcome may have come before this script was loaded.
     link.onStatus((state) => {
-        isOpen = isOpen && state.status === 'open';
+        isOpen = state.status === 'open';
     });
 })();
