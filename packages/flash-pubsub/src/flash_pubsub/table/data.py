@@ -39,7 +39,7 @@ def _encoded(
         return iter((encoder.of_mapping(cast("Mapping[str, Any]", data)),))
     if isinstance(data, list | tuple):
         return map(encoder.of_mapping, cast("Iterable[Mapping[str, Any]]", data))
-    frame = _data_frame(data)
+    frame = _data_frame(data, table)
     if frame is not None:
         encoder.check_names(frame.columns)
         ordered = frame.select(list(settings.columns))
@@ -53,14 +53,23 @@ def _encoded(
     return map(encoder.of_mapping, cast("Iterable[Mapping[str, Any]]", data))
 
 
-def _data_frame(data: object) -> Any:
+def _data_frame(data: object, table: str) -> Any:
     """Return a DataFrame of any library as one of narwhals; None for anything else."""
-    if not hasattr(data, "columns") and not hasattr(data, "__narwhals_dataframe__"):
+    # Of the class, since the columns of a frame that is not computed yet may take long.
+    if not hasattr(type(data), "columns") and not hasattr(data, "__narwhals_dataframe__"):
         return None
     # Not above: few apps write DataFrames.
-    import narwhals
+    try:
+        import narwhals
+    except ImportError as error:
+        raise InvalidRow(
+            table,
+            "",
+            f"a {type(data).__name__} is read by narwhals, which is not installed: "
+            'pip install "flash-pubsub[tables]"',
+        ) from error
 
     frame: Any = narwhals.from_native(cast("Any", data), pass_through=True)
     if isinstance(frame, narwhals.LazyFrame):
-        frame = frame.collect()
+        raise InvalidRow(table, "", f"a {type(data).__name__} has no rows yet; give its .collect()")
     return frame if isinstance(frame, narwhals.DataFrame) else None
