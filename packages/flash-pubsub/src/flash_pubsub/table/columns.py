@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flash import ConfigurationError
@@ -104,15 +105,19 @@ class TableSettings:
     @property
     def retention(self) -> Retention:
         """How much a broker keeps of the table."""
-        return Retention(
-            max_messages=_MAX_MESSAGES,
-            max_bytes=_MAX_BYTES,
-            max_values=self.max_rows,
-            # The bound is the number of rows; this one is never reached before it.
-            max_snapshot_bytes=self.max_rows
-            * (self.max_row_bytes + MAX_KEY_BYTES + _ROW_EXTRA_BYTES),
-            keeps_places=True,
-        )
+        return _retention(self.max_rows, self.max_row_bytes)
+
+
+@lru_cache
+def _retention(max_rows: int, max_row_bytes: int) -> Retention:
+    return Retention(
+        max_messages=_MAX_MESSAGES,
+        max_bytes=_MAX_BYTES,
+        max_values=max_rows,
+        # The bound is the number of rows; this one is never reached before it.
+        max_snapshot_bytes=max_rows * (max_row_bytes + MAX_KEY_BYTES + _ROW_EXTRA_BYTES),
+        keeps_places=True,
+    )
 
 
 def table_settings(
@@ -153,6 +158,12 @@ def table_settings(
             f"is different in each row{here()}"
         )
     return TableSettings(key, tuple(names), tuple(kinds), max_rows, max_row_bytes)
+
+
+@lru_cache(256)
+def encoder_of(table: str, settings: TableSettings) -> RowEncoder:
+    """Return the encoder of a table; it has no state."""
+    return RowEncoder(table, settings)
 
 
 class RowEncoder:

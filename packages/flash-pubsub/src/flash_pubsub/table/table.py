@@ -9,7 +9,7 @@ import orjson
 
 from flash import ConfigurationError
 from flash.settings import here, nearest
-from flash_pubsub.table.columns import RowEncoder, TableSettings
+from flash_pubsub.table.columns import TableSettings, encoder_of
 from flash_pubsub.table.writer import TableWriter
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Table(TableWriter):
     async def get(self, key: object) -> dict[str, Any] | None:
         """Return the row with a key, None if there is none; as up to date as `rows`."""
         settings = await self._own_settings()
-        text = RowEncoder(self.name, settings).key_of(key)
+        text = encoder_of(self.name, settings).key_of(key)
         replica = await self._host().replica(self.name)
         await replica.up_to_date()
         row = replica.rows.get(text)

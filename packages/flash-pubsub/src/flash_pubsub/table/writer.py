@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from flash_pubsub.errors import InvalidRow
 from flash_pubsub.table.changes import channel_of, rows_of, split
-from flash_pubsub.table.columns import RowEncoder
+from flash_pubsub.table.columns import encoder_of
 from flash_pubsub.table.data import encoded_rows
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from flash_pubsub.broker.seam import Retention, Snapshot
     from flash_pubsub.table.columns import TableSettings
     from flash_ws.protocol.position import Position
+
+
+# Rows that are written in a row before other tasks on the event loop run.
+_KEYS_PER_SLICE = 100
 
 
 class RowStore(Protocol):
@@ -58,11 +62,13 @@ class TableWriter:
         self.name = name
         self._settings = settings
         self._store = store
+        # Since other tasks of the event loop could run.
+        self._keys_written = 0
 
     async def upsert(self, rows: object) -> None:
         """Insert rows, and replace those whose key is there; new rows come after all others."""
         settings = await self._settings()
-        encoder = RowEncoder(self.name, settings)
+        encoder = encoder_of(self.name, settings)
         await self._publish(await encoded_rows(rows, self.name, settings, encoder), (), settings)
 
     async def remove(self, keys: object) -> None:
@@ -76,7 +82,7 @@ class TableWriter:
         Rows that others insert meanwhile may stay. Reads the whole table from the broker.
         """
         settings = await self._settings()
-        encoder = RowEncoder(self.name, settings)
+        encoder = encoder_of(self.name, settings)
         wanted = await encoded_rows(rows, self.name, settings, encoder)
         present = await self._present()
         changed = {key: row for key, row in wanted.items() if present.get(key) != row}
@@ -90,7 +96,7 @@ class TableWriter:
         return rows_of((await self._store().snapshot(channel_of(self.name))).values)
 
     async def _keys(self, keys: object, settings: TableSettings) -> list[str]:
-        encoder = RowEncoder(self.name, settings)
+        encoder = encoder_of(self.name, settings)
         if isinstance(keys, str) or not hasattr(keys, "__iter__"):
             return [encoder.key_of(keys)]
         if hasattr(keys, "items"):
@@ -108,5 +114,8 @@ class TableWriter:
                 changes=changes.values(),
                 retention=settings.retention,
             )
-            # The broker in memory does not let other tasks run.
-            await asyncio.sleep(0)
+            self._keys_written += len(changes.rows) + len(changes.removed)
+            if self._keys_written >= _KEYS_PER_SLICE:
+                # The broker in memory does not let other tasks run.
+                self._keys_written = 0
+                await asyncio.sleep(0)
