@@ -507,7 +507,7 @@ class PubSub:
           its text, so 1 and ``"1"`` name one row.
         - ``columns``: the names of all columns, or a dictionary of their types (str, int, float,
           bool, date, datetime, or None for any value), which rows must fit.
-        - ``max_rows``: with one more, a tenth of the rows is dropped, those inserted first.
+        - ``max_rows``: when there are more, a tenth of the rows is dropped, those inserted first.
         - ``max_row_bytes``: of one row as JSON; larger ones are refused.
         - ``interval``: seconds between two messages to a page. Changes of a row in between are sent
           as one.

@@ -92,7 +92,7 @@ class TableSettings:
     columns: tuple[str, ...]
     # By column, in the same order: the name of its type, or "" for values of any type.
     kinds: tuple[str, ...]
-    # Rows beyond this are dropped, the ones that were inserted first.
+    # With more than this a tenth of the rows is dropped, those that were inserted first.
     max_rows: int
     # Bytes of one row as JSON.
     max_row_bytes: int
@@ -103,9 +103,18 @@ class TableSettings:
         return self.columns.index(self.key)
 
     @property
+    def most_rows(self) -> int:
+        """The rows at which the broker and every copy drop rows by themselves.
+
+        Workers remove rows beyond ``max_rows`` before. That is cheaper for the broker, and happens
+        a moment after the write.
+        """
+        return self.max_rows + max(1, self.max_rows // 10)
+
+    @property
     def retention(self) -> Retention:
         """How much a broker keeps of the table."""
-        return _retention(self.max_rows, self.max_row_bytes)
+        return _retention(self.most_rows, self.max_row_bytes)
 
 
 @lru_cache

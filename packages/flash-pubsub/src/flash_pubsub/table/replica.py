@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from flash.log_limit import limited_logger
+from flash_pubsub.broker.seam import values_kept
 from flash_pubsub.errors import (
     BrokerError,
     BrokerRefused,
@@ -14,7 +17,7 @@ from flash_pubsub.errors import (
     PayloadTooLarge,
     UnsupportedEnvelope,
 )
-from flash_pubsub.table.changes import Changes, channel_of, rows_of, split
+from flash_pubsub.table.changes import MAX_KEYS, Changes, channel_of, rows_of, split
 from flash_pubsub.table.rows import Rows
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.broker.listeners import Listeners
-    from flash_pubsub.broker.seam import Publication, Snapshot
+    from flash_pubsub.broker.seam import Publication
     from flash_pubsub.table.columns import TableSettings
     from flash_ws.protocol.position import Position
 
@@ -30,6 +33,12 @@ logger = limited_logger(__name__)
 
 # Publications that wait while the rows are fetched. With one more, they are fetched again.
 _MAX_WAITING = 10_000
+
+# Rows that are loaded in a row before other tasks on the event loop run.
+_ROWS_PER_SLICE = 2000
+
+# Seconds within which a worker removes rows of a table that has too many.
+_DROP_WITHIN = 0.05
 
 
 class TableReplica:
@@ -44,7 +53,10 @@ class TableReplica:
     ) -> None:
         self.name = name
         self.settings = settings
-        self.rows = Rows(settings.max_rows)
+        self.rows = Rows(settings.most_rows)
+        # Rows that this worker has removed because there were more than ``max_rows``.
+        self.dropped = 0
+        self._is_dropping = False
         self._channel = channel_of(name)
         self._listeners = listeners
         self._backplane = backplane
@@ -102,6 +114,9 @@ class TableReplica:
         if self._lost:
             for key in (*(key for key, _ in changes.rows), *changes.removed):
                 self._lost.pop(key, None)
+        if len(self.rows) > self.settings.max_rows and not self._is_dropping:
+            self._is_dropping = True
+            self._backplane.spawn(self._drop())
         self.on_change()
 
     def reset(self, channel: str, position: Position) -> None:
@@ -114,23 +129,56 @@ class TableReplica:
             self._backplane.spawn(self._reload())
 
     async def _load(self) -> None:
-        snapshot = await self._fetch()
-        rows = rows_of(snapshot.values)
+        """Fetch the rows; fetch them again if a reset happened meanwhile."""
+        while True:
+            resets = self._resets
+            snapshot = await self._listeners.broker.snapshot(self._channel)
+            rows = rows_of(snapshot.values)
+            # Not in the rows that pages are being sent, since other tasks run meanwhile.
+            loaded = Rows(self.settings.most_rows, counted=self.rows)
+            loaded.begin(snapshot.position, {})
+            items = iter(rows.items())
+            while part := list(islice(items, _ROWS_PER_SLICE)):
+                loaded.load(part)
+                await asyncio.sleep(0)
+            if resets == self._resets:
+                break
         if self.rows.position.epoch not in ("", snapshot.position.epoch):
             self._lost.update(
                 (row.key, row.text.encode()) for row in self.rows if row.key not in rows
             )
         for key in rows:
             self._lost.pop(key, None)
-        self.rows.begin(snapshot.position, rows)
+        self.rows = loaded
 
-    async def _fetch(self) -> Snapshot:
-        """Fetch the snapshot; fetch it again if a reset happened meanwhile."""
-        while True:
-            resets = self._resets
-            snapshot = await self._listeners.broker.snapshot(self._channel)
-            if resets == self._resets:
-                return snapshot
+    async def _drop(self) -> None:
+        """Remove the rows that were inserted first until a tenth fewer than allowed are there."""
+        try:
+            # Of several workers, mostly one does it.
+            await asyncio.sleep(random.uniform(0, _DROP_WITHIN))
+            settings = self.settings
+            if len(self.rows) <= settings.max_rows:
+                return
+            while (surplus := len(self.rows) - values_kept(settings.max_rows)) > 0:
+                changes = Changes(removed=self.rows.first(min(surplus, MAX_KEYS)))
+                try:
+                    # A key may have been removed and written again by others.
+                    await self._publish(changes, after=self.rows.position)
+                    self.dropped += len(changes.removed)
+                except Overtaken:
+                    logger.debug("another process has published first; trying again")
+                await self.up_to_date()
+        finally:
+            self._is_dropping = False
+
+    async def _publish(self, changes: Changes, *, after: Position) -> None:
+        await self._listeners.broker.publish(
+            self._channel,
+            changes.pack(),
+            changes=changes.values(),
+            after=after,
+            retention=self.settings.retention,
+        )
 
     def _resume_delivery(self) -> None:
         """Deliver the publications that waited, and do not queue later ones."""
@@ -153,13 +201,7 @@ class TableReplica:
             changes = next(split(self._lost))
             try:
                 # A publication that this worker has not received must not be overwritten.
-                await self._listeners.broker.publish(
-                    self._channel,
-                    changes.pack(),
-                    changes=changes.values(),
-                    after=here,
-                    retention=self.settings.retention,
-                )
+                await self._publish(changes, after=here)
             except Overtaken:
                 logger.debug("another worker has published first; trying again")
             except (BrokerRefused, PayloadTooLarge) as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from flash_pubsub.broker.seam import values_kept
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from flash_pubsub.table.changes import Changes
 
@@ -53,13 +54,13 @@ class Rows:
     snapshot (`flash_pubsub.broker.seam.values_kept`).
     """
 
-    def __init__(self, max_rows: int) -> None:
+    def __init__(self, max_rows: int, *, counted: Rows | None = None) -> None:
         self._max_rows = max_rows
         self.position = Position("", 0)
-        # Rows that were dropped because there were too many.
-        self.dropped = 0
-        # Changes that were applied.
-        self.changes = 0
+        # Rows that were dropped because there were too many, and changes that were applied; from
+        # those of ``counted`` on.
+        self.dropped = 0 if counted is None else counted.dropped
+        self.changes = 0 if counted is None else counted.changes
         self._rows: dict[str, Row] = {}
         # The same rows; the one that was written last is at the end.
         self._written: OrderedDict[str, Row] = OrderedDict()
@@ -89,8 +90,16 @@ class Rows:
         self._written.clear()
         self._removed.clear()
         self._floor = position.number
-        for key, encoded in values.items():
-            self._write(key, encoded, position.number)
+        self.load(values.items())
+
+    def load(self, rows: Iterable[tuple[str, bytes]]) -> None:
+        """Add rows that were there at the position with which `begin` was called."""
+        for key, encoded in rows:
+            self._write(key, encoded, self.position.number)
+
+    def first(self, count: int) -> tuple[str, ...]:
+        """Return the keys of the rows that were inserted first."""
+        return tuple(islice(self._rows, count))
 
     def apply(self, number: int, changes: Changes) -> None:
         """Apply the publication of this number."""

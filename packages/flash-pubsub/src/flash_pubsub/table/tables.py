@@ -216,8 +216,8 @@ class Tables:
             ("changes", sum(each.changes for each in rows), "Changes of rows that arrived."),
             (
                 "dropped",
-                sum(each.dropped for each in rows),
-                "Rows dropped because a table had more than max_rows.",
+                sum(each.replica.dropped + each.replica.rows.dropped for each in opened),
+                "Rows that this worker has dropped because a table had more than max_rows.",
             ),
             (
                 "frames",
