@@ -64,6 +64,14 @@ PUBLIC = {
     "channel": bound(pubsub, "channel", "prices"),
     "channel_callback": bound(pubsub, "channel_callback", "prices", Output("a", "b")),
     "feeder": bound(pubsub, "feeder", "prices"),
+    "table": (
+        lambda **settings: pubsub().table("orders", key="id", columns=["id"], **settings),
+        flash_pubsub.PubSub.table,
+    ),
+    "TableFeed": (
+        lambda **settings: flash_pubsub.TableFeed("orders", graph="g", x="a", y="b", **settings),
+        flash_pubsub.TableFeed.__init__,
+    ),
     "Retention": (flash_pubsub.Retention, flash_pubsub.Retention.__init__),
     "MemoryBroker": (flash_pubsub.MemoryBroker, flash_pubsub.MemoryBroker.__init__),
     "RedisBroker": (

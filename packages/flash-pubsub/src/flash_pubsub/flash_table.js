@@ -32,7 +32,7 @@
 
     const idText = (id) => window.dash_component_api.stringifyId(id);
 
-    function warn(text) {
+    function report(text) {
         console.error(`flash: ${text}`);
     }
 
@@ -134,7 +134,10 @@
             })
         );
         if (next < Infinity) {
-            timer = setTimeout(schedule, next);
+            timer = setTimeout(() => {
+                timer = 0;
+                schedule();
+            }, next);
         }
     }
 
@@ -171,13 +174,13 @@
             api = found;
             isWhole = true;
             if (api.getGridOption('getRowId') === undefined) {
-                warn(
+                report(
                     `the grid ${idText(id)} has no getRowId, so rows of the table ${table.name} cannot be ` +
                         `updated in it; give it getRowId="params.data.${table.columns[table.key]}"`
                 );
             }
             if ((window.dash_component_api.getLayout(id).props || {}).rowData) {
-                warn(`the grid ${idText(id)} has rowData, which makes each change slow; leave it out`);
+                console.warn(`flash: the grid ${idText(id)} has rowData, which makes each change slow; leave it out`);
             }
         }
 
@@ -197,7 +200,10 @@
                 }
                 const found = gridOf(id);
                 if (!found) {
+                    // A grid that comes gets all rows.
                     api = null;
+                    isWhole = true;
+                    changed.clear();
                     return LOOK_AGAIN;
                 }
                 if (found !== api) {
@@ -323,12 +329,14 @@
             draw: () => {
                 if (!link.isOnPage(id)) {
                     wasOnPage = false;
+                    isWhole = true;
+                    added = [];
                     return table.hasBegun ? LOOK_AGAIN : Infinity;
                 }
                 if (!wasOnPage) {
                     const missing = table.columns && [x, y, trace].find((each) => each !== undefined && !table.columns.includes(each));
                     if (missing) {
-                        warn(`the table ${table.name} has no column ${missing}, which a TableFeed names`);
+                        report(`the table ${table.name} has no column ${missing}, which a TableFeed names`);
                     }
                 }
                 isWhole = isWhole || (!wasOnPage && table.hasBegun);

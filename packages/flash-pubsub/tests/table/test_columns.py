@@ -1,6 +1,7 @@
 """What a row must be, and its key and JSON."""
 
 import datetime
+import enum
 import uuid
 from decimal import Decimal
 
@@ -11,6 +12,10 @@ import pytest
 from flash import ConfigurationError
 from flash_pubsub import InvalidRow
 from flash_pubsub.table.columns import RowEncoder, table_settings
+
+
+class Side(str, enum.Enum):  # noqa: UP042  its str() is another text
+    BUY = "buy"
 
 
 def settings(key="id", columns=("id", "price"), max_rows=100, max_row_bytes=1000):
@@ -34,6 +39,7 @@ def test_a_row_is_json_in_the_order_of_the_columns():
         (7, "7"),
         (numpy.int64(7), "7"),
         (2**53 - 1, "9007199254740991"),
+        (Side.BUY, "buy"),
         (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
     ],
 )

@@ -394,6 +394,22 @@ def test_a_feed_is_checked_where_it_is_made(options, words):
     assert "test_tables.py" in str(wrong.value)
 
 
+def test_a_feed_shows_one_table_and_no_pattern():
+    pubsub = PubSub(Flash("feed"), broker="memory://")
+    table = pubsub.table("orders/{desk}", key="id", columns=["id", "price"])
+    with pytest.raises(ConfigurationError, match=r"choose one of them with \.named\(desk=…\)"):
+        TableFeed(table, grid="grid")
+    assert TableFeed(table.named(desk="oslo"), grid="grid").table == "orders/oslo"
+
+
+def test_an_app_without_tables_loads_no_script_for_them():
+    app = Flash("none")
+    PubSub(app, broker="memory://")
+    scripts = [each.get("relative_package_path") for each in app.scripts.get_all_scripts()]
+    assert "flash_pubsub.js" in scripts
+    assert "flash_table.js" not in scripts
+
+
 async def test_feeds_of_a_layout_are_signed():
     def define(pubsub):
         orders()(pubsub)

@@ -243,7 +243,10 @@ class RowEncoder:
 
     def key_of(self, value: object, row: object = None) -> str:
         """Return the text that names a row with this value in the column of the key."""
-        if isinstance(value, str | uuid.UUID):
+        if isinstance(value, str):
+            # The text of a member of an enumeration, too, as in JSON.
+            key = str.__str__(value)
+        elif isinstance(value, uuid.UUID):
             key = str(value)
         elif not isinstance(value, bool) and isinstance(value, numbers.Integral):
             if abs(int(value)) > _MAX_WHOLE:

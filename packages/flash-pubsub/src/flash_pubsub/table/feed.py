@@ -58,7 +58,7 @@ class TableFeed(Component):
         check(max_points=(max_points, COUNT_OR_NONE))
         _check_target(grid=grid, graph=graph, x=x, y=y, more=(trace, max_points))
         if isinstance(table, Table):
-            table.check_columns(column for column in (x, y, trace) if column is not None)
+            table.check_shown(column for column in (x, y, trace) if column is not None)
         given: dict[str, Any] = {
             "id": id,
             "table": name,

@@ -49,9 +49,8 @@ class TableReaders:
         self._by_client: dict[str, _Reader] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._next_at = 0.0
-        # The frames with all rows that pages share, and when they were made.
+        # The frames with all rows that pages share.
         self._whole: Parts | None = None
-        self._whole_at = 0.0
         # By the position from which they lead to the present one.
         self._differences: dict[Position, Parts] = {}
         self._differences_to: Position | None = None
@@ -95,8 +94,6 @@ class TableReaders:
                 del self._by_client[client_id]
             elif not self._send_to(reader):
                 is_behind = True
-        if self._whole is not None and self._loop.time() - self._whole_at > _SHARE_WHOLE_FOR:
-            self._whole = None
         if is_behind:
             self.schedule()
 
@@ -144,6 +141,11 @@ class TableReaders:
     def _all(self) -> Parts:
         rows, whole = self._replica.rows, self._whole
         if whole is None or not rows.covers(whole.position):
-            whole = Parts(self._replica.name, rows, self._replica.settings, None)
-            self._whole, self._whole_at = whole, self._loop.time()
+            whole = self._whole = Parts(self._replica.name, rows, self._replica.settings, None)
+            self._loop.call_later(_SHARE_WHOLE_FOR, self._forget_whole, whole)
         return whole
+
+    def _forget_whole(self, whole: Parts) -> None:
+        """Make frames anew for pages that come from now on."""
+        if self._whole is whole:
+            self._whole = None

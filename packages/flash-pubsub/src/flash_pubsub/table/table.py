@@ -84,8 +84,10 @@ class Table(TableWriter):
             )
         return Table(self._declaration, name, self._host)
 
-    def check_columns(self, names: Iterable[str]) -> None:
-        """Raise `ConfigurationError` for a name that is no column of the table."""
+    def check_shown(self, names: Iterable[str]) -> None:
+        """Raise `ConfigurationError` for a pattern, or a name that is no column of the table."""
+        if self._is_pattern:
+            raise self._pattern_error(here())
         columns = self._declaration.settings.columns
         for name in names:
             if name not in columns:
@@ -94,12 +96,21 @@ class Table(TableWriter):
                     f"has {', '.join(columns)}{here()}"
                 )
 
+    @property
+    def _is_pattern(self) -> bool:
+        pattern = self._declaration.pattern
+        return not pattern.is_single and self.name == pattern.text
+
+    def _pattern_error(self, place: str = "") -> ConfigurationError:
+        variables = "=…, ".join(self._declaration.pattern.variables)
+        return ConfigurationError(
+            f"{self.name!r} is a pattern of tables; choose one of them with "
+            f".named({variables}=…){place}"
+        )
+
     async def _own_settings(self) -> TableSettings:
-        if not self._declaration.pattern.is_single and self.name == self._declaration.pattern.text:
-            raise ConfigurationError(
-                f"{self.name!r} is a pattern of tables; choose one of them with "
-                f".named({'=…, '.join(self._declaration.pattern.variables)}=…)"
-            )
+        if self._is_pattern:
+            raise self._pattern_error()
         return self._declaration.settings
 
     async def rows(self) -> list[dict[str, Any]]:

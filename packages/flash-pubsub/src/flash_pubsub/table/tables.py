@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flash import ConfigurationError
@@ -17,7 +18,7 @@ from flash_pubsub.table.table import Declaration, Table
 from flash_ws import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from flash import Flash
     from flash_pubsub.broker.backplane import BrokerBackplane
@@ -66,10 +67,18 @@ class Tables:
         # The one that was used last is at the end.
         self._open: dict[str, _OpenTable] = {}
         self._app: Flash | None = None
+        # Prepares the app for tables; set by `connect`.
+        self._serve: Callable[[], None] = _nothing
 
     def connect(self, app: Flash, live: Live, declarations: Declarations) -> None:
         """Serve the pages of an app; called once, before it is served."""
         self._app = app
+        self._serve = partial(self._begin, app, live, declarations)
+        if self._declared:
+            self._serve()
+
+    def _begin(self, app: Flash, live: Live, declarations: Declarations) -> None:
+        """Prepare an app for its first table; an app without tables needs nothing of this."""
         access = TableAccess(app, live, declarations, self._backplane, self)
         live.on_frame("table", access.subscribe)
         live.on_frame("table-end", access.unsubscribe)
@@ -77,8 +86,9 @@ class Tables:
         self._backplane.on_unsubscribe.append(access.withdraw)
         self._backplane.on_close.append(self.close)
         live.metrics.add(self._metrics)
-        if self._declared:
-            self._add_script(app)
+        app.scripts.append_script(
+            {"relative_package_path": "flash_table.js", "namespace": "flash_pubsub"}
+        )
 
     def declare(self, pattern: ChannelPattern, settings: TableSettings, interval: float) -> Table:
         """Declare a table; raises `ConfigurationError` for one that is there, or too late."""
@@ -94,7 +104,7 @@ class Tables:
                     f"where the app is made{here()}"
                 )
             if not self._declared:
-                self._add_script(self._app)
+                self._serve()
         declaration = Declaration(pattern, settings, interval)
         self._declared.append(declaration)
         return Table(declaration, pattern.text, self._of_app)
@@ -110,13 +120,6 @@ class Tables:
                 "run while the app is served, or use a Publisher"
             )
         return cast("TableHost", registry.part.tables)
-
-    @staticmethod
-    def _add_script(app: Flash) -> None:
-        """Have pages load the script of tables, which apps without tables do not need."""
-        app.scripts.append_script(
-            {"relative_package_path": "flash_table.js", "namespace": "flash_pubsub"}
-        )
 
     async def start(self) -> None:
         """Fetch the rows of all tables without variables."""
@@ -202,8 +205,6 @@ class Tables:
     # -- for operators ---------------------------------------------------------------------------
 
     def _metrics(self) -> Iterable[Metric]:
-        if not self._declared:
-            return
         opened = list(self._open.values())
         rows = [each.replica.rows for each in opened]
         yield Metric("flash_table_rows", sum(map(len, rows)), "Rows of tables on this worker.")
@@ -226,6 +227,10 @@ class Tables:
             ),
         ):
             yield Metric(f"flash_table_{name}_total", value, meaning, "counter")
+
+
+def _nothing() -> None:
+    """Do nothing; stands for the function that `Tables.connect` sets."""
 
 
 def _has_failed(opened: _OpenTable) -> bool:
