@@ -23,6 +23,7 @@ import pages
 import serialize
 import sleepers
 import start
+import tables
 from report import Row, render
 from rounds import FULL, QUICK, Effort
 from servers import pin_generator
@@ -55,6 +56,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "latency": channels.measure_latency,
     "workers": channels.measure_workers,
     "slider": dragging.measure,
+    "tables": tables.measure,
     "import": start.measure_import,
     "start": start.measure_start,
 }

@@ -68,6 +68,14 @@ PUBLIC = {
         lambda **settings: flash_pubsub.Present("desk/7", **settings),
         flash_pubsub.Present.__init__,
     ),
+    "table": (
+        lambda **settings: pubsub().table("orders", key="id", columns=["id"], **settings),
+        flash_pubsub.PubSub.table,
+    ),
+    "TableFeed": (
+        lambda **settings: flash_pubsub.TableFeed("orders", graph="g", x="a", y="b", **settings),
+        flash_pubsub.TableFeed.__init__,
+    ),
     "Retention": (flash_pubsub.Retention, flash_pubsub.Retention.__init__),
     "MemoryBroker": (flash_pubsub.MemoryBroker, flash_pubsub.MemoryBroker.__init__),
     "RedisBroker": (

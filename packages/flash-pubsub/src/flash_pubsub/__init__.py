@@ -18,6 +18,7 @@ from flash_pubsub.errors import (
     InvalidBrokerURL,
     InvalidChannel,
     InvalidMessage,
+    InvalidRow,
     Overtaken,
     PayloadTooLarge,
     PubSubError,
@@ -28,6 +29,10 @@ from flash_pubsub.errors import (
 from flash_pubsub.publisher import AsyncPublisher, Publisher
 from flash_pubsub.pubsub import PubSub
 from flash_pubsub.registry import channel_callback, shared_callback
+from flash_pubsub.table.feed import TableFeed
+from flash_pubsub.table.published import BlockingTableWriter
+from flash_pubsub.table.table import Table
+from flash_pubsub.table.writer import TableWriter
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncPublisher",
+    "BlockingTableWriter",
     "Broker",
     "BrokerClosed",
     "BrokerError",
@@ -46,6 +52,7 @@ __all__ = [
     "InvalidBrokerURL",
     "InvalidChannel",
     "InvalidMessage",
+    "InvalidRow",
     "MemoryBroker",
     "Message",
     "Overtaken",
@@ -60,6 +67,9 @@ __all__ = [
     "Room",
     "Status",
     "Subscription",
+    "Table",
+    "TableFeed",
+    "TableWriter",
     "TooManyRooms",
     "UnknownRoom",
     "UnsupportedEnvelope",

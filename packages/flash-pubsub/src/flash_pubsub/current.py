@@ -15,7 +15,7 @@ from flash_ws.callbacks.deferred import Current
 _DECLARATIONS = frozenset(
     {
         *("authorize", "channel", "channel_callback", "feeder", "on_join", "on_leave"),
-        *("present_name", "shared_callback"),
+        *("present_name", "shared_callback", "table"),
     }
 )
 

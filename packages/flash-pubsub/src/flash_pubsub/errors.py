@@ -11,6 +11,7 @@ PubSubError (flash.FlashError)
 ├── UnknownRoom (LookupError)            no shared callback has a room of this name
 ├── TooManyRooms (ConnectionError)       this worker has no place for another room
 ├── InvalidMessage (ValueError)          a message does not fit its channel's schema
+├── InvalidRow (ValueError)              a row does not fit its table
 ├── InvalidChannel (ValueError)          no channel can have this name
 ├── PayloadTooLarge (flash_ws.PayloadTooLarge)  a message has more bytes than allowed
 ├── UnsupportedEnvelope (ValueError)     bytes of another version, or of another program
@@ -172,6 +173,21 @@ class InvalidMessage(PubSubError, ValueError):
 
     def __str__(self) -> str:
         return f"channel {self.channel!r} takes {self.schema}: {self.reason}"
+
+
+class InvalidRow(PubSubError, ValueError):
+    """A row does not fit its table; nothing was written."""
+
+    def __init__(self, table: str, row: str, reason: str) -> None:
+        super().__init__(table, row, reason)
+        self.table = table
+        # The row as the error shows it; empty if the reason says enough.
+        self.row = row
+        self.reason = reason
+
+    def __str__(self) -> str:
+        row = f" does not take the row {self.row}" if self.row else ""
+        return f"table {self.table!r}{row}: {self.reason}"
 
 
 class PayloadTooLarge(PubSubError, flash_ws.PayloadTooLarge):

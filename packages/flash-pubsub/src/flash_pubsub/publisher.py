@@ -22,9 +22,11 @@ from flash_pubsub.errors import (
     PublisherClosed,
     UnsupportedEnvelope,
 )
+from flash_pubsub.table.published import BlockingTableWriter, TablesOfApp
+from flash_pubsub.table.writer import TableWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
     from concurrent.futures import Future
 
     from flash_pubsub.broker.redis.store import Store
@@ -63,7 +65,9 @@ class AsyncPublisher:
         self._schemas = [
             (ChannelPattern(channel), Schema(kind)) for channel, kind in (schemas or {}).items()
         ]
-        self._store: Store | None = Store(_redis_address(url))
+        address = _redis_address(url)
+        self._store: Store | None = Store(address)
+        self._tables = TablesOfApp(self._open_store, address)
         self._retention_rules = RetentionRules()
         # The time of the loop's clock at which the rules are read again; 0 before the first time.
         self._next_read_at = 0.0
@@ -98,6 +102,14 @@ class AsyncPublisher:
         """
         check_name(channel)
         return await read_history(self._open_store(), channel, limit)
+
+    def table(self, name: str) -> TableWriter:
+        """Return a table of the app, to write its rows; the app's workers must have started once.
+
+        Its columns and bounds are those that the app declares with `PubSub.table`.
+        """
+        check_name(name)
+        return TableWriter(name, lambda: self._tables.settings(name), self._open_store)
 
     def _open_store(self) -> Store:
         if self._store is None:
@@ -171,6 +183,18 @@ class Publisher:
             self._publisher.history(channel, limit=limit), self._running_loop()
         )
         return reading.result()
+
+    def table(self, name: str) -> BlockingTableWriter:
+        """Return a table of the app, to write its rows; see `AsyncPublisher.table`."""
+        return BlockingTableWriter(self._publisher.table(name), self._wait_for)
+
+    def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            loop = self._running_loop()
+        except PublisherClosed:
+            work.close()
+            raise
+        asyncio.run_coroutine_threadsafe(work, loop).result()
 
     def close(self) -> None:
         """Close the connection and end the thread; idempotent."""

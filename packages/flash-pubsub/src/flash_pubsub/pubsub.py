@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -47,6 +47,8 @@ from flash_pubsub.shared.state import SHARED, SharedState
 from flash_pubsub.shared.values import SharedValues
 from flash_pubsub.signing_key import SharedSigningKey
 from flash_pubsub.statistics import metrics_of
+from flash_pubsub.table.columns import table_settings
+from flash_pubsub.table.tables import Tables
 from flash_ws import Live
 from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import NamedInput, distinct_name
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from flash.checking.security import Deployment, Risk
     from flash_pubsub.broker.seam import Broker, Lease, Status
     from flash_pubsub.shared.declaration import Key, SharedCallback
+    from flash_pubsub.table.table import Table
     from flash_ws import Client, ClientInfo, Metric
     from flash_ws.clients.recipients import Recipients
     from flash_ws.protocol.position import Position
@@ -144,6 +147,8 @@ class PubSub:
         self._join_handlers: list[tuple[ChannelPattern, Handler]] = []
         self._leave_handlers: list[tuple[ChannelPattern, Handler]] = []
         self._present_names: list[tuple[ChannelPattern, Handler]] = []
+        # The tables that `table` has declared.
+        self.tables = Tables(self._listeners, self._backplane)
         self._tasks: list[SupervisedTask] = []
         self._app: Flash | None = None
         self._live: Live | None = None
@@ -224,6 +229,7 @@ class PubSub:
         self._live.on_forget(subscribers.forget)
         backplane.on_unsubscribe.append(subscribers.withdraw)
         self._live.on_forget(self._presence.leave_all)
+        self.tables.connect(app, self._live, self._declarations)
         app.layout_filters.append(self._fill_layout)
         app.security_checks.append(self._security_risks)
         # A `Broker` that the application has written need not have this attribute.
@@ -567,11 +573,44 @@ class PubSub:
                 )
         self._feeders.append(feeder)
 
-    async def unsubscribe(self, client: Client | str, channel: str) -> None:
-        """Take a channel from a page, given by its `Client` or its id, on whichever worker it is.
+    # -- tables ----------------------------------------------------------------------------------
 
-        Its `Subscription` becomes "denied". The page cannot subscribe to the channel again until it
-        is loaded again, for which `authorize` is asked.
+    def table(
+        self,
+        table: str,
+        *,
+        key: str,
+        columns: Sequence[str] | Mapping[str, type | None],
+        max_rows: int = 100_000,
+        max_row_bytes: int = 16_384,
+        interval: float = 0.05,
+    ) -> Table:
+        """Declare a table: rows by key that any process writes and that pages show.
+
+        ``table`` is a name, or a pattern such as ``"orders/{desk}"``. Pages show it by a
+        `TableFeed`. Every page may show a table without variables, unless there is an `authorize`
+        for its name; the tables of a pattern need one.
+
+        - ``key``: the column whose value names a row: a text, a whole number or a UUID. The key is
+          its text, so 1 and ``"1"`` name one row.
+        - ``columns``: the names of all columns, or a dictionary of their types (str, int, float,
+          bool, date, datetime, or None for any value), which rows must fit.
+        - ``max_rows``: when there are more, a tenth of the rows is dropped, those inserted first.
+        - ``max_row_bytes``: of one row as JSON; larger ones are refused.
+        - ``interval``: seconds between two messages to a page. Changes of a row in between are sent
+          as one.
+
+        Call it before the app starts.
+        """
+        check(interval=(interval, SECONDS))
+        settings = table_settings(key, columns, max_rows=max_rows, max_row_bytes=max_row_bytes)
+        return self.tables.declare(ChannelPattern(table), settings, interval)
+
+    async def unsubscribe(self, client: Client | str, channel: str) -> None:
+        """Take a channel or table from a page, given by its `Client` or its id, on any worker.
+
+        Its `Subscription` or `TableFeed` becomes "denied". The page cannot subscribe to the channel
+        again until it is loaded again, for which `authorize` is asked.
         """
         check_name(channel)
         client_id = client if isinstance(client, str) else client.id
@@ -710,6 +749,7 @@ class PubSub:
         # Callbacks of channels run before any page is there.
         await self.app.warm_up()
         await self._state.start()
+        await self.tables.start()
         guarded = {pattern.text for pattern, _ in self._declarations.guards}
         for channel in self._declarations.single_channels():
             await self._deliveries.acquire(channel)

@@ -8,7 +8,15 @@ from broker_worlds import SECONDS, until
 from redis_servers import PROGRAMS
 
 from flash_pubsub.broker.memory import MemoryBroker
-from flash_pubsub.broker.seam import Lease, Member, MemberChange, Retention, State, presence_of
+from flash_pubsub.broker.seam import (
+    Lease,
+    Member,
+    MemberChange,
+    Retention,
+    State,
+    presence_of,
+    values_kept,
+)
 from flash_pubsub.errors import (
     BrokerClosed,
     BrokerRunning,
@@ -238,6 +246,44 @@ async def test_a_snapshot_forgets_what_was_set_longest_ago(world):
     values = (await worker.broker.snapshot("b")).values
     assert list(values)[-1] == "f9"
     assert 1 <= len(values) <= 3
+
+
+async def test_a_snapshot_with_places_has_its_values_in_the_order_of_their_first_setting(world):
+    worker = await world.worker()
+    places = Retention(keeps_places=True)
+
+    async def publish(**changes):
+        await worker.broker.publish("s", b"", changes=changes, retention=places)
+
+    await publish(a=b"1", b=b"2", c=b"3")
+    await publish(b=b"20", a=b"10", d=b"4")
+    await publish(c=None)
+    await publish(c=b"30", a=b"100")
+    values = (await worker.broker.snapshot("s")).values
+    assert list(values.items()) == [("a", b"100"), ("b", b"20"), ("d", b"4"), ("c", b"30")]
+    assert await worker.broker.value("s", "a") == b"100"
+
+
+async def test_a_full_snapshot_with_places_keeps_as_many_values_as_its_rule_says(world):
+    """A worker that applies the same publications can drop the same values by `values_kept`."""
+    worker = await world.worker()
+    rng = random.Random(3)
+    for most in (1, 7, 20, 30):
+        channel, known = f"s{most}", {}
+        bound = Retention(max_values=most, keeps_places=True)
+        for n in range(120):
+            changes = {f"f{rng.randrange(3 * most)}": str(n).encode() for _ in range(3)}
+            gone = {f"f{rng.randrange(3 * most)}": None} if n % 5 == 0 else {}
+            changes = {**changes, **gone}
+            await worker.broker.publish(channel, b"", changes=changes, retention=bound)
+            known.update({name: value for name, value in changes.items() if value is not None})
+            for name in [name for name, value in changes.items() if value is None]:
+                known.pop(name, None)
+            if len(known) > most:
+                while len(known) > values_kept(most):
+                    del known[next(iter(known))]
+        values = (await worker.broker.snapshot(channel)).values
+        assert list(values.items()) == list(known.items())
 
 
 async def test_snapshot_then_changes_have_no_seam(world):

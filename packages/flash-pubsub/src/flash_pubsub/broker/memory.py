@@ -29,6 +29,7 @@ from flash_pubsub.broker.seam import (
     check_channel,
     pack_change,
     presence_of,
+    values_kept,
 )
 from flash_pubsub.errors import BrokerClosed, BrokerRunning, Fenced, Overtaken, PayloadTooLarge
 from flash_ws import ForkedProcess
@@ -109,12 +110,8 @@ class _Channel:
             self._history_bytes += len(payload)
         self.trim_history(now)
         for name, value in changes.items():
-            self._set(name, value)
-        while self._values and (
-            len(self._values) > retention.max_values
-            or self._values_bytes > retention.max_snapshot_bytes
-        ):
-            self._set(next(iter(self._values)), None)
+            self._set(name, value, keeps_place=retention.keeps_places)
+        self._drop_values(retention)
         if key is not None:
             self._keys[key] = publication.position, now
         return publication
@@ -148,8 +145,21 @@ class _Channel:
         begin = Position(self.epoch, self.number - len(entries))
         return Kept(begin, [entry.publication for entry in entries])
 
-    def _set(self, name: str, value: bytes | None) -> None:
-        old = self._values.pop(name, None)
+    def _drop_values(self, retention: Retention) -> None:
+        """Drop the first values if there are more than the retention allows."""
+        most = retention.max_values
+        if retention.keeps_places and len(self._values) > most:
+            most = values_kept(most)
+        while self._values and (
+            len(self._values) > most or self._values_bytes > retention.max_snapshot_bytes
+        ):
+            self._set(next(iter(self._values)), None)
+
+    def _set(self, name: str, value: bytes | None, *, keeps_place: bool = False) -> None:
+        if keeps_place and value is not None:
+            old = self._values.get(name)
+        else:
+            old = self._values.pop(name, None)
         if old is not None:
             self._values_bytes -= len(name.encode()) + len(old)
         if value is not None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, cast
 
 import msgpack
 
-from flash.settings import AMOUNT, DURATION, check
+from flash.settings import AMOUNT, DURATION, FLAG, check
 from flash_pubsub.errors import InvalidChannel, UnsupportedEnvelope
 from flash_ws.protocol.position import Position
 
@@ -43,6 +43,9 @@ class Retention:
     # ago are dropped first.
     max_values: int = 10_000
     max_snapshot_bytes: int = 8 << 20
+    # Snapshot: whether a value that is set again keeps its place among the values. The values that
+    # were set first are dropped first then, down to `values_kept`.
+    keeps_places: bool = False
     # Seconds for which numbering and snapshot outlive the last publication or subscriber.
     # Afterwards the channel begins a new epoch with an empty snapshot.
     max_idle: float = 7 * 86_400.0
@@ -58,7 +61,17 @@ class Retention:
             max_snapshot_bytes=(self.max_snapshot_bytes, AMOUNT),
             max_idle=(self.max_idle, DURATION),
             max_key_age=(self.max_key_age, DURATION),
+            keeps_places=(self.keeps_places, FLAG),
         )
+
+
+def values_kept(max_values: int) -> int:
+    """Return how many values stay when a snapshot with `Retention.keeps_places` has too many.
+
+    A tenth fewer than allowed, so that values are rarely dropped. A reader of all publications that
+    drops its first values by the same rule has the values of the snapshot.
+    """
+    return max(1, max_values * 9 // 10)
 
 
 DEFAULT_RETENTION = Retention()
@@ -89,7 +102,7 @@ class Snapshot:
 
     # ``values`` contains all changes up to this position and none after it.
     position: Position
-    # By name, in the order in which they were last set.
+    # By name, in the order in which they were last set; with `Retention.keeps_places` first set.
     values: Mapping[str, bytes]
 
 

@@ -64,13 +64,18 @@ class Subscription(Component):
         given: dict[str, Any] = {"channel": channel, "status": status}
         if since is not None:
             given["since"] = [since.epoch, since.number]
-        app = _serving_app()
+        app = serving_app()
         if app is not None:
             given["token"] = sign(app, channel, since)
         super().__init__(**given if id is None else {"id": id, **given})
 
+    @property
+    def signed_channel(self) -> str:
+        """The name that the server signs."""
+        return getattr(self, "channel")  # noqa: B009  no attribute of the class
 
-def _serving_app() -> Flash | None:
+
+def serving_app() -> Flash | None:
     """Return the app whose callback or layout function runs; None while a module is imported.
 
     A layout made during an import is signed when it is sent, because the signing key is not known

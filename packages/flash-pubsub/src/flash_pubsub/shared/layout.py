@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dash.development.base_component import Component
 
 from flash import stringify_id
-from flash_pubsub.channels.subscription import Subscription, position_in
+from flash_pubsub.channels.subscription import position_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,9 +34,10 @@ def fill_layout(
     if not isinstance(node, Component):
         return node
     changes: dict[str, Any] = {}
-    if isinstance(node, Subscription) and not hasattr(node, "token"):
-        channel: str = getattr(node, "channel")  # noqa: B009  no attribute of the class
-        changes["token"] = sign(channel, position_in(node))
+    # Of components that subscribe their page to something.
+    signed: str | None = getattr(node, "signed_channel", None)
+    if signed is not None and not hasattr(node, "token"):
+        changes["token"] = sign(signed, position_in(node))
     component_id = getattr(node, "id", None)
     if component_id is not None:
         changes.update(values.get(stringify_id(component_id), {}))

@@ -178,6 +178,11 @@ class Outbox:
         """Whether more than half of ``max_bytes`` waits; producers that can wait do so."""
         return self._bytes * 2 > self._max_bytes
 
+    def has_room_for(self, frame: Frame) -> bool:
+        """Return whether a producer that can wait may add this frame now."""
+        added = counted_size(frame, self._max_bytes)
+        return not self.is_half_full and self._bytes + added <= self._max_bytes
+
     def statistics(self) -> OutboxStatistics:
         """Return the current size and the counters."""
         return OutboxStatistics(len(self), self._bytes, self._sent, self._conflated)

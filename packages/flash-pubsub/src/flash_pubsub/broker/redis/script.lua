@@ -67,9 +67,14 @@ local function open()
   return channel
 end
 
-local function set(channel, field, index, value)
+-- With keeps_place a field that is there already stays where it is in the order of the state.
+local function set(channel, field, index, value, keeps_place)
   local old = call('HSTRLEN', KEYS[3], field)
-  local stored = channel.number .. '.' .. index .. ':' .. value
+  local place = channel.number .. '.' .. index
+  if keeps_place and old > 0 then
+    place = string.match(call('HGET', KEYS[3], field), '^(%d+%.%d+):') or place
+  end
+  local stored = place .. ':' .. value
   call('HSET', KEYS[3], field, stored)
   if old == 0 then
     channel.fields = channel.fields + 1
@@ -198,7 +203,7 @@ local function publish(count)
   end
   local last = 10 + 2 * sets
   for n = 11, last, 2 do
-    set(channel, ARGV[n], (n - 11) / 2, ARGV[n + 1])
+    set(channel, ARGV[n], (n - 11) / 2, ARGV[n + 1], bounds[7])
   end
   for n = last + 1, count do
     unset(channel, ARGV[n])

@@ -383,6 +383,7 @@ def _pack_bounds(retention: Retention) -> bytes:
         _ms(retention.max_idle),
         retention.max_values,
         retention.max_snapshot_bytes,
+        retention.keeps_places,
     ]
     return cast("bytes", msgpack.packb(bounds))
 
