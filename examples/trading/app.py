@@ -8,11 +8,9 @@ from quart import redirect, request, session
 
 from flash import Flash, Input, Output, State, dcc, html, live, pubsub, set_props
 from flash_pubsub import Subscription
-from flash_ws import Live
 
-app = Flash(__name__, title="Desk")
+app = Flash(__name__, title="Desk", authorize=lambda visitor: visitor.session.get("name"))
 app.server.secret_key = "the same in every worker; yours is a secret"
-Live(app, authorize=lambda opening: opening.session.get("name", False))
 
 
 @app.server.before_request
@@ -60,7 +58,7 @@ def note(unrest):
     return f"Unrest {unrest} of 10, set by {live.client.user}"
 
 
-pubsub.authorize("desk/{desk}")(lambda client, desk: client.user is not None)
+pubsub.authorize("desk/{desk}")(lambda visitor, desk: visitor.user is not None)
 
 
 @pubsub.on_join("desk/{desk}")

@@ -410,6 +410,28 @@ async def test_nobody_gets_in_without_a_signature_or_an_authorization(caplog):
         assert await pubsub.who("room/7") == []
 
 
+async def test_14_4_a_guard_gets_the_visitor_and_the_variables():
+    seen = []
+
+    def define(pubsub):
+        rooms()(pubsub)
+
+        @pubsub.authorize("room/{room}")
+        async def may(visitor, room):
+            seen.append((visitor.user, visitor.path, visitor.client.user, room))
+            return visitor.cookies.get("rooms") == room
+
+    async with World(define, workers=1, named=True) as world:
+        (pubsub,) = world.pubsubs
+        page = await world.page(headers=[(b"x-user", b"ada"), (b"cookie", b"rooms=7")])
+        subscribe(page, pubsub, "room/7")
+        assert await status(page) == ("room/7", "subscribed")
+        subscribe(page, pubsub, "room/8")
+        assert await status(page) == ("room/8", "denied")
+        await page.leave()
+    assert seen == [("ada", "/", "ada", "7"), ("ada", "/", "ada", "8")]
+
+
 async def test_a_guard_that_fails_lets_nobody_in():
     def define(pubsub):
         rooms()(pubsub)

@@ -100,12 +100,14 @@ class Live:
 
     - ``backplane``: carries messages between workers; by default only within this process.
     - ``allowed_origins``: other origins whose pages may connect, such as ``"https://host"``.
-    - ``authorize``: called with the `OpeningRequest` before the link of a page, or a connection or
+    - ``authorize``: called with the `Visitor` before the link of a page, or a connection or
       stream of an endpoint, is opened. May be async; request, session and cookies are available.
       False refuses; a string names the user. An endpoint can have another ``authorize``. Dash's own
-      WebSocket (``websocket_callbacks=True``) asks it, too.
+      WebSocket (``websocket_callbacks=True``) asks it, too. It decides in place of that of
+      ``Flash(authorize=…)``, whose user is in ``visitor.user``.
     - ``recheck_interval``: about how many seconds until ``authorize`` and the app's own guards are
-      called again for each open connection; one that they no longer allow is closed.
+      called again for each open connection; one that they no longer allow is closed. By default
+      that of the app.
     - ``resume_window``: seconds within which a disconnected page can resume as the same client.
     - ``token_lifetime``: seconds for which the secret token of a page is accepted by a link; open
       links get a new one in time. A page with an older token is a new page.
@@ -168,11 +170,7 @@ class Live:
         # Whether nobody has chosen the backplane.
         self._is_default_backplane = backplane is None
         self._origins = OriginPolicy(allowed_origins)
-        if self._origins.allows_any and authorize is not None:
-            raise ConfigurationError(
-                'allowed_origins="*" lets every page of the web connect, so authorize= would be '
-                "asked for requests of other sites: name the origins, or leave out authorize="
-            )
+        self._check_origins(authorize)
         # Users whose older session cookies are refused; see `revoke`.
         self._revocations = Revocations()
         # The app's own WebSockets and event streams, for dash-extensions' components and others.
@@ -222,17 +220,26 @@ class Live:
         if app is not None:
             self.init_app(app)
 
+    def _check_origins(self, authorize: Authorize | None) -> None:
+        if self._origins.allows_any and authorize is not None:
+            raise ConfigurationError(
+                'allowed_origins="*" lets every page of the web connect, so authorize= would be '
+                "asked for requests of other sites: name the origins, or leave out authorize="
+            )
+
     def init_app(self, app: Flash) -> None:
         """Add the link and its routes to ``app``; call once, before the app is served."""
         if self._app is not None:
             raise ConfigurationError("this Live has an app already; make a Live for each app")
+        self._check_origins(app.authorize)
         self._app = app
         self.metrics.add(BlockedLoopMetrics(app))
         admission = Admission(
             app,
             self._origins,
             self._authorize,
-            recheck_interval=self._recheck_interval,
+            wider=(app.authorize,),
+            recheck_interval=self.recheck_interval,
             revocations=self._revocations,
         )
         app.security_checks.append(self._security_risks)
@@ -246,7 +253,7 @@ class Live:
             max_links_each=self._max_clients_each,
         )
         app.callback_sockets.require(
-            self._authorize, self._recheck_interval, acceptor.places, self._revocations
+            self._authorize, self.recheck_interval, acceptor.places, self._revocations
         )
         app.add_asgi_route("_flash/link", acceptor.websocket)
         app.add_asgi_route("_flash/link/events", acceptor.events)
@@ -543,12 +550,13 @@ class Live:
         if exposition is None or isinstance(guard, int):
             return metrics_disabled
         guard = bearer(guard) if isinstance(guard, str) else guard
+        # Who scrapes has not logged in, so nobody else is asked.
         return MetricsEndpoint(exposition, Admission(app, self._origins, guard))
 
     def _inspection_page(self, app: Flash) -> ASGIApp:
-        guard = self._inspect
+        guard, wider = self._inspect, (app.authorize, self._authorize)
         return Inspection(
-            None if guard is None else Admission(app, self._origins, guard),
+            None if guard is None else Admission(app, self._origins, guard, wider=wider),
             lambda: app.is_developing,
             self.readiness,
             lambda: map(_page_row, self.hub.clients.values()),
@@ -562,8 +570,8 @@ class Live:
         yield from link_risks(
             deployment,
             origins=self._origins,
-            authorize=self._authorize,
-            recheck_interval=self._recheck_interval,
+            authorize=self._authorize or self.app.authorize,
+            recheck_interval=self.recheck_interval,
             spans_workers=self._backplane.spans_workers,
         )
         yield from operating_risks(self._metrics_access, self._inspect)
@@ -571,6 +579,8 @@ class Live:
     @property
     def recheck_interval(self) -> float | None:
         """About how many seconds until permissions are asked for again; None for never."""
+        if self._recheck_interval is None and self._app is not None:
+            return self._app.recheck_interval
         return self._recheck_interval
 
     # -- for add-on packages, before the app is served -------------------------------------------

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flash.access.admission import Recheck
-from flash.callbacks.execution import time_limit
 from flash.exits import ends_task
 from flash.log_limit import limited_logger
 from flash_pubsub.channels.delivery import EVERY_WORKER, ONE_WORKER, page_channels_of
 from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
 from flash_ws import CloseCode, ProtocolError
+from flash_ws.clients.visiting import visiting
 from flash_ws.protocol.frames import connection_frame, parse_positions
 from flash_ws.protocol.position import Position
 
@@ -307,9 +307,9 @@ class Subscribers:
         ]
 
     async def _ask(self, client: Client, channel: str, guards: Guards) -> bool:
-        limit = time_limit(f"authorize({channel!r})", AUTHORIZE_TIMEOUT)
-        async with limit, client.handshake.active():
+        what = f"authorize({channel!r})"
+        async with visiting(client, what, AUTHORIZE_TIMEOUT) as visitor:
             for guard, variables in guards:
-                if not await self._app.pool.call(guard, client, **variables):
+                if not await self._app.pool.call(guard, visitor, **variables):
                     return False
         return True
