@@ -32,12 +32,14 @@ from flash.settings import (
 from flash.workers import REMEDY, refuse_several
 from flash_ws.callbacks.deferred import LiveRegistry
 from flash_ws.callbacks.event_callbacks import (
+    EventCallback,
     EventCallbackRunner,
     Mode,
     make_callback,
     register_on_page,
 )
 from flash_ws.callbacks.page_events import PageEvents
+from flash_ws.callbacks.text_stream import ERROR_TEXT, MAX_CHARS, make_text_stream
 from flash_ws.clients import recipients
 from flash_ws.clients.backplane import (
     Backplane,
@@ -75,12 +77,13 @@ from flash_ws.operating.statistics import (
     supervised_task_metrics,
 )
 from flash_ws.protocol.frames import ComponentId, Message, Updates, event_message, props_message
+from flash_ws.protocol.notices import Kind, notice_message
 from flash_ws.protocol.outbox import OutboxStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from dash.dependencies import Input, State
+    from dash.dependencies import Input, Output, State
 
     from flash import Flash
     from flash.checking.security import Deployment, Risk
@@ -345,6 +348,28 @@ class Live:
         """Do what `send_event` does, from a thread."""
         self.app.wait_for(self.hub.publish(to.channel, event_message(name, data)))
 
+    def notify(
+        self,
+        text: str,
+        *,
+        kind: Kind = "info",
+        seconds: float | None = 6.0,
+        to: HasChannel | None = None,
+    ) -> Sending:
+        """Show a short text on top of what pages show: on the page of the call, or on ``to``.
+
+        The text is shown as it is, never as HTML; it has at most 1,000 characters. ``kind`` is
+        "info", "success", "warning" or "error", which a screen reader reads at once. It disappears
+        after ``seconds``, of which those do not count in which the pointer or the keyboard is on
+        it, or the page is hidden; None keeps it until somebody closes it. A page shows 5 at a time;
+        the newest replaces the oldest.
+
+        It works from callbacks, event callbacks, handlers and threads. The result may be awaited,
+        as that of `push`. Raises `NoCaller` where no page has made the call and ``to`` is missing.
+        """
+        message = notice_message(text, kind=kind, seconds=seconds)
+        return self._send(self.client if to is None else to, message)
+
     everybody = EVERYBODY
 
     def group(self, name: str) -> Recipients:
@@ -431,19 +456,65 @@ class Live:
                 on_error=on_error,
                 mode=mode,
             )
-            if self.is_sketch:
-                return function
-            app = self.app
-            callback = self._event_callbacks.add(callback)
-            try:
-                register_on_page(app, callback)
-            except BaseException:
-                # Dash has refused a dependency.
-                self._event_callbacks.remove(callback)
-                raise
+            self._add_event_callback(callback)
             return function
 
         return register
+
+    def text_stream(
+        self,
+        output: Output,
+        *dependencies: Input | State,
+        inputs: Mapping[str, Input | State] | None = None,
+        running: Sequence[tuple[Output, Any, Any]] = (),
+        cancel: Sequence[Input | tuple[Input, Any]] = (),
+        on_error: Callable[[Exception], Any] | None = None,
+        error: str = ERROR_TEXT,
+        max_chars: int = MAX_CHARS,
+    ) -> Callable[[H], H]:
+        """Run an async generator when an Input changes; the str it yields grow a text of that page.
+
+        For answers of language models, logs and the like, for example into the ``children`` of a
+        ``dcc.Markdown``. It is an event callback whose pieces are appended to ``output``. Those
+        that come within a thirtieth of a second, or longer for a long text, are sent together. A
+        new trigger cancels the running call and begins an empty text. A page that was away gets
+        the whole text.
+
+        - ``inputs``, ``cancel`` and ``on_error``: as of `event_callback`.
+        - ``running``: ``(Output, value while it runs, value afterwards)``, as of `Flash.callback`.
+        - ``error``: appended to the text if the generator raises; "" appends nothing.
+        - ``max_chars``: the characters of one text. With more it is cut and fails with
+          `TextTooLong`.
+        """
+
+        def register(function: H) -> H:
+            stream = make_text_stream(
+                function, output, running=running, error=error, max_chars=max_chars
+            )
+            callback = make_callback(
+                stream.adapt(function),
+                inputs if inputs is not None else dependencies,
+                cancel=cancel,
+                reset_props=stream.ended,
+                on_error=on_error,
+                mode="replace",
+            )
+            self._add_event_callback(callback)
+            return function
+
+        return register
+
+    def _add_event_callback(self, callback: EventCallback) -> None:
+        if self.is_sketch:
+            return
+        app = self.app
+        callback = self._event_callbacks.add(callback)
+        try:
+            register_on_page(app, callback)
+        except BaseException:
+            # Dash has refused a dependency.
+            self._event_callbacks.remove(callback)
+            raise
 
     def on_event(self, name: str, *, accepts_components: bool = False) -> Callable[[H], H]:
         """Call the function with the data of each ``flash.send(name, data)``, in order per page.

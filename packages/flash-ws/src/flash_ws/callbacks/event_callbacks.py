@@ -478,7 +478,7 @@ def _updates_of(item: Any, generator: object) -> Updates:
             return [_update_of(name, value) for name, value in item.items()]
         case _:
             raise TypeError(
-                f"an event callback yielded {item!r:.200}{_line_of(generator)}; yield "
+                f"an event callback yielded {item!r:.200}{line_of(generator)}; yield "
                 '{"id.property": value}, or "id", {"property": value}, or set_props(…)'
             )
 
@@ -492,7 +492,7 @@ def _update_of(name: str, value: Any) -> tuple[ComponentId, Mapping[str, Any]]:
     return (json.loads(component) if component.startswith("{") else component), {prop: value}
 
 
-def _line_of(generator: object) -> str:
+def line_of(generator: object) -> str:
     """Return where an async generator stands: " (file:line)"."""
     frame = getattr(generator, "ag_frame", None)
     return "" if frame is None else f" ({frame.f_code.co_filename}:{frame.f_lineno})"
