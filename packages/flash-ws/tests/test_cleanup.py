@@ -7,6 +7,7 @@ from page import Page, connected, serving
 
 from flash import Flash, Input, html
 from flash_ws import Live, NoCaller, stream_props
+from flash_ws.callbacks.deferred import hub_of
 from flash_ws.clients import hub as hubs
 
 
@@ -61,7 +62,7 @@ async def test_12_7_a_finally_that_hangs_keeps_nobody(app, monkeypatch, caplog):
         page.send(call(live, 1))
         await page.frames(2)
         await page.leave()
-        await until(lambda: not live.hub.clients)
+        await until(lambda: not hub_of(live.app).clients)
         assert await live.clients() == []
         # Before the cleanup of the earlier client has ended.
         back = await connected(app, page.token, page.positions)

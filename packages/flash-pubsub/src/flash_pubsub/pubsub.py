@@ -45,7 +45,7 @@ from flash_pubsub.shared.values import SharedValues
 from flash_pubsub.signing_key import SharedSigningKey
 from flash_pubsub.statistics import metrics_of
 from flash_ws import Live
-from flash_ws.callbacks.deferred import LiveRegistry
+from flash_ws.callbacks.deferred import LiveRegistry, hub_of
 from flash_ws.callbacks.event_callbacks import NamedInput, distinct_name
 
 if TYPE_CHECKING:
@@ -611,8 +611,8 @@ class PubSub:
             await self._deliveries.acquire(channel)
             if channel not in guarded:
                 for each in page_channels_of(self._declarations, channel):
-                    if each not in self.live.hub.common:
-                        self.live.hub.common.append(each)
+                    if each not in hub_of(self.app).common:
+                        hub_of(self.app).common.append(each)
         await self._presence.start()
         for feeder in self._feeders:
             run = partial(

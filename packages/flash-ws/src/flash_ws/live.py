@@ -30,7 +30,7 @@ from flash.settings import (
     check,
 )
 from flash.workers import REMEDY, refuse_several
-from flash_ws.callbacks.deferred import LiveRegistry
+from flash_ws.callbacks.deferred import LiveRegistry, hub_of
 from flash_ws.callbacks.event_callbacks import (
     EventCallback,
     EventCallbackRunner,
@@ -50,11 +50,11 @@ from flash_ws.clients.backplane import (
     broadcast,
 )
 from flash_ws.clients.context import current_client
-from flash_ws.clients.hub import FrameHandler, Hub
+from flash_ws.clients.hub import ClientHandler, FrameHandler, Hub
 from flash_ws.clients.recipients import EVERYBODY, HasChannel, PageRecipients, Recipients
 from flash_ws.clients.sending import Sending, SendQueue
 from flash_ws.endpoints.registration import Endpoints
-from flash_ws.errors import NoCaller, NotServing
+from flash_ws.errors import NoCaller
 from flash_ws.link.accepting import LinkAcceptor
 from flash_ws.link.link import LinkLimits
 from flash_ws.operating.inspection import Inspection, PageRow
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     from flash.checking.security import Deployment, Risk
     from flash.http.gateway import ASGIApp
     from flash_ws.clients.backplane import Command
-    from flash_ws.clients.client import Client
+    from flash_ws.clients.client import Client, LinkedClient
     from flash_ws.clients.groups import ConnectionGroup
     from flash_ws.operating.statistics import Metric
 
@@ -203,12 +203,12 @@ class Live:
         self._sends = SendQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
-        self._connect_handlers: list[Callable[[Client], Any]] = []
-        self._disconnect_handlers: list[Callable[[Client], Any]] = []
+        self._connect_handlers: list[ClientHandler] = []
+        self._disconnect_handlers: list[ClientHandler] = []
         # From add-on packages: channels that every page follows, and handlers of kinds of frames.
         self._common_channels: list[str] = []
         self._frame_handlers: dict[str, FrameHandler] = {}
-        self._forget_handlers: list[Callable[[Client], Any]] = []
+        self._forget_handlers: list[Callable[[LinkedClient], Any]] = []
         # Metrics and readiness checks that add-on packages and the app add.
         self.metrics = CustomMetrics()
         self.metrics.add(supervised_task_metrics)
@@ -250,7 +250,7 @@ class Live:
         acceptor = self._acceptor = LinkAcceptor(
             app,
             admission,
-            lambda: self.hub,
+            lambda: hub_of(app),
             max_message_bytes=self._max_message_bytes,
             max_links=self._max_clients,
             max_links_each=self._max_clients_each,
@@ -318,7 +318,7 @@ class Live:
 
     def _send(self, to: HasChannel, message: Message) -> Sending:
         """Publish a message, from the app's event loop, another one, or a thread."""
-        work = self.hub.publish(to.channel, message)
+        work = hub_of(self.app).publish(to.channel, message)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -340,13 +340,13 @@ class Live:
     ) -> None:
         """Do what `push` does, from a thread."""
         updates: Any = [(component, props)] if props is not None else component
-        self.app.wait_for(self.hub.publish(to.channel, props_message(updates)))
+        self.app.wait_for(hub_of(self.app).publish(to.channel, props_message(updates)))
 
     def send_event_threadsafe(
         self, name: str, data: Any = None, *, to: HasChannel = EVERYBODY
     ) -> None:
         """Do what `send_event` does, from a thread."""
-        self.app.wait_for(self.hub.publish(to.channel, event_message(name, data)))
+        self.app.wait_for(hub_of(self.app).publish(to.channel, event_message(name, data)))
 
     def notify(
         self,
@@ -404,8 +404,9 @@ class Live:
             token = None
         if not token:
             raise NoCaller
-        page_id = self.hub.present_id_of(token)
-        return self.hub.clients.get(page_id) or recipients.page(page_id)
+        hub = hub_of(self.app)
+        page_id = hub.present_id_of(token)
+        return hub.clients.get(page_id) or recipients.page(page_id)
 
     # -- hearing from pages ----------------------------------------------------------------------
 
@@ -571,7 +572,8 @@ class Live:
 
     def statistics(self) -> LiveStatistics:
         """Return the state of this worker and its counters since the start."""
-        hub, counters = self.hub, self.hub.counters
+        hub = hub_of(self.app)
+        counters = hub.counters
         clients = list(hub.clients.values())
         links = [client.link.outbox.statistics() for client in clients if client.link]
         return LiveStatistics(
@@ -630,7 +632,7 @@ class Live:
             None if guard is None else Admission(app, self._origins, guard, wider=wider),
             lambda: app.is_developing,
             self.readiness,
-            lambda: map(_page_row, self.hub.clients.values()),
+            lambda: map(_page_row, hub_of(app).clients.values()),
             self._read_metrics,
         )
 
@@ -674,7 +676,7 @@ class Live:
         """Call ``handler(client, frame)`` for each frame of this kind from a page."""
         self._frame_handlers[kind] = handler
 
-    def on_forget(self, handler: Callable[[Client], Any]) -> None:
+    def on_forget(self, handler: Callable[[LinkedClient], Any]) -> None:
         """Call ``handler(client)`` when a page is gone or continues on another worker."""
         self._forget_handlers.append(handler)
 
@@ -687,12 +689,18 @@ class Live:
             raise ConfigurationError("this Live has no app; use Live(app) or live.init_app(app)")
         return self._app
 
-    @property
-    def hub(self) -> Hub:
-        """The hub of this worker; raises `NotServing` before the app is served."""
-        if self._hub is None:
-            raise NotServing
-        return self._hub
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Return the hub under its old name, which no editor offers, with a warning."""
+            if name != "hub":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            text = (
+                "Live.hub is internal, and add-ons call flash_ws.callbacks.deferred.hub_of(app); "
+                "the old name goes with the next release"
+            )
+            warnings.warn(text, DeprecationWarning, stacklevel=2)
+            return hub_of(self.app)
 
     @property
     def lacks_backplane(self) -> bool:
@@ -710,7 +718,7 @@ class Live:
             )
         self.endpoints.spread_over(self._backplane)
         self._loop, self._process = asyncio.get_running_loop(), os.getpid()
-        hub = self._hub = Hub(
+        hub = self._hub = LiveRegistry.of(self.app).hub = Hub(
             self.app,
             self._backplane,
             limits=self._limits,
@@ -749,7 +757,7 @@ class Live:
         self._sends.close()
         if self._hub is not None:
             await self._hub.close()
-            self._hub = None
+            self._hub = LiveRegistry.of(self.app).hub = None
 
     def _on_command(self, command: Command) -> None:
         if isinstance(command, GroupMessage):
@@ -775,7 +783,7 @@ def _remedy(app: Flash) -> str:
     return 'pip install "flash-core[pubsub]", which connects workers by the Redis of the app'
 
 
-def _page_row(client: Client) -> PageRow:
+def _page_row(client: LinkedClient) -> PageRow:
     """Return how a page is, for the inspection page."""
     outbox = client.link.outbox.statistics() if client.link else OutboxStatistics(0, 0, 0, 0)
     return PageRow(

@@ -14,6 +14,7 @@ from flash_pubsub.channels.delivery import EVERY_WORKER, ONE_WORKER, page_channe
 from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
 from flash_ws import CloseCode, ProtocolError
+from flash_ws.callbacks.deferred import hub_of
 from flash_ws.clients.visiting import visiting
 from flash_ws.protocol.frames import connection_frame, parse_positions
 from flash_ws.protocol.position import Position
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from flash import Flash
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.channels.declaration import Declarations
-    from flash_ws import Client, Live
+    from flash_ws import Live
+    from flash_ws.clients.client import LinkedClient as Client
 
 logger = limited_logger(__name__)
 
@@ -133,7 +135,7 @@ class Subscribers:
         self._withdrawn[client_id, channel] = None
         if len(self._withdrawn) > MAX_WITHDRAWN:
             del self._withdrawn[next(iter(self._withdrawn))]
-        client = self._live.hub.clients.get(client_id)
+        client = hub_of(self._app).clients.get(client_id)
         if client is not None:
             self._backplane.spawn(self._end_subscription(client, channel))
 
@@ -218,14 +220,14 @@ class Subscribers:
         self, client: Client, channel: str, positions: Mapping[str, tuple[str, int]]
     ) -> list[asyncio.Task[bool]]:
         """Let a page follow a channel from the positions that it reports, if any."""
-        followed = client.extra_channels.union(self._live.hub.common)
+        followed = client.extra_channels.union(hub_of(self._app).common)
         joins = [
             client.follow(each, Position(*positions[each]) if each in positions else None)
             for each in page_channels_of(self._declarations, channel)
             if each not in followed
         ]
         await self._presence.enter(client, channel)
-        if self._live.hub.clients.get(client.id) is not client:
+        if hub_of(self._app).clients.get(client.id) is not client:
             # The page has gone meanwhile.
             await self._presence.leave_all(client)
         return joins
@@ -240,7 +242,7 @@ class Subscribers:
             logger.warning("a page is disconnected and will reconnect: %s", error)
             client.close(CloseCode.FULL, "the broker is unavailable")
             return
-        followed = client.extra_channels.union(self._live.hub.common)
+        followed = client.extra_channels.union(hub_of(self._app).common)
         if returns and f"{EVERY_WORKER}:{channel}" in followed:
             client.deliver(
                 connection_frame(

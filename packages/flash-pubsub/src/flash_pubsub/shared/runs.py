@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flash_pubsub.shared.change_times import MadeAt
     from flash_pubsub.shared.declaration import Key, SharedCallback
     from flash_pubsub.shared.state import SharedState
-    from flash_ws import Client
+    from flash_ws.clients.client import LinkedClient as Client
     from flash_ws.protocol.position import Position
 
 logger = limited_logger(__name__)

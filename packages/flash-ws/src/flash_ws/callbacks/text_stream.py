@@ -20,7 +20,7 @@ from flash_ws.errors import TextTooLong
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from flash_ws.clients.client import Client
+    from flash_ws.clients.client import LinkedClient
     from flash_ws.link.link import Link
     from flash_ws.protocol.frames import ComponentId, Updates
 
@@ -156,7 +156,7 @@ class _Text:
     than this: after its connection was another one, whose messages may have been lost.
     """
 
-    def __init__(self, client: Client | None) -> None:
+    def __init__(self, client: LinkedClient | None) -> None:
         self._client = client
         self._parts: list[str] = []
         self.length = 0

@@ -13,11 +13,11 @@ from flash.callbacks.execution import time_limit
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from flash_ws.clients.client import Client
+    from flash_ws.clients.client import LinkedClient
 
 
 @asynccontextmanager
-async def visiting(client: Client, what: str, seconds: float) -> AsyncGenerator[Visitor]:
+async def visiting(client: LinkedClient, what: str, seconds: float) -> AsyncGenerator[Visitor]:
     """Make the request of a page the current one while the block asks the application.
 
     ``what`` names the question in the `CallbackTimeout` that is raised after ``seconds``.
