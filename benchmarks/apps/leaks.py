@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flash import Flash, Input, Output, dcc, html
 from flash_ws import Live
+from flash_ws.callbacks.deferred import hub_of
 
 app = Flash(__name__)
 app.server.secret_key = "0123456789abcdef" * 4
@@ -41,7 +42,11 @@ def slow_in_thread(value: object) -> object:
 @app.server.get("/figures")
 async def figures() -> dict[str, float]:
     tasks = len(asyncio.all_tasks())
-    return {"tasks": tasks, "clients": len(live.hub.clients), **await asyncio.to_thread(of_process)}
+    return {
+        "tasks": tasks,
+        "clients": len(hub_of(live.app).clients),
+        **await asyncio.to_thread(of_process),
+    }
 
 
 def of_process() -> dict[str, float]:

@@ -8,11 +8,9 @@ from quart import redirect, request, session
 
 from flash import Flash, Input, Output, State, dcc, html, live, pubsub, set_props
 from flash_pubsub import Present, Room
-from flash_ws import Live
 
-app = Flash(__name__, title="Desk")
+app = Flash(__name__, title="Desk", authorize=lambda visitor: visitor.session.get("name"))
 app.server.secret_key = "the same in every worker; yours is a secret"
-Live(app, authorize=lambda opening: opening.session.get("name", False))
 
 
 @app.server.before_request
@@ -55,7 +53,7 @@ def show(message):
     return [{"x": [[message["t"]]], "y": [[message["p"]]]}, [0], 500]
 
 
-pubsub.authorize("desk/{desk}")(lambda client, desk: client.user is not None)
+pubsub.authorize("desk/{desk}")(lambda visitor, desk: visitor.user is not None)
 
 
 @pubsub.shared_callback(

@@ -230,7 +230,8 @@ def test_s2_an_explicit_live_with_settings_takes_what_pages_declared(project):
         async with serving(module.app):
             await connected(module.app)
             assert module.asked
-            assert live.hub is module.live.hub
+            assert live.app is module.live.app
+            assert LiveRegistry.of(live.app).part is module.live
     asyncio.run(main())
     """
     project({"app.py": app, "pages/home.py": PAGE}, script)

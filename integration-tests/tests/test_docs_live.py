@@ -80,6 +80,30 @@ def test_event_callbacks_stream_stop_and_fail(shown):
     page.wait_for(lambda: page.text("#clock") != first)
 
 
+def test_a_text_grows_and_can_be_stopped(shown):
+    page = shown("A text that grows")
+    page.click("#ask")
+    page.wait_for_text("#answer", "What is a live link? It is one connection for each page.")
+    assert page.text("#answer strong") == "What is a live link?"
+    page.type("#question", "and " * 300, clear=True)
+    page.click("#ask")
+    page.wait_for_text("#answer", re.compile("and and"))
+    page.click("#stop")
+    page.wait_for(lambda: page.find("#ask").is_enabled())
+    assert not page.text("#answer").endswith("page.")
+
+
+def test_notices_are_shown_on_the_page_or_on_all(shown):
+    page = shown("Notices")
+    other = connected(page.new_tab("/"))
+    page.click("#save")
+    page.wait_for_text(".flash-notice-success .flash-notice-text", "report is saved.")
+    page.click("#tell")
+    for each in (page, other):
+        each.wait_for_text(".flash-notice-warning .flash-notice-text", re.compile("market closes"))
+    assert not other.find_all(".flash-notice-success")
+
+
 def test_the_components_of_dash_extensions_speak_to_endpoints(shown):
     page = shown("WebSocket and SSE endpoints")
     page.wait_for(

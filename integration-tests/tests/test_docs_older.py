@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 from documents import DOCS
-from page import connected, serving
+from page import Closed, Page, connected, serving
 
 from flash import AsyncManager, RedisManager
 from flash.testing import FlashClient
 from flash_lazy import MemoryCache, RedisCache
 from flash_lazy.panels import panels_of
 from flash_pubsub import RedisBroker
+from flash_pubsub.channels.subscription import sign
 
 DOCUMENT = "older-names.md"
 
@@ -86,6 +87,43 @@ async def test_parts_with_a_store_of_their_own(app_of):
         assert (await client.get("/")).status == 200
         assert isinstance(app.background_manager, AsyncManager)
         assert isinstance(panels_of(app).cache, MemoryCache)
+
+
+async def test_14_4_several_forms_of_authorize(app_of):
+    names = app_of("Several forms of authorize")
+    app, live, pubsub = names["app"], names["live"], names["pubsub"]
+    ada = {"cookie": "user=ada"}
+    async with FlashClient(app) as client:
+        # Opening requests, connections and streams.
+        with pytest.raises(Closed):
+            await Page(app).open()
+        page = await connected(app, headers=[(b"cookie", b"user=ada")])
+        assert live.statistics().connected == 1
+        desk = await Page(app, path="/desk/fx", headers=[(b"cookie", b"user=ada")]).open()
+        assert (await desk._next())["text"] == "/desk/fx"
+        with pytest.raises(Closed):
+            await Page(app, path="/desk/gold").open()
+        for body, status in ((b"key", 200), (b"other", 401)):
+            assert (await client.post("/orders", body=body)).status == status
+        # Pages: of a channel and of a shared callback.
+        for channel, answer in (("desk/fx", "subscribed"), ("gold", "denied")):
+            page.send({"t": "subscribe", "channel": channel, "token": sign(app, channel)})
+            frame = await page.frame()
+            while frame["t"] != "subscription":
+                frame = await page.frame()
+            assert frame["status"] == answer
+        assert [each.user for each in await live.clients()] == ["ada"]
+        (name,) = app.page_extras["flash_pubsub"]["shared"]
+        page.send({"t": "share", "cb": name, "k": 1, "v": [3], "s": [], "changed": [0]})
+        frame = await page.frame()
+        while ["price", {"children": 3}] not in frame.get("u", ()):
+            frame = await page.frame()
+        # Panels.
+        layout = (await client.get("/_dash-layout", headers=ada)).text
+        assert '"token"' in layout
+        await page.leave()
+        await desk.leave()
+    assert pubsub.app is app
 
 
 def test_each_part_takes_an_address_of_its_own(monkeypatch):

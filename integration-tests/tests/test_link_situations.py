@@ -103,7 +103,8 @@ USER = ["ada"]
 @app.server.post("/become/<user>")
 async def become(user):
     USER[0] = user
-    for client in list(live.hub.clients.values()):
+    hub = __import__("flash_ws.callbacks.deferred", fromlist=["hub_of"]).hub_of(live.app)
+    for client in list(hub.clients.values()):
         await client.link._transport.close(__import__("flash_ws").CloseCode.EXPIRED, "again")
         client.link._stop_reading()
     return "", 204

@@ -13,6 +13,7 @@ from flash import AsyncManager, Flash, Input, Output, current, html, live, set_p
 from flash.testing import FlashClient
 from flash_pubsub import PubSub
 from flash_ws import Live, NoCaller, TooManyUnawaited, stream_props
+from flash_ws.callbacks.deferred import hub_of
 
 pytest_plugins = ["flash.testing.plugin"]
 
@@ -224,10 +225,10 @@ async def test_s5_channel_callbacks_and_groups():
         page, other = await connected(app), await connected(app)
         await page.frame()
         await other.frame()
-        first = next(iter(live.hub.clients.values()))
+        first = next(iter(hub_of(live.app).clients.values()))
         await first.join("desk")
         await pubsub.publish("prices", "high")
-        got = page if first.id == live.hub.present_id_of(page.token) else other
+        got = page if first.id == hub_of(live.app).present_id_of(page.token) else other
         assert (await got.frame())["u"] == [["a", {"title": "high"}]]
 
 
@@ -323,7 +324,7 @@ async def test_s5_an_error_that_nobody_awaits_is_logged_and_one_that_is_awaited_
         async def broken(channel, message):
             raise ConnectionError("the store is away")
 
-        monkeypatch.setattr(live.hub, "publish", broken)
+        monkeypatch.setattr(hub_of(live.app), "publish", broken)
         with caplog.at_level(logging.ERROR):
             with pytest.raises(ConnectionError):
                 await live.push("a", {"children": 1})

@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from flash import Flash, Patch, html
 from flash.testing import AppProcess
 from flash_ws import LinkLimits, Live
+from flash_ws.callbacks.deferred import hub_of
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.frames import event_message
 from flash_ws.protocol.outbox import Outbox
@@ -178,7 +179,7 @@ async def test_b2_pages_kicked_at_random_under_load_miss_nothing_and_repeat_noth
             await live.send_event("n", number, to=audience)
             if chance.random() < 0.05:
                 # By the server, too.
-                chance.choice(list(live.hub.clients.values())).close(CloseCode.TOO_SLOW)
+                chance.choice(list(hub_of(live.app).clients.values())).close(CloseCode.TOO_SLOW)
             if chance.random() < 0.2:
                 await asyncio.sleep(0.005)
 
@@ -293,7 +294,7 @@ async def test_b4_one_stalled_reader_among_300_costs_a_bounded_memory_and_nobody
 
     async with serving(app):
         stalled, *others = [await open_tally(app) for _ in range(300)]
-        outbox = live.hub.clients[live.hub.id_of(stalled.token)].link.outbox
+        outbox = hub_of(live.app).clients[hub_of(live.app).id_of(stalled.token)].link.outbox
         stalled.taking.clear()
         await live.push("banner", {"children": "on its way"})
         await until(lambda: outbox.statistics().sent == 1)
@@ -502,7 +503,7 @@ async def test_b8_nobody_resumes_a_page_without_its_secret(app):
     live = Live(app)
     async with serving(app):
         page = await connected(app)
-        (client,) = live.hub.clients.values()
+        (client,) = hub_of(live.app).clients.values()
         await page.leave()
         await live.send_event("secret", "for this page", to=client)
         changed = page.token[:-1] + ("A" if page.token[-1] != "A" else "B")

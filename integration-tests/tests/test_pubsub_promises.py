@@ -13,6 +13,7 @@ from flash import Output
 from flash.serialize import dumps
 from flash_pubsub import BrokerError
 from flash_pubsub.broker.envelope import Envelope
+from flash_ws.callbacks.deferred import hub_of
 
 
 @pytest.fixture
@@ -266,7 +267,7 @@ async def test_b11_a_page_comes_back_on_the_other_worker_and_misses_nothing(serv
             if frame.get("c") in ("all", "channel:prices"):
                 got.append((frame["c"], frame["n"]))
         assert sorted(got) == [("all", 1), ("all", 2), ("channel:prices", 2), ("channel:prices", 3)]
-        await until(lambda: not world.pubsubs[0].live.hub.clients)
+        await until(lambda: not hub_of(world.pubsubs[0].live.app).clients)
         await back.leave()
 
 

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from dash.development.base_component import Component
 
-    from flash_ws import Client, ClientInfo
+    from flash import Visitor
+    from flash_ws import ClientInfo
 
 register_page(
     __name__, path="/shared", name="Shared", title="Shared · Meridian Trade", icon="share"
@@ -255,7 +256,7 @@ async def enter(room: str) -> tuple[Any, Any]:
 
 
 @pubsub.authorize("room/{room}")
-async def may_enter(_client: Client, room: str) -> bool:
+async def may_enter(_visitor: Visitor, room: str) -> bool:
     return room in rooms.ROOMS and rooms.ROOMS[room].is_open
 
 

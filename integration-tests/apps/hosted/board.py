@@ -4,6 +4,7 @@ from flash import Flash, Input, Output, dcc, html
 from flash_lazy import lazy
 from flash_pubsub import PubSub
 from flash_ws import Live
+from flash_ws.callbacks.deferred import hub_of
 
 # In the order in which it happened.
 EVENTS = []
@@ -52,7 +53,7 @@ def make(**options):
 
     @app.server.before_serving
     async def last():
-        assert live.hub is not None
+        assert hub_of(live.app) is not None
         EVENTS.append("last")
         print("last", flush=True)
 

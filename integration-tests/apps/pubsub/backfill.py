@@ -5,6 +5,7 @@ import asyncio
 from flash import Flash, Input, Output, dcc, html
 from flash_pubsub import PubSub, Subscription
 from flash_ws import CloseCode, LinkStatus, Live
+from flash_ws.callbacks.deferred import hub_of
 
 # Messages that each graph begins with.
 SIZE = 500
@@ -125,7 +126,7 @@ async def count():
 @app.server.post("/break")
 async def cut():
     """Break every link off, as a network does."""
-    for client in live.hub.clients.values():
+    for client in hub_of(app).clients.values():
         client.close(CloseCode.TOO_SLOW)
     return "", 204
 
@@ -133,7 +134,7 @@ async def cut():
 @app.server.post("/forget")
 async def forget():
     """Break every link off and forget the pages, as after the resume window."""
-    for client in list(live.hub.clients.values()):
+    for client in list(hub_of(app).clients.values()):
         client.close(CloseCode.TOO_SLOW)
-        await live.hub._remove_client(client)
+        await hub_of(app)._remove_client(client)
     return "", 204

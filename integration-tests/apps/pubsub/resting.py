@@ -6,6 +6,7 @@ from collections import Counter
 from flash import Flash, Input, Output, dcc, html
 from flash_pubsub import PubSub, Subscription
 from flash_ws import CloseCode, LinkStatus, Live
+from flash_ws.callbacks.deferred import hub_of
 
 app = Flash(__name__)
 live = Live(app)
@@ -96,6 +97,6 @@ async def figures():
 @app.server.post("/break")
 async def cut():
     """Break every link off, as a network does."""
-    for client in live.hub.clients.values():
+    for client in hub_of(live.app).clients.values():
         client.close(CloseCode.TOO_SLOW)
     return "", 204

@@ -9,6 +9,7 @@ from page import connected
 from pubsub_worlds import World
 
 from flash_ws import ForkedProcess
+from flash_ws.callbacks.deferred import hub_of
 
 fork = multiprocessing.get_context("fork")
 
@@ -60,7 +61,7 @@ async def test_12_2_a_push_from_a_fork_reaches_the_page_over_redis(redis_url):
         app, pubsub = world.apps[0], world.pubsubs[0]
         live = pubsub.live
         page = await connected(app)
-        ours = live.hub.clients[live.hub.id_of(page.token)]
+        ours = hub_of(live.app).clients[hub_of(live.app).id_of(page.token)]
 
         def work():
             for number in range(3):

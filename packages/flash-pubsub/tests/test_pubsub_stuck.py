@@ -10,6 +10,7 @@ from flash import Input, Output
 from flash_pubsub.channels import subscribers
 from flash_pubsub.channels.subscription import sign
 from flash_pubsub.shared import runs
+from flash_ws.callbacks.deferred import hub_of
 
 
 def subscribe(page, pubsub, channel):
@@ -92,7 +93,7 @@ async def test_11_10_a_page_that_goes_during_authorize_leaves_at_once():
         await next_of(page, "subscription")
         subscribe(page, pubsub, "room/slow")
         await until(lambda: "slow" in asked)
-        hub = pubsub.live.hub
+        hub = hub_of(pubsub.live.app)
         (client,) = hub.clients.values()
         await page.leave()
         assert not client.is_connected

@@ -13,6 +13,7 @@ from flash import ConfigurationError, Flash, html
 from flash.access.admission import Recheck
 from flash.testing import AppClient
 from flash_ws import CloseCode, Live
+from flash_ws.callbacks.deferred import hub_of
 
 HELLO = json.dumps([{"t": "hello", "v": 1, "page": None, "at": {}, "path": "/"}]).encode()
 EVENTS = "/_flash/link/events"
@@ -58,7 +59,7 @@ async def test_one_guard_decides_for_pages_sockets_and_streams(app, connect):
     ada = cookie(app, user="ada")
     async with AppClient(app) as client:
         page = await connected(app, headers=[(b"cookie", ada.encode())])
-        names.extend(each.user for each in live.hub.clients.values())
+        names.extend(each.user for each in hub_of(live.app).clients.values())
         async with connect(app, "/socket", headers=[("cookie", ada)]) as known:
             assert await known.closed() == 1000
         assert (await client.get("/stream", headers={"cookie": ada})).status == 200
@@ -90,7 +91,7 @@ async def test_an_authorize_that_returns_something_else_lets_nobody_in(app, capl
     live = Live(app, authorize=lambda visit: {"name": "ada"})
     async with AppClient(app) as client:
         assert (await client.post(EVENTS, body=HELLO)).status == 500
-        assert not live.hub.clients
+        assert not hub_of(live.app).clients
     assert "return True, False or the name of the user" in caplog.text
 
 
@@ -158,14 +159,14 @@ async def test_a_page_that_says_nothing_to_its_end_is_cut_off(app, until):
         async with asyncio.timeout(5):
             # Never answers the close frame.
             await asyncio.wait({page.task})
-        assert not [client for client in live.hub.clients.values() if client.is_connected]
+        assert not [client for client in hub_of(live.app).clients.values() if client.is_connected]
 
 
 async def test_a_page_of_another_user_is_not_taken_for_the_same_client(app):
     live = Live(app, authorize=lambda visit: visit.cookies["user"])
     async with serving(app):
         page = await connected(app, headers=[(b"cookie", b"user=ada")])
-        (ada,) = live.hub.clients.values()
+        (ada,) = hub_of(live.app).clients.values()
         await page.leave()
         await live.send_event("secret", to=ada)
         back = await connected(app, page.token, page.positions, headers=[(b"cookie", b"user=otto")])
@@ -180,7 +181,7 @@ async def test_b8_an_identity_that_was_tampered_with_is_another_pages(app):
     live = Live(app)
     async with serving(app):
         page = await connected(app)
-        (client,) = live.hub.clients.values()
+        (client,) = hub_of(live.app).clients.values()
         forged = page.token[:-1] + ("A" if page.token[-1] != "A" else "B")
         thief = await connected(app, forged, page.positions)
         assert thief.welcome["recovered"] is False
@@ -312,7 +313,7 @@ async def test_13_e_posts_to_a_stream_are_taken_from_the_user_who_opened_it_alon
         assert await post(client, {**ada, "cookie": "user=eve"}) == 410
         assert await post(client, {**ada, "cookie": "theme=dark"}) == 401
         assert await post(client, ada) == 204
-        assert [each.user for each in live.hub.clients.values()] == ["ada"]
+        assert [each.user for each in hub_of(live.app).clients.values()] == ["ada"]
 
 
 async def test_13_e_posts_to_a_stream_pass_the_guards_when_the_cookies_change(app):

@@ -7,6 +7,7 @@ from page import Page, connected, serving
 
 from flash import Flash, Input, html
 from flash_ws import Live, NoCaller, stream_props
+from flash_ws.callbacks.deferred import hub_of
 from flash_ws.clients import hub as hubs
 
 
@@ -61,7 +62,7 @@ async def test_12_7_a_finally_that_hangs_keeps_nobody(app, monkeypatch, caplog):
         page.send(call(live, 1))
         await page.frames(2)
         await page.leave()
-        await until(lambda: not live.hub.clients)
+        await until(lambda: not hub_of(live.app).clients)
         assert await live.clients() == []
         # Before the cleanup of the earlier client has ended.
         back = await connected(app, page.token, page.positions)
@@ -214,17 +215,17 @@ async def test_a_channel_that_is_prepared_is_kept_only_while_a_page_follows_it(a
     live = Live(app)
     async with serving(app):
         page = await connected(app)
-        (client,) = live.hub.clients.values()
+        (client,) = hub_of(live.app).clients.values()
         kept = live._backplane._channels
-        await live.hub.prepare(["x:1", "x:2"])
+        await hub_of(live.app).prepare(["x:1", "x:2"])
         assert {"x:1", "x:2"} <= kept.keys()
         await client.follow("x:1")
-        live.hub.release_unused(["x:1", "x:2"])
+        hub_of(live.app).release_unused(["x:1", "x:2"])
         await until(lambda: "x:2" not in kept)
         assert "x:1" in kept
         client.unfollow("x:1")
         await until(lambda: "x:1" not in kept)
         # The channel that every page follows is not dropped.
-        live.hub.release_unused(["all"])
+        hub_of(live.app).release_unused(["all"])
         await page.leave()
         assert "all" in kept

@@ -6,6 +6,7 @@ from page import Closed, Page, connected, serving
 
 from flash import Flash, Input, Patch, html
 from flash_ws import CloseCode, LinkLimits, Live, RateLimit, stream_props
+from flash_ws.callbacks.deferred import hub_of
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ async def test_a_push_to_one_page_reaches_no_other(app):
     live = Live(app)
     async with serving(app):
         one, other = await connected(app), await connected(app)
-        first_page = live.hub.clients[live.hub.id_of(one.token)]
+        first_page = hub_of(live.app).clients[hub_of(live.app).id_of(one.token)]
         await live.push("banner", {"children": 1}, to=first_page)
         await live.push("footer", {"children": 2})
         assert [updates(frame)[0][0] for frame in await one.frames(2)] == ["banner", "footer"]
@@ -59,7 +60,7 @@ async def test_groups_are_joined_on_connect_and_left(app):
 
     async with serving(app):
         page = await connected(app)
-        (client,) = live.hub.clients.values()
+        (client,) = hub_of(live.app).clients.values()
         await until(lambda: client.groups)
         await live.send_event("price", {"AAPL": 1.0}, to=live.group("desk"))
         frame = await page.frame()
@@ -350,7 +351,7 @@ async def test_a_user_is_disconnected_by_name(app):
     async with serving(app):
         anna = await connected(app, headers=[(b"cookie", b"user=anna")])
         otto = await connected(app, headers=[(b"cookie", b"user=otto")])
-        assert {client.user for client in live.hub.clients.values()} == {"anna", "otto"}
+        assert {client.user for client in hub_of(live.app).clients.values()} == {"anna", "otto"}
         await live.disconnect(user="anna")
         assert await anna.closed() == CloseCode.KICKED.number
         await otto.leave()
@@ -526,7 +527,7 @@ async def test_a_page_that_does_not_even_take_its_dismissal_holds_nothing_for_lo
     live = Live(app)
     async with serving(app):
         page = await connected(app)
-        (client,) = live.hub.clients.values()
+        (client,) = hub_of(live.app).clients.values()
         page.taking.clear()
         await live.disconnect(client=client.id)
         async with asyncio.timeout(5):

@@ -8,6 +8,7 @@ from page import connected, serving
 from flash import Flash, html
 from flash.seams import dash as dash_seam
 from flash_ws import Live
+from flash_ws.callbacks.deferred import hub_of
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ async def test_13_e_a_page_resumes_with_its_token_and_not_once_that_has_expired(
     async with serving(app):
         page = await connected(app)
         token, positions = page.token, page.positions
-        (client,) = live.hub.clients.values()
+        (client,) = hub_of(live.app).clients.values()
         await page.leave()
         await live.send_event("secret", "for this page", to=client)
         clock(101)
@@ -63,9 +64,9 @@ async def test_13_e_an_open_link_gets_a_new_token_before_its_own_expires(app, cl
     async with serving(app):
         page = await connected(app)
         clock(49)
-        live.hub._renew_tokens()
+        hub_of(live.app)._renew_tokens()
         clock(51)
-        live.hub._renew_tokens()
+        hub_of(live.app)._renew_tokens()
         frame = await page.frame()
         assert frame["t"] == "page"
         assert frame["page"] != page.token

@@ -7,6 +7,7 @@ from flash import Flash, Input, Output, html
 from flash.access.places import Places
 from flash.testing import AppClient
 from flash_ws import CloseCode, Live
+from flash_ws.callbacks.deferred import hub_of
 
 
 @pytest.fixture
@@ -37,12 +38,12 @@ async def test_13_f_pages_that_say_hello_and_leave_give_way(app, until):
         for _ in range(20):
             page = await connected(app)
             await page.leave()
-        assert len(live.hub.clients) == 20
-        first = next(iter(live.hub.clients))
+        assert len(hub_of(live.app).clients) == 20
+        first = next(iter(hub_of(live.app).clients))
         page = await connected(app)
-        await until(lambda: len(live.hub.clients) == 20)
+        await until(lambda: len(hub_of(live.app).clients) == 20)
         # The one that has been away for longest.
-        assert first not in live.hub.clients
+        assert first not in hub_of(live.app).clients
         await page.leave()
 
 

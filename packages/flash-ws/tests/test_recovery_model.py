@@ -9,6 +9,7 @@ from page import Closed, Page, serving
 
 from flash import Flash, html
 from flash_ws import Live
+from flash_ws.callbacks.deferred import hub_of
 from flash_ws.clients import recipients
 from flash_ws.protocol.codes import CloseCode
 
@@ -42,7 +43,7 @@ class ModelPage:
 
     @property
     def client(self):
-        return self.live.hub.clients.get(self.live.hub.id_of(self.token))
+        return hub_of(self.live.app).clients.get(hub_of(self.live.app).id_of(self.token))
 
     async def connect(self, load="one"):
         page = Page(self.app)
@@ -109,7 +110,7 @@ async def play(app, seed, *, steps=120, expiries=False):
             # Whoever is a member now has to receive it.
             for each in pages:
                 client = each.client
-                if client is not None and channel in live.hub._channels(client):
+                if client is not None and channel in hub_of(live.app)._channels(client):
                     each.due.setdefault(channel, []).append(number)
             await live.send_event("n", number, to=_Channel(channel))
 
@@ -119,7 +120,7 @@ async def play(app, seed, *, steps=120, expiries=False):
                 case "say":
                     channel = chance.choice(("all", "group:a", "group:b", "own"))
                     if channel == "own":
-                        channel = recipients.page(live.hub.id_of(each.token)).channel
+                        channel = recipients.page(hub_of(live.app).id_of(each.token)).channel
                     for _ in range(chance.choice((1, 1, 1, 3))):
                         await publish(channel)
                 case "join" if each.client is not None:

@@ -10,6 +10,7 @@ from page import Page, connected, serving
 
 from flash import ConfigurationError, Flash, Input, Output, html
 from flash_ws import LinkLimits, Live, PayloadTooLarge, stream_props
+from flash_ws.callbacks.deferred import hub_of
 from flash_ws.clients.backplane import Moved
 from flash_ws.link.transports import EventStreamTransport
 
@@ -55,7 +56,7 @@ async def test_12_1_a_link_that_broke_before_its_welcome_keeps_its_identity(app)
     async with serving(app):
         config = await config_of(app)
         page = await first_hello(app, config)
-        await live.push("mine", {"children": 1}, to=next(iter(live.hub.clients.values())))
+        await live.push("mine", {"children": 1}, to=next(iter(hub_of(live.app).clients.values())))
         await page.leave()
         again = await first_hello(app, config)
         assert again.token == config["end_id"]
@@ -94,8 +95,8 @@ async def test_12_1_a_page_that_returns_while_it_is_removed_stays_registered(app
         await asyncio.sleep(0.05)
         go_on.set()
         back = await opening
-        await until(lambda: not live.hub._leaving)
-        assert [each.id for each in await live.clients()] == [live.hub.id_of(token)]
+        await until(lambda: not hub_of(live.app)._leaving)
+        assert [each.id for each in await live.clients()] == [hub_of(live.app).id_of(token)]
         await back.leave()
 
 
@@ -105,8 +106,8 @@ async def test_12_3_what_comes_between_html_and_link_is_sent(app):
         await live.push("value", {"children": 1})
         config = await config_of(app)
         await live.push("value", {"children": 2})
-        page_id = live.hub.id_of(config["end_id"])
-        assert page_id not in live.hub.clients
+        page_id = hub_of(live.app).id_of(config["end_id"])
+        assert page_id not in hub_of(live.app).clients
         from flash_ws.clients import recipients
 
         await live.push("own", {"children": "first"}, to=recipients.page(page_id))
@@ -158,7 +159,7 @@ async def test_12_3_a_group_joined_while_the_page_is_away_has_no_hole(app):
     live = Live(app)
     async with serving(app):
         page = await connected(app)
-        (client,) = live.hub.clients.values()
+        (client,) = hub_of(live.app).clients.values()
         await page.leave()
         await client.join("desk")
         await live.send_event("n", 1, to=live.group("desk"))
@@ -172,7 +173,7 @@ async def test_12_3_a_group_whose_join_the_page_was_not_told_has_no_hole(app):
     live = Live(app)
     async with serving(app):
         page = await connected(app)
-        (client,) = live.hub.clients.values()
+        (client,) = hub_of(live.app).clients.values()
         await client.join("desk")
         await live.send_event("n", 1, to=live.group("desk"))
         # The link breaks with the message that says so on its way.
@@ -192,14 +193,14 @@ async def test_12_3_a_page_that_moved_and_returned_is_not_removed_with_its_earli
     live = Live(app, resume_window=0.02)
     async with serving(app):
         page = await connected(app)
-        (client,) = live.hub.clients.values()
+        (client,) = hub_of(live.app).clients.values()
         # It does not even take the close message, as if its network had gone.
         page.taking.clear()
-        live.hub.handle_command(Moved(client.id))
+        hub_of(live.app).handle_command(Moved(client.id))
         back = await connected(app, page.token, page.positions)
         await page.leave()
         await asyncio.sleep(0.1)
-        assert client.id in live.hub.clients
+        assert client.id in hub_of(live.app).clients
         assert [each.id for each in await live.clients()] == [client.id]
         await live.send_event("n", 1)
         assert (await back.frame())["data"] == 1

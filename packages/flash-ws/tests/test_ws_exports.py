@@ -46,6 +46,7 @@ OFFERED = {
     "ServerSentEvent",
     "StreamRequest",
     "StreamedProps",
+    "TextTooLong",
     "TooManyUnawaited",
     "__version__",
     "event_callback",

@@ -7,7 +7,8 @@ import pytest
 import flash_ws
 from flash import Flash, html
 from flash.testing import AppClient
-from flash_ws import Disconnect, Live, MemoryBackplane, Metric
+from flash_ws import Client, Disconnect, Live, MemoryBackplane, Metric
+from flash_ws.callbacks.deferred import hub_of
 
 
 @pytest.mark.parametrize(
@@ -78,3 +79,18 @@ async def test_a_backplane_with_the_old_method_is_still_told_of_commands(app):
         with pytest.warns(DeprecationWarning, match="order is now broadcast_command"):
             await live.disconnect(user="ada")
     assert backplane.ordered == [Disconnect(user="ada")]
+
+
+async def test_14_6_the_hub_is_no_name_of_live_but_is_found_for_a_release(app):
+    live = Live(app)
+    assert "hub" not in dir(live)
+    with pytest.raises(AttributeError, match="'Live' object has no attribute 'hup'"):
+        _ = live.hup
+    async with AppClient(app):
+        with pytest.warns(DeprecationWarning, match=r"Live\.hub is internal.*next release"):
+            assert live.hub is hub_of(app)
+
+
+def test_14_6_a_client_offers_what_apps_use():
+    offered = {name for name in dir(Client) if not name.startswith("_")}
+    assert offered == {"channel", "id", "is_connected", "join", "leave", "path", "session", "user"}

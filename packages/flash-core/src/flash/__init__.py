@@ -41,6 +41,7 @@ from dash import (
     strip_relative_path,
 )
 
+from flash.access.visitor import Visitor
 from flash.app import Flash, callback
 from flash.drop_in import install
 from flash.errors import BadRequest, CallbackTimeout, ConfigurationError, FlashError, Overloaded
@@ -80,6 +81,7 @@ __all__ = [
     "Patch",
     "RedisManager",
     "State",
+    "Visitor",
     "__version__",
     "callback",
     "callback_context",

@@ -51,7 +51,16 @@ from flash.seams.dash_app import DashApp
 from flash.seams.flask_server import FlashServer, server_for
 from flash.seams.server_call import ServerCall, WSGIBridge
 from flash.serialize import load_dash_serializer
-from flash.settings import COUNT_OR_NONE, Choice, Instance, Number, Rule, check
+from flash.settings import (
+    COUNT_OR_NONE,
+    SECONDS_OR_NONE,
+    Choice,
+    Function,
+    Instance,
+    Number,
+    Rule,
+    check,
+)
 from flash.tracing import choose as choose_tracing
 from flash.workers import OtherProcessWarning, known_count, refuse_several, workers_key
 
@@ -70,6 +79,7 @@ if TYPE_CHECKING:
     import flask
     from dash.dependencies import DashDependency, Input, Output, State
 
+    from flash.access.admission import Authorize
     from flash.callbacks.context import CallContext
     from flash.callbacks.plan import CallbackPlan, RunIn
     from flash.checking.security import SecurityCheck
@@ -151,6 +161,12 @@ class Flash(DashApp):
     - ``allowed_hosts``: the hosts under which the app is reached, such as ``["example.org"]`` or
       ``["*.example.org"]``; a request for another host gets 400. Without it any host is allowed, so
       a page of another site whose name resolves to this server can use the app.
+    - ``authorize``: decides with a `Visitor` who may open what stays open: the live link, endpoints
+      and Dash's own WebSocket. It may be async. True or the name of the user allows, a false value
+      refuses. It is not asked for requests over HTTP, such as that of a login page:
+      ``before_request`` functions guard these.
+    - ``recheck_interval``: about how many seconds until ``authorize`` and the app's own guards are
+      called again for what is open; None for never.
     - ``slow_callback_seconds``: code of the app that blocks the event loop for longer is named in
       the log, once for each line, and counted; None turns that off.
     - ``version``: names the version of the app's code to pages, see `version`.
@@ -183,6 +199,8 @@ class Flash(DashApp):
         max_waiting: int = 1000,
         visitor_share: float = 0.8,
         allowed_hosts: Iterable[str] | None = None,
+        authorize: Authorize | None = None,
+        recheck_interval: float | None = None,
         slow_callback_seconds: float | None = loop_watch.DEFAULT_SECONDS,
         version: str | None = None,
         tracing: Tracing | bool | None = None,
@@ -242,6 +260,8 @@ class Flash(DashApp):
         check(
             version=(version, Instance(str, optional=True)),
             slow_callback_seconds=(slow_callback_seconds, Number(above=True, optional=True)),
+            authorize=(authorize, Function()),
+            recheck_interval=(recheck_interval, SECONDS_OR_NONE),
         )
         note_app(self)
         # Every Flash app is async. Dash would check for a package that only Flask needs.
@@ -296,7 +316,14 @@ class Flash(DashApp):
         self.security_checks: list[SecurityCheck] = []
         # The headers of the app's HTML pages.
         self.page_headers = PageHeaders({**_headers_here(), **(page_headers or {})})
-        self.callback_sockets = CallbackSockets(self)
+        # Decides who may open connections, and how often it is asked again while they are open.
+        self.authorize: Authorize | None = authorize
+        self.recheck_interval: float | None = recheck_interval
+        self.callback_sockets = CallbackSockets(
+            self, authorize=authorize, recheck_interval=recheck_interval
+        )
+        if authorize is not None:
+            self.user_of_request = self.callback_sockets.user_of_request
         self._pages = Pages(self)
         self._validation = LayoutValidation(self)
         self._starting = asyncio.Lock()
@@ -1019,7 +1046,16 @@ def _import_for_callbacks() -> None:
 _OWN_ARGUMENTS = frozenset(
     {
         *("self", "name", "server", "backend", "use_async", "max_threads", "max_waiting"),
-        *("allowed_hosts", "redis", "sessions", "slow_callback_seconds", "tracing", "version"),
+        *(
+            "allowed_hosts",
+            "authorize",
+            "recheck_interval",
+            "redis",
+            "sessions",
+            "slow_callback_seconds",
+            "tracing",
+            "version",
+        ),
         *("visitor_share", "page_headers"),
         "others",
     }

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, overload
 
 from flash import ConfigurationError
-from flash.callbacks.functions import is_generator, name_of, place_of, same_function
+from flash.callbacks.functions import is_async, is_generator, name_of, place_of, same_function
 from flash.settings import (
     COUNT_OR_NONE,
     DURATION,
@@ -23,6 +23,7 @@ from flash.settings import (
     Instance,
     check,
     check_names,
+    here,
 )
 from flash_lazy.components.component import LazyPanel, Offset, Size, Skeleton, When
 from flash_lazy.errors import TokenRefused
@@ -299,7 +300,8 @@ def lazy(
     - ``key``: a function of the arguments that returns what else the result depends on.
     - ``max_concurrency``: the number of runs of this function at a time; ``timeout``: the limit of
       one run in seconds, 60 by default; None for no limit.
-    - ``bind``: "session", or a function that returns the visitor's identity. The panel works for
+    - ``bind``: "session", or a plain function that is called with the `Visitor` and returns its
+      identity; True for all whom it allows, a false value to refuse the load. The panel works for
       that visitor only, and its results are not shared with others.
     - ``when``: "visible", "idle", "click" or "mount"; ``prefetch="idle"`` loads the panel when the
       browser is idle, and draws it when it is seen.
@@ -326,6 +328,11 @@ def lazy(
         live=(live, FLAG),
         name=(name, Instance(str, optional=True)),
     )
+    if bind != "session" and bind is not None and is_async(bind):
+        raise ConfigurationError(
+            f"@lazy(bind={name_of(bind)}): must be a plain function: layouts are signed where "
+            f"nothing can be awaited; read visitor.session, or ask in the loader{here()}"
+        )
     check_names(appearance, _NAMES, "@lazy")
     if height is None and isinstance(fallback, Skeleton):
         height = getattr(fallback, "height", None)

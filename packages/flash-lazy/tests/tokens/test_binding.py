@@ -6,6 +6,7 @@ import pytest
 import quart
 
 from flash import ConfigurationError, Flash
+from flash_lazy import lazy
 from flash_lazy.tokens.binding import identity
 from flash_lazy.tokens.registry import LoaderRegistry
 
@@ -101,3 +102,42 @@ def test_a_loader_that_nobody_holds_is_forgotten():
     registry.add(Loader(orders, "shop.orders"))
     gc.collect()
     assert registry.named("shop.orders") == []
+
+
+async def test_14_4_bind_gets_the_visitor_as_authorize_does(server):
+    def who(visitor):
+        assert (visitor.path, visitor.client) == ("/page", None)
+        return visitor.session.get("user")
+
+    async with server.test_request_context("/page"):
+        quart.session["user"] = "ada"
+        assert identity("loader", who) == "by:ada"
+    async with server.test_request_context("/page"):
+        # Nobody's panel is nobody's, not that of all who are nobody.
+        assert identity("loader", who) != identity("loader", who)
+
+
+async def test_14_4_bind_may_allow_and_refuse(server):
+    def may(visitor):
+        return visitor.query.get("key") == "right"
+
+    async with server.test_request_context("/?key=right"):
+        allowed = identity("loader", may)
+    async with server.test_request_context("/?key=right"):
+        assert identity("loader", may) == allowed
+    async with server.test_request_context("/?key=wrong"):
+        assert identity("loader", may) not in (allowed, identity("loader", may))
+
+
+async def test_14_4_bind_that_returns_something_else_is_an_error(server):
+    async with server.test_request_context("/"):
+        with pytest.raises(TypeError, match="return True, False or the name of the visitor"):
+            identity("loader", lambda visitor: 7)
+
+
+def test_14_4_an_async_bind_is_refused_where_it_is_given():
+    async def who(visitor):
+        return "ada"
+
+    with pytest.raises(ConfigurationError, match=r"who\): must be a plain function.*test_binding"):
+        lazy(bind=who)

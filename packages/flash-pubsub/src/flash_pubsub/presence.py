@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from flash_pubsub.broker.listeners import Listeners
     from flash_pubsub.broker.seam import Broker, Publication
     from flash_pubsub.channels.declaration import ChannelPattern
-    from flash_ws import Client, ClientInfo
+    from flash_ws import ClientInfo
+    from flash_ws.clients.client import LinkedClient as Client
     from flash_ws.protocol.position import Position
 
 logger = limited_logger(__name__)

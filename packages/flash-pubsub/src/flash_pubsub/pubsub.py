@@ -50,7 +50,7 @@ from flash_pubsub.statistics import metrics_of
 from flash_pubsub.table.columns import table_settings
 from flash_pubsub.table.tables import Tables
 from flash_ws import Live
-from flash_ws.callbacks.deferred import LiveRegistry
+from flash_ws.callbacks.deferred import LiveRegistry, hub_of
 from flash_ws.callbacks.event_callbacks import NamedInput, distinct_name
 from flash_ws.clients import recipients
 from flash_ws.protocol.position import NOWHERE
@@ -286,7 +286,8 @@ class PubSub:
         What pages send of Inputs goes to every page. Their values, and those of States, are
         refused if they hold a component, a `Patch` or another marker of Dash, or are too long:
 
-        - ``authorize``: called with the client, plain or async; only True accepts its change.
+        - ``authorize``: called with the `Visitor`, plain or async; only True and the name of a user
+          accept its change.
         - ``schema``: a class that the values of the Inputs must fit, as for `channel`, or a list
           with one for each Input, None for any value.
         - ``max_value_bytes``: the size of one value as JSON.
@@ -463,11 +464,11 @@ class PubSub:
         return register
 
     def authorize(self, channel: str) -> Callable[[H], H]:
-        """Let ``function(client, **variables)`` decide whether a page may subscribe.
+        """Let ``function(visitor, **variables)`` decide whether a page may subscribe.
 
-        The function may be plain or async. It has 10 seconds; after that the subscription is
-        denied. Without such a function no page may subscribe to a
-        channel whose pattern has variables.
+        It gets the `Visitor`, whose ``client`` is the page, and the variables of the pattern by
+        name. It may be plain or async. It has 10 seconds; after that the subscription is denied.
+        Without such a function no page may subscribe to a channel whose pattern has variables.
         """
 
         def register(function: H) -> H:
@@ -755,8 +756,8 @@ class PubSub:
             await self._deliveries.acquire(channel)
             if channel not in guarded:
                 for each in page_channels_of(self._declarations, channel):
-                    if each not in self.live.hub.common:
-                        self.live.hub.common.append(each)
+                    if each not in hub_of(self.app).common:
+                        hub_of(self.app).common.append(each)
         await self._presence.start()
         for feeder in self._feeders:
             run = partial(

@@ -9,6 +9,7 @@ from pubsub_worlds import World, pages, until
 
 from flash import ConfigurationError, Flash, Input, Output, html
 from flash_pubsub import BrokerUnavailable, PubSub
+from flash_ws.callbacks.deferred import hub_of
 from flash_ws.clients.recipients import page as audience_of
 
 # The last event of those that are counted.
@@ -47,7 +48,7 @@ async def test_every_worker_sends_the_same_bytes():
 async def test_groups_span_workers():
     async with World() as world, pages(world, 0, 1) as (one, other):
         for worker, page in enumerate((one, other)):
-            hub = world.pubsubs[worker].live.hub
+            hub = hub_of(world.pubsubs[worker].live.app)
             await hub.clients[page.welcome["id"]].join("desk")
         await world.pubsubs[1].live.send_event("price", 7, to=world.pubsubs[1].live.group("desk"))
         for page in (one, other):
@@ -131,14 +132,14 @@ async def test_b11_a_page_comes_back_on_another_worker_with_its_groups_and_misse
             "second",
         ]
         await until(lambda: forgotten == [back.welcome["id"]])
-        assert not live[0].hub.clients
+        assert not hub_of(live[0].app).clients
         await live[0].send_event("third", to=live[0].group("desk"))
         assert (await frame_of(back, "group:desk"))["name"] == "third"
         # And back again, at once.
         await back.leave()
         again = await world.page(0, back.token, back.positions)
         assert again.welcome["recovered"] is True
-        assert "desk" in live[0].hub.clients[again.welcome["id"]].groups
+        assert "desk" in hub_of(live[0].app).clients[again.welcome["id"]].groups
         await again.leave()
         assert not gone
 
@@ -177,7 +178,7 @@ async def test_a_page_that_was_another_users_is_told_nothing_of_what_that_one_mi
     async with World(named=True) as world:
         page = await world.page(0, headers=[(b"x-user", b"ada")])
         await page.leave()
-        mine = world.pubsubs[0].live.hub.clients[page.welcome["id"]]
+        mine = hub_of(world.pubsubs[0].live.app).clients[page.welcome["id"]]
         await world.pubsubs[0].live.push("secret", {"title": 1}, to=mine)
         thief = await world.page(1, page.token, page.positions, headers=[(b"x-user", b"eve")])
         assert thief.welcome["id"] != page.welcome["id"]
@@ -257,7 +258,9 @@ async def test_b2_pages_kicked_at_random_while_two_workers_publish_miss_nothing(
                     return
 
         visits = [asyncio.ensure_future(visit(number)) for number in seen]
-        await until(lambda: sum(len(each.live.hub.clients) for each in world.pubsubs) == len(seen))
+        await until(
+            lambda: sum(len(hub_of(each.live.app).clients) for each in world.pubsubs) == len(seen)
+        )
         await asyncio.gather(publish(0), publish(1))
         await world.pubsubs[0].live.send_event("n", END)
         async with asyncio.timeout(30):

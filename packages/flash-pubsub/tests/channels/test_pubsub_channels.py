@@ -20,6 +20,7 @@ from flash_pubsub import (
 )
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.channels.subscription import sign
+from flash_ws.callbacks.deferred import hub_of
 
 
 async def frame_of(page, channel):
@@ -410,6 +411,28 @@ async def test_nobody_gets_in_without_a_signature_or_an_authorization(caplog):
         assert await pubsub.who("room/7") == []
 
 
+async def test_14_4_a_guard_gets_the_visitor_and_the_variables():
+    seen = []
+
+    def define(pubsub):
+        rooms()(pubsub)
+
+        @pubsub.authorize("room/{room}")
+        async def may(visitor, room):
+            seen.append((visitor.user, visitor.path, visitor.client.user, room))
+            return visitor.cookies.get("rooms") == room
+
+    async with World(define, workers=1, named=True) as world:
+        (pubsub,) = world.pubsubs
+        page = await world.page(headers=[(b"x-user", b"ada"), (b"cookie", b"rooms=7")])
+        subscribe(page, pubsub, "room/7")
+        assert await status(page) == ("room/7", "subscribed")
+        subscribe(page, pubsub, "room/8")
+        assert await status(page) == ("room/8", "denied")
+        await page.leave()
+    assert seen == [("ada", "/", "ada", "7"), ("ada", "/", "ada", "8")]
+
+
 async def test_a_guard_that_fails_lets_nobody_in():
     def define(pubsub):
         rooms()(pubsub)
@@ -516,7 +539,7 @@ async def test_b13_a_page_that_changes_the_worker_has_not_left():
         back = await world.page(1, page.token, page.positions)
         subscribe(back, world.pubsubs[1], "room/7")
         await status(back)
-        await until(lambda: not world.pubsubs[0].live.hub.clients)
+        await until(lambda: not hub_of(world.pubsubs[0].live.app).clients)
         assert [each.id for each in await world.pubsubs[0].who("room/7")] == [page.welcome["id"]]
         back.send({"t": "unsubscribe", "channel": "room/7"})
         await until(lambda: len(told) == 2)
@@ -659,7 +682,7 @@ async def test_a_page_that_comes_back_to_a_channel_is_sent_exactly_what_it_has_m
         for each in (page, other):
             await frame_of(each, "channel:tape/7")
         unsubscribe(page, "tape/7")
-        await until(lambda: len(pubsub.live.hub._followers["channel:tape/7"]) == 1)
+        await until(lambda: len(hub_of(pubsub.live.app)._followers["channel:tape/7"]) == 1)
         for message in (2, 3):
             await pubsub.publish("tape/7", message)
             await frame_of(other, "channel:tape/7")
@@ -725,9 +748,9 @@ async def test_a_page_may_change_its_mind_as_fast_as_it_likes():
         await pubsub.publish("tape/7", 2)
         numbers = {(await frame_of(page, "channel:tape/7"))["n"]}
         unsubscribe(page, "tape/7")
-        await until(lambda: "channel:tape/7" not in pubsub.live.hub._followers)
+        await until(lambda: "channel:tape/7" not in hub_of(pubsub.live.app)._followers)
         assert numbers == {2}
-        assert not pubsub.live.hub.clients[page.welcome["id"]].link._held
+        assert not hub_of(pubsub.live.app).clients[page.welcome["id"]].link._held
 
 
 async def test_a_channel_that_every_page_follows_is_followed_without_a_subscription_too():
@@ -777,7 +800,7 @@ async def test_13_c_an_old_token_is_not_granted_again():
         page = await world.page(0)
         subscribe(page, pubsub, "room/7")
         await status(page)
-        await pubsub.unsubscribe(pubsub.live.hub.clients[page.welcome["id"]], "room/7")
+        await pubsub.unsubscribe(hub_of(pubsub.live.app).clients[page.welcome["id"]], "room/7")
         assert await status(page) == ("room/7", "denied")
         subscribe(page, pubsub, "room/7")
         assert await status(page) == ("room/7", "denied")

@@ -579,6 +579,28 @@ async def test_13_d_authorize_decides_which_page_may_change_it():
     assert len(set(allowed)) == 1
 
 
+async def test_14_4_authorize_gets_the_visitor_and_may_name_a_user():
+    seen = []
+
+    async def authorize(visitor):
+        seen.append((visitor.user, visitor.client.id == visitor.id, visitor.session))
+        return visitor.user
+
+    async with World(note(authorize=authorize), named=True) as world:
+        page = await world.page(0, headers=[(b"x-user", b"ada")])
+        change(page, world.pubsubs[0], 1, "x")
+        assert (await shared(page))["u"][1] == ["board", {"children": "x"}]
+        await page.leave()
+    assert seen == [("ada", True, {})]
+
+
+@pytest.mark.parametrize("answer", ["", None, False, 1, ["ada"]])
+async def test_14_4_nothing_else_than_true_or_a_name_accepts_a_change(answer):
+    answers = iter([answer, True])
+    told = await refusal(note(authorize=lambda visitor: next(answers)), "x")
+    assert told == "this page may not change it"
+
+
 async def test_13_d_the_app_may_accept_components():
     async with World(note(accepts_components=True)) as world, pages(world, 0, 0) as (page, other):
         change(page, world.pubsubs[0], 1, FRAME)

@@ -28,6 +28,7 @@ from flash_ws.errors import (
     NoCaller,
     NotServing,
     PayloadTooLarge,
+    TextTooLong,
     TooManyUnawaited,
 )
 from flash_ws.link.link import LinkLimits
@@ -77,6 +78,7 @@ __all__ = [
     "ServerSentEvent",
     "StreamRequest",
     "StreamedProps",
+    "TextTooLong",
     "TooManyUnawaited",
     "__version__",
     "event_callback",

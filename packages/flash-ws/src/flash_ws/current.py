@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 _DECLARATIONS = frozenset(
     {
         *("event_callback", "on_connect", "on_disconnect", "on_event", "sse", "websocket"),
+        "text_stream",
         *("metrics.add", "readiness.add"),
     }
 )

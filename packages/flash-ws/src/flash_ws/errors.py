@@ -5,6 +5,7 @@ LiveError (flash.FlashError)
 ├── ForkedProcess (RuntimeError)   this process was forked from the server's
 ├── PayloadTooLarge (ValueError)   a message to pages has more bytes than allowed
 ├── TooManyUnawaited (RuntimeError) too many messages that nobody awaits wait
+├── TextTooLong (ValueError)       a text stream is longer than its ``max_chars``
 ├── NoCaller (RuntimeError)        `Live.client` outside of a call from a page
 ├── ConnectionClosed               an endpoint's WebSocket has ended
 └── protocol.errors.LinkClosed     a page's link has ended, with ``code``
@@ -68,6 +69,20 @@ class TooManyUnawaited(LiveError, RuntimeError):
 
     def __str__(self) -> str:
         return f"{self.limit:,} messages that nobody awaits wait; write await live.push(…)"
+
+
+class TextTooLong(LiveError, ValueError):
+    """The text of a `Live.text_stream` is longer than its ``max_chars``; it is cut there."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"the text is longer than {self.limit:,} characters and was cut; end the generator "
+            "before, or raise max_chars= of the text stream"
+        )
 
 
 class NoCaller(LiveError, RuntimeError):

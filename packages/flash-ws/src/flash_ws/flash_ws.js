@@ -49,6 +49,7 @@
         droppedEvents: 0, // events dropped before a handler was registered
         droppedFrames: 0, // frames dropped before they could be sent
         droppedMessages: 0, // messages of WebSocket components dropped because too many waited
+        droppedNotices: 0, // notices that were removed to make room for newer ones
         droppedPoints: 0, // times that points of a graph were dropped because too many waited
         connections: 0, // connections that got a welcome
     };
@@ -437,6 +438,8 @@
             emit(frame.name, frame.data);
         } else if (frame.t === 'call') {
             callChanged(frame);
+        } else if (frame.t === 'notice') {
+            showNotice(frame);
         } else {
             (addOn.channels.get(frame.c.split(':')[0]) || applyUpdates)(frame);
         }
@@ -998,6 +1001,7 @@
             case 'snapshot':
             case 'event':
             case 'call':
+            case 'notice':
                 if (hydrated) {
                     run(take, frame);
                 } else if (early.push(frame) > MAX_WAITING) {
@@ -1010,6 +1014,139 @@
                 if (addOn.frames.has(frame.t)) {
                     run(addOn.frames.get(frame.t), frame);
                 }
+        }
+    }
+
+    // -- Notices -----------------------------------------------------------------------------------
+    // Texts of `live.notify`. Nothing of this is on a page before its first notice.
+
+    // Notices on the page; a further one replaces the oldest.
+    const MAX_NOTICES = 5;
+    // Milliseconds between two looks at which notices have been shown for long enough.
+    const NOTICE_TICK = 250;
+    const NOTICE_SIGNS = { info: 'i', success: '\u2713', warning: '!', error: '\u00d7' };
+    // No gradient, no image: nothing that a policy for contents could forbid.
+    const NOTICE_STYLE = `
+        #flash-notices { position: fixed; top: 0; right: 0; z-index: 10000; display: flex; box-sizing: border-box;
+            flex-direction: column; gap: 8px; width: min(26rem, 100vw); max-height: 100vh; padding: 16px 16px 20px;
+            overflow-y: auto; pointer-events: none; font: 14px/1.45 system-ui, sans-serif; color-scheme: light dark; }
+        .flash-notice { --sign: #2563c9; display: flex; align-items: flex-start; gap: 10px; pointer-events: auto;
+            box-sizing: border-box; flex: none; padding: 10px 8px 10px 12px; border: 1px solid #d5d9de; border-left: 4px solid var(--sign);
+            border-radius: 6px; background: #fff; color: #1b1f24; box-shadow: 0 4px 14px rgba(0, 0, 0, .16); }
+        .flash-notice-success { --sign: #1a7f37; }
+        .flash-notice-warning { --sign: #9a6700; }
+        .flash-notice-error { --sign: #cf222e; }
+        .flash-notice-sign { flex: none; width: 20px; height: 20px; border-radius: 50%; background: var(--sign);
+            color: #fff; font-weight: 700; line-height: 20px; text-align: center; }
+        .flash-notice-text { flex: 1; min-width: 0; max-height: 40vh; overflow-y: auto; white-space: pre-wrap;
+            overflow-wrap: anywhere; }
+        .flash-notice-close { flex: none; width: 28px; height: 28px; margin: -4px 0; padding: 0; border: 0; border-radius: 4px;
+            background: transparent; color: inherit; font: inherit; font-size: 18px; line-height: 1; cursor: pointer; }
+        .flash-notice-close:hover { background: rgba(128, 128, 128, .2); }
+        .flash-notice-close:focus-visible { outline: 2px solid var(--sign); outline-offset: 1px; }
+        @media (prefers-color-scheme: dark) {
+            .flash-notice { --sign: #6ea8fe; background: #22272e; color: #e8eaed; border-color: #444c56;
+                border-left-color: var(--sign); box-shadow: 0 4px 14px rgba(0, 0, 0, .5); }
+            .flash-notice-success { --sign: #57ab5a; }
+            .flash-notice-warning { --sign: #e0a63a; }
+            .flash-notice-error { --sign: #ff7b72; }
+            .flash-notice-sign { color: #14171a; }
+        }
+        @media (prefers-reduced-motion: no-preference) {
+            .flash-notice { animation: flash-notice-in .18s ease-out; }
+            @keyframes flash-notice-in { from { opacity: 0; transform: translateY(-6px); } }
+        }
+        @media print { #flash-notices { display: none; } }`;
+
+    // The element of all notices; null before the first one.
+    let noticeList = null;
+    let notices = []; // [{box, left: milliseconds that it is still shown}], the oldest first
+    let noticeTimer = 0;
+
+    /** Return a new element with a class and a text, which is never taken for HTML. */
+    function elementOf(name, className, text) {
+        const element = document.createElement(name);
+        element.className = className;
+        element.textContent = text;
+        return element;
+    }
+
+    function beginNotices() {
+        try {
+            // A sheet that a script makes needs no permission of a policy for styles.
+            const sheet = new CSSStyleSheet();
+            sheet.replaceSync(NOTICE_STYLE);
+            document.adoptedStyleSheets = Array.from(document.adoptedStyleSheets).concat(sheet);
+        } catch (_) {
+            document.head.append(elementOf('style', '', NOTICE_STYLE));
+        }
+        noticeList = document.createElement('section');
+        noticeList.id = 'flash-notices';
+        noticeList.setAttribute('aria-label', 'Notices');
+        noticeList.addEventListener('keydown', (event) => {
+            const notice = notices.find((each) => each.box.contains(event.target));
+            if (event.key === 'Escape' && notice) {
+                event.stopPropagation();
+                closeNotice(notice);
+            }
+        });
+        document.body.append(noticeList);
+    }
+
+    function showNotice({ text, kind, seconds }) {
+        if (!noticeList) {
+            beginNotices();
+        }
+        const known = Object.keys(NOTICE_SIGNS).includes(kind) ? kind : 'info';
+        const box = elementOf('div', `flash-notice flash-notice-${known}`, '');
+        const close = elementOf('button', 'flash-notice-close', '\u00d7');
+        const notice = { box, left: typeof seconds === 'number' ? seconds * 1000 : Infinity };
+        const sign = elementOf('span', 'flash-notice-sign', NOTICE_SIGNS[known]);
+        sign.setAttribute('aria-hidden', 'true');
+        close.type = 'button';
+        close.setAttribute('aria-label', 'Close');
+        close.onclick = () => closeNotice(notice);
+        // The role is there before the text, so that a screen reader notices the text.
+        box.setAttribute('role', known === 'error' ? 'alert' : 'status');
+        noticeList.append(box);
+        box.append(sign, elementOf('div', 'flash-notice-text', String(text)), close);
+        notices.push(notice);
+        while (notices.length > MAX_NOTICES) {
+            counts.droppedNotices += 1;
+            closeNotice(notices[0]);
+        }
+        noticeTimer = noticeTimer || setInterval(ageNotices, NOTICE_TICK);
+    }
+
+    /** Count the time that notices are seen, but not while somebody is at one of them. */
+    function ageNotices() {
+        if (document.hidden) {
+            return;
+        }
+        notices.slice().forEach((notice) => {
+            if (!notice.box.matches(':hover, :focus-within')) {
+                notice.left -= NOTICE_TICK;
+            }
+            if (notice.left <= 0) {
+                closeNotice(notice);
+            }
+        });
+    }
+
+    function closeNotice(notice) {
+        const at = notices.indexOf(notice);
+        if (at < 0) {
+            return;
+        }
+        const hadFocus = notice.box.contains(document.activeElement);
+        notices.splice(at, 1);
+        notice.box.remove();
+        if (!notices.length) {
+            clearInterval(noticeTimer);
+            noticeTimer = 0;
+        } else if (hadFocus) {
+            // To the next one, so that the keyboard can close all.
+            notices[Math.min(at, notices.length - 1)].box.querySelector('button').focus();
         }
     }
 

@@ -30,14 +30,16 @@ from flash.settings import (
     check,
 )
 from flash.workers import REMEDY, refuse_several
-from flash_ws.callbacks.deferred import LiveRegistry
+from flash_ws.callbacks.deferred import LiveRegistry, hub_of
 from flash_ws.callbacks.event_callbacks import (
+    EventCallback,
     EventCallbackRunner,
     Mode,
     make_callback,
     register_on_page,
 )
 from flash_ws.callbacks.page_events import PageEvents
+from flash_ws.callbacks.text_stream import ERROR_TEXT, MAX_CHARS, make_text_stream
 from flash_ws.clients import recipients
 from flash_ws.clients.backplane import (
     Backplane,
@@ -48,11 +50,11 @@ from flash_ws.clients.backplane import (
     broadcast,
 )
 from flash_ws.clients.context import current_client
-from flash_ws.clients.hub import FrameHandler, Hub
+from flash_ws.clients.hub import ClientHandler, FrameHandler, Hub
 from flash_ws.clients.recipients import EVERYBODY, HasChannel, PageRecipients, Recipients
 from flash_ws.clients.sending import Sending, SendQueue
 from flash_ws.endpoints.registration import Endpoints
-from flash_ws.errors import NoCaller, NotServing
+from flash_ws.errors import NoCaller
 from flash_ws.link.accepting import LinkAcceptor
 from flash_ws.link.link import LinkLimits
 from flash_ws.operating.inspection import Inspection, PageRow
@@ -76,18 +78,19 @@ from flash_ws.operating.statistics import (
     supervised_task_metrics,
 )
 from flash_ws.protocol.frames import ComponentId, Message, Updates, event_message, props_message
+from flash_ws.protocol.notices import Kind, notice_message
 from flash_ws.protocol.outbox import OutboxStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from dash.dependencies import Input, State
+    from dash.dependencies import Input, Output, State
 
     from flash import Flash
     from flash.checking.security import Deployment, Risk
     from flash.http.gateway import ASGIApp
     from flash_ws.clients.backplane import Command
-    from flash_ws.clients.client import Client
+    from flash_ws.clients.client import Client, LinkedClient
     from flash_ws.clients.groups import ConnectionGroup
     from flash_ws.operating.statistics import Metric
 
@@ -101,12 +104,14 @@ class Live:
 
     - ``backplane``: carries messages between workers; by default only within this process.
     - ``allowed_origins``: other origins whose pages may connect, such as ``"https://host"``.
-    - ``authorize``: called with the `OpeningRequest` before the link of a page, or a connection or
+    - ``authorize``: called with the `Visitor` before the link of a page, or a connection or
       stream of an endpoint, is opened. May be async; request, session and cookies are available.
       False refuses; a string names the user. An endpoint can have another ``authorize``. Dash's own
-      WebSocket (``websocket_callbacks=True``) asks it, too.
+      WebSocket (``websocket_callbacks=True``) asks it, too. It decides in place of that of
+      ``Flash(authorize=…)``, whose user is in ``visitor.user``.
     - ``recheck_interval``: about how many seconds until ``authorize`` and the app's own guards are
-      called again for each open connection; one that they no longer allow is closed.
+      called again for each open connection; one that they no longer allow is closed. By default
+      that of the app.
     - ``resume_window``: seconds within which a disconnected page can resume as the same client.
     - ``token_lifetime``: seconds for which the secret token of a page is accepted by a link; open
       links get a new one in time. A page with an older token is a new page.
@@ -169,11 +174,7 @@ class Live:
         # Whether nobody has chosen the backplane.
         self._is_default_backplane = backplane is None
         self._origins = OriginPolicy(allowed_origins)
-        if self._origins.allows_any and authorize is not None:
-            raise ConfigurationError(
-                'allowed_origins="*" lets every page of the web connect, so authorize= would be '
-                "asked for requests of other sites: name the origins, or leave out authorize="
-            )
+        self._check_origins(authorize)
         # Users whose older session cookies are refused; see `revoke`.
         self._revocations = Revocations()
         # The app's own WebSockets and event streams, for dash-extensions' components and others.
@@ -203,12 +204,12 @@ class Live:
         self._sends = SendQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
-        self._connect_handlers: list[Callable[[Client], Any]] = []
-        self._disconnect_handlers: list[Callable[[Client], Any]] = []
+        self._connect_handlers: list[ClientHandler] = []
+        self._disconnect_handlers: list[ClientHandler] = []
         # From add-on packages: channels that every page follows, and handlers of kinds of frames.
         self._common_channels: list[str] = []
         self._frame_handlers: dict[str, FrameHandler] = {}
-        self._forget_handlers: list[Callable[[Client], Any]] = []
+        self._forget_handlers: list[Callable[[LinkedClient], Any]] = []
         # Metrics and readiness checks that add-on packages and the app add.
         self.metrics = CustomMetrics()
         self.metrics.add(supervised_task_metrics)
@@ -223,17 +224,26 @@ class Live:
         if app is not None:
             self.init_app(app)
 
+    def _check_origins(self, authorize: Authorize | None) -> None:
+        if self._origins.allows_any and authorize is not None:
+            raise ConfigurationError(
+                'allowed_origins="*" lets every page of the web connect, so authorize= would be '
+                "asked for requests of other sites: name the origins, or leave out authorize="
+            )
+
     def init_app(self, app: Flash) -> None:
         """Add the link and its routes to ``app``; call once, before the app is served."""
         if self._app is not None:
             raise ConfigurationError("this Live has an app already; make a Live for each app")
+        self._check_origins(app.authorize)
         self._app = app
         self.metrics.add(BlockedLoopMetrics(app))
         admission = Admission(
             app,
             self._origins,
             self._authorize,
-            recheck_interval=self._recheck_interval,
+            wider=(app.authorize,),
+            recheck_interval=self.recheck_interval,
             revocations=self._revocations,
         )
         app.security_checks.append(self._security_risks)
@@ -241,13 +251,13 @@ class Live:
         acceptor = self._acceptor = LinkAcceptor(
             app,
             admission,
-            lambda: self.hub,
+            lambda: hub_of(app),
             max_message_bytes=self._max_message_bytes,
             max_links=self._max_clients,
             max_links_each=self._max_clients_each,
         )
         app.callback_sockets.require(
-            self._authorize, self._recheck_interval, acceptor.places, self._revocations
+            self._authorize, self.recheck_interval, acceptor.places, self._revocations
         )
         app.add_asgi_route("_flash/link", acceptor.websocket)
         app.add_asgi_route("_flash/link/events", acceptor.events)
@@ -309,7 +319,7 @@ class Live:
 
     def _send(self, to: HasChannel, message: Message) -> Sending:
         """Publish a message, from the app's event loop, another one, or a thread."""
-        work = self.hub.publish(to.channel, message)
+        work = hub_of(self.app).publish(to.channel, message)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -331,13 +341,35 @@ class Live:
     ) -> None:
         """Do what `push` does, from a thread."""
         updates: Any = [(component, props)] if props is not None else component
-        self.app.wait_for(self.hub.publish(to.channel, props_message(updates)))
+        self.app.wait_for(hub_of(self.app).publish(to.channel, props_message(updates)))
 
     def send_event_threadsafe(
         self, name: str, data: Any = None, *, to: HasChannel = EVERYBODY
     ) -> None:
         """Do what `send_event` does, from a thread."""
-        self.app.wait_for(self.hub.publish(to.channel, event_message(name, data)))
+        self.app.wait_for(hub_of(self.app).publish(to.channel, event_message(name, data)))
+
+    def notify(
+        self,
+        text: str,
+        *,
+        kind: Kind = "info",
+        seconds: float | None = 6.0,
+        to: HasChannel | None = None,
+    ) -> Sending:
+        """Show a short text on top of what pages show: on the page of the call, or on ``to``.
+
+        The text is shown as it is, never as HTML; it has at most 1,000 characters. ``kind`` is
+        "info", "success", "warning" or "error", which a screen reader reads at once. It disappears
+        after ``seconds``, of which those do not count in which the pointer or the keyboard is on
+        it, or the page is hidden; None keeps it until somebody closes it. A page shows 5 at a time;
+        the newest replaces the oldest.
+
+        It works from callbacks, event callbacks, handlers and threads. The result may be awaited,
+        as that of `push`. Raises `NoCaller` where no page has made the call and ``to`` is missing.
+        """
+        message = notice_message(text, kind=kind, seconds=seconds)
+        return self._send(self.client if to is None else to, message)
 
     everybody = EVERYBODY
 
@@ -380,8 +412,9 @@ class Live:
             token = None
         if not token:
             raise NoCaller
-        page_id = self.hub.present_id_of(token)
-        return self.hub.clients.get(page_id) or recipients.page(page_id)
+        hub = hub_of(self.app)
+        page_id = hub.present_id_of(token)
+        return hub.clients.get(page_id) or recipients.page(page_id)
 
     # -- hearing from pages ----------------------------------------------------------------------
 
@@ -432,19 +465,65 @@ class Live:
                 on_error=on_error,
                 mode=mode,
             )
-            if self.is_sketch:
-                return function
-            app = self.app
-            callback = self._event_callbacks.add(callback)
-            try:
-                register_on_page(app, callback)
-            except BaseException:
-                # Dash has refused a dependency.
-                self._event_callbacks.remove(callback)
-                raise
+            self._add_event_callback(callback)
             return function
 
         return register
+
+    def text_stream(
+        self,
+        output: Output,
+        *dependencies: Input | State,
+        inputs: Mapping[str, Input | State] | None = None,
+        running: Sequence[tuple[Output, Any, Any]] = (),
+        cancel: Sequence[Input | tuple[Input, Any]] = (),
+        on_error: Callable[[Exception], Any] | None = None,
+        error: str = ERROR_TEXT,
+        max_chars: int = MAX_CHARS,
+    ) -> Callable[[H], H]:
+        """Run an async generator when an Input changes; the str it yields grow a text of that page.
+
+        For answers of language models, logs and the like, for example into the ``children`` of a
+        ``dcc.Markdown``. It is an event callback whose pieces are appended to ``output``. Those
+        that come within a thirtieth of a second, or longer for a long text, are sent together. A
+        new trigger cancels the running call and begins an empty text. A page that was away gets
+        the whole text.
+
+        - ``inputs``, ``cancel`` and ``on_error``: as of `event_callback`.
+        - ``running``: ``(Output, value while it runs, value afterwards)``, as of `Flash.callback`.
+        - ``error``: appended to the text if the generator raises; "" appends nothing.
+        - ``max_chars``: the characters of one text. With more it is cut and fails with
+          `TextTooLong`.
+        """
+
+        def register(function: H) -> H:
+            stream = make_text_stream(
+                function, output, running=running, error=error, max_chars=max_chars
+            )
+            callback = make_callback(
+                stream.adapt(function),
+                inputs if inputs is not None else dependencies,
+                cancel=cancel,
+                reset_props=stream.ended,
+                on_error=on_error,
+                mode="replace",
+            )
+            self._add_event_callback(callback)
+            return function
+
+        return register
+
+    def _add_event_callback(self, callback: EventCallback) -> None:
+        if self.is_sketch:
+            return
+        app = self.app
+        callback = self._event_callbacks.add(callback)
+        try:
+            register_on_page(app, callback)
+        except BaseException:
+            # Dash has refused a dependency.
+            self._event_callbacks.remove(callback)
+            raise
 
     def on_event(self, name: str, *, accepts_components: bool = False) -> Callable[[H], H]:
         """Call the function with the data of each ``flash.send(name, data)``, in order per page.
@@ -501,7 +580,8 @@ class Live:
 
     def statistics(self) -> LiveStatistics:
         """Return the state of this worker and its counters since the start."""
-        hub, counters = self.hub, self.hub.counters
+        hub = hub_of(self.app)
+        counters = hub.counters
         clients = list(hub.clients.values())
         links = [client.link.outbox.statistics() for client in clients if client.link]
         return LiveStatistics(
@@ -552,15 +632,16 @@ class Live:
         if exposition is None or isinstance(guard, int):
             return metrics_disabled
         guard = bearer(guard) if isinstance(guard, str) else guard
+        # Who scrapes has not logged in, so nobody else is asked.
         return MetricsEndpoint(exposition, Admission(app, self._origins, guard))
 
     def _inspection_page(self, app: Flash) -> ASGIApp:
-        guard = self._inspect
+        guard, wider = self._inspect, (app.authorize, self._authorize)
         return Inspection(
-            None if guard is None else Admission(app, self._origins, guard),
+            None if guard is None else Admission(app, self._origins, guard, wider=wider),
             lambda: app.is_developing,
             self.readiness,
-            lambda: map(_page_row, self.hub.clients.values()),
+            lambda: map(_page_row, hub_of(app).clients.values()),
             self._read_metrics,
         )
 
@@ -571,8 +652,8 @@ class Live:
         yield from link_risks(
             deployment,
             origins=self._origins,
-            authorize=self._authorize,
-            recheck_interval=self._recheck_interval,
+            authorize=self._authorize or self.app.authorize,
+            recheck_interval=self.recheck_interval,
             spans_workers=self._backplane.spans_workers,
         )
         yield from operating_risks(self._metrics_access, self._inspect)
@@ -580,6 +661,8 @@ class Live:
     @property
     def recheck_interval(self) -> float | None:
         """About how many seconds until permissions are asked for again; None for never."""
+        if self._recheck_interval is None and self._app is not None:
+            return self._app.recheck_interval
         return self._recheck_interval
 
     # -- for add-on packages, before the app is served -------------------------------------------
@@ -602,7 +685,7 @@ class Live:
         """Call ``handler(client, frame)`` for each frame of this kind from a page."""
         self._frame_handlers[kind] = handler
 
-    def on_forget(self, handler: Callable[[Client], Any]) -> None:
+    def on_forget(self, handler: Callable[[LinkedClient], Any]) -> None:
         """Call ``handler(client)`` when a page is gone or continues on another worker."""
         self._forget_handlers.append(handler)
 
@@ -615,12 +698,18 @@ class Live:
             raise ConfigurationError("this Live has no app; use Live(app) or live.init_app(app)")
         return self._app
 
-    @property
-    def hub(self) -> Hub:
-        """The hub of this worker; raises `NotServing` before the app is served."""
-        if self._hub is None:
-            raise NotServing
-        return self._hub
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Return the hub under its old name, which no editor offers, with a warning."""
+            if name != "hub":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            text = (
+                "Live.hub is internal, and add-ons call flash_ws.callbacks.deferred.hub_of(app); "
+                "the old name goes with the next release"
+            )
+            warnings.warn(text, DeprecationWarning, stacklevel=2)
+            return hub_of(self.app)
 
     @property
     def lacks_backplane(self) -> bool:
@@ -638,7 +727,7 @@ class Live:
             )
         self.endpoints.spread_over(self._backplane)
         self._loop, self._process = asyncio.get_running_loop(), os.getpid()
-        hub = self._hub = Hub(
+        hub = self._hub = LiveRegistry.of(self.app).hub = Hub(
             self.app,
             self._backplane,
             limits=self._limits,
@@ -677,7 +766,7 @@ class Live:
         self._sends.close()
         if self._hub is not None:
             await self._hub.close()
-            self._hub = None
+            self._hub = LiveRegistry.of(self.app).hub = None
 
     def _on_command(self, command: Command) -> None:
         if isinstance(command, GroupMessage):
@@ -703,7 +792,7 @@ def _remedy(app: Flash) -> str:
     return 'pip install "flash-core[pubsub]", which connects workers by the Redis of the app'
 
 
-def _page_row(client: Client) -> PageRow:
+def _page_row(client: LinkedClient) -> PageRow:
     """Return how a page is, for the inspection page."""
     outbox = client.link.outbox.statistics() if client.link else OutboxStatistics(0, 0, 0, 0)
     return PageRow(

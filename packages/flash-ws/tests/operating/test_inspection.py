@@ -10,6 +10,7 @@ from page import connected, serving
 from flash import Flash, Input, Output, html
 from flash.testing import CallbackFailed, FlashClient
 from flash_ws import Live
+from flash_ws.callbacks.deferred import hub_of
 from flash_ws.operating.inspection import MAX_PAGES, PageRow, WorkerSnapshot, render
 from flash_ws.operating.statistics import Metric
 
@@ -80,7 +81,7 @@ async def test_who_may_sees_readiness_pages_and_figures(app):
     live.metrics.add(lambda: [Metric("cakes", 1_234_567, "Cakes & more", labels={"kind": "a<b"})])
     async with serving(app):
         page = await connected(app, headers=[(b"x-user", b"<script>")])
-        (client,) = live.hub.clients.values()
+        (client,) = hub_of(live.app).clients.values()
         client.join("desk")
         assert (await ask(app, user="ann"))[0] == 401
         status, headers, text = await ask(app, user="root")

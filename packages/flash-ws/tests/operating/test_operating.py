@@ -15,6 +15,7 @@ from flash.redis.backoff import Backoff
 from flash.supervision import SupervisedTask
 from flash.testing import AppClient
 from flash_ws import CloseCode, LinkLimits, Live, Metric, stream_props
+from flash_ws.callbacks.deferred import hub_of
 from flash_ws.operating.statistics import LoopLag
 
 TOKEN = "a-token-that-is-long"
@@ -90,7 +91,7 @@ async def test_frames_that_did_not_leave_are_counted_as_dropped(app, until):
     live = Live(app, limits=LinkLimits(max_outbox_bytes=10_000, max_batch_delay=0.0))
     async with serving(app):
         stalled = await connected(app)
-        (client,) = live.hub.clients.values()
+        (client,) = hub_of(live.app).clients.values()
         stalled.taking.clear()
         offered = 0
         while client.link is not None and client.link.close_code is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,13 +19,18 @@ from werkzeug.exceptions import HTTPException
 from flash.access.message_limit import MAX_REFUSED_BYTES, with_message_limit
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Header, Refused
+from flash.access.visitor import Visitor
 from flash.callbacks.context import current_request
-from flash.errors import Overloaded
+from flash.callbacks.execution import time_limit
+from flash.callbacks.functions import name_of
+from flash.errors import CallbackTimeout, Overloaded
 from flash.exits import ends_task
 from flash.http.handshake import Handshake, ServedApp
 from flash.log_limit import limited_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flash.access.origin import OriginPolicy
     from flash.access.revocation import Revocations
     from flash.callbacks.execution import WorkerPool
@@ -35,7 +40,12 @@ logger = limited_logger(__name__)
 
 # Decides who may open a connection: True or a user's name allows, a false value refuses. May be
 # async. `quart.abort` refuses with a status of its own.
-Authorize = Callable[[OpeningRequest], Any]
+Answer = Awaitable[bool | str | None] | bool | str | None
+# The second form is that of older functions.
+Authorize = Callable[[Visitor], Answer] | Callable[[OpeningRequest], Answer]
+
+# Seconds that one `authorize` may take; after that the connection is refused with 503.
+AUTHORIZE_TIMEOUT = 10.0
 
 # Seconds to wait for a browser to answer a close frame.
 CLOSE_TIMEOUT = 2.0
@@ -57,11 +67,15 @@ class Admission:
 
     A check that fails raises `Refused`.
 
-    - ``authorize``: called with the `OpeningRequest` while Quart's request is current
+    - ``authorize``: called with the `Visitor` while Quart's request is current
       (`quart.request`, ``session``, Quart-Auth's ``current_user``). It may be plain (it then runs
       in a thread) or async. True allows; a string allows and names the user; False, None and an
       empty string refuse with 401; `quart.abort` refuses with another status. Any other value is
-      an error and refuses with 500.
+      an error and refuses with 500. After `AUTHORIZE_TIMEOUT` seconds it is refused with 503.
+    - ``wider``: the ``authorize`` functions of wider scope, the widest first. They are asked
+      before, each with the user that the one before it has named, and name the user that
+      ``authorize`` sees; they refuse nobody. A user that they have named stays if ``authorize``
+      returns True. Without ``authorize`` the last of them is taken for it.
     - ``revocations``: users whose older cookies are refused although ``authorize`` names them.
     - ``recheck_interval``: seconds, about, between two repetitions of the checks for a connection
       that is open; None checks once.
@@ -73,13 +87,15 @@ class Admission:
         origins: OriginPolicy,
         authorize: Authorize | None = None,
         *,
+        wider: Sequence[Authorize | None] = (),
         recheck_interval: float | None = None,
         revocations: Revocations | None = None,
     ) -> None:
         self._app = app
         self._revocations = revocations
         self._origins = origins
-        self._authorize = authorize
+        # From the widest scope to the narrowest, which decides.
+        self._authorize = [each for each in (*wider, authorize) if each is not None]
         self._recheck_interval = recheck_interval
 
     def check_origin(self, scope: Scope) -> None:
@@ -136,7 +152,7 @@ class Admission:
         None if it refuses, or gives no name. Raises `Refused` if it fails.
         """
         request = current_request()
-        if self._authorize is None or not hasattr(request, "scope"):
+        if not self._authorize or not hasattr(request, "scope"):
             return None
         opening = OpeningRequest(request.scope)
         opening.bind_context(copy_context())
@@ -181,10 +197,28 @@ class Admission:
             return False
 
     async def _call_authorize(self, opening: OpeningRequest) -> str | None:
-        if self._authorize is None:
+        """Return the user's name, or None; raises `Refused`."""
+        if not self._authorize:
             return None
+        *wider, authorize = self._authorize
+        user: str | None = None
+        for each in wider:
+            try:
+                user = await self._ask(each, Visitor(opening, user), "names no user")
+            except Refused as refused:
+                if opening.user is not None and refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    # Whether a connection is still its user's is not known: ask again soon.
+                    raise
+                user = None
+        return await self._ask(authorize, Visitor(opening, user))
+
+    async def _ask(
+        self, authorize: Authorize, visitor: Visitor, otherwise: str = "refuses the connection"
+    ) -> str | None:
+        """Call one function; ``otherwise`` says in the log what it means that it failed."""
         try:
-            result = await self._app.pool.call(self._authorize, opening)
+            async with time_limit("authorize", AUTHORIZE_TIMEOUT):
+                result = await self._app.pool.call(authorize, visitor)
             if result is not None and not isinstance(result, bool | str):
                 raise TypeError(
                     f"authorize returned {result!r}: return True, False or the name of the user"
@@ -197,17 +231,22 @@ class Admission:
             raise _refusal(status, _first_line(error.description or error.name)) from error
         except Overloaded as error:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the server is busy") from error
+        except CallbackTimeout as error:
+            name = name_of(authorize)
+            logger.error("%s took longer than %g s, which %s", name, AUTHORIZE_TIMEOUT, otherwise)
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the server is busy") from error
         except Exception as error:
             # The boundary to an application's function: an error in it must not allow anybody.
-            logger.exception("authorize failed; the connection is refused")
+            logger.exception("authorize failed, which %s", otherwise)
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, _NOT_ALLOWED) from error
         if not result:
             raise Refused(HTTPStatus.UNAUTHORIZED, _NOT_ALLOWED)
-        if not isinstance(result, str):
+        user = result if isinstance(result, str) else visitor.user
+        if user is None:
             return None
-        if self._revocations is not None and self._revocations.refuses(result, self._app.server):
+        if self._revocations is not None and self._revocations.refuses(user, self._app.server):
             raise Refused(HTTPStatus.UNAUTHORIZED, f"{_NOT_ALLOWED}: log in again")
-        return result
+        return user
 
 
 class Recheck:

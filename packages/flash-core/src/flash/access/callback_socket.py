@@ -93,14 +93,23 @@ class CallbackSockets:
     is, and while it is open the checks are repeated.
     """
 
-    def __init__(self, app: GuardedSocketApp, *, max_open: int = 20_000) -> None:
+    def __init__(
+        self,
+        app: GuardedSocketApp,
+        *,
+        authorize: Authorize | None = None,
+        recheck_interval: float | None = None,
+        max_open: int = 20_000,
+    ) -> None:
         self._app = app
         self.limits = SocketLimits()
         # Shared with the live link, if the app has one.
         self.places = Places(max_open)
+        # The function of the app, and that of its live link once there is one; see `Admission`.
+        self._wider = authorize
         self._authorize: Authorize | None = None
         self._revocations: Revocations | None = None
-        self._recheck_interval: float | None = None
+        self._recheck_interval = recheck_interval
         self._open: set[CallbackSocket] = set()
         # The number of sockets refused since the start.
         self.refused = 0
@@ -114,11 +123,15 @@ class CallbackSockets:
         places: Places,
         revocations: Revocations | None = None,
     ) -> None:
-        """Ask ``authorize`` for each socket, too, and count sockets in ``places``."""
+        """Ask the link's ``authorize`` for each socket, too, and count sockets in ``places``."""
         self._revocations = revocations
         self._authorize, self._recheck_interval = authorize, recheck_interval
         self.places = places
         self._admission = None
+
+    async def user_of_request(self) -> str | None:
+        """Return the user of the current request, see `Admission.user_of_request`."""
+        return await self._current_admission().user_of_request()
 
     def disconnect(self, user: str) -> None:
         """Close the sockets of a user; their pages do not open them again until reloaded."""
@@ -178,6 +191,7 @@ class CallbackSockets:
                 self._app,
                 OriginPolicy(_valid_origins(self._app.socket_allowed_origins)),
                 self._authorize,
+                wider=(self._wider,),
                 recheck_interval=self._recheck_interval,
                 revocations=self._revocations,
             )

@@ -6,6 +6,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import quart
+from quart.globals import request_ctx
 
 from flash.moved import renamed_exports
 
@@ -40,6 +41,11 @@ class OpeningRequest:
         self._context = Context()
         # The user name that ``authorize`` returned, or None if it returned True.
         self.user: str | None = None
+
+    @property
+    def request(self) -> quart.Request:
+        """Quart's request; of a WebSocket, its opening request as a GET."""
+        return self._read(lambda: request_ctx.request)
 
     @property
     def path(self) -> str:

@@ -14,6 +14,7 @@ from flash.checking.dependencies import outdated
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from flash.access.admission import Authorize
     from flash.access.hosts import HostPolicy
     from flash.http.response_headers import PageHeaders
 
@@ -37,6 +38,7 @@ class CheckedApp(Protocol):
     """What the checks read of an app, which is a `Flash`."""
 
     server: Any
+    authorize: Authorize | None
     page_headers: PageHeaders
     page_extras: dict[str, Any]
     security_checks: list[SecurityCheck]
@@ -212,13 +214,20 @@ def sockets(deployment: Deployment) -> Iterator[Risk]:
             "event streams",
             "guard with @app.server.before_request: it guards WebSockets, too",
         )
+    if app.authorize is not None and not before_request and not app.has_middleware:
+        yield Risk(
+            "guards",
+            "Flash(authorize=...) guards the live link, endpoints and Dash's WebSocket; nothing "
+            "guards pages, layouts and callbacks over HTTP",
+            "guard them with @app.server.before_request, but for the login page",
+        )
     has_socket = app.uses_websocket_callbacks or app.page_extras.get("flash_link") is not None
     if has_socket and app.has_middleware and not before_request:
         yield Risk(
             "guards",
             "middleware around app.server does not see WebSockets if it was written for WSGI: a "
             "login in it guards pages and callbacks only",
-            "guard with @app.server.before_request, or with Live(authorize=...)",
+            "guard with @app.server.before_request, or with Flash(authorize=...)",
         )
     if app.uses_websocket_callbacks and "*" in app.socket_allowed_origins:
         yield Risk(

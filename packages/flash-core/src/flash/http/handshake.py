@@ -78,6 +78,11 @@ class Handshake:
         self._app = app
         self._scope = scope
 
+    @property
+    def scope(self) -> dict[str, Any]:
+        """The ASGI scope of the request."""
+        return self._scope
+
     @asynccontextmanager
     async def active(self) -> AsyncGenerator[None]:
         """Make this the current request: `quart.request`, `session`, `dash.ctx.cookies`.

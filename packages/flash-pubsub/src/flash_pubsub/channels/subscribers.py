@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flash.access.admission import Recheck
-from flash.callbacks.execution import time_limit
 from flash.exits import ends_task
 from flash.log_limit import limited_logger
 from flash_pubsub.channels.delivery import EVERY_WORKER, ONE_WORKER, page_channels_of
 from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
 from flash_ws import CloseCode, ProtocolError
+from flash_ws.callbacks.deferred import hub_of
+from flash_ws.clients.visiting import visiting
 from flash_ws.protocol.frames import connection_frame, parse_positions
 from flash_ws.protocol.position import Position
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from flash import Flash
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.channels.declaration import Declarations
-    from flash_ws import Client, Live
+    from flash_ws import Live
+    from flash_ws.clients.client import LinkedClient as Client
 
 logger = limited_logger(__name__)
 
@@ -190,7 +192,7 @@ class Subscribers:
         self._withdrawn[client_id, channel] = None
         if len(self._withdrawn) > MAX_WITHDRAWN:
             del self._withdrawn[next(iter(self._withdrawn))]
-        client = self._live.hub.clients.get(client_id)
+        client = hub_of(self._app).clients.get(client_id)
         if client is not None:
             self._backplane.spawn(self._end_subscription(client, channel))
 
@@ -285,7 +287,7 @@ class Subscribers:
         self, client: Client, channel: str, start: _Start, wants: Sequence[str]
     ) -> list[asyncio.Task[bool]]:
         """Let a page follow a channel from the positions that it reports, if any."""
-        hub = self._live.hub
+        hub = hub_of(self._app)
         followed = client.extra_channels.union(hub.common)
         extra = [kind for kind in wants if kind != "shared" or self._rooms.has_state(channel)]
         for kind in _ALL_EXTRA_KINDS:
@@ -332,7 +334,7 @@ class Subscribers:
             logger.warning("a page is disconnected and will reconnect: %s", error)
             client.close(CloseCode.FULL, "the broker is unavailable")
             return
-        followed = client.extra_channels.union(self._live.hub.common)
+        followed = client.extra_channels.union(hub_of(self._app).common)
         if has_position and f"{EVERY_WORKER}:{channel}" in followed:
             client.deliver(
                 connection_frame(
@@ -402,10 +404,10 @@ class Subscribers:
         ]
 
     async def _ask(self, client: Client, channel: str, guards: Guards) -> bool:
-        limit = time_limit(f"authorize({channel!r})", AUTHORIZE_TIMEOUT)
-        async with limit, client.handshake.active():
+        what = f"authorize({channel!r})"
+        async with visiting(client, what, AUTHORIZE_TIMEOUT) as visitor:
             for guard, variables in guards:
-                if not await self._app.pool.call(guard, client, **variables):
+                if not await self._app.pool.call(guard, visitor, **variables):
                     return False
         return True
 

@@ -88,7 +88,7 @@ def serving_app() -> Flash | None:
     return app if isinstance(app, Flash) and app.has_started else None
 
 
-def position_in(subscription: Subscription) -> Position | None:
+def position_in(subscription: Component) -> Position | None:
     """Return the ``since`` of a component."""
     since: list[Any] | None = getattr(subscription, "since", None)
     return None if since is None else Position(*since)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from flash_pubsub.shared.change_times import MadeAt
-    from flash_ws import Client
+    from flash_ws.clients.client import LinkedClient as Client
 
 # The size of one value from a page, as JSON, unless the callback says otherwise.
 MAX_VALUE_BYTES = 16 * 1024

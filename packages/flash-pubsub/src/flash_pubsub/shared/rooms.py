@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flash_pubsub.shared.declaration import Key, SharedCallback
     from flash_pubsub.shared.room_pattern import RoomPattern
     from flash_pubsub.shared.runs import RunCounters
-    from flash_ws import Client
+    from flash_ws.clients.client import LinkedClient as Client
 
 logger = limited_logger(__name__)
 

@@ -24,6 +24,7 @@ from flash_pubsub.shared.declaration import Change, PendingChanges, key_of
 from flash_pubsub.shared.patch import apply_patch
 from flash_pubsub.shared.picks import items_of, merged
 from flash_ws.clients.context import current_client
+from flash_ws.clients.visiting import visiting
 from flash_ws.protocol.frames import INCREMENTAL, connection_frame
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from flash_pubsub.shared.change_times import MadeAt
     from flash_pubsub.shared.declaration import Key, SharedCallback
     from flash_pubsub.shared.state import SharedState
-    from flash_ws import Client
+    from flash_ws.clients.client import LinkedClient as Client
     from flash_ws.protocol.frames import Frame
     from flash_ws.protocol.position import Position
 
@@ -247,16 +248,18 @@ class SharedRuns:
         if authorize is None:
             return
         try:
-            limit = time_limit(f"authorize of {callback.label}", AUTHORIZE_TIMEOUT)
-            async with limit, client.handshake.active():
-                is_allowed = await self._app.pool.call(authorize, client)
+            what = f"authorize of {callback.label}"
+            async with visiting(client, what, AUTHORIZE_TIMEOUT) as visitor:
+                answer = await self._app.pool.call(authorize, visitor)
+            # True or a user's name, so that one function may serve everywhere.
+            is_allowed = answer is True or (isinstance(answer, str) and answer != "")
         except BaseException as error:
             # An application's function: a failure refuses the change.
             if ends_task(error):
                 raise
             logger.exception("authorize of the shared callback %r failed", callback.label)
             is_allowed = False
-        if is_allowed is not True:
+        if not is_allowed:
             raise ValueError("this page may not change it")
 
     def _refuse(

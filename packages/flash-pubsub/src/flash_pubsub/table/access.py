@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flash.access.admission import Recheck
-from flash.callbacks.execution import time_limit
 from flash.exits import ends_task
 from flash.log_limit import limited_logger
 from flash_pubsub.channels.subscribers import AUTHORIZE_TIMEOUT
@@ -13,6 +12,8 @@ from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
 from flash_pubsub.table.changes import channel_of
 from flash_ws import CloseCode, ProtocolError
+from flash_ws.callbacks.deferred import hub_of
+from flash_ws.clients.visiting import visiting
 from flash_ws.protocol.frames import connection_frame, parse_positions
 from flash_ws.protocol.position import Position
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from flash import Flash
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.channels.declaration import Declarations
-    from flash_ws import Client, Live
+    from flash_ws import Live
+    from flash_ws.clients.client import LinkedClient as Client
 
 logger = limited_logger(__name__)
 
@@ -122,7 +124,7 @@ class TableAccess:
         self._withdrawn[client_id, name] = None
         if len(self._withdrawn) > _MAX_WITHDRAWN:
             del self._withdrawn[next(iter(self._withdrawn))]
-        client = self._live.hub.clients.get(client_id)
+        client = hub_of(self._app).clients.get(client_id)
         if client is not None:
             self._backplane.spawn(self._deny(client, name))
 
@@ -172,10 +174,9 @@ class TableAccess:
         ]
 
     async def _ask(self, client: Client, name: str) -> bool:
-        limit = time_limit(f"authorize({name!r})", AUTHORIZE_TIMEOUT)
-        async with limit, client.handshake.active():
+        async with visiting(client, f"authorize({name!r})", AUTHORIZE_TIMEOUT) as visitor:
             for guard, variables in self._guards(name):
-                if not await self._app.pool.call(guard, client, **variables):
+                if not await self._app.pool.call(guard, visitor, **variables):
                     return False
         return True
 

@@ -10,7 +10,7 @@ from flash_pubsub.table.parts import Parts
 
 if TYPE_CHECKING:
     from flash_pubsub.table.replica import TableReplica
-    from flash_ws import Client
+    from flash_ws.clients.client import LinkedClient as Client
     from flash_ws.link.link import Link
     from flash_ws.protocol.position import Position
 

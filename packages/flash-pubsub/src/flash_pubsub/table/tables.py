@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from flash_pubsub.table.columns import TableSettings
     from flash_pubsub.table.table import TableHost
     from flash_pubsub.table.writer import RowStore
-    from flash_ws import Client, Live
+    from flash_ws import Live
+    from flash_ws.clients.client import LinkedClient as Client
     from flash_ws.protocol.position import Position
 
 T = TypeVar("T")

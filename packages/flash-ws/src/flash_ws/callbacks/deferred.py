@@ -17,9 +17,12 @@ from flash.current import (
     is_importing,
     modules_of_apps,
 )
+from flash_ws.errors import NotServing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from flash_ws.clients.hub import Hub
 
 F = TypeVar("F")
 
@@ -245,6 +248,22 @@ class LiveRegistry(Registry):
     extension = "flash_ws"
     taken = "this app has a Live already; use that one (PubSub makes one: pubsub.live)"
     remedy = "it has no live link: write `from flash import live` in the app's module, or Live(app)"
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The hub of this worker, while the app is served.
+        self.hub: Hub | None = None
+
+
+def hub_of(app: Flash) -> Hub:
+    """Return the hub of an app's live link; raises `NotServing` if it is not served.
+
+    For add-on packages.
+    """
+    hub = LiveRegistry.of(app).hub
+    if hub is None:
+        raise NotServing
+    return hub
 
 
 def event_callback(*dependencies: Any, **options: Any) -> Callable[[F], F]:

@@ -25,7 +25,7 @@ from flash_ws.protocol.frames import Message, Updates, call_message, props_messa
 
 if TYPE_CHECKING:
     from flash import Flash
-    from flash_ws.clients.client import Client
+    from flash_ws.clients.client import LinkedClient
     from flash_ws.clients.hub import Hub
     from flash_ws.protocol.frames import ComponentId
 
@@ -135,7 +135,7 @@ class EventCallbackRunner:
         del self._callbacks[callback.name]
         self._cancels.pop(cancel_name(callback.name), None)
 
-    async def call(self, client: Client, frame: dict[str, Any]) -> None:
+    async def call(self, client: LinkedClient, frame: dict[str, Any]) -> None:
         """Start the call that a page's ``call`` frame requests; raises `ProtocolError`."""
         number, body = frame.get("id"), frame.get("body")
         # `True` is an int for Python, and JSON of a call with it would be invalid.
@@ -174,7 +174,7 @@ class EventCallbackRunner:
         calls.running[number] = (callback, task)
         task.add_done_callback(lambda _: calls.running.pop(number, None))
 
-    def calls_of(self, client: Client) -> list[int]:
+    def calls_of(self, client: LinkedClient) -> list[int]:
         """Return the numbers of the calls of a page that run."""
         calls = self._calls.get(client.id)
         return [] if calls is None else list(calls.running)
@@ -184,21 +184,21 @@ class EventCallbackRunner:
         """The number of running calls of all pages."""
         return sum(len(calls.running) for calls in self._calls.values())
 
-    async def stop(self, client: Client, frame: dict[str, Any]) -> None:
+    async def stop(self, client: LinkedClient, frame: dict[str, Any]) -> None:
         """Cancel the call that a page's ``stop`` frame names; ignores a call that has ended."""
         number = frame.get("id")
         calls = self._calls.get(client.id)
         if calls is not None and type(number) is int:
             self._end_one(calls, number)
 
-    async def forget(self, client: Client) -> None:
+    async def forget(self, client: LinkedClient) -> None:
         """Cancel every call of a page that is gone; the hub waits for their end."""
         calls = self._calls.pop(client.id, None)
         if calls is not None:
             client.ending.update(self._end(calls, lambda _: True))
 
     def _cancel_calls(
-        self, client: Client, callback: EventCallback, inputs: list[Any]
+        self, client: LinkedClient, callback: EventCallback, inputs: list[Any]
     ) -> list[asyncio.Task[None]]:
         values = _values(inputs)
         expected = [value for _, value in callback.cancel]
@@ -226,7 +226,7 @@ class EventCallbackRunner:
         return [found[1]]
 
     async def _report_cancelled(
-        self, client: Client, number: int, ended: list[asyncio.Task[None]]
+        self, client: LinkedClient, number: int, ended: list[asyncio.Task[None]]
     ) -> None:
         if ended:
             await asyncio.wait(ended, timeout=END_TIMEOUT)
@@ -241,7 +241,7 @@ class EventCallbackRunner:
     async def _run_after(
         self,
         ended: list[asyncio.Task[None]],
-        client: Client,
+        client: LinkedClient,
         callback: EventCallback,
         number: int,
         context: EventContext,
@@ -263,7 +263,7 @@ class EventCallbackRunner:
         await self._run(client, callback, number, context)
 
     async def _run(
-        self, client: Client, callback: EventCallback, number: int, context: EventContext
+        self, client: LinkedClient, callback: EventCallback, number: int, context: EventContext
     ) -> None:
         """Run one call to its end and send the page how it ended."""
         current_client.set(client)
@@ -294,12 +294,14 @@ class EventCallbackRunner:
             more["error"] = f"event callback {name!r} failed: {type(error).__name__}: {error}"
         return call_message(number, "failed", **more)
 
-    async def _finish(self, client: Client, callback: EventCallback, end: Message) -> None:
+    async def _finish(self, client: LinkedClient, callback: EventCallback, end: Message) -> None:
         if callback.reset:
             await self._send(client, props_message(callback.reset))
         await self._send(client, end)
 
-    async def _stream(self, client: Client, callback: EventCallback, context: EventContext) -> None:
+    async def _stream(
+        self, client: LinkedClient, callback: EventCallback, context: EventContext
+    ) -> None:
         generator = callback.bind(_values(context.slots))
         context.on_update(self._sender_of_updates(client, context))
         try:
@@ -313,7 +315,7 @@ class EventCallbackRunner:
                 await close()
         await self._send_item(client, None, context)
 
-    def _sender_of_updates(self, client: Client, context: EventContext) -> Callable[[], None]:
+    def _sender_of_updates(self, client: LinkedClient, context: EventContext) -> Callable[[], None]:
         """Return what `flash.set_props` calls, from any thread: it sends the properties soon."""
         loop = asyncio.get_running_loop()
         is_scheduled = False
@@ -332,7 +334,7 @@ class EventCallbackRunner:
         return on_update
 
     async def _send_item(
-        self, client: Client, item: Any, context: EventContext, generator: object = None
+        self, client: LinkedClient, item: Any, context: EventContext, generator: object = None
     ) -> None:
         updates: list[Any] = list(context.take_updates())
         if isinstance(item, Sending):
@@ -344,7 +346,7 @@ class EventCallbackRunner:
             await self._send(client, props_message(updates))
 
     async def _apply_error(
-        self, client: Client, callback: EventCallback, error: BaseException
+        self, client: LinkedClient, callback: EventCallback, error: BaseException
     ) -> None:
         if callback.on_error is None or self._app is None:
             return
@@ -364,7 +366,7 @@ class EventCallbackRunner:
         if updates:
             await self._send(client, props_message(updates))
 
-    async def _send(self, client: Client, message: Message) -> None:
+    async def _send(self, client: LinkedClient, message: Message) -> None:
         assert self._hub is not None
         if self._hub.clients.get(client.id) is client:
             await self._hub.publish(client.channel, message)
@@ -478,7 +480,7 @@ def _updates_of(item: Any, generator: object) -> Updates:
             return [_update_of(name, value) for name, value in item.items()]
         case _:
             raise TypeError(
-                f"an event callback yielded {item!r:.200}{_line_of(generator)}; yield "
+                f"an event callback yielded {item!r:.200}{line_of(generator)}; yield "
                 '{"id.property": value}, or "id", {"property": value}, or set_props(…)'
             )
 
@@ -492,7 +494,7 @@ def _update_of(name: str, value: Any) -> tuple[ComponentId, Mapping[str, Any]]:
     return (json.loads(component) if component.startswith("{") else component), {prop: value}
 
 
-def _line_of(generator: object) -> str:
+def line_of(generator: object) -> str:
     """Return where an async generator stands: " (file:line)"."""
     frame = getattr(generator, "ag_frame", None)
     return "" if frame is None else f" ({frame.f_code.co_filename}:{frame.f_lineno})"

@@ -17,7 +17,7 @@ from flash_ws.protocol.page_values import find_marker
 
 if TYPE_CHECKING:
     from flash.callbacks.execution import WorkerPool
-    from flash_ws.clients.client import Client
+    from flash_ws.clients.client import LinkedClient
 
 logger = limited_logger(__name__)
 
@@ -93,7 +93,7 @@ class PageEvents:
 
         return register
 
-    async def receive(self, client: Client, frame: dict[str, Any]) -> None:
+    async def receive(self, client: LinkedClient, frame: dict[str, Any]) -> None:
         """Queue a page's ``event`` frame; raises `ProtocolError`."""
         name, number = frame.get("name"), frame.get("k", 0)
         if not isinstance(name, str):
@@ -125,7 +125,7 @@ class PageEvents:
         if busy:
             await asyncio.wait(busy, timeout=DRAIN_TIMEOUT)
 
-    async def _work(self, client: Client, queue: _EventQueue) -> None:
+    async def _work(self, client: LinkedClient, queue: _EventQueue) -> None:
         current_client.set(client)
         await client.wait_until_introduced()
         while not self._is_draining:
@@ -141,7 +141,7 @@ class PageEvents:
                 queue.handled = number
                 _acknowledge(client, queue)
 
-    async def _handle(self, client: Client, name: str, data: Any) -> None:
+    async def _handle(self, client: LinkedClient, name: str, data: Any) -> None:
         handler = self._handlers.get(name)
         if handler is None:
             self._log_unknown(name[:60])
@@ -175,7 +175,7 @@ class PageEvents:
             self._unknown_names.add(name)
             logger.warning("dropped an event of a page: no @live.on_event handler for %r", name)
 
-    async def forget(self, client: Client) -> None:
+    async def forget(self, client: LinkedClient) -> None:
         """Cancel the handling of the events of a page that is gone; the hub waits for its end."""
         queue = self._queues.pop(client.id, None)
         if queue is not None and queue.worker is not None and not queue.worker.done():
@@ -183,7 +183,7 @@ class PageEvents:
             client.ending.add(queue.worker)
 
 
-def _acknowledge(client: Client, queue: _EventQueue) -> None:
+def _acknowledge(client: LinkedClient, queue: _EventQueue) -> None:
     """Send the page the number up to which its events have been handled."""
     if queue.handled:
         client.deliver(connection_frame("taken", k=queue.handled))

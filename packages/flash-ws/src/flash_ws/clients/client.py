@@ -22,12 +22,12 @@ class Following(Protocol):
     """The part of the hub with which a client follows channels."""
 
     def join(
-        self, client: Client, channel: str, position: Position | None = None
+        self, client: LinkedClient, channel: str, position: Position | None = None
     ) -> asyncio.Task[bool]:
         """Let a client follow a channel from now on; see `Hub.join`."""
         ...
 
-    def unfollow(self, client: Client, channel: str) -> None:
+    def unfollow(self, client: LinkedClient, channel: str) -> None:
         """Stop a client from following a channel; idempotent."""
         ...
 
@@ -35,38 +35,13 @@ class Following(Protocol):
 class Client:
     """One page; passed to ``on_connect`` and ``on_disconnect``, and ``live.client`` in handlers.
 
-    A page that reconnects within the resume window is still the same client.
+    A page that reconnects within the resume window is still the same client. Apps do not make it.
     """
 
-    def __init__(self, hub: Following, info: ClientInfo, token: str, handshake: Handshake) -> None:
-        self._hub = hub
+    def __init__(self, info: ClientInfo) -> None:
         self.info = info
-        # The page's secret. A connection that sends it is taken for this page.
-        self.token = token
-        # The request that opened the latest connection.
-        self.handshake = handshake
-        # None while the page is not connected.
-        self.link: Link | None = None
-        # Set when the page reconnects; exists only while a task waits for that.
-        self._reconnected: asyncio.Future[None] | None = None
-        # The task that runs the ``on_connect`` handlers; None before and once it has ended.
-        self.introducing: asyncio.Task[None] | None = None
-        # Handlers and calls of this page that were cancelled because it is gone, and may still run.
-        self.ending: set[asyncio.Task[None]] = set()
         # Names of the groups joined.
         self.groups: set[str] = set()
-        # By channel of a group: the position from which the page is sent the group's messages if it
-        # returns without a later one, since its link broke before it was told.
-        self.starts: dict[str, Position] = {}
-        # By channel of a group whose start is not known yet: the number of the first message since
-        # the page joined, None before that message, and 0 if messages were lost.
-        self.joining: dict[str, int | None] = {}
-        # Channels of add-on packages that this page follows.
-        self.extra_channels: set[str] = set()
-        # Whether `Backplane.enter` has been called for it.
-        self.is_registered = False
-        # The load of the page that connected first; tells a page from a copy of it.
-        self.load: str | None = None
         # For the application's use.
         self.data: dict[str, Any] = {}
 
@@ -104,13 +79,61 @@ class Client:
     @property
     def is_connected(self) -> bool:
         """Whether the page is connected now."""
-        return self.link is not None
+        raise NotImplementedError
 
     def join(self, group: str) -> asyncio.Task[bool]:
         """Join a group; the task is done when joining is complete and need not be awaited.
 
         Every message published to the group after this call reaches the page, awaited or not.
         """
+        raise NotImplementedError
+
+    def leave(self, group: str) -> None:
+        """Leave a group; idempotent."""
+        raise NotImplementedError
+
+
+class LinkedClient(Client):
+    """A client with what the hub and add-on packages keep of it: its link and what it follows.
+
+    Every `Client` is one. Apps see the names of `Client` only.
+    """
+
+    def __init__(self, hub: Following, info: ClientInfo, token: str, handshake: Handshake) -> None:
+        super().__init__(info)
+        self._hub = hub
+        # The page's secret. A connection that sends it is taken for this page.
+        self.token = token
+        # The request that opened the latest connection.
+        self.handshake = handshake
+        # None while the page is not connected.
+        self.link: Link | None = None
+        # Set when the page reconnects; exists only while a task waits for that.
+        self._reconnected: asyncio.Future[None] | None = None
+        # The task that runs the ``on_connect`` handlers; None before and once it has ended.
+        self.introducing: asyncio.Task[None] | None = None
+        # Handlers and calls of this page that were cancelled because it is gone, and may still run.
+        self.ending: set[asyncio.Task[None]] = set()
+        # By channel of a group: the position from which the page is sent the group's messages if it
+        # returns without a later one, since its link broke before it was told.
+        self.starts: dict[str, Position] = {}
+        # By channel of a group whose start is not known yet: the number of the first message since
+        # the page joined, None before that message, and 0 if messages were lost.
+        self.joining: dict[str, int | None] = {}
+        # Channels of add-on packages that this page follows.
+        self.extra_channels: set[str] = set()
+        # Whether `Backplane.enter` has been called for it.
+        self.is_registered = False
+        # The load of the page that connected first; tells a page from a copy of it.
+        self.load: str | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the page is connected now."""
+        return self.link is not None
+
+    def join(self, group: str) -> asyncio.Task[bool]:
+        """Join a group, see `Client.join`."""
         channel = recipients.group(group).channel
         self.groups.add(group)
         if channel not in self.starts:

@@ -17,7 +17,7 @@ from flash.exits import ends_task
 from flash.log_limit import limited_logger
 from flash_ws.clients import recipients
 from flash_ws.clients.backplane import ClientInfo, Command, Moved, OwnedByAnotherUser
-from flash_ws.clients.client import Client
+from flash_ws.clients.client import LinkedClient
 from flash_ws.clients.context import current_client
 from flash_ws.errors import PayloadTooLarge
 from flash_ws.link.flushing import FlushScheduler
@@ -73,8 +73,8 @@ END_TIMEOUT = 5.0
 # Seconds that tasks have to end after they were cancelled because the server stops.
 CANCEL_TIMEOUT = 1.0
 
-FrameHandler = Callable[[Client, dict[str, Any]], Awaitable[None]]
-ClientHandler = Callable[[Client], Any]
+FrameHandler = Callable[[LinkedClient, dict[str, Any]], Awaitable[None]]
+ClientHandler = Callable[[LinkedClient], Any]
 
 
 class Hub:
@@ -107,7 +107,7 @@ class Hub:
         # Renews the tokens of open links.
         self._renewal: asyncio.TimerHandle | None = None
         self._max_clients = max_clients
-        self.clients: dict[str, Client] = {}
+        self.clients: dict[str, LinkedClient] = {}
         # The handler of each kind of frame from pages.
         self.handlers: dict[str, FrameHandler] = {}
         # Channels that every page follows; the channel for everybody is first.
@@ -119,9 +119,9 @@ class Hub:
         # that continues on another worker.
         self.on_forget: list[ClientHandler] = []
         # Returns the numbers of a page's calls that run; a welcome lists them.
-        self.calls_of: Callable[[Client], list[int]] = lambda _: []
+        self.calls_of: Callable[[LinkedClient], list[int]] = lambda _: []
         self.on_disconnect: list[ClientHandler] = []
-        self._followers: dict[str, set[Client]] = {}
+        self._followers: dict[str, set[LinkedClient]] = {}
         # For each channel, a future that is done when `Backplane.follow` is; `publish` awaits it.
         self._following: dict[str, asyncio.Future[None]] = {}
         # A completed future that replaces finished follow tasks, so that they are freed.
@@ -224,7 +224,7 @@ class Hub:
                 client.close(CloseCode.KICKED)
 
     def join(
-        self, client: Client, channel: str, position: Position | None = None
+        self, client: LinkedClient, channel: str, position: Position | None = None
     ) -> asyncio.Task[bool]:
         """Let a connected client follow a channel from now on.
 
@@ -241,14 +241,14 @@ class Hub:
         held = None if link is None else link.hold(channel)
         return self._spawn(self._join(client, following, link, channel, held, position))
 
-    def _store_channels(self, client: Client) -> None:
+    def _store_channels(self, client: LinkedClient) -> None:
         if client.id not in self.clients:
             return
         self._spawn(self._backplane.remember(client.id, client.joined))
 
     async def _join(
         self,
-        client: Client,
+        client: LinkedClient,
         following: asyncio.Future[None],
         link: Link | None,
         channel: str,
@@ -288,7 +288,7 @@ class Hub:
         link.release(channel, first=catch_up.frames, after=number)
         return catch_up.recovered
 
-    def follow(self, client: Client, channel: str) -> asyncio.Future[None]:
+    def follow(self, client: LinkedClient, channel: str) -> asyncio.Future[None]:
         """Add a client to a channel's followers; the future is done when `Backplane.follow` is."""
         self._followers.setdefault(channel, set()).add(client)
         return self._begin_following(channel)
@@ -329,7 +329,7 @@ class Hub:
             # The next page that follows it tries again.
             del self._following[channel]
 
-    def unfollow(self, client: Client, channel: str) -> None:
+    def unfollow(self, client: LinkedClient, channel: str) -> None:
         """Stop a client from following a channel; idempotent."""
         if client.link is not None:
             client.link.discard_held(channel)
@@ -385,7 +385,7 @@ class Hub:
             if client.detach(link) and self.clients.get(client.id) is client:
                 self._start_expiry(client)
 
-    async def _introduce(self, client: Client) -> None:
+    async def _introduce(self, client: LinkedClient) -> None:
         """Call the ``on_connect`` handlers of a page."""
         try:
             await self._call_within(INTRODUCTION_TIMEOUT, client, self.on_connect, "on_connect")
@@ -393,7 +393,7 @@ class Hub:
             client.introducing = None
 
     async def _call_within(
-        self, seconds: float, client: Client, handlers: list[ClientHandler], what: str
+        self, seconds: float, client: LinkedClient, handlers: list[ClientHandler], what: str
     ) -> None:
         """Call handlers of the application, which are cancelled after so many seconds."""
         # In a task, whose end nobody waits for if it suppresses the cancellation.
@@ -416,7 +416,9 @@ class Hub:
         )
         await transport.close(CloseCode.FULL, CloseCode.FULL.meaning)
 
-    def _client_for(self, hello: Hello, handshake: Handshake, user: str | None) -> Client | None:
+    def _client_for(
+        self, hello: Hello, handshake: Handshake, user: str | None
+    ) -> LinkedClient | None:
         token = hello.token
         if token is None or len(token) < MIN_TOKEN_LENGTH:
             token = self._app.new_page_identity()
@@ -439,7 +441,7 @@ class Hub:
             if len(self.clients) >= self._max_clients and not self._make_room():
                 return None
             info = ClientInfo(page_id, user, hello.path, time.time())
-            client = self.clients[page_id] = Client(self, info, token, handshake)
+            client = self.clients[page_id] = LinkedClient(self, info, token, handshake)
             client.load = hello.load
         client.handshake = handshake
         self._renew(client)
@@ -456,7 +458,7 @@ class Hub:
         self._rename(self.id_of(token), self.id_of(renamed))
         return replace(hello, token=renamed)
 
-    def _renew(self, client: Client) -> bool:
+    def _renew(self, client: LinkedClient) -> bool:
         """Give a client a new token if half of the lifetime of its token has passed."""
         age = self._app.page_identity_age(client.token)
         if age < self._token_lifetime / 2 or self._app.page_of(client.token) is None:
@@ -534,7 +536,7 @@ class Hub:
             return replace(hello, token=token, positions={}, is_new=True), None
         return hello, joined
 
-    def _attach(self, client: Client, link: Link) -> None:
+    def _attach(self, client: LinkedClient, link: Link) -> None:
         expiry = self._expiries.pop(client.id, None)
         if expiry is not None:
             expiry.cancel()
@@ -543,12 +545,12 @@ class Hub:
             link.hold(channel)
         client.attach(link)
 
-    def _channels(self, client: Client) -> list[str]:
+    def _channels(self, client: LinkedClient) -> list[str]:
         """Return the channels of a client in the order in which it catches up."""
         return [*self.common, *sorted(client.joined), client.channel]
 
     async def _catch_up(
-        self, client: Client, link: Link, hello: Hello, *, is_new: bool, has_moved: bool
+        self, client: LinkedClient, link: Link, hello: Hello, *, is_new: bool, has_moved: bool
     ) -> bool:
         """Send ``welcome`` and what the page missed, then release the frames held meanwhile.
 
@@ -609,7 +611,7 @@ class Hub:
         return True
 
     def _first_position(
-        self, client: Client, link: Link, channel: str, hello: Hello, current: Position
+        self, client: LinkedClient, link: Link, channel: str, hello: Hello, current: Position
     ) -> Position | None:
         """Return where a page starts that has no position of a channel; None if it is ``current``.
 
@@ -629,7 +631,7 @@ class Hub:
             return None
         return Position(current.epoch, first - 1) if first else NOWHERE
 
-    async def _handle(self, client: Client, frame: dict[str, Any]) -> None:
+    async def _handle(self, client: LinkedClient, frame: dict[str, Any]) -> None:
         handler = self.handlers.get(frame["t"])
         if handler is None:
             raise ProtocolError(
@@ -637,18 +639,18 @@ class Hub:
             )
         await handler(client, frame)
 
-    def _start_expiry(self, client: Client) -> None:
+    def _start_expiry(self, client: LinkedClient) -> None:
         loop = asyncio.get_running_loop()
         self._expiries[client.id] = loop.call_later(
             self._resume_window, lambda: self._spawn(self._expire(client))
         )
 
-    async def _expire(self, client: Client) -> None:
+    async def _expire(self, client: LinkedClient) -> None:
         # The page may have reconnected while this task was starting.
         if client.link is None:
             await self._remove_client(client)
 
-    async def _remove_client(self, client: Client, *, moved: bool = False) -> None:
+    async def _remove_client(self, client: LinkedClient, *, moved: bool = False) -> None:
         """Remove a page that is gone or, with ``moved``, continues on another worker."""
         if self.clients.get(client.id) is not client:
             # Removed already. The page may have connected again, as another client.
@@ -681,7 +683,7 @@ class Hub:
             await client.wait_until_introduced()
             await self._call_within(FAREWELL_TIMEOUT, client, self.on_disconnect, "on_disconnect")
 
-    async def _call_handlers(self, client: Client, handlers: list[ClientHandler]) -> None:
+    async def _call_handlers(self, client: LinkedClient, handlers: list[ClientHandler]) -> None:
         token = current_client.set(client)
         try:
             async with AsyncExitStack() as stack:

@@ -37,9 +37,9 @@ class Endpoints:
     ``routes_pathname_prefix``.
 
     - ``allowed_origins``: see `OriginPolicy`.
-    - ``authorize``: called with the `OpeningRequest` before a connection is accepted, and again
+    - ``authorize``: called with the `Visitor` before a connection is accepted, and again
       every ``recheck_interval`` seconds; see `Admission`. The app's ``before_request`` functions
-      always run before it.
+      always run before it. By default both are those of `Flash`.
     - ``max_message_bytes``, ``rate``, ``idle_timeout``, ``heartbeat``: see `ConnectionLimits`.
     - ``max_connections``: connections and streams open at the same time; one more is refused with
       503.
@@ -136,9 +136,11 @@ class Endpoints:
         ``path`` may have variables, ``/room/<name>``, which are in ``connection.path_params``. If
         the handler is an async generator, what it yields is sent. ``subprotocols`` are those that
         it supports, in order of preference; a browser that offers only others is refused.
-        ``authorize`` replaces the one of all endpoints; ``lambda request: True`` allows everybody.
+        ``authorize`` decides in place of the one of all endpoints, whose user is in
+        ``visitor.user``; ``lambda visitor: True`` allows everybody.
         For the other arguments see `ConnectionLimits`; None takes the default.
         """
+        check(authorize=(authorize, Function()))
         names = (subprotocols,) if isinstance(subprotocols, str) else tuple(subprotocols)
         limits = _replaced(
             self._limits,
@@ -186,6 +188,7 @@ class Endpoints:
         disconnects. An exception before the first event becomes an HTTP error: its own status, or
         500. For the other arguments see `StreamSettings`.
         """
+        check(authorize=(authorize, Function()))
         names = (methods,) if isinstance(methods, str) else tuple(methods)
         settings = StreamSettings(
             keep_alive=keep_alive,
@@ -212,11 +215,14 @@ class Endpoints:
         return register
 
     def _admission(self, app: Flash, authorize: Authorize | None) -> Admission:
+        own = self._recheck_interval
+        interval = app.recheck_interval if own is None else own
         return Admission(
             app,
             self._origins,
-            authorize or self._authorize,
-            recheck_interval=self._recheck_interval,
+            authorize,
+            wider=(app.authorize, self._authorize),
+            recheck_interval=interval,
             revocations=self.revocations,
         )
 
