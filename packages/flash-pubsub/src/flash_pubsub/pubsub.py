@@ -691,6 +691,7 @@ class PubSub:
             skipped=self._deliveries.skipped,
             lost=self._deliveries.lost,
             fenced=self._run_counters.fenced,
+            rooms=0 if self._rooms is None else len(self._rooms),
             timeouts=self._deliveries.timeouts
             + self._run_counters.timeouts
             + self._feeder_timeouts,

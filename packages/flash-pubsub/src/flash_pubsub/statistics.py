@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 
 def metrics_of(
-    status: Status, *, skipped: int, lost: int, fenced: int, timeouts: int
+    status: Status, *, skipped: int, lost: int, fenced: int, timeouts: int, rooms: int
 ) -> Iterable[Metric]:
     """Return a broker's status and the failures of the worker's callbacks as metrics.
 
     - ``skipped``: messages that were skipped because channel callbacks were too slow.
     - ``lost``: messages that were no longer kept when channel callbacks came to them.
     - ``fenced``: runs of shared callbacks that lost their lease.
+    - ``rooms``: rooms with shared values that the worker has.
     - ``timeouts``: calls of shared and channel callbacks and steps of feeders that took too long.
     """
     yield Metric("flash_broker_ready", status.ready, "Whether publications of others arrive.")
@@ -28,6 +29,7 @@ def metrics_of(
         status.subscribed,
         "Channels that this worker is subscribed to.",
     )
+    yield Metric("flash_shared_rooms", rooms, "Rooms whose shared values this worker has.")
     if status.lag is not None:
         yield Metric(
             "flash_broker_lag_seconds",

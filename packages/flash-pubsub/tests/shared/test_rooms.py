@@ -504,6 +504,20 @@ async def test_8_rooms_a_room_of_one_name_needs_no_authorize_and_functions_need_
         assert not [f for f in await silence(outside, world, 1) if "lobby" in json.dumps(f)]
 
 
+async def test_8_rooms_an_app_that_is_served_again_has_its_rooms_again(kind):
+    world = World(desks(), **kind.settings)
+    for number in (1, 2):
+        async with world, inside(world, (0, "desk/7"), (1, "desk/7")) as (page, other):
+            change(page, world.pubsubs[0], number, number, "desk/7")
+            for each in (page, other):
+                await until_frame(
+                    each, lambda f, n=number: ["slider", {"value": n}] in f.get("u", ())
+                )
+            metrics = {each.name: each.value for each in world.pubsubs[0]._metrics()}
+            assert metrics["flash_shared_rooms"] == 1
+        assert not world.pubsubs[0]._rooms
+
+
 async def test_8_rooms_a_worker_has_a_bounded_number_of_rooms():
     async with (
         World(desks(allowed="123456789"), max_rooms=3) as world,

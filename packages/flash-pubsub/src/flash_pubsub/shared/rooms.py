@@ -98,6 +98,10 @@ class SharedRooms:
         self._idle: OrderedDict[str, float] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
+    def __len__(self) -> int:
+        """Return the number of rooms whose state this worker has."""
+        return len(self._open)
+
     # -- declarations ----------------------------------------------------------------------------
 
     def add(self, callback: SharedCallback) -> None:
