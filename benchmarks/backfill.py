@@ -22,7 +22,7 @@ from flash_pubsub import AsyncPublisher
 from flash_ws.protocol.frames import props_message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
 MESSAGES = 500
 PAGES_PER_SECOND = 40
@@ -38,28 +38,37 @@ _BARE = App("bare ASGI, 500 single messages", "apps.backfill_bare:app")
 
 async def measure(effort: Effort) -> list[Row]:
     """Server CPU of a new page's 500 messages, less that of a page that gets none."""
-    allow_sockets(PAGES_PER_SECOND * 10)
-    count = round(PAGES_PER_SECOND * max(2.0, effort.seconds))
+    allow_sockets(PAGES_PER_SECOND * 40)
+    count = round(PAGES_PER_SECOND * max(2.0, 2 * effort.seconds))
 
     async with contextlib.AsyncExitStack() as stack:
-        subjects: list[OverRedis] = []
-        for app in (_FLASH, _BARE):
-            for backfill in (MESSAGES, 0):
-                url = await stack.enter_async_context(redis_server())
-                variables = (f"BACKFILL={backfill}",)
-                subjects.append(OverRedis(app, "uvicorn", url, variables=variables))
+        url = await stack.enter_async_context(redis_server())
+        subjects = [
+            OverRedis(app, "uvicorn", url, variables=(f"BACKFILL={backfill}",))
+            for app in (_FLASH, _BARE)
+            for backfill in (MESSAGES, 0)
+        ]
         running = await serve_all(stack, *subjects)
-        for server in running:
-            for number in range(MESSAGES):
-                await _publish(server, number)
+        publisher = await stack.enter_async_context(AsyncPublisher(url))
+        client = await stack.enter_async_context(Redis.from_url(url))
+        stream = _Stream(publisher, client)
+        for _ in range(MESSAGES):
+            await stream.publish()
         # Until the workers have them.
         await asyncio.sleep(1.0)
 
-        async def turn(server: Server) -> float:
-            return await _open(server, count)
+        async def turn(pair: Sequence[Server]) -> tuple[float, float]:
+            # At the same time: a backfill costs less than what the cost of a whole page differs by
+            # from one turn to the next.
+            async with stream.going_on():
+                one, other = await asyncio.gather(*(_open(server, count) for server in pair))
+                return one, other
 
-        turns = await take_turns(running, effort.rounds, turn)
-    flash, flash_without, bare, bare_without = turns
+        pairs = await take_turns((running[:2], running[2:]), effort.rounds, turn)
+    flash, flash_without, bare, bare_without = (
+        [each[place] for each in turns] for turns in pairs for place in range(2)
+    )
+    turns = (flash, flash_without, bare, bare_without)
     rest = [_less(flash, flash_without), _less(bare, bare_without)]
     whole = [Spread.of(each, "s") for each in turns]
     return [
@@ -89,16 +98,15 @@ async def _open(server: Server, count: int) -> float:
     backfill = int(server.subject.variables[0].partition("=")[2])
     # Flash sends one frame of it.
     frames = min(backfill, 1) if server.subject.app is _FLASH else backfill
-    async with _publishing(server):
-        loop = asyncio.get_running_loop()
-        begin, cpu = loop.time(), server.cpu_seconds()
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(count):
-                await asyncio.sleep(max(0.0, begin + number / PAGES_PER_SECOND - loop.time()))
-                tasks.create_task(_visit(server.port, frames))
-        # The server takes note of the last that have gone.
-        await asyncio.sleep(0.2)
-        return (server.cpu_seconds() - cpu) / count
+    loop = asyncio.get_running_loop()
+    begin, cpu = loop.time(), server.cpu_seconds()
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(count):
+            await asyncio.sleep(max(0.0, begin + number / PAGES_PER_SECOND - loop.time()))
+            tasks.create_task(_visit(server.port, frames))
+    # The server takes note of the last that have gone.
+    await asyncio.sleep(0.2)
+    return (server.cpu_seconds() - cpu) / count
 
 
 async def _visit(port: int, frames: int) -> None:
@@ -121,35 +129,39 @@ async def _visit(port: int, frames: int) -> None:
         socket.close()
 
 
-@contextlib.asynccontextmanager
-async def _publishing(server: Server) -> AsyncGenerator[None]:
-    async def publish() -> None:
-        number = MESSAGES
-        while True:
-            await _publish(server, number)
-            number += 1
-            await asyncio.sleep(1 / MESSAGES_PER_SECOND)
+class _Stream:
+    """Publishes the same numbers to both contenders."""
 
-    task = asyncio.create_task(publish())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
+    def __init__(self, publisher: AsyncPublisher, client: Redis) -> None:
+        self._publisher = publisher
+        self._client = client
+        self._number = 0
 
+    async def publish(self) -> None:
+        """Publish one message."""
+        number = self._number = self._number + 1
+        await self._publisher.publish(channels_work.TICKS, {"t": number, "p": 100.25})
+        # What Flash's worker makes of it.
+        update: list[Any] = [{"x": [[number]], "y": [[100.25]]}, [0], 500]
+        message = props_message([("tape", {"extendData": update})])
+        frame = message.numbered(f"channel:{channels_work.TICKS}", number)
+        await self._client.publish(channels_work.TICKS, f"[{frame.text}]")
 
-async def _publish(server: Server, number: int) -> None:
-    subject: Any = server.subject
-    if subject.app is _FLASH:
-        async with AsyncPublisher(subject.url) as publisher:
-            await publisher.publish(channels_work.TICKS, {"t": number, "p": 100.25})
-        return
-    # What Flash's worker makes of it.
-    update: list[Any] = [{"x": [[number]], "y": [[100.25]]}, [0], 500]
-    message = props_message([("tape", {"extendData": update})])
-    frame = message.numbered(f"channel:{channels_work.TICKS}", number + 1)
-    async with Redis.from_url(subject.url) as client:
-        await client.publish(channels_work.TICKS, f"[{frame.text}]")
+    @contextlib.asynccontextmanager
+    async def going_on(self) -> AsyncGenerator[None]:
+        """Publish `MESSAGES_PER_SECOND` meanwhile."""
+
+        async def publish() -> None:
+            while True:
+                await self.publish()
+                await asyncio.sleep(1 / MESSAGES_PER_SECOND)
+
+        task = asyncio.create_task(publish())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
 
 async def _main() -> None:

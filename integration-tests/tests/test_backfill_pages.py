@@ -124,6 +124,22 @@ def test_14_7_a_link_that_breaks_brings_nothing_twice(flash_browser, workers):
             wait_for_points(flash_browser, name, 1, last)
 
 
+def test_14_7_a_link_that_breaks_before_the_layout_is_drawn_brings_the_backfill_again(
+    flash_browser, workers
+):
+    publish(workers[0], "prices", 1, 100)
+    post(workers[0], "/delay/5")
+    flash_browser.visit(workers[0])
+    flash_browser.wait_for(lambda: flash_browser.run_js(CONNECTIONS) == 1, "a link")
+    post(workers[0], "/break")
+    flash_browser.wait_for(lambda: flash_browser.run_js(CONNECTIONS) == 2, "to be back")
+    # It has come before there was anything to show it on.
+    assert not flash_browser.find_all("#tape")
+    wait_for_points(flash_browser, "tape", 1, 100)
+    publish(workers[1], "prices", 101, 103)
+    wait_for_points(flash_browser, "tape", 1, 103)
+
+
 def test_14_7_a_server_that_has_forgotten_the_page_sends_nothing_twice(flash_browser, workers):
     for channel in ("prices", "ticks", "desk/1"):
         publish(workers[0], channel, 1, 100)

@@ -90,7 +90,7 @@ def test_c4_a_panel_out_of_view_leaves_its_channel_and_catches_up_when_it_is_see
     tab.run_js(SCROLL, TOP)
     wait_for_points(tab, 40)
     wait_for_status(tab, "first", "subscribed")
-    assert tab.run_js(PROPERTY, "first", "recovered") is True
+    tab.wait_for(lambda: tab.run_js(PROPERTY, "first", "recovered") is True, "to be told")
     assert figures(panels)["members"]["tape/1"] == 1
     post(panels, "/publish/tape/1/41/42")
     wait_for_points(tab, 42)

@@ -19,6 +19,8 @@ for channel in ("prices", "ticks", "late", "desk/{desk}"):
 
 # How often the callback of `prices` has run.
 runs = 0
+# Seconds that the layout takes.
+delay = 0
 publishing: set[asyncio.Task[None]] = set()
 
 
@@ -60,6 +62,7 @@ async def may_look(client, desk):
 
 
 async def layout():
+    await asyncio.sleep(delay)
     ticks = await pubsub.history("ticks", limit=SIZE)
     return html.Div(
         [
@@ -121,6 +124,13 @@ async def publish(channel, first, last, rate):
 @app.server.get("/runs")
 async def count():
     return {"runs": runs}
+
+
+@app.server.post("/delay/<int:seconds>")
+async def wait(seconds):
+    global delay
+    delay = seconds
+    return "", 204
 
 
 @app.server.post("/break")

@@ -7,6 +7,7 @@ from dash import dcc, html
 
 from flash_pubsub.channels.subscription import Subscription
 from flash_pubsub.shared.layout import fill_layout, find_value
+from flash_ws.protocol.position import Position
 
 
 def signed(channel, since):
@@ -74,9 +75,12 @@ def test_a_subscription_is_signed_once(monkeypatch):
     unsigned = Context().run(Subscription, channel="news")
     own = Subscription(channel="own")
     own.token = "mine"
-    layout = html.Div([unsigned, own])
+    later = Context().run(Subscription, channel="news", since=Position("epoch", 5))
+    layout = html.Div([unsigned, own, later])
     new = fill_layout(layout, {}, signed)
-    assert [each.token for each in new.children] == ["signed news", "mine"]
+    tokens = [each.token for each in new.children]
+    assert tokens == ["signed news", "mine", "signed news since 5"]
+    assert new.children[2].since == ["epoch", 5]
     assert new.children[1] is layout.children[1]
     assert not hasattr(layout.children[0], "token")
 
