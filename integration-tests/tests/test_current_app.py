@@ -1,6 +1,7 @@
 """S2: `live` and `pubsub` of the current app, imported from `flash` by any module of an app."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import textwrap
@@ -443,3 +444,48 @@ async def test_s2_a_page_of_an_app_opens_the_link_if_a_module_imported_live():
     async with FlashClient(app) as client:
         assert "flash_link" in (await client.get("/")).text
         assert live.statistics().connected == 0
+
+
+def test_s2_a_table_of_a_module_is_that_of_the_app_that_is_made_later(project):
+    books = """
+    from flash import pubsub
+
+    orders = pubsub.table("orders", key="id", columns=["id"])
+    """
+    script = """
+    import books
+    from flash import Flash, html
+    from flash.testing import FlashClient
+
+    try:
+        asyncio.run(books.orders.upsert({"id": 0}))
+    except Exception as error:
+        print(error)
+    print("---")
+
+    app = Flash("later")
+    app.layout = html.Div()
+
+    @app.server.get("/write")
+    async def write():
+        await books.orders.upsert({"id": 1})
+        return {"rows": await books.orders.rows()}
+
+    @app.server.get("/thread")
+    def write_in_thread():
+        books.orders.upsert_threadsafe({"id": 2})
+        return {"rows": books.orders.rows_threadsafe()}
+
+    async def main():
+        async with FlashClient(app) as client:
+            print((await client.get("/write")).text.strip(), "---", sep="\\n")
+            print((await client.get("/thread")).text.strip(), "---", sep="\\n")
+            print("flash_table" in (await client.get("/")).text)
+    asyncio.run(main())
+    """
+    output = project({"books.py": books}, script)
+    told, written, more, script_of_tables = output.split("\n---\n")
+    assert "a table is used before its app is served" in told
+    assert json.loads(written) == {"rows": [{"id": 1}]}
+    assert json.loads(more) == {"rows": [{"id": 1}, {"id": 2}]}
+    assert script_of_tables.strip() == "True"

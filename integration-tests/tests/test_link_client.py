@@ -790,6 +790,11 @@ class TestReconnecting:
         flash_browser.wait_for_text("#status", "open None int")
         assert statistics(flash_browser)["transport"] == "websocket"
 
+    def test_a_script_that_is_loaded_after_the_welcome_is_told_it(self, page, link):
+        wait_for_connection(page, 1)
+        page.run_js("flash.link.onWelcome((frame) => (window.told = frame))")
+        assert page.run_js("return window.told.t") == "welcome"
+
     def test_b9_a_page_that_nobody_looks_at_waits(self, page, link):
         show(page, hidden=True)
         count = len(link.seen)

@@ -597,7 +597,7 @@ class PubSub:
         - ``columns``: the names of all columns, or a dictionary of their types (str, int, float,
           bool, date, datetime, or None for any value), which rows must fit.
         - ``max_rows``: when there are more, a tenth of the rows is dropped, those inserted first.
-        - ``max_row_bytes``: of one row as JSON; larger ones are refused.
+        - ``max_row_bytes``: of one row as JSON, 512 KiB at most; larger rows are refused.
         - ``interval``: seconds between two messages to a page. Changes of a row in between are sent
           as one.
 

@@ -166,3 +166,8 @@ def test_columns_and_key_are_checked_where_they_are_given(key, columns, words):
 def test_bounds_are_checked_where_they_are_given(option, value):
     with pytest.raises(ConfigurationError, match=option):
         settings(**{option: value})
+
+
+def test_a_row_must_fit_into_one_publication():
+    with pytest.raises(ConfigurationError, match=r"max_row_bytes=600000: must be .* up to 524288"):
+        settings(max_row_bytes=600_000)

@@ -829,6 +829,8 @@
             kind,
             transport: null,
             welcomed: false,
+            // The frame with that; null before.
+            welcome: null,
             begun: performance.now(),
             // Milliseconds between heartbeats.
             every: 0,
@@ -1267,6 +1269,7 @@
     function welcome(mine, frame) {
         clearTimeout(mine.deadline);
         mine.welcomed = true;
+        mine.welcome = frame;
         tries = failures = 0;
         proven = mine.kind;
         adopt(frame.page);
@@ -1661,7 +1664,13 @@
             post: (frame) => post(encode(frame)),
             onChannel: (kind, fn) => addOn.channels.set(kind, fn),
             onFrame: (kind, fn) => addOn.frames.set(kind, fn),
-            onWelcome: (fn) => addOn.welcomes.push(fn),
+            // A script that is loaded late is told the welcome that has come.
+            onWelcome: (fn) => {
+                addOn.welcomes.push(fn);
+                if (link && link.welcomed) {
+                    run(fn, link.welcome);
+                }
+            },
             position: (channel) => known()[channel],
             kept: addOn.kept,
             restart,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from flash import ConfigurationError
 from flash.errors import quoted
 from flash.serialize import dumps
-from flash.settings import COUNT, check, here, nearest
+from flash.settings import COUNT, Number, check, here, nearest
 from flash_pubsub.broker.seam import Retention
 from flash_pubsub.errors import InvalidRow
 
@@ -27,6 +27,9 @@ MAX_KEY_BYTES = 400
 
 # Whole numbers up to this one are the same in a browser.
 _MAX_WHOLE = 2**53 - 1
+
+# A row must fit into one publication, for which brokers take 1 MiB by default.
+_ROW_BYTES = Number(1, whole=True, most=512 << 10)
 
 # Bytes that a broker stores with a row beside its key and its JSON.
 _ROW_EXTRA_BYTES = 64
@@ -137,7 +140,7 @@ def table_settings(
     max_row_bytes: int,
 ) -> TableSettings:
     """Check what an app gives for a table; raises `ConfigurationError`."""
-    check(max_rows=(max_rows, COUNT), max_row_bytes=(max_row_bytes, COUNT))
+    check(max_rows=(max_rows, COUNT), max_row_bytes=(max_row_bytes, _ROW_BYTES))
     kinds: list[str] = []
     types: Mapping[str, type | None] = columns if isinstance(columns, Mapping) else {}
     names = [columns] if isinstance(columns, str) else list(columns)
