@@ -506,8 +506,8 @@ class FlashServer(quart.Quart):
 # Classes of an app that Flask's code may replace by one derived from Flask's.
 _CLASSES: dict[str, type] = {"request_class": flask.Request, "response_class": flask.Response}
 
-# The packages whose functions need no app context before and after serving.
-_OWN_PACKAGES = frozenset({"flash", "flash_lazy", "flash_pubsub", "flash_ws"})
+# The packages whose functions need no app context before and after serving. Dash has some since 4.5.
+_OWN_PACKAGES = frozenset({"dash", "flash", "flash_lazy", "flash_pubsub", "flash_ws"})
 
 
 def _is_own(function: Callable[..., Any]) -> bool:
