@@ -1,6 +1,6 @@
 """Packages whose older versions have known holes, and the lowest version of each without them.
 
-The lower bounds in ``pyproject.toml`` are the same; a test compares the two.
+The lower bounds in ``pyproject.toml`` are none below them; a test compares the two.
 """
 
 from __future__ import annotations

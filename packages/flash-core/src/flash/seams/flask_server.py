@@ -222,8 +222,9 @@ class FlashServer(quart.Quart):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Flask's test client reads it, and Quart 0.20 does not set it.
-        self.config.setdefault("PREFERRED_URL_SCHEME", "http")
+        # Flask's functions read them without a default, and Quart 0.20 does not set all of them.
+        for key, value in flask.Flask.default_config.items():
+            self.config.setdefault(key, value)
         # Calls a plain function in a thread; without it, Quart's threads are used.
         self.run_in_thread: Callable[..., Awaitable[Any]] | None = None
         # The function of flask-compress for responses that Flash does not compress itself.
@@ -505,8 +506,8 @@ class FlashServer(quart.Quart):
 # Classes of an app that Flask's code may replace by one derived from Flask's.
 _CLASSES: dict[str, type] = {"request_class": flask.Request, "response_class": flask.Response}
 
-# The packages whose functions need no app context before and after serving.
-_OWN_PACKAGES = frozenset({"flash", "flash_lazy", "flash_pubsub", "flash_ws"})
+# The packages whose functions need no app context before and after serving. Dash has some since 4.5.
+_OWN_PACKAGES = frozenset({"dash", "flash", "flash_lazy", "flash_pubsub", "flash_ws"})
 
 
 def _is_own(function: Callable[..., Any]) -> bool:
