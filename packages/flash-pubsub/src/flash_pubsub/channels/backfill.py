@@ -67,25 +67,24 @@ class Runner(Protocol):
 class _Entry:
     """What the callbacks made of one message."""
 
-    __slots__ = ("_changes", "_results", "least", "number", "size")
+    __slots__ = ("_changes", "_made", "least", "number", "size")
 
     def __init__(self, number: int, results: Sequence[CallbackResult]) -> None:
         self.number = number
-        self._results: Sequence[CallbackResult] = results
+        # By backfill: what was set, serialised. The results themselves may hold anything.
+        self._made = [(each.matched.callback.backfill, each.message.members) for each in results]
         # Bytes of JSON.
-        self.size = sum(len(each.message.members) for each in results)
+        self.size = sum(len(members) for _, members in self._made)
         # The smallest backfill of the callbacks that made something.
-        self.least = min(each.matched.callback.backfill for each in results)
-        # By backfill; None until a page needs them.
-        self._changes: tuple[tuple[int, tuple[Change, ...]], ...] | None = None
+        self.least = min(backfill for backfill, _ in self._made)
+        # The same as `_made`, decoded; None until a page needs it.
+        self._changes: list[tuple[int, tuple[Change, ...]]] | None = None
 
     def changes(self, newest: int) -> Iterator[Change]:
         """Return what a page gets of it if ``newest`` is the channel's last message."""
         if self._changes is None:
-            self._changes = tuple(
-                (each.matched.callback.backfill, changes_of(each.message)) for each in self._results
-            )
-            self._results = ()
+            self._changes = [(backfill, changes_of(members)) for backfill, members in self._made]
+            self._made = []
         for backfill, changes in self._changes:
             if self.number > newest - backfill:
                 yield from changes
