@@ -13,7 +13,7 @@ from flash_ws.protocol.frames import props_message
 
 def join(*messages, latest=None):
     """What a page is told of messages, each a list of ids with properties."""
-    changes = [change for each in messages for change in changes_of(props_message(each))]
+    changes = [change for each in messages for change in changes_of(props_message(each).members)]
     return [json.loads(each) for each in entries_of(joined(changes), latest or {})[0]]
 
 
@@ -120,7 +120,9 @@ def test_ids_may_be_dictionaries_and_values_are_not_modified():
     changes = [
         change
         for n in range(2)
-        for change in changes_of(props_message([(component, {"extendData": [{"y": [[n]]}, [0]]})]))
+        for change in changes_of(
+            props_message([(component, {"extendData": [{"y": [[n]]}, [0]]})]).members
+        )
     ]
     for _ in range(2):
         assert [json.loads(each) for each in entries_of(joined(changes), {})[0]] == [
@@ -176,7 +178,7 @@ def test_a_page_draws_the_same_from_joined_messages_as_from_each_of_them(steps):
 @given(STEPS, st.integers(0, 30), st.integers(0, 30))
 def test_what_was_joined_before_is_joined_again(steps, first, second):
     messages = [_message(*each) for each in steps]
-    changes = [change for each in messages for change in changes_of(props_message(each))]
+    changes = [change for each in messages for change in changes_of(props_message(each).members)]
     parts = [changes[:first], changes[first : first + second], changes[first + second :]]
     again = joined(change for part in parts for change in joined(part))
     assert again == joined(changes)

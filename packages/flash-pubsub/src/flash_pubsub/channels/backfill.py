@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from flash.log_limit import limited_logger
@@ -64,15 +64,30 @@ class Runner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class _Entry:
     """What the callbacks made of one message."""
 
-    number: int
-    # Bytes of JSON.
-    size: int
-    # The backfill of each callback that made something, with what it made.
-    made: tuple[tuple[int, tuple[Change, ...]], ...]
+    __slots__ = ("_changes", "_made", "least", "number", "size")
+
+    def __init__(self, number: int, results: Sequence[CallbackResult]) -> None:
+        self.number = number
+        # By backfill: what was set, serialised. The results themselves may hold anything.
+        self._made = [(each.matched.callback.backfill, each.message.members) for each in results]
+        # Bytes of JSON.
+        self.size = sum(len(members) for _, members in self._made)
+        # The smallest backfill of the callbacks that made something.
+        self.least = min(backfill for backfill, _ in self._made)
+        # The same as `_made`, decoded; None until a page needs it.
+        self._changes: list[tuple[int, tuple[Change, ...]]] | None = None
+
+    def changes(self, newest: int) -> Iterator[Change]:
+        """Return what a page gets of it if ``newest`` is the channel's last message."""
+        if self._changes is None:
+            self._changes = [(backfill, changes_of(members)) for backfill, members in self._made]
+            self._made = []
+        for backfill, changes in self._changes:
+            if self.number > newest - backfill:
+                yield from changes
 
 
 class _Chunk:
@@ -81,8 +96,8 @@ class _Chunk:
     __slots__ = ("_joined", "_least", "entries")
 
     def __init__(self) -> None:
-        # The smallest backfill of the callbacks that made something; None for none.
-        self._least: int | None = None
+        # The smallest backfill of the callbacks that made something.
+        self._least = sys.maxsize
         # At most `_CHUNK`.
         self.entries: deque[_Entry] = deque()
         # All of it, joined; None until it is asked for.
@@ -91,8 +106,7 @@ class _Chunk:
     def add(self, entry: _Entry) -> None:
         """Add what was made of the next message."""
         self.entries.append(entry)
-        sizes = [backfill for backfill, _ in entry.made]
-        self._least = min(sizes if self._least is None else [self._least, *sizes])
+        self._least = min(self._least, entry.least)
         self._joined = None
 
     def take_first(self) -> _Entry:
@@ -106,7 +120,7 @@ class _Chunk:
         ``newest`` is the number of the channel's last message; only messages after ``after`` count.
         """
         first = self.entries[0].number
-        is_all = first > after and self._least is not None and first > newest - self._least
+        is_all = first > after and first > newest - self._least
         if not is_all or len(self.entries) < _CHUNK:
             return self._some(newest, after)
         if self._joined is None:
@@ -115,11 +129,8 @@ class _Chunk:
 
     def _some(self, newest: int, after: int) -> Iterator[Change]:
         for entry in self.entries:
-            if entry.number <= after:
-                continue
-            for backfill, changes in entry.made:
-                if entry.number > newest - backfill:
-                    yield from changes
+            if entry.number > after:
+                yield from entry.changes(newest)
 
 
 class Backfill:
@@ -321,10 +332,4 @@ def _append(chunks: deque[_Chunk], entry: _Entry) -> None:
 def _entry_of(number: int, made: Sequence[CallbackResult]) -> _Entry | None:
     """Return what the callbacks with a backfill made of one message; None if nothing."""
     kept = [each for each in made if each.matched.callback.backfill]
-    if not kept:
-        return None
-    return _Entry(
-        number,
-        sum(len(each.message.members) for each in kept),
-        tuple((each.matched.callback.backfill, changes_of(each.message)) for each in kept),
-    )
+    return _Entry(number, kept) if kept else None

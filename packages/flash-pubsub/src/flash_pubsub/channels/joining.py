@@ -17,8 +17,6 @@ from flash_ws.protocol.frames import INCREMENTAL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from flash_ws.protocol.frames import Message
-
 # The member by which a `Patch` is known in JSON; the other one is its list of operations.
 _PATCH = "__dash_patch_update"
 
@@ -42,9 +40,9 @@ class Change:
     value: Any
 
 
-def changes_of(message: Message) -> tuple[Change, ...]:
-    """Return the changes of a message, in order."""
-    updates = orjson.loads(f"{{{message.members}}}")["u"]
+def changes_of(members: str) -> tuple[Change, ...]:
+    """Return the changes that the ``members`` of a message describe, in order."""
+    updates = orjson.loads(f"{{{members}}}")["u"]
     return tuple(
         _change(orjson.dumps(component_id).decode(), prop, value)
         for component_id, props in updates
