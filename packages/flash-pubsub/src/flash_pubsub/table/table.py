@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
     from flash_pubsub.channels.declaration import ChannelPattern
     from flash_pubsub.table.replica import TableReplica
-    from flash_pubsub.table.rows import Row
     from flash_pubsub.table.writer import RowStore
 
 T = TypeVar("T")
+
+# Rows that are decoded in a row before other tasks on the event loop run.
+_ROWS_PER_SLICE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,14 @@ class Table(TableWriter):
         settings = await self._own_settings()
         replica = await self._host().replica(self.name)
         await replica.up_to_date()
-        return [_as_dictionary(row, settings) for row in replica.rows]
+        # All of one moment; they change while other tasks run.
+        texts = [row.text for row in replica.rows]
+        rows: list[dict[str, Any]] = []
+        for number, text in enumerate(texts, start=1):
+            rows.append(_as_dictionary(text, settings))
+            if number % _ROWS_PER_SLICE == 0:
+                await asyncio.sleep(0)
+        return rows
 
     async def get(self, key: object) -> dict[str, Any] | None:
         """Return the row with a key, None if there is none; as up to date as `rows`."""
@@ -130,7 +140,7 @@ class Table(TableWriter):
         replica = await self._host().replica(self.name)
         await replica.up_to_date()
         row = replica.rows.get(text)
-        return None if row is None else _as_dictionary(row, settings)
+        return None if row is None else _as_dictionary(row.text, settings)
 
     def upsert_threadsafe(self, rows: object) -> None:
         """Insert or replace rows from a thread, as `upsert` does; blocks until it is done."""
@@ -149,5 +159,5 @@ class Table(TableWriter):
         return self._host().wait_for(self.rows())
 
 
-def _as_dictionary(row: Row, settings: TableSettings) -> dict[str, Any]:
-    return dict(zip(settings.columns, orjson.loads(row.text), strict=True))
+def _as_dictionary(text: str, settings: TableSettings) -> dict[str, Any]:
+    return dict(zip(settings.columns, orjson.loads(text), strict=True))
