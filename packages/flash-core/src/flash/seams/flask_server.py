@@ -506,7 +506,7 @@ class FlashServer(quart.Quart):
 # Classes of an app that Flask's code may replace by one derived from Flask's.
 _CLASSES: dict[str, type] = {"request_class": flask.Request, "response_class": flask.Response}
 
-# Functions of these packages need no app context before and after serving; Dash has some since 4.5.
+# The packages whose functions need no app context before and after serving (of Dash since 4.5).
 _OWN_PACKAGES = frozenset({"dash", "flash", "flash_lazy", "flash_pubsub", "flash_ws"})
 
 
