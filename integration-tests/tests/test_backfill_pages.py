@@ -50,6 +50,12 @@ def publish(server, channel, first, last, rate=0):
     post(server, f"/publish/{channel}/{first}/{last}/{rate}")
 
 
+def runs(server):
+    """How often a worker has run the callback of the prices."""
+    with urlopen(f"{server.url}/runs") as answer:
+        return json.loads(answer.read())["runs"]
+
+
 def wait_for_points(tab, name, first, last):
     wanted = list(range(first, last + 1))
     tab.wait_for(lambda: tab.run_js(POINTS, name) == wanted, f"{name} to show {first} to {last}")
@@ -83,8 +89,10 @@ def test_14_7_pages_loaded_during_500_messages_a_second_end_with_equal_figures(
 
 
 def test_14_7_a_page_shows_the_last_messages_at_once_and_goes_on(flash_browser, workers):
-    publish(workers[0], "prices", 1, 700)
     publish(workers[0], "ticks", 1, 700)
+    publish(workers[0], "prices", 1, 700)
+    for server in workers:
+        flash_browser.wait_for(lambda server=server: runs(server) == 700, "what was published")
     flash_browser.visit(workers[1])
     for name in ("tape", "drawn"):
         wait_for_points(flash_browser, name, 201, 700)
@@ -93,9 +101,7 @@ def test_14_7_a_page_shows_the_last_messages_at_once_and_goes_on(flash_browser, 
     wait_for_points(other, "tape", 201, 700)
     # One frame for the second page, and none for the first.
     assert other.run_js("return flash.statistics().applied") == before
-    for server in workers:
-        with urlopen(f"{server.url}/runs") as answer:
-            assert json.loads(answer.read())["runs"] == 700
+    assert [runs(server) for server in workers] == [700, 700]
     publish(workers[0], "prices", 701, 705)
     publish(workers[1], "ticks", 701, 705)
     for tab in (flash_browser, other):
