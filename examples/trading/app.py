@@ -6,7 +6,7 @@ from itertools import count
 
 from quart import redirect, request, session
 
-from flash import Flash, Input, Output, State, dcc, html, live, pubsub, set_props
+from flash import Flash, Input, Output, State, dcc, html, live, pubsub
 from flash_pubsub import Present, Room
 
 app = Flash(__name__, title="Desk", authorize=lambda visitor: visitor.session.get("name"))
@@ -36,7 +36,6 @@ app.layout = html.Div(
         html.P(id="unrest-note"),
         dcc.Input(id="notice", placeholder="Tell the desk"),
         html.Button("Tell", id="tell"),
-        html.P(id="notices"),
     ]
 )
 
@@ -48,7 +47,7 @@ async def walk():
         await asyncio.sleep(0.2)
 
 
-@pubsub.channel_callback("prices", Output("prices", "extendData"))
+@pubsub.channel_callback("prices", Output("prices", "extendData"), backfill=500)
 def show(message):
     return [{"x": [[message["t"]]], "y": [[message["p"]]]}, [0], 500]
 
@@ -65,7 +64,7 @@ def note(unrest, desk):
 
 @app.callback(Input("tell", "n_clicks"), State("notice", "value"), prevent_initial_call=True)
 async def tell(clicks, said):
-    set_props("notices", {"children": f"{session['name']}: {said}"}, to=live.room("desk/7"))
+    live.notify(f"{session['name']}: {said}", to=live.room("desk/7"))
 
 
 if __name__ == "__main__":

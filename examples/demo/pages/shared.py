@@ -54,7 +54,7 @@ HEADLINE_LENGTH = 60
 
 tape = Tape()
 
-pubsub.channel("prices", history=KEPT)
+pubsub.channel("prices/{market}", history=KEPT)
 # Who comes into a room is not told what happened in it before.
 pubsub.channel("room/{room}", replay_last=False)
 
@@ -66,6 +66,8 @@ async def layout(**_query: str) -> Component:
         "What one browser changes all browsers show, whichever worker they are connected to",
         # Its status becomes "open" as soon as the page is there, and whenever the link is back.
         LinkStatus(id="shared-link"),
+        # Only pages that show the tape get its prices.
+        Subscription("prices/meridian"),
         dcc.Store(id="shared-theme"),
         html.Div(id="room-place"),
         html.Div(
@@ -207,7 +209,7 @@ def by_whom() -> str:
 # -- The tape: one worker draws the prices, every worker shows them to its pages
 
 
-@pubsub.feeder("prices")
+@pubsub.feeder("prices/meridian")
 async def draw_prices() -> AsyncIterator[dict[str, Any]]:
     """A price four times a second; another worker goes on from the last one if this one dies."""
     chance = random.Random()
@@ -219,14 +221,15 @@ async def draw_prices() -> AsyncIterator[dict[str, Any]]:
 
 
 @pubsub.channel_callback(
-    "prices",
+    "prices/{market}",
     Output(TAPE, "extendData"),
     Output("tape-price", "children"),
     Output("tape-growth", "children"),
     Output("tape-by", "children"),
 )
-async def show_price(message: dict[str, Any]) -> tuple[list[Any], str, str, str]:
+async def show_price(message: dict[str, Any], market: str) -> tuple[list[Any], str, str, str]:
     """Once for each price and worker, however many pages look at it."""
+    del market
     price = Price(**message)
     tape.note(price)
     point = {"x": [[price.time]], "y": [[price.value]]}
@@ -241,6 +244,9 @@ clientside_callback("theme => theme", Output("shared-theme", "data"), Input("the
 async def draw_tape(status: str, theme: str | None) -> AsyncIterator[Any]:
     """The last minute; over the link, so that it comes in order with the prices that follow."""
     if status == "open":
+        # This worker follows the tape only while one of its pages shows it.
+        for message in await pubsub.history("prices/meridian", limit=KEPT):
+            tape.note(Price(**message.data))
         yield TAPE, {"figure": figures.tape(tape.recent, theme)}
 
 
@@ -253,6 +259,11 @@ async def enter(room: str) -> tuple[Any, Any]:
     if room not in rooms.ROOMS:
         return no_update, no_update
     return Subscription(f"room/{room}", id="room-subscription"), ""
+
+
+@pubsub.authorize("prices/{market}")
+async def may_look(_visitor: Visitor, market: str) -> bool:
+    return market == "meridian"
 
 
 @pubsub.authorize("room/{room}")

@@ -79,6 +79,8 @@ def test_s2_two_visitors_share_prices_a_slider_presence_and_notices(
     common = both[ann].keys() & both[bob].keys()
     assert common
     assert {x: both[ann][x] for x in common} == {x: both[bob][x] for x in common}
+    # Both begin with the first price of all, though one of them came later.
+    assert {min(points) for points in both.values()} == {0}
     ann.run_js("dash_clientside.set_props('unrest', {value: 9})")
     for tab in tabs:
         tab.wait_for_text("#unrest-note", "Unrest 9 of 10 at desk 7, set by Ann")
@@ -86,7 +88,7 @@ def test_s2_two_visitors_share_prices_a_slider_presence_and_notices(
     bob.type("#notice", "lunch", enter=True)
     bob.click("#tell")
     for tab in tabs:
-        tab.wait_for_text("#notices", "Bob: lunch")
+        tab.wait_for_text("[role=status]", re.compile("Bob: lunch"))
 
 
 def points(tab):

@@ -25,6 +25,7 @@ from flash_pubsub.channels.declaration import (
     ChannelSettings,
     Declarations,
     check_name,
+    check_takes,
 )
 from flash_pubsub.channels.delivery import EVERY_WORKER, ChannelDeliveries, page_channels_of
 from flash_pubsub.channels.history import DEFAULT_LIMIT, BrokerReader, History, read_history
@@ -449,6 +450,7 @@ class PubSub:
                     f"the channel callback {function!r} is no function; give one, or a partial, a "
                     "method or a callable object"
                 )
+            check_takes(function, pattern, "message")
             what = f"the channel callback {short_name_of(function)!r}"
             self._declarations.add(
                 ChannelCallback(
@@ -472,7 +474,9 @@ class PubSub:
         """
 
         def register(function: H) -> H:
-            self._declarations.guards.append((ChannelPattern(channel), function))
+            pattern = ChannelPattern(channel)
+            check_takes(function, pattern, "visitor")
+            self._declarations.guards.append((pattern, function))
             return function
 
         return register
@@ -655,7 +659,9 @@ class PubSub:
         self, handlers: list[tuple[ChannelPattern, Handler]], channel: str
     ) -> Callable[[H], H]:
         def register(handler: H) -> H:
-            handlers.append((ChannelPattern(channel), handler))
+            pattern = ChannelPattern(channel)
+            check_takes(handler, pattern, "client")
+            handlers.append((pattern, handler))
             return handler
 
         return register

@@ -1,9 +1,12 @@
 """Channels as an app declares them: patterns, settings, outputs, what a store is told of them."""
 
+from functools import partial
+
 import msgpack
 import pytest
 
 from flash import ALL, ConfigurationError, Output, no_update
+from flash_pubsub import PubSub
 from flash_pubsub.broker.seam import DEFAULT_RETENTION
 from flash_pubsub.channels.declaration import (
     ChannelCallback,
@@ -240,3 +243,24 @@ def test_rules_of_another_version_are_refused_with_both_versions_named():
 def test_what_are_no_rules_is_refused(data):
     with pytest.raises(UnsupportedEnvelope):
         RetentionRules.unpack(data)
+
+
+@pytest.mark.parametrize("declare", ["channel_callback", "authorize", "on_join", "on_leave"])
+def test_a_function_that_does_not_take_the_variables_is_refused_where_it_is_declared(declare):
+    pubsub = PubSub(broker="memory://")
+    outputs = [Output("a", "children")] if declare == "channel_callback" else []
+    decorate = getattr(pubsub, declare)("room/{room}", *outputs)
+    with pytest.raises(ConfigurationError, match=r"without_room \(.*test_declarations.py:\d+\) is"):
+
+        @decorate
+        def without_room(message): ...
+
+    with pytest.raises(ConfigurationError, match="unexpected keyword argument 'room'"):
+        decorate(lambda message, rooms: None)
+    for taking in (
+        lambda message, room: None,
+        lambda message, *, room: None,
+        lambda message, **variables: None,
+        partial(lambda extra, message, room: None, 1),
+    ):
+        decorate(taking)

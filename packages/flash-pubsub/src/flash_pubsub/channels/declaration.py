@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flash import ConfigurationError
-from flash.callbacks.functions import name_of
+from flash.callbacks.functions import name_of, place_of, short_name_of
 from flash_pubsub.broker.seam import MAX_CHANNEL_BYTES, check_channel
 from flash_pubsub.errors import InvalidChannel
 
@@ -66,6 +67,27 @@ class ChannelPattern:
             return None
         found = self._regex.fullmatch(channel)
         return None if found is None else found.groupdict()
+
+
+def check_takes(function: Callable[..., Any], pattern: ChannelPattern, first: str) -> None:
+    """Raise `ConfigurationError` unless a function can be called for the channels of a pattern.
+
+    It is called with one value, which the error names ``first``, and the variables by name.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        # A function of C may not say what it takes.
+        return
+    try:
+        signature.bind(None, **dict.fromkeys(pattern.variables))
+    except TypeError as error:
+        wanted = ", ".join((first, *pattern.variables))
+        raise ConfigurationError(
+            f"{short_name_of(function)} ({place_of(function)}) is called for the channel "
+            f"{pattern.text!r} as {short_name_of(function)}({wanted}), with the variables by name, "
+            f"and does not take that: {error}"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
