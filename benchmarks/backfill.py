@@ -151,8 +151,10 @@ class _Stream:
     async def going_on(self) -> AsyncGenerator[None]:
         """Publish `MESSAGES_PER_SECOND` meanwhile."""
 
+        is_over = asyncio.Event()
+
         async def publish() -> None:
-            while True:
+            while not is_over.is_set():
                 await self.publish()
                 await asyncio.sleep(1 / MESSAGES_PER_SECOND)
 
@@ -160,8 +162,8 @@ class _Stream:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait({task})
+            is_over.set()
+            await task
 
 
 async def _main() -> None:
