@@ -138,8 +138,11 @@ async def test_11_1_on_lost_may_be_async_and_may_fail(caplog):
 def test_11_1_once_without_a_history_is_refused(first, channel):
     pubsub = PubSub(Flash("x"), broker=MemoryBroker())
 
+    def shown(message, **variables):
+        return message
+
     def callback():
-        pubsub.channel_callback(channel, Output("a", "children"), once=True)(print)
+        pubsub.channel_callback(channel, Output("a", "children"), once=True)(shown)
 
     def settings():
         pubsub.channel(channel, history=0)
@@ -150,7 +153,7 @@ def test_11_1_once_without_a_history_is_refused(first, channel):
         steps[1]()
     # What was refused is not there.
     if first == "settings":
-        pubsub.channel_callback(channel, Output("a", "children"))(print)
+        pubsub.channel_callback(channel, Output("a", "children"))(shown)
         assert [each.once for each in pubsub._declarations.callbacks] == [False]
     else:
         pubsub.channel(channel, history=5)
