@@ -88,7 +88,7 @@ def test_s2_two_visitors_share_prices_a_slider_presence_and_notices(
     bob.type("#notice", "lunch", enter=True)
     bob.click("#tell")
     for tab in tabs:
-        tab.wait_for_text("[role=status]", re.compile("Bob: lunch"))
+        tab.wait_for_text(".flash-notice", re.compile("Bob: lunch"))
 
 
 def points(tab):
