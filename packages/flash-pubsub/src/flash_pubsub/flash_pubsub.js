@@ -819,7 +819,7 @@
                 report({ status: 'denied' });
             } else if (!leave) {
                 hold();
-                leave = subscribe(element, channel, token, watcher);
+                leave = subscribe(element, { channel, token }, watcher);
             }
         };
         waitingRooms.add(enter);
@@ -953,7 +953,7 @@
                     left: before.filter((each) => !who.includes(each)),
                 });
             };
-            return subscribe(element.current, props.channel, props.token, watcher);
+            return subscribe(element.current, props, watcher);
         }, [props.channel, props.token]);
         const names = (props.who || []).slice(0, props.most);
         const more = (props.count || 0) - names.length;
