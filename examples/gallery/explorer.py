@@ -27,7 +27,7 @@ shop.executemany(
     "INSERT INTO orders VALUES (?, ?, ?, ?)",
     [
         (chance.choice(COUNTRIES), chance.choice(GOODS), chance.randint(1, 12), int(9**n))
-        for n in (chance.uniform(0.5, 3) for _ in range(50_000))
+        for n in (chance.uniform(0.5, 3) for _ in range(20_000))
     ],
 )
 shop.commit()
@@ -72,7 +72,7 @@ def panel(sql):
 OWN = [dcc.Textarea(id="sql", value=QUERIES[2]), html.Button("Run", id="run")]
 app.layout = html.Main(
     [
-        html.Header([html.H1("Explorer"), html.Span("50,000 orders", className="badge")]),
+        html.Header([html.H1("Explorer"), html.Span("20,000 orders", className="badge")]),
         html.Section(OWN, className="card"),
         html.Section(id="result"),
         html.Section([panel(sql) for sql in QUERIES], className="two even"),

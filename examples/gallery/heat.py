@@ -15,9 +15,7 @@ TURN = [math.tau * step / 120 for step in range(121)]
 OUTLINE = [(1 + 0.18 * math.sin(3 * t + 1) + 0.08 * math.sin(7 * t), t) for t in TURN]
 COAST = [(r * 2.1 * math.cos(t) - 24, r * 1.2 * math.sin(t) + 38) for r, t in OUTLINE]
 LON, LAT = [-26.6 + 0.1 * i for i in range(53)], [36.4 + 0.08 * j for j in range(41)]
-HILLS = [(-24.8, 38.3, 5.0), (-23.2, 37.7, 3.5)]
 app = Flash(__name__, title="Heat")
-pubsub.channel("strikes", history=100, max_age=60)
 
 
 def is_land(lon, lat):
@@ -34,19 +32,19 @@ GRID = [[(lon, lat, is_land(lon, lat)) for lon in LON] for lat in LAT]
 
 def heat(hour):
     """Temperatures in °C: a day's course, warmer in the south, colder on the hills."""
-    noon = 8 * math.sin(math.tau * (hour - 9) / 24)
+    noon, hills = 8 * math.sin(math.tau * (hour - 9) / 24), [(-24.8, 38.3, 5), (-23.2, 37.7, 4)]
 
     def at(lon, lat):
-        cold = sum(h * math.exp(-6 * ((lon - x) ** 2 + (lat - y) ** 2)) for x, y, h in HILLS)
+        cold = sum(h * math.exp(-6 * ((lon - x) ** 2 + (lat - y) ** 2)) for x, y, h in hills)
         return round(20 + noon + 2 * (38 - lat) + math.sin(3 * lon + hour / 4) - cold, 1)
 
     return [[at(x, y) if land else None for x, y, land in row] for row in GRID]
 
 
 FIELD = {"type": "heatmap", "x": LON, "y": LAT, "z": heat(14), "zmin": 8, "zmax": 32}
-FIELD |= {"zsmooth": "best", "colorscale": "RdYlBu", "colorbar": {"title": {"text": "°C"}}}
-SHORE = {"x": [x for x, _ in COAST], "y": [y for _, y in COAST], "mode": "lines"}
-MARK = {"symbol": "star-diamond", "size": 13, "color": "#fff3a6", "line": {"width": 1.5}}
+FIELD |= {"zsmooth": "best", "colorscale": "Portland", "colorbar": {"title": {"text": "°C"}}}
+SHORE = {"x": [x for x, _ in COAST], "y": [y for _, y in COAST], "line": {"color": "#8a94a3"}}
+MARK = {"symbol": "star", "size": 13, "color": "#fff", "line": {"width": 1}}
 STRIKES = {"x": [], "y": [], "mode": "markers", "marker": MARK}
 LOOK = {"xaxis": {"visible": False}, "yaxis": {"visible": False}, "showlegend": False}
 FIGURE = {"data": [FIELD, SHORE, STRIKES], "layout": {**LOOK, "margin": dict.fromkeys("lrtb", 4)}}
@@ -55,7 +53,7 @@ app.layout = html.Main(
     [
         html.Header([html.H1("Heat"), html.Span(id="hour-text", className="badge")]),
         html.Section(dcc.Graph(id="map", figure=FIGURE), className="card tall"),
-        html.Section([html.Label("Hour of the day", htmlFor="hour"), HOUR], className="card"),
+        html.Section(HOUR, className="card"),
     ]
 )
 
@@ -76,7 +74,7 @@ def show(hour):
 async def storm():
     chance = random.Random(8)
     while True:
-        yield [chance.uniform(LON[0], LON[-1]), chance.uniform(LAT[0], LAT[-1])]
+        yield [chance.uniform(-26.6, -21.4), chance.uniform(36.4, 39.6)]
         await asyncio.sleep(chance.expovariate(1.5))
 
 

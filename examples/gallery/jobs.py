@@ -14,22 +14,20 @@ app = Flash(__name__, title="Jobs")
 jobs = pubsub.table("jobs", key="id", columns={"id": str, "name": str, "done": int})
 
 
-QUEUE = [html.H2("Queue of everybody"), html.Div(id="queue", className="list")]
+QUEUE = html.Div([html.H2("Queue of everybody"), html.Div(id="queue")], className="card")
 CONTROLS = [
     dcc.Dropdown(KINDS, KINDS[0], id="kind", clearable=False),
     html.P(html.Button("Add to the queue", id="add")),
     html.H2("A report for this page alone"),
     html.Progress(id="bar", value="0", max="20"),
     html.Button("Report", id="report"),
-    html.Button("Stop", id="stop", disabled=True),
+    html.Button("Stop", id="stop", className="small"),
     html.P("None yet", id="text", className="quiet"),
 ]
 app.layout = html.Main(
     [
         html.Header([html.H1("Jobs"), html.Span(id="waiting", className="badge")]),
-        html.Section(
-            [html.Div(each, className="card") for each in (QUEUE, CONTROLS)], className="two"
-        ),
+        html.Section([QUEUE, html.Div(CONTROLS, className="card")], className="two"),
     ]
 )
 
@@ -74,10 +72,7 @@ def show(rows):
     Input("report", "n_clicks"),
     background=True,
     prevent_initial_call=True,
-    running=[
-        (Output("report", "disabled"), True, False),
-        (Output("stop", "disabled"), False, True),
-    ],
+    running=[(Output("report", "disabled"), True, False)],
     progress=[Output("bar", "value"), Output("bar", "max")],
     cancel=[Input("stop", "n_clicks")],
     interval=250,

@@ -40,8 +40,7 @@ HERE = Present("board/{board}", "present", board="main")
 app.layout = html.Main(
     [
         Room("board/{board}", board="main"),
-        html.Header([html.H1("Kanban"), HERE]),
-        html.Section(NEW, className="row"),
+        html.Header([html.H1("Kanban"), html.Div(NEW, className="row"), HERE]),
         html.Section(id="board", className="three"),
     ]
 )

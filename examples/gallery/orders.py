@@ -17,8 +17,9 @@ app = Flash(__name__, title="Orders")
 TYPES = {"id": str, "at": str, "symbol": str, "side": str, "count": int, "price": float}
 orders = pubsub.table("orders", key="id", columns={**TYPES, "state": str}, max_rows=2000)
 STATES = {"good": "params.value == 'filled'", "warn": "params.value == 'open'"}
+TIME = {"function": "params.value.slice(11, 19)"}
 COLUMNS = [
-    {"field": "at", "headerName": "time", "sort": "desc"},
+    {"field": "at", "sort": "desc", "valueFormatter": TIME},
     {"field": "symbol", "filter": True},
     {"field": "side"},
     {"field": "count", "type": "rightAligned"},
@@ -31,7 +32,7 @@ GRID = dag.AgGrid(
     id="grid",
     className="grid",
     columnDefs=COLUMNS,
-    columnSize="sizeToFit",
+    columnSize="responsiveSizeToFit",
     getRowId="params.data.id",
     dashGridOptions={"rowSelection": {"mode": "multiRow"}},
 )

@@ -5,6 +5,7 @@ On workers: ``FLASH_REDIS_URL=redis://… flash run status:app --workers 3``.
 
 import asyncio
 import random
+from itertools import count
 
 from flash import Flash, Input, Output, html, live, no_update, pubsub
 from flash_pubsub import Subscription
@@ -59,15 +60,16 @@ app.clientside_callback(
 async def check():
     """Stands for requests to the services."""
     chance, states = random.Random(6), dict.fromkeys(SERVICES, "up")
-    while True:
+    for number in count():
         new = []
         for name, state in list(states.items()):
-            ways = {"up": [95, 4, 1], "slow": [40, 50, 10], "down": [30, 10, 60]}[state]
+            ways = {"up": [97, 3, 0], "slow": [40, 50, 10], "down": [30, 10, 60]}[state]
             [states[name]] = chance.choices(["up", "slow", "down"], ways)
             if states[name] == "down" != state:
                 new.append(name)
         yield {"states": states, "new": new}
-        await asyncio.sleep(1)
+        # The first ones at once, so that there is something to see.
+        await asyncio.sleep(1 if number > 40 else 0.02)
 
 
 @pubsub.channel_callback("checks", Output("services", "children"))

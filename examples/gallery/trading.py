@@ -24,20 +24,15 @@ def tile(name):
 CHART = dcc.Graph(id="chart", figure={"data": TRACES, "layout": LOOK})
 FILLS = [html.H2("Fills of all traders"), html.Div(id="fills", className="list")]
 BUTTONS = [html.Button("Buy", id="buy"), html.Button("Sell", id="sell")]
+CHOICE = dcc.Dropdown(list(SYMBOLS), "FLAX", id="symbol", clearable=False)
 SLIDER = dcc.Slider(90, 130, 1, value=110, id="alarm", marks=None, updatemode="drag")
+ALARM = [html.Label(id="alarm-text"), SLIDER]
 app.layout = html.Main(
     [
         html.Header([html.H1("Trading"), html.Span("one feed for all pages", className="badge")]),
         html.Section([tile(name) for name in SYMBOLS], className="three"),
         html.Section([html.Div(CHART), html.Div(FILLS)], className="card two"),
-        html.Section(
-            [
-                dcc.Dropdown(list(SYMBOLS), "FLAX", id="symbol", clearable=False),
-                html.Div(BUTTONS, className="row"),
-                html.Div([html.Label(id="alarm-text"), SLIDER]),
-            ],
-            className="card three",
-        ),
+        html.Section([CHOICE, html.Div(BUTTONS), html.Div(ALARM)], className="card three"),
     ]
 )
 
@@ -66,12 +61,10 @@ def quotes(message):
     return [f"{message['prices'][name]:.2f}" for name in SYMBOLS]
 
 
-@callback(
-    Input("buy", "n_clicks"),
-    Input("sell", "n_clicks"),
-    State("symbol", "value"),
-    prevent_initial_call=True,
-)
+BUY, SELL, SYMBOL = Input("buy", "n_clicks"), Input("sell", "n_clicks"), State("symbol", "value")
+
+
+@callback(BUY, SELL, SYMBOL, prevent_initial_call=True)
 async def trade(buys, sells, symbol):
     [last] = await pubsub.history("prices", limit=1)
     price = f"{last.data['prices'][symbol]:.2f}"
