@@ -27,6 +27,7 @@ ACTS = {
     "form": "[[2, 9], [4, 6], [7, 10], [9, 3], [10, 8]].forEach(([x, y], at) => setTimeout(() =>"
     " dash_clientside.set_props('board', {clickData: {points: [{x, y}]}}), 500 * at))",
     "jobs": "document.getElementById('report').click()",
+    "machines": "dash_clientside.set_props('limit', {value: 66})",
     "kanban": "setTimeout(() => document.querySelector('#board button').click(), 2000)",
     "trading": "['buy', 'sell', 'buy', 'buy', 'sell'].forEach((id, at) => setTimeout(() =>"
     " document.getElementById(id).click(), 500 + 900 * at))",

@@ -73,7 +73,7 @@ async def model(question):
 )
 async def answer(clicks, submits, question, before):
     question = (question or "Nothing")[:500]
-    await set_props("question", {"value": ""})
+    set_props("question", {"value": ""})
     yield f"{(before or '')[-50_000:]}\n\n**You:** {question}\n\n"
     async for piece in model(question):
         yield piece

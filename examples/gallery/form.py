@@ -59,7 +59,8 @@ def name_of(client, plan):
     room="planning/{plan}",
 )
 def summary(goal, team, weeks):
-    return f"{(goal or 'No goal yet')[:80]}: {len(team or [])} teams, {weeks} weeks."
+    teams = "1 team" if len(team) == 1 else f"{len(team)} teams"
+    return f"{(goal or 'No goal yet')[:80]}: {weeks} weeks, {teams}"
 
 
 @callback(Input("board", "clickData"), prevent_initial_call=True)

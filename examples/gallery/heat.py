@@ -42,7 +42,7 @@ def heat(hour):
 
 
 FIELD = {"type": "heatmap", "x": LON, "y": LAT, "z": heat(14), "zmin": 8, "zmax": 32}
-FIELD |= {"zsmooth": "best", "colorscale": "Portland", "colorbar": {"title": {"text": "°C"}}}
+FIELD |= {"colorscale": "Portland", "colorbar": {"title": {"text": "°C"}}}
 SHORE = {"x": [x for x, _ in COAST], "y": [y for _, y in COAST], "line": {"color": "#8a94a3"}}
 MARK = {"symbol": "star", "size": 13, "color": "#fff", "line": {"width": 1}}
 STRIKES = {"x": [], "y": [], "mode": "markers", "marker": MARK}

@@ -10,6 +10,7 @@ from uuid import uuid4
 from flash import Flash, Input, Output, State, callback, dcc, html, live, pubsub
 
 KINDS = ["Import orders", "Train the forecast", "Send the invoices", "Check the stock"]
+FIRST = [*KINDS, "Count the visits", "Compress the logs", "Draw the maps", "Tidy up"]
 app = Flash(__name__, title="Jobs")
 jobs = pubsub.table("jobs", key="id", columns={"id": str, "name": str, "done": int})
 
@@ -46,7 +47,7 @@ async def work():
     """Runs on one worker; if that dies, another goes on with the jobs as the table has them."""
     chance = random.Random(2)
     if not await jobs.rows():
-        await jobs.upsert([job(kind) for kind in KINDS])
+        await jobs.upsert([job(name) for name in FIRST])
     while rows := await jobs.rows():
         await jobs.remove([row["id"] for row in rows if row["done"] == 100][:-4])
         for row in [row for row in rows if row["done"] < 100][:2]:

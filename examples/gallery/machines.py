@@ -10,7 +10,7 @@ from flash import Flash, Input, Output, callback, dcc, html, live, pubsub
 from flash_pubsub import Present, Room
 
 HALLS = ["north", "south", "harbour"]
-MACHINES = [f"{kind} {number}" for kind in ("Press", "Lathe", "Oven") for number in range(1, 5)]
+MACHINES = [f"{kind} {number}" for kind in ("Press", "Mill", "Oven") for number in range(1, 9)]
 LIMIT = 75  # °C, until somebody in the hall sets another.
 app = Flash(__name__, title="Machines")
 
