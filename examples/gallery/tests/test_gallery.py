@@ -227,7 +227,7 @@ def test_kanban_two_browsers_on_two_workers_share_the_cards(visit, redis):
 def test_orders_arrive_in_the_grid_and_selected_ones_go(visit):
     page = visit("orders")
     page.wait_for(lambda: len(page.find_all("#grid .ag-row")) > 3)
-    page.wait_for(lambda: points(page, "chart", 0) > 0)
+    page.wait_for(lambda: points(page, "chart", 1) > 0)
     page.click("#cancel")
     page.wait_for_text("#flash-notices", re.compile("Select orders first"))
     page.run_js("document.querySelector('#grid .ag-row input').click()")
