@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
+# What is done on a page of the gallery before its picture is taken.
+ACTS = {
+    "chat": "document.getElementById('ask').click()",
+    "form": "[[2, 9], [4, 6], [7, 10], [9, 3], [10, 8]].forEach(([x, y], at) => setTimeout(() =>"
+    " dash_clientside.set_props('board', {clickData: {points: [{x, y}]}}), 500 * at))",
+    "jobs": "document.getElementById('report').click()",
+    "machines": "dash_clientside.set_props('limit', {value: 66})",
+    "kanban": "setTimeout(() => document.querySelector('#board button').click(), 2000)",
+    "trading": "['buy', 'sell', 'buy', 'buy', 'sell'].forEach((id, at) => setTimeout(() =>"
+    " document.getElementById(id).click(), 500 + 900 * at))",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -32,6 +44,8 @@ class Picture:
     there: str
     seconds: float = 6.0
     path: str = "/"
+    # JavaScript that is run on the page before that.
+    act: str = ""
     size: tuple[int, int] = (1280, 900)
 
 
@@ -41,7 +55,8 @@ def pictures() -> Iterator[Picture]:
     yield Picture(demo, docs / "demo.png", "#race", size=(1280, 1000))
     yield Picture(demo, docs / "demo-overview.png", ".tile-value", path="/overview", seconds=12)
     for app in sorted((EXAMPLES / "gallery").glob("*.py")):
-        yield Picture(app, docs / "gallery" / f"{app.stem}.png", "main", size=(1000, 640))
+        file, act = docs / "gallery" / f"{app.stem}.png", ACTS.get(app.stem, "")
+        yield Picture(app, file, "main h1", act=act, size=(1000, 640))
 
 
 def take(picture: Picture, chromium: Chromium) -> None:
@@ -53,6 +68,7 @@ def take(picture: Picture, chromium: Chromium) -> None:
             browser.set_viewport(*picture.size)
             browser.visit(served, picture.path)
             browser.find(picture.there)
+            browser.run_js(picture.act)
             time.sleep(picture.seconds)
             browser.driver.save_screenshot(str(picture.file))
     finally:
