@@ -72,7 +72,7 @@ async def test_15_6_metrics_have_the_names_and_values_of_prometheus(exporter):
         await until(lambda: ("flash_callbacks", ("outcome", "ok")) in exporter.points())
         exported = await asyncio.to_thread(exporter.points)
         response = await client.get("/_flash/metrics", headers=AUTHORIZATION)
-        text = (await response.get_data()).decode()
+        text = response.text
         await page.leave()
     prometheus = {}
     for family in text_string_to_metric_families(text):
