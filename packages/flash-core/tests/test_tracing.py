@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from opentelemetry.trace import StatusCode
 
 from flash import AsyncManager, ConfigurationError, Flash, Input, Output, html
 from flash.testing import FlashClient
-from flash.tracing import OpenTelemetryTracing, choose
+from flash.tracing import OpenSpan, OpenTelemetryTracing, carrier_of, choose, message_span
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
@@ -65,6 +66,19 @@ class MemoryTracing:
 
     def current(self):
         return self._current.get()
+
+    def carrier(self):
+        span = self._current.get()
+        return {} if span is None else {"span": span}
+
+    @contextmanager
+    def message_span(self, name, attributes, carrier):
+        token = self._current.set(carrier.get("span"))
+        try:
+            with self.span(name, attributes, link=carrier.get("span")) as span:
+                yield span
+        finally:
+            self._current.reset(token)
 
     def spans(self):
         return self.ended
@@ -147,6 +161,65 @@ class TestContract:
             pass
         first, second = tracing.spans()
         assert (second.link, second.parent) == (first, None)
+
+
+class TestMessages:
+    def test_the_processing_of_a_message_is_a_child_of_its_publication_and_linked(self, tracing):
+        assert carrier_of(tracing) == {}
+        with tracing.span("publish", {}):
+            carrier = carrier_of(tracing)
+        with tracing.span("other", {}), message_span(tracing, "process", {"a": 1}, carrier):
+            pass
+        publication, process, _ = tracing.spans()
+        assert (process.parent, process.link) == (publication, publication)
+        assert process.attributes == {"a": 1}
+
+    def test_a_message_without_a_trace_begins_one(self, tracing):
+        with tracing.span("other", {}), message_span(tracing, "process", {}, {}):
+            pass
+        process, _ = tracing.spans()
+        assert (process.parent, process.link) == (None, None)
+
+    @pytest.mark.parametrize("traceparent", ["rubbish", "00-0-0-00", "x" * 10_000])
+    def test_rubbish_in_an_envelope_begins_a_trace(self, traceparent):
+        tracing = ExportedTracing()
+        with message_span(tracing, "process", {}, {"traceparent": traceparent}):
+            pass
+        (process,) = tracing.spans()
+        assert (process.parent, process.link) == (None, None)
+
+    def test_a_tracing_with_the_two_methods_only_is_enough(self):
+        class Least:
+            def __init__(self, tracing):
+                self.span, self.current = tracing.span, tracing.current
+
+        tracing = MemoryTracing()
+        least = Least(tracing)
+        assert carrier_of(least) == {}
+        with message_span(least, "process", {}, {}):
+            pass
+        assert [span.name for span in tracing.spans()] == ["process"]
+
+
+class TestOpenSpans:
+    def test_an_open_span_is_not_current_and_a_child_of_what_is(self, tracing):
+        with tracing.span("outer", {}):
+            opened = OpenSpan(tracing, "open", {"a": 1})
+            with tracing.span("inner", {}):
+                pass
+        opened.set({"b": 2})
+        opened.fail(ValueError("wrong"))
+        opened.end()
+        inner, outer, last = tracing.spans()
+        assert (inner.parent, last.parent) == (outer, outer)
+        assert (last.attributes, last.errors) == ({"a": 1, "b": 2}, ["ValueError"])
+
+    def test_it_ends_in_any_thread(self, tracing):
+        opened = OpenSpan(tracing, "open", {})
+        thread = threading.Thread(target=opened.end)
+        thread.start()
+        thread.join()
+        assert [span.name for span in tracing.spans()] == ["open"]
 
 
 def an_app(tracing, **options):
@@ -304,6 +377,11 @@ class TestTheSetting:
 
     def test_a_tracing_is_taken_as_it_is(self, tracing):
         assert Flash(__name__, tracing=tracing).tracing is tracing
+
+    @pytest.mark.parametrize("setting", ["yes", 1, object()])
+    def test_another_setting_is_refused_with_what_is_allowed(self, setting):
+        with pytest.raises(ConfigurationError, match=r"tracing=.*must be True.*test_tracing"):
+            Flash(__name__, tracing=setting)
 
     def test_true_asks_for_opentelemetry(self):
         assert isinstance(choose(True), OpenTelemetryTracing)

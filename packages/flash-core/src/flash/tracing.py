@@ -6,13 +6,17 @@ while its work runs, so what the work calls, in tasks and threads too, becomes i
 
 from __future__ import annotations
 
+import contextvars
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar, runtime_checkable
 from urllib.parse import urlsplit
 
 from flash.errors import ConfigurationError
+from flash.settings import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,6 +71,79 @@ class Tracing(Protocol):
         ...
 
 
+@runtime_checkable
+class MessageTracing(Protocol):
+    """What a `Tracing` also has whose spans go on where a message arrives; optional."""
+
+    def carrier(self) -> Mapping[str, str]:
+        """Return what names the current span to another process (W3C Trace Context).
+
+        It is sent along with a message. Empty if there is no span.
+        """
+        ...
+
+    def message_span(
+        self, name: str, attributes: Mapping[str, Value], carrier: Mapping[str, str]
+    ) -> AbstractContextManager[Span]:
+        """Time the processing of one message, which came with a ``carrier``.
+
+        The span is a child of the one that the carrier names, and linked to it. Without one it
+        begins a trace, whatever the current span is.
+        """
+        ...
+
+
+NO_CARRIER: Mapping[str, str] = MappingProxyType({})
+
+
+def carrier_of(tracing: Tracing) -> Mapping[str, str]:
+    """Return what names the current span to another process; empty if nothing does."""
+    return tracing.carrier() if isinstance(tracing, MessageTracing) else NO_CARRIER
+
+
+def message_span(
+    tracing: Tracing, name: str, attributes: Mapping[str, Value], carrier: Mapping[str, str]
+) -> AbstractContextManager[Span]:
+    """Time the processing of one message; see `MessageTracing`."""
+    if isinstance(tracing, MessageTracing):
+        return tracing.message_span(name, attributes, carrier)
+    return tracing.span(name, attributes, headers=carrier)
+
+
+def user_of(tracing: Tracing, user: str | None) -> dict[str, Value]:
+    """Return the attributes that name the user, if the app allows them in traces."""
+    if user is None or not getattr(tracing, "users", False):
+        return {}
+    return {"user.id": user}
+
+
+class OpenSpan:
+    """A span that lasts longer than a block, or ends in another task; it is not current.
+
+    So what begins meanwhile does not become its child: the span of a page's connection would
+    otherwise have all that the page does in a day.
+    """
+
+    __slots__ = ("_context", "_manager", "_span")
+
+    def __init__(self, tracing: Tracing, name: str, attributes: Mapping[str, Value]) -> None:
+        self._manager = tracing.span(name, attributes)
+        self._context = contextvars.copy_context()
+        self._span = self._context.run(self._manager.__enter__)
+
+    def set(self, attributes: Mapping[str, Value]) -> None:
+        """Add attributes."""
+        self._span.set(attributes)
+
+    def fail(self, error: BaseException) -> None:
+        """Record an error that ended the work, and mark the span as failed."""
+        self._span.fail(error)
+
+    def end(self) -> None:
+        """End the span; called once, from any task or thread."""
+        self._context.run(self._manager.__exit__, None, None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """What caused work that goes on by itself, such as a background job."""
@@ -118,29 +195,43 @@ class CallTimes:
 def caused_by(headers: Mapping[str, str]) -> dict[str, Value]:
     """Return the attributes that say which page a request came from."""
     referrer = headers.get("referer")
-    return {} if referrer is None else {"flash.page.path": urlsplit(referrer).path}
+    return {} if referrer is None else {"flash.page.path": _path_of(referrer)}
+
+
+@lru_cache(maxsize=256)
+def _path_of(url: str) -> str:
+    return urlsplit(url).path
 
 
 class OpenTelemetryTracing:
     """Spans of OpenTelemetry.
 
-    ``provider`` is the process's own by default. Needs the package ``opentelemetry-api``
+    ``provider`` is the process's own by default. With ``users`` the spans of links name the user
+    in ``user.id``; who reads traces then reads that too. Needs the package ``opentelemetry-api``
     (``pip install flash-core[otel]``); what is exported and where is up to the application's SDK.
     """
 
-    def __init__(self, provider: trace.TracerProvider | None = None) -> None:
+    def __init__(
+        self, provider: trace.TracerProvider | None = None, *, users: bool = False
+    ) -> None:
         try:
             from opentelemetry import context, propagate, trace
+            from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ImportError as error:
             raise ConfigurationError(
                 "tracing needs OpenTelemetry's API: pip install flash-core[otel]"
             ) from error
+        # Whether spans name the user.
+        self.users = users
         self._trace = trace
         self._attach, self._detach = context.attach, context.detach
         self._extract = propagate.extract
+        # Messages carry the trace, but no baggage: the broker may keep them for long.
+        self._messages = TraceContextTextMapPropagator()
         # The headers that carry a trace, such as "traceparent".
-        self._carriers = frozenset(propagate.get_global_textmap().fields)
+        self._carriers = tuple(propagate.get_global_textmap().fields)
         self._tracer = trace.get_tracer(SCOPE, tracer_provider=provider)
+        self._start = self._tracer.start_span
 
     def span(
         self,
@@ -150,13 +241,41 @@ class OpenTelemetryTracing:
         headers: Mapping[str, str] | None = None,
         link: object = None,
     ) -> AbstractContextManager[Span]:
-        """Time a block; see `Tracing`."""
-        trace = self._trace
+        """Time a block; see `Tracing`.
+
+        The attribute ``messaging.operation.type``, "send", makes it a producer of messages.
+        """
         context = None
-        if headers and self.current() is None and not self._carriers.isdisjoint(headers):
-            context = self._extract(headers)
-        links = [trace.Link(link.get_span_context())] if isinstance(link, trace.Span) else None
-        made = self._tracer.start_span(name, context=context, attributes=attributes, links=links)
+        if headers:
+            for each in self._carriers:
+                # Reading a header is cheap, and finding the current span is not.
+                if each in headers:
+                    if self.current() is None:
+                        context = self._extract(headers)
+                    break
+        trace = self._trace
+        kinds = trace.SpanKind
+        kind = kinds.PRODUCER if "messaging.operation.type" in attributes else kinds.INTERNAL
+        links = None
+        if link is not None and isinstance(link, trace.Span):
+            links = [trace.Link(link.get_span_context())]
+        return _OpenTelemetrySpan(self._start(name, context, kind, attributes, links), self)
+
+    def carrier(self) -> Mapping[str, str]:
+        """Return what names the current span to another process; see `MessageTracing`."""
+        carrier: dict[str, str] = {}
+        self._messages.inject(carrier)
+        return carrier
+
+    def message_span(
+        self, name: str, attributes: Mapping[str, Value], carrier: Mapping[str, str]
+    ) -> AbstractContextManager[Span]:
+        """Time the processing of one message; see `MessageTracing`."""
+        trace = self._trace
+        context = self._messages.extract(carrier)
+        cause = trace.get_current_span(context).get_span_context()
+        links = [trace.Link(cause)] if cause.is_valid else None
+        made = self._start(name, context, trace.SpanKind.CONSUMER, attributes, links)
         return _OpenTelemetrySpan(made, self)
 
     def enter(self, span: trace.Span) -> Token[Context]:
@@ -198,8 +317,7 @@ class _OpenTelemetrySpan:
         self._span.end()
 
     def set(self, attributes: Mapping[str, Value]) -> None:
-        if self._span.is_recording():
-            self._span.set_attributes(attributes)
+        self._span.set_attributes(attributes)
 
     def fail(self, error: BaseException) -> None:
         from opentelemetry.trace import Status, StatusCode
@@ -217,6 +335,11 @@ def choose(setting: Tracing | bool | None) -> Tracing | None:
     if isinstance(setting, bool):
         return OpenTelemetryTracing() if setting else None
     if setting is not None:
+        if not callable(getattr(setting, "span", None)):
+            raise ConfigurationError(
+                f"tracing={setting!r}: must be True, False, None or an object with the methods of "
+                f"flash.tracing.Tracing{here()}"
+            )
         return setting
     return OpenTelemetryTracing() if _has_provider() else None
 

@@ -6,11 +6,14 @@ import asyncio
 import atexit
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from flash.redis.address import Address, Kind
+from flash.tracing import choose as choose_tracing
 from flash_pubsub.broker.address import parse_url
 from flash_pubsub.broker.envelope import Envelope
+from flash_pubsub.broker.spans import publish_in_span
 from flash_pubsub.channels.declaration import ChannelPattern, check_name
 from flash_pubsub.channels.history import DEFAULT_LIMIT, History, read_history
 from flash_pubsub.channels.retention import RETENTION_CHANNEL, RETENTION_FIELD, RetentionRules
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
     from concurrent.futures import Future
 
+    from flash.tracing import Tracing
     from flash_pubsub.broker.redis.store import Store
     from flash_pubsub.broker.seam import Retention
     from flash_ws.protocol.position import Position
@@ -47,6 +51,9 @@ class AsyncPublisher:
       `PubSub.channel`.
     - ``schemas``: by channel or pattern, the pydantic model, dataclass or TypedDict that messages
       must fit. Pass the classes that the app uses: the broker does not carry them.
+    - ``tracing``: True for spans of OpenTelemetry (``flash-core[otel]``), which go on in the app's
+      channel callbacks, or a `flash.tracing.Tracing`; without it there are spans if the process has
+      set a tracer provider before.
 
     A publisher is used on one event loop. It connects when the first message is published.
     """
@@ -57,11 +64,13 @@ class AsyncPublisher:
         *,
         retention: Retention | None = None,
         schemas: Mapping[str, Any] | None = None,
+        tracing: Tracing | bool | None = None,
     ) -> None:
         # Not above: it brings redis-py, and an app that imports this package need not publish so.
         from flash_pubsub.broker.redis.store import Store
 
         self._retention = retention
+        self._tracing = choose_tracing(tracing)
         self._schemas = [
             (ChannelPattern(channel), Schema(kind)) for channel, kind in (schemas or {}).items()
         ]
@@ -89,11 +98,14 @@ class AsyncPublisher:
                 data = schema.validate(channel, data)
                 break
         self._open_store()
-        payload = Envelope.of(data).pack()
+        envelope = Envelope.of(data)
         retention = self._retention or (await self._read_retention_rules(channel)).retention(
             channel
         )
-        return await self._open_store().publish(channel, payload, key=key, retention=retention)
+        publish = partial(self._open_store().publish, channel, key=key, retention=retention)
+        if self._tracing is None:
+            return await publish(envelope.pack())
+        return await publish_in_span(self._tracing, channel, envelope, publish)
 
     async def history(self, channel: str, *, limit: int = DEFAULT_LIMIT) -> History:
         """Return the last messages of a channel, as `PubSub.history` does.
@@ -109,7 +121,12 @@ class AsyncPublisher:
         Its columns and bounds are those that the app declares with `PubSub.table`.
         """
         check_name(name)
-        return TableWriter(name, lambda: self._tables.settings(name), self._open_store)
+        return TableWriter(
+            name,
+            lambda: self._tables.settings(name),
+            self._open_store,
+            lambda: self._tracing,
+        )
 
     def _open_store(self) -> Store:
         if self._store is None:
@@ -162,8 +179,9 @@ class Publisher:
         *,
         retention: Retention | None = None,
         schemas: Mapping[str, Any] | None = None,
+        tracing: Tracing | bool | None = None,
     ) -> None:
-        self._publisher = AsyncPublisher(url, retention=retention, schemas=schemas)
+        self._publisher = AsyncPublisher(url, retention=retention, schemas=schemas, tracing=tracing)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

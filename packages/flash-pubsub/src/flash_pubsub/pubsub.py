@@ -19,6 +19,7 @@ from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.listeners import Listeners
 from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.broker.open import check_workers, open_broker
+from flash_pubsub.broker.spans import publish_in_span
 from flash_pubsub.channels.declaration import (
     ChannelCallback,
     ChannelPattern,
@@ -516,13 +517,14 @@ class PubSub:
         settings = self._declarations.settings(channel)
         if settings.schema is not None:
             data = settings.schema.validate(channel, data)
-        return await self.broker.publish(
-            channel,
-            Envelope.of(data).pack(),
-            key=key,
-            fence=fence,
-            retention=retention_of(settings),
+        envelope = Envelope.of(data)
+        publish = partial(
+            self.broker.publish, channel, key=key, fence=fence, retention=retention_of(settings)
         )
+        tracing = None if self._app is None else self._app.tracing
+        if tracing is None:
+            return await publish(envelope.pack())
+        return await publish_in_span(tracing, channel, envelope, publish)
 
     @overload
     def feeder(self, channel: F, /) -> F: ...

@@ -58,6 +58,7 @@ from flash_ws.errors import NoCaller
 from flash_ws.link.accepting import LinkAcceptor
 from flash_ws.link.link import LinkLimits
 from flash_ws.operating.inspection import Inspection, PageRow
+from flash_ws.operating.meters import OpenTelemetryMetrics
 from flash_ws.operating.metrics import (
     PORT,
     Exposition,
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from dash.dependencies import Input, Output, State
+    from opentelemetry.metrics import MeterProvider
 
     from flash import Flash
     from flash.checking.security import Deployment, Risk
@@ -123,6 +125,9 @@ class Live:
       address (other workers take the next free port), an int on that port. A string is a token
       that requests to ``_flash/metrics`` must send as ``Authorization: Bearer``. A function
       authorises those requests as ``authorize`` does. Needs ``flash-ws[metrics]``.
+    - ``otel_metrics``: exports the same metrics by OpenTelemetry (``flash-core[otel]``), with the
+      given ``MeterProvider``. True takes that of the process. By default they are exported if the
+      process has set one when the app starts; False exports nothing.
     - ``inspect``: authorises requests to ``_flash/inspect`` as ``authorize`` does, after the app's
       guards. The page shows this worker's readiness, pages and metrics. Without ``inspect`` it is
       served only with ``debug=True`` and only to this machine.
@@ -154,6 +159,7 @@ class Live:
         max_clients: int = 20_000,
         max_clients_each: int | None = None,
         metrics: MetricsAccess = False,
+        otel_metrics: MeterProvider | bool | None = None,
         inspect: Authorize | None = None,
         on_new_version: OnNewVersion = "ask",
     ) -> None:
@@ -216,6 +222,7 @@ class Live:
         self.readiness = Readiness()
         self._loop_lag: LoopLag | None = None
         self._exposition = None if metrics is False else Exposition(self._read_metrics)
+        self._otel_metrics = OpenTelemetryMetrics(otel_metrics, self._read_metrics)
         self._metrics_access = metrics
         self._metrics_port: MetricsPort | None = None
         self._inspect = inspect
@@ -319,7 +326,7 @@ class Live:
 
     def _send(self, to: HasChannel, message: Message) -> Sending:
         """Publish a message, from the app's event loop, another one, or a thread."""
-        work = hub_of(self.app).publish(to.channel, message)
+        work = hub_of(self.app).push(to.channel, message)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -341,13 +348,13 @@ class Live:
     ) -> None:
         """Do what `push` does, from a thread."""
         updates: Any = [(component, props)] if props is not None else component
-        self.app.wait_for(hub_of(self.app).publish(to.channel, props_message(updates)))
+        self.app.wait_for(hub_of(self.app).push(to.channel, props_message(updates)))
 
     def send_event_threadsafe(
         self, name: str, data: Any = None, *, to: HasChannel = EVERYBODY
     ) -> None:
         """Do what `send_event` does, from a thread."""
-        self.app.wait_for(hub_of(self.app).publish(to.channel, event_message(name, data)))
+        self.app.wait_for(hub_of(self.app).push(to.channel, event_message(name, data)))
 
     def notify(
         self,
@@ -757,8 +764,10 @@ class Live:
             self._exposition.pool = self.app.internal_pool
         if self._metrics_port is not None:
             await self._metrics_port.start()
+        self._otel_metrics.start()
 
     async def _stop(self) -> None:
+        self._otel_metrics.stop()
         if self._metrics_port is not None:
             await self._metrics_port.stop()
         if self._loop_lag is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -204,14 +205,40 @@ def note_session_reads(app: Any) -> None:
         interface.session_class = ReadSession
 
 
-def request_headers() -> dict[str, str]:
+class RawHeaders(Mapping[str, str]):
+    """The headers of an ASGI scope by their names in lower case; only those read are decoded."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._raw = dict(raw)
+
+    def __getitem__(self, name: str) -> str:
+        return str(self._raw[name.encode("latin-1")], "latin-1")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a header, or ``default``."""
+        # Not the inherited one, which raises an exception for each header that is not there.
+        value = self._raw.get(name.encode("latin-1"))
+        return default if value is None else str(value, "latin-1")
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.encode("latin-1") in self._raw
+
+    def __iter__(self) -> Iterator[str]:
+        return (str(name, "latin-1") for name in self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+
+def request_headers() -> Mapping[str, str]:
     """Return the current request's headers, names in lower case; builds no request for it."""
     context = request_variable.get(None)
     if context is None:
         return {}
     if isinstance(context, DeferredRequestContext):
-        headers: Iterable[tuple[bytes, bytes]] = context.scope["headers"]
-        return {str(name, "latin-1"): str(value, "latin-1") for name, value in headers}
+        return RawHeaders(context.scope["headers"])
     return {name.lower(): value for name, value in context.request_websocket.headers.items()}
 
 

@@ -8,7 +8,8 @@ A payload is a msgpack array of six members, in this order:
 3. the message's id, a string that is unique;
 4. the time at which it was published, in seconds since 1970, by the publisher's clock;
 5. the body, bytes: serialised once by the publisher and forwarded without being parsed;
-6. extras, a map with string keys, mostly empty.
+6. extras, a map with string keys, mostly empty; a traced message has ``traceparent`` there, see
+   `flash_pubsub.broker.spans`. A reader ignores keys that it does not know.
 
 A reader refuses a message of another version and logs one line. It ignores a message of a kind
 that it does not know. Nothing is ever unpickled.

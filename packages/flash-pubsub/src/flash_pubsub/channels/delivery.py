@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 import msgpack
@@ -13,6 +14,7 @@ from dash.exceptions import PreventUpdate
 
 from flash.callbacks.context import EventContext
 from flash.callbacks.execution import time_limit
+from flash.callbacks.traced import call_in_span
 from flash.errors import CallbackTimeout
 from flash.exits import ends_task
 from flash.supervision import SupervisedTask
@@ -20,18 +22,22 @@ from flash_pubsub.broker.backplane import FRAME, PREFIX, envelope_extras
 from flash_pubsub.broker.envelope import BYTES, JSON, Envelope
 from flash_pubsub.broker.leases import run_while_leading
 from flash_pubsub.broker.recent_frames import RecentFrames
+from flash_pubsub.broker.spans import channel_span
 from flash_pubsub.channels.backfill import Backfill
 from flash_pubsub.channels.history import BrokerReader
 from flash_pubsub.channels.results import CallbackResult, combined
 from flash_pubsub.errors import BrokerError, PayloadTooLarge, UnsupportedEnvelope
+from flash_ws.callbacks.deferred import hub_of
 from flash_ws.protocol.channel import CatchUp, State
 from flash_ws.protocol.frames import props_message, reset_frame, snapshot_frame
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+    from contextvars import Context
 
     from flash import Flash
+    from flash.tracing import Tracing, Value
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.broker.listeners import Listeners
     from flash_pubsub.broker.seam import Kept, Lease, Publication
@@ -178,6 +184,8 @@ class ChannelDeliveries:
         except UnsupportedEnvelope as error:
             logger.warning("channel %r: %s", channel, error)
             return []
+        tracing = self.app.tracing
+        traced: Context | None = None
         results: list[CallbackResult] = []
         for matched in callbacks:
             callback = matched.callback
@@ -185,9 +193,11 @@ class ChannelDeliveries:
             context = EventContext([], [], [])
             try:
                 with context.active():
-                    async with time_limit(callback.name, callback.timeout):
-                        result = await self.app.pool.call(
-                            callback.function, data, **matched.variables
+                    if tracing is None:
+                        result = await self._call(matched, data)
+                    else:
+                        result, traced = await self._call_traced(
+                            tracing, matched, data, channel, envelope
                         )
                 own.extend(callback.outputs.updates(result, callback.name))
                 own.extend(context.take_updates())
@@ -208,8 +218,49 @@ class ChannelDeliveries:
                     report(matched, error)
                 continue
             if own:
-                results.append(CallbackResult(matched, own, message))
+                results.append(CallbackResult(matched, own, message, traced))
         return results
+
+    async def _call(self, matched: MatchedCallback, data: Any) -> Any:
+        callback = matched.callback
+        async with time_limit(callback.name, callback.timeout):
+            return await self.app.pool.call(callback.function, data, **matched.variables)
+
+    async def _call_traced(
+        self,
+        tracing: Tracing,
+        matched: MatchedCallback,
+        data: Any,
+        channel: str,
+        envelope: Envelope,
+    ) -> tuple[Any, Context]:
+        """Call in a span; return the result, and the context in which the span is current."""
+        callback = matched.callback
+        pattern = callback.pattern.text
+        span = channel_span(tracing, channel, pattern, callback.name, envelope)
+
+        async def call() -> tuple[Any, Context]:
+            return await self._call(matched, data), copy_context()
+
+        return await call_in_span(span, call)
+
+    def deliver(self, frame: Frame, results: Sequence[CallbackResult]) -> None:
+        """Queue what callbacks have set for the pages of this worker."""
+        tracing, context = self.app.tracing, results[-1].context
+        if tracing is None or context is None:
+            self.backplane.deliver_frame(frame)
+        else:
+            context.run(self._deliver_traced, tracing, frame)
+
+    def _deliver_traced(self, tracing: Tracing, frame: Frame) -> None:
+        pages = hub_of(self.app).followers_of(frame.channel or "")
+        attributes: dict[str, Value] = {
+            "flash.push.channel": EVERY_WORKER,
+            "flash.push.bytes": frame.size,
+            "flash.push.pages": pages,
+        }
+        with tracing.span("push", attributes):
+            self.backplane.deliver_frame(frame)
 
 
 class _ResetMarker:
@@ -470,7 +521,7 @@ class ChannelDelivery:
             self._note_progress()
         if message is not None and frame is not None:
             self._state.apply(message)
-            self._deliveries.backplane.deliver_frame(frame)
+            self._deliveries.deliver(frame, results)
 
     async def _apply_reset(self, marker: _ResetMarker) -> None:
         position = marker.position

@@ -9,6 +9,7 @@ from flash_ws.protocol.frames import props_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextvars import Context
 
     from flash_pubsub.channels.declaration import MatchedCallback
     from flash_ws.protocol.frames import Message
@@ -23,6 +24,8 @@ class CallbackResult:
     updates: list[Any]
     # The same, serialised.
     message: Message
+    # The context in which the span of the run is current; None if nothing is traced.
+    context: Context | None = None
 
 
 def combined(results: Sequence[CallbackResult]) -> Message | None:

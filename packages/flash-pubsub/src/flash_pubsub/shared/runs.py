@@ -16,6 +16,7 @@ from dash.exceptions import PreventUpdate
 from flash import NoUpdate, Patch, stringify_id
 from flash.callbacks.context import EventContext
 from flash.callbacks.execution import time_limit
+from flash.callbacks.traced import call_in_span
 from flash.errors import CallbackTimeout
 from flash.exits import ends_task
 from flash.log_limit import limited_logger
@@ -464,7 +465,7 @@ class SharedRuns:
         used = {key: made.get(key) or self._state.made_at(key) for key in keys}
         epoch = self._state.epoch
         try:
-            values, additions = await self._call(callback, pending, list(inputs.values()))
+            values, additions = await self._call_traced(callback, pending, list(inputs.values()))
             position = await self._state.publish(
                 {**unknown, **changed, **values},
                 additions=additions,
@@ -519,6 +520,20 @@ class SharedRuns:
     def _changed_keys(self, callback: SharedCallback, pending: PendingChanges) -> list[Key]:
         keys = callback.input_keys
         return [keys[index] for index in pending.changed]
+
+    def _call_traced(
+        self, callback: SharedCallback, pending: PendingChanges, values: list[Any]
+    ) -> Awaitable[_RunResult]:
+        """Call the function, in a span if the app is traced."""
+        tracing = self._app.tracing
+        if tracing is None:
+            return self._call(callback, pending, values)
+        attributes = {
+            "flash.callback.id": callback.label,
+            "flash.shared.pages": len(pending.origins),
+        }
+        span = tracing.span(f"shared {callback.label}", attributes)
+        return call_in_span(span, lambda: self._call(callback, pending, values))
 
     async def _call(
         self, callback: SharedCallback, pending: PendingChanges, values: list[Any]

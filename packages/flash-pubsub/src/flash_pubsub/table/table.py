@@ -16,6 +16,7 @@ from flash_pubsub.table.writer import TableWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
+    from flash.tracing import Tracing
     from flash_pubsub.channels.declaration import ChannelPattern
     from flash_pubsub.table.replica import TableReplica
     from flash_pubsub.table.writer import RowStore
@@ -43,6 +44,11 @@ class TableHost(Protocol):
         """Return the broker."""
         ...
 
+    @property
+    def tracing(self) -> Tracing | None:
+        """What traces the app; None if nothing does."""
+        ...
+
     async def replica(self, name: str) -> TableReplica:
         """Return the rows of a table, fetched if this worker has not got them yet."""
         ...
@@ -60,7 +66,7 @@ class Table(TableWriter):
     """
 
     def __init__(self, declaration: Declaration, name: str, host: Callable[[], TableHost]) -> None:
-        super().__init__(name, self._own_settings, lambda: host().store())
+        super().__init__(name, self._own_settings, lambda: host().store(), lambda: host().tracing)
         self._declaration = declaration
         # Asked when it is needed: the app may be made after the table is declared.
         self._host = host

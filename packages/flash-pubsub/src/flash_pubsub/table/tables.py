@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from flash import Flash
+    from flash.tracing import Tracing
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.broker.listeners import Listeners
     from flash_pubsub.channels.declaration import ChannelPattern, Declarations
@@ -144,6 +145,11 @@ class Tables:
     def store(self) -> RowStore:
         """Return the broker."""
         return self._listeners.broker
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """What traces the app; None if nothing does."""
+        return None if self._app is None else self._app.tracing
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait in a thread for what runs on the app's event loop."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from flash_pubsub.broker.spans import publish_span
 from flash_pubsub.errors import InvalidRow
 from flash_pubsub.table.changes import channel_of, rows_of, split
 from flash_pubsub.table.columns import encoder_of
 from flash_pubsub.table.data import encoded_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from flash.tracing import Tracing
     from flash_pubsub.broker.seam import Retention, Snapshot
     from flash_pubsub.table.columns import TableSettings
     from flash_ws.protocol.position import Position
@@ -58,10 +60,12 @@ class TableWriter:
         name: str,
         settings: Callable[[], Awaitable[TableSettings]],
         store: Callable[[], RowStore],
+        tracing: Callable[[], Tracing | None],
     ) -> None:
         self.name = name
         self._settings = settings
         self._store = store
+        self._tracing = tracing
         # Since other tasks of the event loop could run.
         self._keys_written = 0
 
@@ -105,7 +109,18 @@ class TableWriter:
         return [encoder.key_of(key) for key in given]
 
     async def _publish(
-        self, rows: Mapping[str, bytes], removed: Iterable[str], settings: TableSettings
+        self, rows: Mapping[str, bytes], removed: Sequence[str], settings: TableSettings
+    ) -> None:
+        tracing = self._tracing()
+        if tracing is None:
+            await self._publish_parts(rows, removed, settings)
+            return
+        attributes = {"flash.table.rows": len(rows), "flash.table.removed": len(removed)}
+        with publish_span(tracing, self.name, attributes):
+            await self._publish_parts(rows, removed, settings)
+
+    async def _publish_parts(
+        self, rows: Mapping[str, bytes], removed: Sequence[str], settings: TableSettings
     ) -> None:
         for changes in split(rows, removed):
             await self._store().publish(

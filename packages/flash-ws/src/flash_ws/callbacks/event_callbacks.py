@@ -14,9 +14,11 @@ from dash.dependencies import ClientsideFunction, Input, State
 from flash import BadRequest, ConfigurationError
 from flash.callbacks.context import EventContext
 from flash.callbacks.functions import is_async_generator, name_of, same_function, short_name_of
+from flash.callbacks.traced import call_in_span
 from flash.exits import as_exception, ends_task
 from flash.log_limit import limited_logger
 from flash.settings import Choice, Function, check
+from flash.tracing import user_of
 from flash_ws.clients.context import current_client
 from flash_ws.clients.sending import Sending
 from flash_ws.protocol.codes import CloseCode
@@ -273,7 +275,7 @@ class EventCallbackRunner:
         try:
             async with client.handshake.active():
                 with context.active():
-                    await self._stream(client, callback, context)
+                    await self._stream_traced(client, callback, context)
         except BaseException as error:
             if isinstance(error, GeneratorExit) and ends_task(error):
                 raise
@@ -298,6 +300,22 @@ class EventCallbackRunner:
         if callback.reset:
             await self._send(client, props_message(callback.reset))
         await self._send(client, end)
+
+    def _stream_traced(
+        self, client: LinkedClient, callback: EventCallback, context: EventContext
+    ) -> Coroutine[Any, Any, None]:
+        """Run the generator, in a span if the app is traced."""
+        tracing = None if self._app is None else self._app.tracing
+        if tracing is None:
+            return self._stream(client, callback, context)
+        name = short_name_of(callback.function)
+        attributes = {
+            "flash.callback.id": name,
+            "flash.page.path": client.path,
+            **user_of(tracing, client.user),
+        }
+        span = tracing.span(f"event {name}", attributes)
+        return call_in_span(span, lambda: self._stream(client, callback, context))
 
     async def _stream(
         self, client: LinkedClient, callback: EventCallback, context: EventContext

@@ -8,7 +8,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from flash_ws.clients import recipients
 from flash_ws.clients.backplane import ClientInfo, Command, Moved, OwnedByAnotherUser
 from flash_ws.clients.client import LinkedClient
 from flash_ws.clients.context import current_client
+from flash_ws.clients.spans import LinkSpan, push_span, traced_push
 from flash_ws.errors import PayloadTooLarge
 from flash_ws.link.flushing import FlushScheduler
 from flash_ws.link.link import Link, LinkLimits
@@ -200,6 +201,19 @@ class Hub:
             await following
         return await self._backplane.publish(channel, message)
 
+    def push(self, channel: str, message: Message) -> Coroutine[Any, Any, Position]:
+        """Do what `publish` does, in a span if the app is traced and this is a part of a trace."""
+        publishing = self.publish(channel, message)
+        tracing = self._app.tracing
+        if tracing is None or tracing.current() is None:
+            return publishing
+        span = push_span(tracing, channel, message, self.followers_of(channel))
+        return traced_push(span, publishing)
+
+    def followers_of(self, channel: str) -> int:
+        """Return how many pages of this worker follow a channel."""
+        return len(self._followers.get(channel, ()))
+
     def deliver(self, frame: Frame) -> None:
         """Queue a frame for the followers of its channel on this worker."""
         for client in self._followers.get(frame.channel or "", ()):
@@ -342,8 +356,23 @@ class Hub:
 
     # -- connections -----------------------------------------------------------------------------
 
-    async def serve(self, transport: Transport, handshake: Handshake, user: str | None) -> None:
+    def serve(
+        self, transport: Transport, handshake: Handshake, user: str | None
+    ) -> Coroutine[Any, Any, None]:
         """Serve one connection until it ends."""
+        tracing = self._app.tracing
+        if tracing is None:
+            return self._serve(transport, handshake, user, None)
+        span = LinkSpan(tracing, transport, user)
+        return span.around(self._serve(transport, handshake, user, span))
+
+    async def _serve(
+        self,
+        transport: Transport,
+        handshake: Handshake,
+        user: str | None,
+        span: LinkSpan | None,
+    ) -> None:
         hello = await _receive_hello(transport)
         if hello is None:
             return
@@ -365,7 +394,9 @@ class Hub:
         is_new = not client.is_registered and not has_moved
         self._attach(client, link)
         try:
-            if not await self._catch_up(client, link, hello, is_new=is_new, has_moved=has_moved):
+            if not await self._catch_up(
+                client, link, hello, span, is_new=is_new, has_moved=has_moved
+            ):
                 return
             # The page may stay for days; free what only its opening needed.
             del hello, joined
@@ -381,6 +412,8 @@ class Hub:
         else:
             await link.run(lambda frame: self._handle(client, frame))
         finally:
+            if span is not None:
+                span.ended(link)
             self.counters.ended(link.close_code, link.undelivered, link.outbox.statistics())
             if client.detach(link) and self.clients.get(client.id) is client:
                 self._start_expiry(client)
@@ -550,7 +583,14 @@ class Hub:
         return [*self.common, *sorted(client.joined), client.channel]
 
     async def _catch_up(
-        self, client: LinkedClient, link: Link, hello: Hello, *, is_new: bool, has_moved: bool
+        self,
+        client: LinkedClient,
+        link: Link,
+        hello: Hello,
+        span: LinkSpan | None,
+        *,
+        is_new: bool,
+        has_moved: bool,
     ) -> bool:
         """Send ``welcome`` and what the page missed, then release the frames held meanwhile.
 
@@ -606,6 +646,8 @@ class Hub:
         except OSError:
             return False
         self.counters.resumed(recovered, len(missed))
+        if span is not None:
+            span.opened(client.path, recovered)
         for channel, catch_up in catch_ups.items():
             link.release(channel, after=catch_up.position.number)
         return True

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flash import BadRequest
 from flash.access.admission import Admission, expect_http, refuse, send_response
@@ -23,7 +23,7 @@ from flash_ws.link.transports import PADDING, EventStreamTransport, WebSocketTra
 from flash_ws.protocol.codes import CloseCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from flash import Flash
     from flash.http.gateway import Receive, Scope, Send
@@ -54,7 +54,9 @@ class LinkHost(Protocol):
         """Close the links in batches once ``draining`` is set."""
         ...
 
-    async def serve(self, transport: Transport, handshake: Handshake, user: str | None) -> None:
+    def serve(
+        self, transport: Transport, handshake: Handshake, user: str | None
+    ) -> Coroutine[Any, Any, None]:
         """Serve one connection until it ends."""
         ...
 

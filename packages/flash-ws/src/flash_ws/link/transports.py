@@ -38,6 +38,8 @@ class WebSocketTransport:
         self._send = send
         self._max_message_bytes = max_message_bytes
         self._is_open = True
+        # The code with which the server closed it, if it did.
+        self.closed_with: CloseCode | None = None
 
     async def receive(self) -> str | None:
         """Return the page's next message; raises `ProtocolError` if it is too long or binary."""
@@ -58,6 +60,7 @@ class WebSocketTransport:
 
     async def close(self, code: CloseCode, reason: str) -> None:
         """Close with the code."""
+        self.closed_with = self.closed_with or code
         if self._is_open:
             self._is_open = False
             await self._send(
@@ -78,6 +81,8 @@ class EventStreamTransport:
         self._posted: asyncio.Queue[str | None] = asyncio.Queue(MAX_POSTS_WAITING)
         self._posted.put_nowait(first)
         self._is_open = True
+        # The code with which the server closed it, if it did.
+        self.closed_with: CloseCode | None = None
         # Waits for the end of the request. One for the whole stream: a ``receive`` that is
         # cancelled and called again reports a disconnect on granian.
         self._departure: asyncio.Task[None] | None = None
@@ -140,6 +145,7 @@ class EventStreamTransport:
 
     async def close(self, code: CloseCode, reason: str) -> None:
         """Send an event with code and reason, and end the response."""
+        self.closed_with = self.closed_with or code
         if self._is_open:
             self._is_open = False
             data = f'{{"code":{code.number},"reason":"{_plain(reason)}"}}'

@@ -1,0 +1,40 @@
+"""Calls of users' functions in a span that says how they ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from dash.exceptions import PreventUpdate
+
+from flash.callbacks.counts import outcome_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+
+    from flash.tracing import Span
+
+T = TypeVar("T")
+
+
+async def call_in_span(
+    manager: AbstractContextManager[Span], call: Callable[[], Awaitable[T]]
+) -> T:
+    """Call in a span, which gets the attribute ``flash.callback.outcome``.
+
+    An exception is recorded in the span and raised; a `PreventUpdate` and a cancellation are no
+    errors.
+    """
+    with manager as span:
+        outcome = "ok"
+        try:
+            return await call()
+        except PreventUpdate:
+            # Raised again outside of the span.
+            outcome = "no_update"
+        except BaseException as error:
+            outcome = outcome_of(error)
+            raise
+        finally:
+            span.set({"flash.callback.outcome": outcome})
+    raise PreventUpdate
