@@ -427,7 +427,8 @@ async def test_after_messages_were_skipped_a_new_page_gets_the_last_ones_all_the
 
 
 def declare(pubsub, channel="prices", **options):
-    pubsub.channel_callback(channel, Output("tape", "extendData"), **options)(lambda message, **variables: len(message))
+    shown = lambda message, **variables: len(message)  # noqa: E731
+    pubsub.channel_callback(channel, Output("tape", "extendData"), **options)(shown)
 
 
 @pytest.mark.parametrize("value", [-1, 2.5, "500", None, True])

@@ -255,7 +255,7 @@ def test_a_function_that_does_not_take_the_variables_is_refused_where_it_is_decl
         @decorate
         def without_room(message): ...
 
-    with pytest.raises(ConfigurationError, match='does not take that'):
+    with pytest.raises(ConfigurationError, match="does not take that"):
         decorate(lambda message, rooms: None)
     for taking in (
         lambda message, room: None,
