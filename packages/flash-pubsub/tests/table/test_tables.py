@@ -10,6 +10,7 @@ from pubsub_worlds import World, pages, until
 from table_pages import PageTable, ask, shown, status
 
 from flash import ConfigurationError, Flash, html
+from flash.testing import FlashClient
 from flash_pubsub import InvalidRow, MemoryBroker, PubSub, TableFeed
 from flash_pubsub.channels.subscription import sign
 from flash_pubsub.table.changes import channel_of
@@ -440,3 +441,24 @@ async def test_tables_of_patterns_that_nobody_shows_are_let_go():
         for number in range(120):
             await world.pubsubs[0].orders.named(desk=f"d{number}").rows()
         assert len(tables._open) == 100
+
+
+async def test_a_layout_of_rows_is_checked_at_the_start_like_any_other(caplog):
+    app = Flash(__name__)
+    pubsub = PubSub(app)
+    table = pubsub.table("orders", key="id", columns=["id", "price"])
+    drawn = []
+
+    async def layout():
+        rows = await table.rows()
+        drawn.append((rows, await table.get("a")))
+        return html.P(f"{len(rows)} rows", id="count")
+
+    app.layout = layout
+    async with FlashClient(app) as client:
+        assert not caplog.records
+        assert drawn == [([], None)]
+        await table.upsert(row("a", 1))
+        page = await client.layout("/")
+        assert page.find("count").text == "1 rows"
+        assert drawn[-1] == ([row("a", 1)], row("a", 1))

@@ -40,6 +40,11 @@ class Declaration:
 class TableHost(Protocol):
     """What a `Table` needs of the worker that it runs on."""
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether the app is starting, so that there are no rows yet."""
+        ...
+
     def store(self) -> RowStore:
         """Return the broker."""
         ...
@@ -125,9 +130,12 @@ class Table(TableWriter):
     async def rows(self) -> list[dict[str, Any]]:
         """Return all rows, in the order in which they were inserted.
 
-        They include everything that was written before the call, by any process.
+        They include everything that was written before the call, by any process. While the app
+        starts, which calls its layout once to check it, there are none.
         """
         settings = await self._own_settings()
+        if self._host().is_starting:
+            return []
         replica = await self._host().replica(self.name)
         await replica.up_to_date()
         # All of one moment; they change while other tasks run.
@@ -143,6 +151,8 @@ class Table(TableWriter):
         """Return the row with a key, None if there is none; as up to date as `rows`."""
         settings = await self._own_settings()
         text = encoder_of(self.name, settings).key_of(key)
+        if self._host().is_starting:
+            return None
         replica = await self._host().replica(self.name)
         await replica.up_to_date()
         row = replica.rows.get(text)

@@ -142,6 +142,11 @@ class Tables:
 
     # -- for tables ------------------------------------------------------------------------------
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether the app is starting, and the broker with it."""
+        return self._app is not None and self._app.is_serving and not self._app.has_started
+
     def store(self) -> RowStore:
         """Return the broker."""
         return self._listeners.broker
