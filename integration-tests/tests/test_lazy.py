@@ -2,12 +2,14 @@
 
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from urllib.request import Request, urlopen
 
 import pytest
 import quart
+from redis_servers import RedisServer
 
 from flash import Flash, Input, Output, State, html
 from flash.testing import AppProcess, FlashClient
@@ -461,6 +463,10 @@ class FakeDatabase:
         return [1, 2, 3]
 
 
+# The address of the documentation, in place of which a Redis of the test's own serves.
+WRITTEN = 'redis="redis://127.0.0.1:6379/0"'
+
+
 def examples():
     return re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
 
@@ -473,10 +479,15 @@ def example(request, tmp_path, monkeypatch):
     data.draw = lambda rows: {"data": [{"y": list(rows)[:3]}], "layout": {}}
     monkeypatch.setitem(sys.modules, "data", data)
     path = tmp_path / "example.py"
-    path.write_text(examples()[request.param])
-    names = {"__name__": f"example{request.param}"}
-    exec(compile(path.read_text(), path, "exec"), names)
-    return names
+    text = examples()[request.param]
+    with ExitStack() as running:
+        if WRITTEN in text:
+            server = running.enter_context(RedisServer(tmp_path))
+            text = text.replace(WRITTEN, f'redis="{server.url}"')
+        path.write_text(text)
+        names = {"__name__": f"example{request.param}"}
+        exec(compile(path.read_text(), path, "exec"), names)
+        yield names
 
 
 async def test_the_documentations_examples_run(example):

@@ -42,6 +42,8 @@ def test_nobody_is_kept_out(flash_browser, demo, width, theme):
     for path, there in PAGES.items():
         flash_browser.open(path)
         flash_browser.find(there)
+        # What waits for its figures is paler for that time.
+        flash_browser.wait_for_no("[data-dash-is-loading=true]")
         axe = Axe(flash_browser.driver)
         axe.inject()
         for violation in axe.run()["violations"]:
