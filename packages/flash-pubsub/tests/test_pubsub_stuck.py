@@ -7,7 +7,7 @@ import pytest
 from pubsub_worlds import World, pages, until
 
 from flash import Input, Output
-from flash_pubsub.channels import subscribers
+from flash_pubsub.channels import permission
 from flash_pubsub.channels.subscription import sign
 from flash_pubsub.shared import runs
 from flash_ws.callbacks.deferred import hub_of
@@ -105,7 +105,7 @@ async def test_11_10_a_page_that_goes_during_authorize_leaves_at_once():
 
 
 async def test_11_10_an_authorize_that_never_answers_denies_in_time(monkeypatch, caplog):
-    monkeypatch.setattr(subscribers, "AUTHORIZE_TIMEOUT", 0.05)
+    monkeypatch.setattr(permission, "AUTHORIZE_TIMEOUT", 0.05)
     async with (
         World(slow_room([], asyncio.Event()), workers=1) as world,
         pages(world, 0) as (page,),

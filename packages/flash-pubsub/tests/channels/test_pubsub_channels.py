@@ -839,13 +839,13 @@ async def test_13_c_a_request_that_is_under_way_is_taken_back_too():
 
 
 async def test_13_c_the_withdrawals_that_are_kept_are_bounded(monkeypatch):
-    monkeypatch.setattr("flash_pubsub.channels.subscribers.MAX_WITHDRAWN", 3)
+    monkeypatch.setattr("flash_pubsub.channels.permission.MAX_WITHDRAWN", 3)
     async with World(rooms(), workers=1) as world:
         (pubsub,) = world.pubsubs
         (withdraw,) = pubsub._backplane.on_unsubscribe
         for number in range(10):
             withdraw("nobody", f"room/{number}")
-        assert len(withdraw.__self__._withdrawn) == 3
+        assert len(withdraw.__self__._permissions._withdrawn) == 3
 
 
 async def test_13_c_a_subscription_is_asked_for_again(caplog):

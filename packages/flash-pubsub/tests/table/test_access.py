@@ -111,14 +111,14 @@ async def test_a_page_shows_so_many_tables_at_most(monkeypatch, caplog):
 
 
 async def test_tables_taken_from_pages_are_kept_up_to_a_bound(monkeypatch):
-    monkeypatch.setattr("flash_pubsub.table.access._MAX_WITHDRAWN", 3)
+    monkeypatch.setattr("flash_pubsub.channels.permission.MAX_WITHDRAWN", 3)
     async with World(desks(lambda client, desk: True), workers=1) as world:
         access = access_of(world.pubsubs[0])
         for number in range(10):
             access.withdraw("nobody", f"orders/{number}")
             # A channel of another name is not its concern.
             access.withdraw("nobody", f"room/{number}")
-        assert len(access._withdrawn) == 3
+        assert len(access._permissions._withdrawn) == 3
 
 
 async def test_requests_without_a_signature_are_logged_a_few_times(caplog):
@@ -157,3 +157,29 @@ async def test_a_subscription_is_no_permission_for_a_table():
         app = world.apps[0]
         assert sign(app, "orders") != sign(app, channel_of("orders"))
         assert sign(app, "table:orders") != sign(app, channel_of("orders"))
+
+
+async def test_a_page_that_left_while_it_was_asked_about_is_sent_nothing():
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def may_see(client, desk):
+        asked.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            # A function that does not let itself be cancelled.
+            left.set()
+        return True
+
+    async with World(desks(may_see), workers=1) as world, pages(world, 0) as (page,):
+        (pubsub,) = world.pubsubs
+        ask(page, pubsub.app, "orders/oslo")
+        await asyncio.wait_for(asked.wait(), 10)
+        page.send({"t": "table-end", "table": "orders/oslo"})
+        await asyncio.wait_for(left.wait(), 10)
+        access = access_of(pubsub)
+        async with asyncio.timeout(10):
+            while access._backplane._tasks:  # noqa: ASYNC110 — nothing tells of their end
+                await asyncio.sleep(0.01)
+        assert not access._shown
+        assert not pubsub.tables._open

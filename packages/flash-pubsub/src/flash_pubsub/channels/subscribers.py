@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flash.access.admission import Recheck
-from flash.exits import ends_task
 from flash.log_limit import limited_logger
 from flash_pubsub.channels.delivery import EVERY_WORKER, ONE_WORKER, page_channels_of
+from flash_pubsub.channels.permission import Permissions
 from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
 from flash_ws import CloseCode, ProtocolError
 from flash_ws.callbacks.deferred import hub_of
-from flash_ws.clients.visiting import visiting
 from flash_ws.protocol.frames import connection_frame, parse_positions
 from flash_ws.protocol.position import Position
 
@@ -33,19 +31,10 @@ logger = limited_logger(__name__)
 # Channels that one page may be subscribed to.
 MAX_SUBSCRIPTIONS = 200
 
-# Pages and channels taken from them that are kept.
-MAX_WITHDRAWN = 10_000
-
 # What a `subscribe` frame may ask for besides the results of channel callbacks, and the kinds of
 # page channels that carry it: of a `Room` and of a `Present`.
 EXTRA_KINDS = {"room": ("shared", "room"), "present": ("present",)}
 _ALL_EXTRA_KINDS = ("shared", "room", "present")
-
-# Functions of `authorize` with the variables of the channel's name.
-Guards = list[tuple[Callable[..., Any], dict[str, str]]]
-
-# Seconds that the functions of `authorize` may take for one subscription; after that it is denied.
-AUTHORIZE_TIMEOUT = 10.0
 
 # The kinds of page channels that carry the results of one channel's callbacks.
 KINDS = (EVERY_WORKER, ONE_WORKER)
@@ -148,13 +137,12 @@ class Subscribers:
         self._app = app
         self._live = live
         self._declarations = declarations
+        self._permissions = Permissions(app, declarations)
         self._presence = presence
         self._backplane = backplane
         self._rooms = rooms
         # By client and channel, the request that has not ended.
         self._requests: dict[str, dict[str, _Request]] = {}
-        # Clients and channels that the app has taken from them, the oldest first.
-        self._withdrawn: dict[tuple[str, str], None] = {}
         # By client and channel, the repetition of `authorize` for a subscription.
         self._rechecks: dict[str, dict[str, Recheck]] = {}
 
@@ -171,7 +159,7 @@ class Subscribers:
             logger.warning("%r asked for channel %.80r without a valid signature", client, channel)
             await self._deny(client, channel)
             return
-        if (client.id, channel) in self._withdrawn:
+        if self._permissions.is_withdrawn(client, channel):
             await self._deny(client, channel)
             return
         requests = self._requests.setdefault(client.id, {})
@@ -184,14 +172,8 @@ class Subscribers:
         request.task.add_done_callback(lambda _: self._end(client.id, channel, request))
 
     def withdraw(self, client_id: str, channel: str) -> None:
-        """Take a channel from a page for as long as the page is loaded; returns at once.
-
-        All workers keep it, since the page may continue on another one.
-        """
-        self._withdrawn.pop((client_id, channel), None)
-        self._withdrawn[client_id, channel] = None
-        if len(self._withdrawn) > MAX_WITHDRAWN:
-            del self._withdrawn[next(iter(self._withdrawn))]
+        """Take a channel from a page for as long as the page is loaded; returns at once."""
+        self._permissions.withdraw(client_id, channel)
         client = hub_of(self._app).clients.get(client_id)
         if client is not None:
             self._backplane.spawn(self._end_subscription(client, channel))
@@ -210,12 +192,12 @@ class Subscribers:
     def _recheck(self, client: Client, channel: str) -> None:
         """Ask `authorize` again while the page is subscribed, if `Live` has an interval."""
         interval = self._live.recheck_interval
-        guards = self._guards(channel)
+        guards = self._permissions.guards(channel)
         if interval is None or not guards:
             return
         self._stop_recheck(client.id, channel)
         self._rechecks.setdefault(client.id, {})[channel] = Recheck(
-            lambda: self._ask(client, channel, guards),
+            lambda: self._permissions.ask(client, channel, guards),
             interval,
             lambda: self._backplane.spawn(self._end_subscription(client, channel)),
         )
@@ -373,7 +355,7 @@ class Subscribers:
         if len(others) >= MAX_SUBSCRIPTIONS:
             logger.warning("%r is subscribed to %d channels already", client, MAX_SUBSCRIPTIONS)
             return False
-        guards = self._guards(channel)
+        guards = self._permissions.guards(channel)
         if not guards:
             if channel in self._declarations.single_channels():
                 return True
@@ -384,32 +366,7 @@ class Subscribers:
                 channel,
             )
             return False
-        try:
-            return await self._ask(client, channel, guards)
-        except BaseException as error:
-            # An application's function: a failure denies the subscription.
-            if ends_task(error):
-                raise
-            logger.exception(
-                "authorize failed; the subscription of %r to %.80r is denied", client, channel
-            )
-            return False
-
-    def _guards(self, channel: str) -> Guards:
-        """Return the functions that decide who may subscribe to a channel, with their arguments."""
-        return [
-            (guard, variables)
-            for pattern, guard in self._declarations.guards
-            if (variables := pattern.match(channel)) is not None
-        ]
-
-    async def _ask(self, client: Client, channel: str, guards: Guards) -> bool:
-        what = f"authorize({channel!r})"
-        async with visiting(client, what, AUTHORIZE_TIMEOUT) as visitor:
-            for guard, variables in guards:
-                if not await self._app.pool.call(guard, visitor, **variables):
-                    return False
-        return True
+        return await self._permissions.allow(client, channel, guards)
 
 
 def _wants(frame: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dash.exceptions import PreventUpdate
 
 from flash import NoUpdate, Patch, stringify_id
+from flash.access.admission import AUTHORIZE_TIMEOUT
 from flash.callbacks.context import EventContext
 from flash.callbacks.execution import time_limit
 from flash.callbacks.traced import call_in_span
@@ -48,9 +49,6 @@ _TURN_SECONDS = 0.1
 # Seconds between two attempts to take a lease that another worker holds. A publication ends the
 # wait.
 _LEASE_RETRY_INTERVAL = 0.02
-
-# Seconds that the `authorize` of a shared callback may take; after that the changes are refused.
-AUTHORIZE_TIMEOUT = 10.0
 
 # Why a change of a page is refused whose room is another one.
 NOT_IN_ROOM = "this page is not in the room"

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flash.access.admission import Recheck
-from flash.exits import ends_task
 from flash.log_limit import limited_logger
-from flash_pubsub.channels.subscribers import AUTHORIZE_TIMEOUT
+from flash_pubsub.channels.permission import Permissions
 from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
 from flash_pubsub.table.changes import channel_of
 from flash_ws import CloseCode, ProtocolError
 from flash_ws.callbacks.deferred import hub_of
-from flash_ws.clients.visiting import visiting
 from flash_ws.protocol.frames import connection_frame, parse_positions
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
-    import asyncio
-
     from flash import Flash
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.channels.declaration import Declarations
@@ -30,9 +27,6 @@ logger = limited_logger(__name__)
 
 # Tables that one page may show.
 MAX_TABLES = 50
-
-# Pages and tables taken from them that are kept.
-_MAX_WITHDRAWN = 10_000
 
 
 class Shelf(Protocol):
@@ -67,15 +61,13 @@ class TableAccess:
     ) -> None:
         self._app = app
         self._live = live
-        self._declarations = declarations
+        self._permissions = Permissions(app, declarations)
         self._backplane = backplane
         self._shelf = shelf
         # By client and table, the task that handles the latest request.
         self._requests: dict[str, dict[str, asyncio.Task[Any]]] = {}
         # By client and table that the page shows, the repetition of `authorize`; None without one.
         self._shown: dict[str, dict[str, Recheck | None]] = {}
-        # Clients and tables that the app has taken from them, the oldest first.
-        self._withdrawn: dict[tuple[str, str], None] = {}
 
     async def subscribe(self, client: Client, frame: dict[str, Any]) -> None:
         """Handle a page's ``table`` frame; raises `ProtocolError`."""
@@ -114,23 +106,21 @@ class TableAccess:
             await self._stop(client.id, name)
 
     def withdraw(self, client_id: str, name: str) -> None:
-        """Take a table from a page for as long as the page is loaded; returns at once.
-
-        All workers keep it, since the page may continue on another one.
-        """
+        """Take a table from a page for as long as the page is loaded; returns at once."""
         if self._shelf.is_open_to_all(name) is None:
             return
-        self._withdrawn.pop((client_id, name), None)
-        self._withdrawn[client_id, name] = None
-        if len(self._withdrawn) > _MAX_WITHDRAWN:
-            del self._withdrawn[next(iter(self._withdrawn))]
+        self._permissions.withdraw(client_id, name)
         client = hub_of(self._app).clients.get(client_id)
         if client is not None:
             self._backplane.spawn(self._deny(client, name))
 
     async def _open(self, client: Client, name: str, position: Position | None) -> None:
         await client.wait_until_introduced()
-        if not await self._is_allowed(client, name):
+        is_allowed = await self._is_allowed(client, name)
+        if self._requests.get(client.id, {}).get(name) is not asyncio.current_task():
+            # The page is gone or has changed its mind, and the function suppressed cancellation.
+            return
+        if not is_allowed:
             await self._close(client.id, name)
             self._answer(client, name, "denied")
             return
@@ -148,37 +138,17 @@ class TableAccess:
         if is_open is None:
             logger.warning("%r asked for the table %.80r, which is not declared", client, name)
             return False
-        if (client.id, name) in self._withdrawn:
+        if self._permissions.is_withdrawn(client, name):
             return False
-        if not self._guards(name):
+        guards = self._permissions.guards(name)
+        if not guards:
             if not is_open:
                 logger.warning(
                     "no page may show the table %.80r: declare who may with @pubsub.authorize(…)",
                     name,
                 )
             return is_open
-        try:
-            return await self._ask(client, name)
-        except BaseException as error:
-            # An application's function: a failure denies the table.
-            if ends_task(error):
-                raise
-            logger.exception("authorize failed; the table %.80r is denied to %r", name, client)
-            return False
-
-    def _guards(self, name: str) -> list[tuple[Any, dict[str, str]]]:
-        return [
-            (guard, variables)
-            for pattern, guard in self._declarations.guards
-            if (variables := pattern.match(name)) is not None
-        ]
-
-    async def _ask(self, client: Client, name: str) -> bool:
-        async with visiting(client, f"authorize({name!r})", AUTHORIZE_TIMEOUT) as visitor:
-            for guard, variables in self._guards(name):
-                if not await self._app.pool.call(guard, visitor, **variables):
-                    return False
-        return True
+        return await self._permissions.allow(client, name, guards)
 
     def _begin_recheck(self, client: Client, name: str) -> None:
         """Ask `authorize` again while the page shows the table, if `Live` has an interval."""
@@ -186,12 +156,12 @@ class TableAccess:
         earlier = shown.get(name)
         if earlier is not None:
             earlier.stop()
-        interval = self._live.recheck_interval
+        interval, guards = self._live.recheck_interval, self._permissions.guards(name)
         shown[name] = (
             None
-            if interval is None or not self._guards(name)
+            if interval is None or not guards
             else Recheck(
-                lambda: self._ask(client, name),
+                lambda: self._permissions.ask(client, name, guards),
                 interval,
                 lambda: self._backplane.spawn(self._deny(client, name)),
             )
