@@ -73,8 +73,7 @@ def test_nothing_is_left_open_when_it_is_deployed(hall, redis, tmp_path):
         if redis:
             environment["FLASH_REDIS_URL"] = server.url
         checked = run(hall, "flash.cli", "check", "--deploy", *workers, **environment)
-        found = set(re.findall(r"^\S*\[(\S+)\]|^(\S+):", checked.stdout, re.MULTILINE))
-    assert checked.returncode == 0, (found, checked.stdout, checked.stderr)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize(("login", "redis"), [(False, False)])
@@ -101,7 +100,7 @@ def test_two_workers_let_in_who_has_a_password(hall, flash_browser, tmp_path):
     subprocess.run([sys.executable, "-c", set_password], cwd=hall, check=True)
     with RedisServer(tmp_path) as server:
         # No SECRET_KEY: with one, cookies are sent over https alone.
-        environment = {"FLASH_REDIS_URL": server.url, "PYTHONHASHSEED": "0"}
+        environment = {"FLASH_REDIS_URL": server.url}
         start = hall / "serve.py"
         start.write_text("from app import app\napp.server.secret_key = 'one key for two workers'\n")
         with AppProcess(start, env=environment, arguments=["--workers", "2"]) as served:

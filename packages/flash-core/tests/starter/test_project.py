@@ -44,6 +44,12 @@ def test_the_files_are_those_of_the_options(login, redis):
     assert texts["requirements.txt"] == f"flash-core[ws,pubsub]=={flash.__version__}\n"
 
 
+def test_a_title_may_be_any_words():
+    texts = files_of(NewProject("VERSION of a TITLE", "1.2.3"))
+    assert 'title="VERSION of a TITLE"' in texts["app.py"]
+    assert texts["requirements.txt"] == "flash-core[ws,pubsub]==1.2.3\n"
+
+
 def test_a_part_is_taken_where_it_was_chosen():
     text = "a\n#: login\nb\n#: no login\nc\n#: end\nd\n"
     assert choose_parts(text, {"login": True}) == "a\nb\nd\n"

@@ -176,8 +176,14 @@ def stranger():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             asked.append(self.headers)
+            if self.path.startswith("/moved"):
+                self.send_response(302)
+                self.send_header("Location", "/")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             allowed = self.headers.get("X-Word") == "please"
-            body = answer() if allowed else b"not you"
+            body = answer() if allowed else b"\x1b[31mnot you"
             self.send_response(200 if allowed else 403)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -199,7 +205,8 @@ def test_who_may_not_look_is_told_how(stranger, capsys):
     url, _ = stranger
     assert cli.main(["top", url, "--once"]) == 2
     said = capsys.readouterr().err
-    assert "403: not you" in said
+    # Without what colours a terminal.
+    assert "403: [31mnot you" in said
     assert "Live(app, inspect=…)" in said
 
 
@@ -208,6 +215,13 @@ def test_a_header_names_who_asks(stranger, capsys):
     assert cli.main(["top", url, "--once", "--interval", "0.2", "--header", "X-Word: please"]) == 0
     assert "yes" in capsys.readouterr().out
     assert {each["Accept"] for each in asked} == {"application/json"}
+
+
+def test_a_redirect_is_not_followed_with_what_names_who_asks(stranger, capsys):
+    url, asked = stranger
+    assert cli.main(["top", f"{url}/moved", "--once", "--header", "X-Word: please"]) == 2
+    assert "answers 302" in capsys.readouterr().err
+    assert len(asked) == MIN_QUESTIONS
 
 
 def test_what_cannot_be_asked_is_refused(capsys):

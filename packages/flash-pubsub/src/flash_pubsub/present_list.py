@@ -268,7 +268,8 @@ class PresentList:
             pages = {each.id for each in people}
             for gone in self._names.keys() - pages:
                 del self._names[gone]
-            names = [await self._name_of(each) for each in people[:MAX_NAMES]]
+            # Side by side, so that pages wait for one time-out at most.
+            names = await asyncio.gather(*map(self._name_of, people[:MAX_NAMES]))
             self.number += 1
             frame = self._frame = _frame(
                 self._room,

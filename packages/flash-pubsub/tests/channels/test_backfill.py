@@ -1,6 +1,7 @@
 """What a page that comes later gets of earlier messages, and where a drawn layout goes on."""
 
 import asyncio
+import gc
 import secrets
 
 import pytest
@@ -469,6 +470,33 @@ async def test_results_beyond_the_bound_are_dropped_the_oldest_first(monkeypatch
         backfill = world.pubsubs[0]._deliveries._deliveries["prices"]._backfill
         assert backfill._bytes <= 1000
     assert caplog.text.count("is more than 1000 bytes") == 1
+
+
+async def test_results_are_dropped_while_the_others_are_still_made(monkeypatch):
+    monkeypatch.setattr(backfill_module, "MAX_BYTES", 1000)
+    kept = []
+
+    def define(pubsub):
+        @pubsub.channel_callback(
+            "prices", Output("tape", "extendData"), Output("last", "children"), backfill=200
+        )
+        def draw(message):
+            if message in (100, 199):
+                entry = backfill_module._Entry
+                kept.append(sum(type(each) is entry for each in gc.get_objects()))
+            return [{"y": [[message]]}, [0], 500], message
+
+    async with World(workers=1) as world:
+        await publish(world.pubsubs[0], range(1, 201))
+        async with (
+            World(define, workers=1, store=world.store) as later,
+            pages(later, 0) as (page,),
+        ):
+            drawn = await Drawn(page).until(200)
+            assert drawn.points == list(range(drawn.points[0], 201))
+    # Each result has some fifty bytes.
+    assert len(kept) == 2
+    assert max(kept) < 30
 
 
 async def test_a_page_does_not_wait_long_for_slow_functions_and_is_told(monkeypatch, caplog):

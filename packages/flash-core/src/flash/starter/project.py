@@ -22,6 +22,8 @@ _DOTTED = {"gitignore": ".gitignore", "dockerignore": ".dockerignore"}
 _LOGIN_FILES = ("login.py", "assets/log-in.css")
 # A line that begins a part of a file, as in ``#: no login``, or that ends it.
 _PART = re.compile(r"#: (?P<no>no )?(?P<name>\w+)")
+# What stands in the templates for what is given.
+_WORD = re.compile(r"TITLE|VERSION")
 _MAX_TITLE = 60
 
 
@@ -56,13 +58,14 @@ def missing_packages() -> list[str]:
 
 def files_of(project: NewProject) -> Mapping[str, str]:
     """Return the text of each file of a new app by its path, with slashes."""
+    words = {"TITLE": project.title, "VERSION": project.version}
     has = {"login": project.login, "redis": project.redis}
     texts: dict[str, str] = {}
     for path, source in _templates(resources.files("flash.starter") / "template"):
         if path in _LOGIN_FILES and not project.login:
             continue
         text = choose_parts(source.read_text(encoding="utf-8"), has)
-        texts[path] = text.replace("TITLE", project.title).replace("VERSION", project.version)
+        texts[path] = _WORD.sub(lambda found: words[found[0]], text)
     return texts
 
 

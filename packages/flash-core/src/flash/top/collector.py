@@ -9,7 +9,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from flash.errors import ConfigurationError
 from flash.top.sample import Activity, BadSample, Sample, WorkerId, activity
@@ -25,6 +25,18 @@ MAX_QUESTIONS = 32
 FORGOTTEN_AFTER = 15.0
 # Bytes of an answer that are read.
 MAX_ANSWER = 8 << 20
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Takes a redirect for a refusal: what names who asks is for the address that was given."""
+
+    def redirect_request(
+        self, req: Request, fp: object, code: int, msg: str, headers: object, newurl: str
+    ) -> None:
+        """Return no further request."""
+
+
+_opener = build_opener(_NoRedirects)
 
 
 class Unreachable(Exception):
@@ -52,11 +64,14 @@ class Source:
         address = f"{self.url.rstrip('/')}/_flash/inspect"
         headers = {"Accept": "application/json", "Connection": "close", **self.headers}
         try:
-            with urlopen(Request(address, headers=headers), timeout=self.timeout) as answer:
+            request = Request(address, headers=headers)
+            with _opener.open(request, timeout=self.timeout) as answer:
                 return answer.read(MAX_ANSWER)
         except HTTPError as error:
-            text = error.read(300).decode(errors="replace").strip()
+            said = error.read(300).decode(errors="replace").strip()
             error.close()
+            # Nothing that a terminal would follow.
+            text = "".join(each for each in said if each.isprintable())
             raise Unreachable(f"{address} answers {error.code}: {text}\n{_REMEDY}") from error
         except (OSError, HTTPException) as error:
             raise Unreachable(f"{address} does not answer: {error}") from error

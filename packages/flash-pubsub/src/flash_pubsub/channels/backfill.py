@@ -255,7 +255,9 @@ class Backfill:
             if counts[name] == 1:
                 errors.append((matched, error))
 
-        entries: list[_Entry] = []
+        # The oldest are dropped while the rest is made, since results may be larger than messages.
+        entries: deque[_Entry] = deque()
+        size = 0
         for turn, publication in enumerate(kept.publications, start=1):
             position = publication.position
             if position.epoch != epoch or position.number > floor:
@@ -271,6 +273,10 @@ class Backfill:
             )
             if entry is not None:
                 entries.append(entry)
+                size += entry.size
+                while size > MAX_BYTES and len(entries) > 1:
+                    size -= entries.popleft().size
+                    self._report_too_large()
             if self._position.epoch != epoch or self._floor != floor:
                 # The channel was reset meanwhile.
                 return
@@ -290,7 +296,7 @@ class Backfill:
         for each in entries:
             _append(earlier, each)
         self._chunks = earlier + self._chunks
-        self._bytes += sum(each.size for each in entries)
+        self._bytes += size
         self._floor = first
         self.version += 1
         self._trim()
@@ -311,15 +317,20 @@ class Backfill:
             self._bytes -= oldest.size
             if not chunks[0].entries:
                 chunks.popleft()
-            if oldest.number > first and not self._is_over_reported:
-                self._is_over_reported = True
-                logger.warning(
-                    "channel %r: what its callbacks make of the last %d messages is more than "
-                    "%d bytes; pages get the newest of it",
-                    self._channel,
-                    self._size,
-                    MAX_BYTES,
-                )
+            if oldest.number > first:
+                self._report_too_large()
+
+    def _report_too_large(self) -> None:
+        """Log, once, that results were dropped for their size."""
+        if not self._is_over_reported:
+            self._is_over_reported = True
+            logger.warning(
+                "channel %r: what its callbacks make of the last %d messages is more than "
+                "%d bytes; pages get the newest of it",
+                self._channel,
+                self._size,
+                MAX_BYTES,
+            )
 
 
 def _append(chunks: deque[_Chunk], entry: _Entry) -> None:
