@@ -203,7 +203,6 @@ class Live:
         self._max_clients_each = max_clients_each
         self._app: Flash | None = None
         self._acceptor: LinkAcceptor | None = None
-        self._hub: Hub | None = None
         self._page_events = PageEvents()
         self._event_callbacks = EventCallbackRunner()
         # Messages that nobody awaits, and the loop and the process that publish them.
@@ -705,6 +704,11 @@ class Live:
             raise ConfigurationError("this Live has no app; use Live(app) or live.init_app(app)")
         return self._app
 
+    @property
+    def _hub(self) -> Hub | None:
+        """The hub of this worker, while the app is served."""
+        return None if self._app is None else LiveRegistry.of(self._app).hub
+
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> object:
@@ -734,7 +738,7 @@ class Live:
             )
         self.endpoints.spread_over(self._backplane)
         self._loop, self._process = asyncio.get_running_loop(), os.getpid()
-        hub = self._hub = LiveRegistry.of(self.app).hub = Hub(
+        hub = LiveRegistry.of(self.app).hub = Hub(
             self.app,
             self._backplane,
             limits=self._limits,
@@ -775,7 +779,7 @@ class Live:
         self._sends.close()
         if self._hub is not None:
             await self._hub.close()
-            self._hub = LiveRegistry.of(self.app).hub = None
+            LiveRegistry.of(self.app).hub = None
 
     def _on_command(self, command: Command) -> None:
         if isinstance(command, GroupMessage):
