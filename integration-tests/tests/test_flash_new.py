@@ -105,6 +105,8 @@ def test_two_workers_let_in_who_has_a_password(hall, flash_browser, tmp_path):
         start.write_text("from app import app\napp.server.secret_key = 'one key for two workers'\n")
         with AppProcess(start, env=environment, arguments=["--workers", "2"]) as served:
             flash_browser.visit(served)
+            # Its style is there for who is not logged in.
+            assert flash_browser.find("form").size["width"] < 450
             let_in(flash_browser)
             flash_browser.wait_for_text("#status", "Live")
             flash_browser.wait_for_text(".number", re.compile(r"^\d\d\.\d °C$"))
