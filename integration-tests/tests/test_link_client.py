@@ -277,7 +277,11 @@ window.probe = {Counter: props => { window.draws += 1; return [props.one, props.
 
 
 # What the console shows of a server that is away, when a callback tells it of the link, too.
-DOWN = "WebSocket connection to .* failed|_dash-update-|_favicon|the server did not respond"
+# Dash's renderer catches no answer that is cut off ("Failed to fetch").
+DOWN = (
+    "WebSocket connection to .* failed|_dash-update-|_favicon|the server did not respond"
+    "|Failed to fetch"
+)
 
 # What the server does unless told otherwise.
 USUAL = {

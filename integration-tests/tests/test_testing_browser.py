@@ -10,8 +10,10 @@ from textwrap import dedent
 from urllib.request import urlopen
 
 import pytest
+from selenium.common.exceptions import WebDriverException
 
 from flash.testing import AppProcess, FlashClient, ServerDied, WaitTimeout
+from flash.testing.errors import UnexpectedConsoleErrors
 
 pytest_plugins = ["flash.testing.plugin"]
 
@@ -171,6 +173,43 @@ class TestFlashBrowser:
         flash_browser.click("#fail")
         flash_browser.wait_for(lambda: flash_browser.console("SEVERE"), "an error in the console")
         assert "500" in flash_browser.console("SEVERE")[0].message
+
+    def test_a_server_that_the_test_ends_may_be_missed_and_another_may_not(
+        self, flash_browser, app_file, served
+    ):
+        ask = "return fetch(arguments[0]).catch(() => 0)"
+        flash_browser.visit(served)
+        with AppProcess(app_file) as process:
+            flash_browser.visit(process)
+        flash_browser.run_js(ask, process.url)
+        flash_browser.wait_for(lambda: flash_browser.console("SEVERE"), "an error in the console")
+        flash_browser.check_console()
+        with socket.create_server(("127.0.0.1", 0)) as reserved:
+            other = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+        flash_browser.run_js(ask, other)
+        flash_browser.wait_for(lambda: flash_browser.console("SEVERE")[1:], "a second error")
+        with pytest.raises(UnexpectedConsoleErrors, match=other) as told:
+            flash_browser.check_console()
+        assert process.url not in str(told.value)
+        flash_browser.expect_console_errors(other)
+
+    def test_a_wait_goes_on_when_the_page_gives_way_to_another(self, flash_browser, served):
+        flash_browser.visit(served)
+        answers = [
+            WebDriverException("aborted by navigation: Inspected target navigated or closed"),
+            "here",
+        ]
+
+        def condition():
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        assert flash_browser.wait_for(condition) == "here"
+        answers.append(WebDriverException("disconnected: unable to connect to renderer"))
+        with pytest.raises(WebDriverException, match="disconnected"):
+            flash_browser.wait_for(condition)
 
     def test_tabs_share_a_user_and_users_share_nothing(self, flash_browser, served):
         flash_browser.visit(served)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from flash.serving.options import DEFAULT_SERVER
 from flash.testing.errors import BrowserMissing, UnexpectedConsoleErrors, WaitTimeout
@@ -58,6 +58,10 @@ _FLAGS = (
 _POLL_INTERVAL = 0.05
 # The time limit, in seconds, for loading a page and for a script's promise.
 _PAGE_TIMEOUT = 60
+# What chromedriver says if a page is replaced while a command reads it.
+_NAVIGATED = re.compile(r"aborted by navigation|no such execution context")
+# What Chromium says of a connection to a server that has ended.
+_NO_SERVER = re.compile(r"ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE)")
 # The number of characters of a page's text that a failed wait shows.
 _SHOWN = 1_000
 
@@ -203,8 +207,9 @@ class Tab:
     ) -> T:
         """Call ``condition`` until it returns a true value, and return that value.
 
-        It may use elements that do not exist yet or are being replaced. ``awaited`` describes the
-        condition in the `WaitTimeout`. ``timeout`` is in seconds.
+        It may use elements that do not exist yet or are being replaced, and a page that gives way
+        to another. ``awaited`` describes the condition in the `WaitTimeout`. ``timeout`` is in
+        seconds.
         """
         timeout = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + timeout
@@ -216,6 +221,9 @@ class Tab:
             except (NoSuchElementException, StaleElementReferenceException):
                 # The element does not exist yet, or was replaced while it was read.
                 pass
+            except WebDriverException as error:
+                if not _is_navigation(error):
+                    raise
             if time.monotonic() > deadline:
                 raise WaitTimeout(awaited, timeout, self._seen())
             time.sleep(_POLL_INTERVAL)
@@ -254,7 +262,13 @@ class Tab:
         keys = (Keys.CONTROL, "a", Keys.NULL, Keys.DELETE) if clear else ()
 
         def typed() -> bool:
-            self._present(css).send_keys(*keys, text, *([Keys.ENTER] if enter else []))
+            element = self._present(css)
+            try:
+                element.send_keys(*keys, text, *([Keys.ENTER] if enter else []))
+            except WebDriverException as error:
+                # Enter may replace the page; another attempt would type into the next one.
+                if not (enter and _is_navigation(error)):
+                    raise
             return True
 
         self.wait_for(typed, f"an element {css!r}")
@@ -364,11 +378,19 @@ class Browser(Tab):
         self._expected.append(re.compile(pattern))
 
     def check_console(self) -> None:
-        """Raise `UnexpectedConsoleErrors` if the console contains errors that are not expected."""
+        """Raise `UnexpectedConsoleErrors` if the console contains errors that are not expected.
+
+        Expected are those that `expect_console_errors` allowed, and connections that failed because
+        a test ended the server before its pages were closed.
+        """
+        ended = [urlsplit(process.url).netloc for process in self.servers if not process.is_running]
         errors = [
             entry.message
             for entry in self.console("SEVERE")
             if not any(pattern.search(entry.message) for pattern in self._expected)
+            and not (
+                _NO_SERVER.search(entry.message) and any(host in entry.message for host in ended)
+            )
         ]
         if errors:
             raise UnexpectedConsoleErrors(errors)
@@ -413,6 +435,10 @@ class Browser(Tab):
         context = cast("str", self.chromium.driver.browser.create_user_context())
         self._contexts.append(context)
         return context
+
+
+def _is_navigation(error: WebDriverException) -> bool:
+    return _NAVIGATED.search(error.msg or "") is not None
 
 
 def _program(*names: str) -> str:

@@ -90,6 +90,11 @@ class AppProcess:
         return self._running().pid
 
     @property
+    def is_running(self) -> bool:
+        """Whether the server runs, or its supervisor if it has several workers."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def output(self) -> str:
         """The output of the processes so far, including those before a restart."""
         return self._log.read_text(encoding="utf-8", errors="replace")
