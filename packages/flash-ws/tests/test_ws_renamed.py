@@ -93,4 +93,7 @@ async def test_14_6_the_hub_is_no_name_of_live_but_is_found_for_a_release(app):
 
 def test_14_6_a_client_offers_what_apps_use():
     offered = {name for name in dir(Client) if not name.startswith("_")}
-    assert offered == {"channel", "id", "is_connected", "join", "leave", "path", "session", "user"}
+    assert offered == {
+        *("channel", "data", "groups", "id", "info", "is_connected", "join", "leave", "path"),
+        *("session", "user"),
+    }

@@ -38,6 +38,9 @@ class Client:
     A page that reconnects within the resume window is still the same client. Apps do not make it.
     """
 
+    # There is one for each page; slots save a dictionary each.
+    __slots__ = ("__weakref__", "data", "groups", "info")
+
     def __init__(self, info: ClientInfo) -> None:
         self.info = info
         # Names of the groups joined.
@@ -98,6 +101,21 @@ class LinkedClient(Client):
 
     Every `Client` is one. Apps see the names of `Client` only.
     """
+
+    __slots__ = (
+        "_hub",
+        "_reconnected",
+        "ending",
+        "extra_channels",
+        "handshake",
+        "introducing",
+        "is_registered",
+        "joining",
+        "link",
+        "load",
+        "starts",
+        "token",
+    )
 
     def __init__(self, hub: Following, info: ClientInfo, token: str, handshake: Handshake) -> None:
         super().__init__(info)

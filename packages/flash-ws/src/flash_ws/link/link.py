@@ -118,8 +118,9 @@ class Link:
         self.outbox = Outbox(
             max_bytes=limits.max_outbox_bytes, max_batch_bytes=limits.max_batch_bytes
         )
-        # Frames held while the page catches up with a channel; at most ``max_outbox_bytes``.
-        self._held: dict[str, list[Frame]] = {}
+        # Frames held while the page catches up with a channel; at most ``max_outbox_bytes``. None
+        # while there is no such channel, as mostly.
+        self._held: dict[str, list[Frame]] | None = None
         self._held_bytes = 0
         # Whether frames may be written: only during `run`.
         self._is_open = False
@@ -145,28 +146,30 @@ class Link:
 
     def hold(self, channel: str) -> list[Frame]:
         """Collect the channel's frames in the returned list until `release` or `discard_held`."""
+        if self._held is None:
+            self._held = {}
         return self._held.setdefault(channel, [])
 
     def is_held(self, channel: str, held: list[Frame] | None) -> bool:
         """Return whether the channel's frames are still held in this list."""
-        return self._held.get(channel) is held
+        return self._held_of(channel) is held
 
     def holds(self, channel: str) -> bool:
         """Return whether the channel's frames are held."""
-        return channel in self._held
+        return self._held_of(channel) is not None
 
     def first_held(self, channel: str) -> int | None:
         """Return the number of the first held frame, or None if there is none."""
-        held = self._held.get(channel)
+        held = self._held_of(channel)
         return held[0].number if held else None
 
     def holds_new_epoch(self, channel: str) -> bool:
         """Return whether a new epoch of the channel has started while its frames were held."""
-        return any(frame.starts_epoch for frame in self._held.get(channel, ()))
+        return any(frame.starts_epoch for frame in self._held_of(channel) or ())
 
     def release(self, channel: str, after: int, first: Iterable[Frame] = ()) -> None:
         """Send the frames ``first``, then the held frames above ``after`` or of a newer epoch."""
-        held = self._held.pop(channel, [])
+        held = self._take_held(channel)
         for frame in first:
             self.deliver(frame)
         for frame in held:
@@ -178,7 +181,19 @@ class Link:
 
     def discard_held(self, channel: str) -> None:
         """Drop the held frames of a channel that the page no longer follows."""
-        self._held_bytes -= sum(map(self._counted, self._held.pop(channel, ())))
+        self._held_bytes -= sum(map(self._counted, self._take_held(channel)))
+
+    def _held_of(self, channel: str) -> list[Frame] | None:
+        return None if self._held is None else self._held.get(channel)
+
+    def _take_held(self, channel: str) -> list[Frame]:
+        """Hold the channel's frames no longer, and return those that were held."""
+        if self._held is None:
+            return []
+        held = self._held.pop(channel, [])
+        if not self._held:
+            self._held = None
+        return held
 
     def _counted(self, frame: Frame) -> int:
         return counted_size(frame, self._limits.max_outbox_bytes)
@@ -186,13 +201,13 @@ class Link:
     def deliver(self, frame: Frame) -> None:
         """Queue a frame; closes the link with `CloseCode.TOO_SLOW` if there is no room for it."""
         if self._closing is not None:
-            held = self._held.get(frame.channel or "")
+            held = self._held_of(frame.channel or "")
             if held is not None and not held:
                 # Its number tells where the page has to start when it returns.
                 held.append(frame)
                 self._held_bytes += self._counted(frame)
             return
-        if self._held and frame.channel in self._held:
+        if self._held is not None and frame.channel in self._held:
             assert frame.channel is not None
             self._held[frame.channel].append(frame)
             self._held_bytes += self._counted(frame)
@@ -246,7 +261,7 @@ class Link:
     @property
     def undelivered(self) -> int:
         """The number of frames not written, including the one for which there was no room."""
-        held = sum(len(frames) for frames in self._held.values())
+        held = sum(map(len, self._held.values())) if self._held is not None else 0
         return len(self.outbox) + held + (self.close_code is CloseCode.TOO_SLOW)
 
     # -- moving messages -------------------------------------------------------------------------

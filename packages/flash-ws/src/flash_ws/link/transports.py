@@ -32,6 +32,15 @@ MAX_REASON = 100
 class WebSocketTransport:
     """The transport of a link over an accepted WebSocket."""
 
+    __slots__ = (
+        "_is_open",
+        "_max_message_bytes",
+        "_receive",
+        "_send",
+        "closed_with",
+        "id",
+    )
+
     def __init__(self, receive: Receive, send: Send, *, max_message_bytes: int) -> None:
         self.id = secrets.token_urlsafe(16)
         self._receive = receive
