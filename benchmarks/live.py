@@ -43,6 +43,9 @@ PUSHES_PER_SECOND = 10
 SIZES = (100, 1000, 3000)
 # Deliveries a second at each of these sizes: what differs is to be the pages alone.
 DELIVERIES_PER_SECOND = 3000
+# Pages of one worker that is full, and those it is held against, each pushed to once a second.
+FULL, FAIR = 10_000, 1_000
+FULL_PAGE_BYTES = 35e3
 # Pages between which memory grows by as much as each of them takes.
 FEW_IDLE, MANY_IDLE = 200, 1400
 STREAMS = 1000
@@ -150,6 +153,48 @@ async def measure_crowds(effort: Effort) -> list[Row]:
             notes=(f"deliveries a second {delivery_rate(turns)} against {delivery_rate(few)}",),
         )
         for size, turns in zip(SIZES[1:], more, strict=True)
+    ]
+
+
+async def measure_full(effort: Effort) -> list[Row]:
+    """Ten thousand pages on one worker as installed, pushed to once a second."""
+    allow_sockets(FULL)
+    subjects = [_Paced(_PUSHED, "uvicorn", 1.0) for _ in (FAIR, FULL)]
+    sizes: list[float] = []
+
+    async def turn(contender: tuple[Server, int]) -> Stretch:
+        server, count = contender
+        before = psutil.Process(server.pid).memory_full_info().uss
+        async with open_pages(server, count) as (_, arrivals):
+            await asyncio.sleep(effort.warm_up_seconds)
+            stretch = await listen(server, arrivals, 3 * long_seconds(effort))
+            if count == FULL:
+                after = psutil.Process(server.pid).memory_full_info().uss
+                sizes.append((after - before) / count)
+            return stretch
+
+    async with contextlib.AsyncExitStack() as stack:
+        running = await serve_all(stack, *subjects)
+        contenders = list(zip(running, (FAIR, FULL), strict=True))
+        fair, full = await take_turns(contenders, max(2, effort.long_rounds), turn)
+    rates_text = f"deliveries a second {delivery_rate(full)} against {delivery_rate(fair)}"
+    return [
+        compare(
+            f"a push to {FULL:,} pages, one a second: server CPU per delivery",
+            f"the same to {FAIR:,} pages, uvicorn",
+            Spread.of((each.cost for each in full), "s"),
+            Spread.of((each.cost for each in fair), "s"),
+            target=Target(1.2, "at most"),
+            notes=(rates_text,),
+        ),
+        compare(
+            f"memory of each of {FULL:,} pages that are pushed to",
+            "35 kB",
+            # Later turns find the room that the first one has left.
+            Spread.of(sizes[:1], "bytes"),
+            Spread.of([FULL_PAGE_BYTES], "bytes"),
+            target=Target(1, "at most"),
+        ),
     ]
 
 

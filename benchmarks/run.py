@@ -45,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "scroll": lazy.measure_scrolling,
     "push": live.measure_push,
     "crowds": live.measure_crowds,
+    "full": live.measure_full,
     "memory": live.measure_memory,
     "streams": live.measure_streams,
     "batching": live.measure_batching,

@@ -228,7 +228,7 @@ async def test_s5_channel_callbacks_and_groups():
         first = next(iter(hub_of(live.app).clients.values()))
         await first.join("desk")
         await pubsub.publish("prices", "high")
-        got = page if first.id == hub_of(live.app).present_id_of(page.token) else other
+        got = page if first.id == hub_of(live.app).identities.present_id_of(page.token) else other
         assert (await got.frame())["u"] == [["a", {"title": "high"}]]
 
 

@@ -294,7 +294,9 @@ async def test_b4_one_stalled_reader_among_300_costs_a_bounded_memory_and_nobody
 
     async with serving(app):
         stalled, *others = [await open_tally(app) for _ in range(300)]
-        outbox = hub_of(live.app).clients[hub_of(live.app).id_of(stalled.token)].link.outbox
+        outbox = (
+            hub_of(live.app).clients[hub_of(live.app).identities.id_of(stalled.token)].link.outbox
+        )
         stalled.taking.clear()
         await live.push("banner", {"children": "on its way"})
         await until(lambda: outbox.statistics().sent == 1)

@@ -61,7 +61,7 @@ async def test_12_2_a_push_from_a_fork_reaches_the_page_over_redis(redis_url):
         app, pubsub = world.apps[0], world.pubsubs[0]
         live = pubsub.live
         page = await connected(app)
-        ours = hub_of(live.app).clients[hub_of(live.app).id_of(page.token)]
+        ours = hub_of(live.app).clients[hub_of(live.app).identities.id_of(page.token)]
 
         def work():
             for number in range(3):

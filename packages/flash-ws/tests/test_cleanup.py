@@ -217,15 +217,15 @@ async def test_a_channel_that_is_prepared_is_kept_only_while_a_page_follows_it(a
         page = await connected(app)
         (client,) = hub_of(live.app).clients.values()
         kept = live._backplane._channels
-        await hub_of(live.app).prepare(["x:1", "x:2"])
+        await hub_of(live.app).followers.prepare(["x:1", "x:2"])
         assert {"x:1", "x:2"} <= kept.keys()
         await client.follow("x:1")
-        hub_of(live.app).release_unused(["x:1", "x:2"])
+        hub_of(live.app).followers.release_unused(["x:1", "x:2"])
         await until(lambda: "x:2" not in kept)
         assert "x:1" in kept
         client.unfollow("x:1")
         await until(lambda: "x:1" not in kept)
         # The channel that every page follows is not dropped.
-        hub_of(live.app).release_unused(["all"])
+        hub_of(live.app).followers.release_unused(["all"])
         await page.leave()
         assert "all" in kept

@@ -42,7 +42,7 @@ async def test_a_push_to_one_page_reaches_no_other(app):
     live = Live(app)
     async with serving(app):
         one, other = await connected(app), await connected(app)
-        first_page = hub_of(live.app).clients[hub_of(live.app).id_of(one.token)]
+        first_page = hub_of(live.app).clients[hub_of(live.app).identities.id_of(one.token)]
         await live.push("banner", {"children": 1}, to=first_page)
         await live.push("footer", {"children": 2})
         assert [updates(frame)[0][0] for frame in await one.frames(2)] == ["banner", "footer"]

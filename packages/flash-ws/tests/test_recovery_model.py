@@ -43,7 +43,7 @@ class ModelPage:
 
     @property
     def client(self):
-        return hub_of(self.live.app).clients.get(hub_of(self.live.app).id_of(self.token))
+        return hub_of(self.live.app).clients.get(hub_of(self.live.app).identities.id_of(self.token))
 
     async def connect(self, load="one"):
         page = Page(self.app)
@@ -120,7 +120,9 @@ async def play(app, seed, *, steps=120, expiries=False):
                 case "say":
                     channel = chance.choice(("all", "group:a", "group:b", "own"))
                     if channel == "own":
-                        channel = recipients.page(hub_of(live.app).id_of(each.token)).channel
+                        channel = recipients.page(
+                            hub_of(live.app).identities.id_of(each.token)
+                        ).channel
                     for _ in range(chance.choice((1, 1, 1, 3))):
                         await publish(channel)
                 case "join" if each.client is not None:

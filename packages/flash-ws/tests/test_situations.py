@@ -96,7 +96,9 @@ async def test_12_1_a_page_that_returns_while_it_is_removed_stays_registered(app
         go_on.set()
         back = await opening
         await until(lambda: not hub_of(live.app)._leaving)
-        assert [each.id for each in await live.clients()] == [hub_of(live.app).id_of(token)]
+        assert [each.id for each in await live.clients()] == [
+            hub_of(live.app).identities.id_of(token)
+        ]
         await back.leave()
 
 
@@ -106,7 +108,7 @@ async def test_12_3_what_comes_between_html_and_link_is_sent(app):
         await live.push("value", {"children": 1})
         config = await config_of(app)
         await live.push("value", {"children": 2})
-        page_id = hub_of(live.app).id_of(config["end_id"])
+        page_id = hub_of(live.app).identities.id_of(config["end_id"])
         assert page_id not in hub_of(live.app).clients
         from flash_ws.clients import recipients
 

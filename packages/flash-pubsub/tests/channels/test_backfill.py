@@ -12,6 +12,7 @@ from flash import ConfigurationError, Output, no_update
 from flash_pubsub import BrokerUnavailable, Position, Subscription
 from flash_pubsub.channels import backfill as backfill_module
 from flash_pubsub.channels.subscription import sign
+from flash_ws.callbacks.deferred import hub_of
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -241,6 +242,8 @@ async def test_a_page_that_leaves_a_channel_and_enters_it_anew_gets_it_again(url
         subscribe(page, one, "room/7")
         await Drawn(page, "room/7").until(10)
         page.send({"t": "unsubscribe", "channel": "room/7"})
+        followers = hub_of(one.live.app).followers
+        await until(lambda: not followers.count("channel:room/7"))
         await publish(one, range(11, 13), "room/7")
         subscribe(page, one, "room/7")
         again = await Drawn(page, "room/7").until(12)

@@ -682,7 +682,9 @@ async def test_a_page_that_comes_back_to_a_channel_is_sent_exactly_what_it_has_m
         for each in (page, other):
             await frame_of(each, "channel:tape/7")
         unsubscribe(page, "tape/7")
-        await until(lambda: len(hub_of(pubsub.live.app)._followers["channel:tape/7"]) == 1)
+        await until(
+            lambda: len(hub_of(pubsub.live.app).followers.by_channel["channel:tape/7"]) == 1
+        )
         for message in (2, 3):
             await pubsub.publish("tape/7", message)
             await frame_of(other, "channel:tape/7")
@@ -748,7 +750,7 @@ async def test_a_page_may_change_its_mind_as_fast_as_it_likes():
         await pubsub.publish("tape/7", 2)
         numbers = {(await frame_of(page, "channel:tape/7"))["n"]}
         unsubscribe(page, "tape/7")
-        await until(lambda: "channel:tape/7" not in hub_of(pubsub.live.app)._followers)
+        await until(lambda: "channel:tape/7" not in hub_of(pubsub.live.app).followers.by_channel)
         assert numbers == {2}
         assert not hub_of(pubsub.live.app).clients[page.welcome["id"]].link._held
 

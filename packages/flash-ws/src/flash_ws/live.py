@@ -50,7 +50,7 @@ from flash_ws.clients.backplane import (
     broadcast,
 )
 from flash_ws.clients.context import current_client
-from flash_ws.clients.hub import ClientHandler, FrameHandler, Hub
+from flash_ws.clients.hub import FrameHandler, Hub
 from flash_ws.clients.recipients import EVERYBODY, HasChannel, PageRecipients, Recipients
 from flash_ws.clients.sending import Sending, SendQueue
 from flash_ws.endpoints.registration import Endpoints
@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from flash_ws.clients.backplane import Command
     from flash_ws.clients.client import Client, LinkedClient
     from flash_ws.clients.groups import ConnectionGroup
+    from flash_ws.clients.handlers import ClientHandler
     from flash_ws.operating.statistics import Metric
 
 H = TypeVar("H", bound=Callable[..., Any])
@@ -419,7 +420,7 @@ class Live:
         if not token:
             raise NoCaller
         hub = hub_of(self.app)
-        page_id = hub.present_id_of(token)
+        page_id = hub.identities.present_id_of(token)
         return hub.clients.get(page_id) or recipients.page(page_id)
 
     # -- hearing from pages ----------------------------------------------------------------------

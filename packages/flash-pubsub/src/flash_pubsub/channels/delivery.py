@@ -253,7 +253,7 @@ class ChannelDeliveries:
             context.run(self._deliver_traced, tracing, frame)
 
     def _deliver_traced(self, tracing: Tracing, frame: Frame) -> None:
-        pages = hub_of(self.app).followers_of(frame.channel or "")
+        pages = hub_of(self.app).followers.count(frame.channel or "")
         attributes: dict[str, Value] = {
             "flash.push.channel": EVERY_WORKER,
             "flash.push.bytes": frame.size,

@@ -280,12 +280,12 @@ class Subscribers:
         new = [each for each in names if each not in followed]
         # First, since handlers of the join may push to the channel and the room at once.
         try:
-            await hub.prepare(new)
+            await hub.followers.prepare(new)
         except (BrokerError, ConnectionError):
-            hub.release_unused(new)
+            hub.followers.release_unused(new)
             raise
         if hub.clients.get(client.id) is not client:
-            hub.release_unused(new)
+            hub.followers.release_unused(new)
             return []
         joins: list[asyncio.Task[bool]] = []
         for each in names:

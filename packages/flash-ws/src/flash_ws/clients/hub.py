@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flash.exits import ends_task
 from flash.log_limit import limited_logger
 from flash_ws.clients import recipients
 from flash_ws.clients.backplane import ClientInfo, Command, Moved, OwnedByAnotherUser
 from flash_ws.clients.client import LinkedClient
-from flash_ws.clients.context import current_client
+from flash_ws.clients.followers import Followers
+from flash_ws.clients.handlers import ClientHandler, HandlerCalls
+from flash_ws.clients.identities import MIN_TOKEN_LENGTH, PageIdentities
+from flash_ws.clients.missed import Missed
 from flash_ws.clients.spans import LinkSpan, push_span, traced_push
 from flash_ws.errors import PayloadTooLarge
 from flash_ws.link.flushing import FlushScheduler
@@ -34,26 +34,19 @@ from flash_ws.protocol.frames import (
     parse_hello,
     parse_message,
 )
-from flash_ws.protocol.position import NOWHERE, Position
+from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
     from flash import Flash
     from flash.http.handshake import Handshake
     from flash_ws.clients.backplane import Backplane
     from flash_ws.link.link import Transport
-    from flash_ws.protocol.channel import CatchUp
     from flash_ws.protocol.frames import Message
 
 logger = limited_logger(__name__)
 
 # Seconds within which a page has to send ``hello``.
 HELLO_TIMEOUT = 10.0
-
-# Characters of a page's token, at least, so that it cannot be guessed.
-MIN_TOKEN_LENGTH = 32
-
-# Earlier ids of pages that are kept, at most.
-MAX_RENAMED = 1000
 
 # Pages closed at a time when the server stops, and seconds between two batches.
 DRAIN_BATCH_SIZE = 100
@@ -75,7 +68,6 @@ END_TIMEOUT = 5.0
 CANCEL_TIMEOUT = 1.0
 
 FrameHandler = Callable[[LinkedClient, dict[str, Any]], Awaitable[None]]
-ClientHandler = Callable[[LinkedClient], Any]
 
 
 class Hub:
@@ -104,7 +96,7 @@ class Hub:
         self._backplane = backplane
         self._limits = limits
         self._resume_window = resume_window
-        self._token_lifetime = token_lifetime
+        self.identities = PageIdentities(app, token_lifetime)
         # Renews the tokens of open links.
         self._renewal: asyncio.TimerHandle | None = None
         self._max_clients = max_clients
@@ -122,15 +114,8 @@ class Hub:
         # Returns the numbers of a page's calls that run; a welcome lists them.
         self.calls_of: Callable[[LinkedClient], list[int]] = lambda _: []
         self.on_disconnect: list[ClientHandler] = []
-        self._followers: dict[str, set[LinkedClient]] = {}
-        # For each channel, a future that is done when `Backplane.follow` is; `publish` awaits it.
-        self._following: dict[str, asyncio.Future[None]] = {}
-        # A completed future that replaces finished follow tasks, so that they are freed.
-        self._completed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._completed.set_result(None)
-        # By id of a page that got another identity: its present id. Callbacks that the page sent
-        # before it knew carry the earlier one. The oldest are removed.
-        self._renamed: dict[str, str] = {}
+        self.followers = Followers(backplane, self.common, self._spawn)
+        self._handler_calls = HandlerCalls(app, self._spawn)
         # By client id: done when a removed page has left the backplane. The same page that connects
         # meanwhile waits, so that its entry is not removed.
         self._leaving: dict[str, asyncio.Future[None]] = {}
@@ -195,10 +180,10 @@ class Hub:
         size = len(message.members)
         if size > self._limits.max_push_bytes:
             raise PayloadTooLarge(size, self._limits.max_push_bytes)
-        following = self._following.get(channel)
-        if following is not None and not following.done() and os.getpid() == self._process:
+        beginning = self.followers.beginning(channel)
+        if beginning is not None and os.getpid() == self._process:
             # The channel is just being followed: published now, this worker would miss it.
-            await following
+            await beginning
         return await self._backplane.publish(channel, message)
 
     def push(self, channel: str, message: Message) -> Coroutine[Any, Any, Position]:
@@ -207,16 +192,12 @@ class Hub:
         tracing = self._app.tracing
         if tracing is None or tracing.current() is None:
             return publishing
-        span = push_span(tracing, channel, message, self.followers_of(channel))
+        span = push_span(tracing, channel, message, self.followers.count(channel))
         return traced_push(span, publishing)
-
-    def followers_of(self, channel: str) -> int:
-        """Return how many pages of this worker follow a channel."""
-        return len(self._followers.get(channel, ()))
 
     def deliver(self, frame: Frame) -> None:
         """Queue a frame for the followers of its channel on this worker."""
-        for client in self._followers.get(frame.channel or "", ()):
+        for client in self.followers.by_channel.get(frame.channel or "", ()):
             link = client.link
             if link is not None:
                 link.deliver(frame)
@@ -246,7 +227,7 @@ class Hub:
         was everything.
         """
         link = client.link
-        following = self.follow(client, channel)
+        following = self.followers.add(client, channel)
         self._store_channels(client)
         is_followed = channel in client.starts or (link is not None and link.holds(channel))
         if is_followed and recipients.group_of(channel) is not None:
@@ -271,9 +252,9 @@ class Hub:
     ) -> bool:
         try:
             await following
-            while (latest := self._following.get(channel)) and not latest.done():
+            while (beginning := self.followers.beginning(channel)) is not None:
                 # All followers had left meanwhile, so it is being followed again.
-                await latest
+                await beginning
             if link is None or not link.is_held(channel, held):
                 # The page is away and catches up when it reconnects, or it has left the channel.
                 return False
@@ -302,57 +283,12 @@ class Hub:
         link.release(channel, first=catch_up.frames, after=number)
         return catch_up.recovered
 
-    def follow(self, client: LinkedClient, channel: str) -> asyncio.Future[None]:
-        """Add a client to a channel's followers; the future is done when `Backplane.follow` is."""
-        self._followers.setdefault(channel, set()).add(client)
-        return self._begin_following(channel)
-
-    async def prepare(self, channels: Iterable[str]) -> None:
-        """Have the frames of channels come to this worker, before a page follows the channels.
-
-        Without a page that follows them then, call `release_unused`. Raises what
-        `Backplane.follow` raises.
-        """
-        begun = [self._begin_following(channel) for channel in channels]
-        for following in begun:
-            await asyncio.shield(following)
-
-    def release_unused(self, channels: Iterable[str]) -> None:
-        """Undo `prepare` for the channels that no page follows."""
-        for channel in channels:
-            if not self._followers.get(channel) and self._following.pop(channel, None) is not None:
-                self._stop_following(channel)
-
-    def _begin_following(self, channel: str) -> asyncio.Future[None]:
-        following = self._following.get(channel)
-        if following is None:
-            following = self._following[channel] = self._spawn(self._backplane.follow(channel))
-            following.add_done_callback(lambda task: self._on_followed(channel, task))
-        return following
-
-    def _stop_following(self, channel: str) -> None:
-        if channel not in self.common:
-            self._spawn(self._backplane.unfollow(channel))
-
-    def _on_followed(self, channel: str, task: asyncio.Future[None]) -> None:
-        if self._following.get(channel) is not task:
-            return
-        if not task.cancelled() and task.exception() is None:
-            self._following[channel] = self._completed
-        else:
-            # The next page that follows it tries again.
-            del self._following[channel]
-
     def unfollow(self, client: LinkedClient, channel: str) -> None:
         """Stop a client from following a channel; idempotent."""
         if client.link is not None:
             client.link.discard_held(channel)
-        followers = self._followers.get(channel, set())
-        followers.discard(client)
         self._store_channels(client)
-        if not followers and self._followers.pop(channel, None) is not None:
-            self._following.pop(channel, None)
-            self._stop_following(channel)
+        self.followers.remove(client, channel)
 
     # -- connections -----------------------------------------------------------------------------
 
@@ -376,7 +312,7 @@ class Hub:
         hello = await _receive_hello(transport)
         if hello is None:
             return
-        hello = self._without_expired_token(hello)
+        hello = self.identities.without_expired(hello)
         try:
             await self._wait_until_left(hello)
             hello, joined = await self._resume(hello, user)
@@ -421,26 +357,11 @@ class Hub:
     async def _introduce(self, client: LinkedClient) -> None:
         """Call the ``on_connect`` handlers of a page."""
         try:
-            await self._call_within(INTRODUCTION_TIMEOUT, client, self.on_connect, "on_connect")
+            await self._handler_calls.call_within(
+                INTRODUCTION_TIMEOUT, client, self.on_connect, "on_connect"
+            )
         finally:
             client.introducing = None
-
-    async def _call_within(
-        self, seconds: float, client: LinkedClient, handlers: list[ClientHandler], what: str
-    ) -> None:
-        """Call handlers of the application, which are cancelled after so many seconds."""
-        # In a task, whose end nobody waits for if it suppresses the cancellation.
-        calling = self._spawn(self._call_handlers(client, handlers))
-        _, late = await asyncio.wait({calling}, timeout=seconds)
-        if late:
-            calling.cancel()
-            logger.error(
-                "the %s handlers took longer than %g s for %r and were cancelled; start long work "
-                "in a task of its own",
-                what,
-                seconds,
-                client,
-            )
 
     async def _close_unavailable(self, transport: Transport, error: ConnectionError) -> None:
         """Close the link with a retryable code because the backplane is unavailable."""
@@ -452,24 +373,21 @@ class Hub:
     def _client_for(
         self, hello: Hello, handshake: Handshake, user: str | None
     ) -> LinkedClient | None:
-        token = hello.token
-        if token is None or len(token) < MIN_TOKEN_LENGTH:
-            token = self._app.new_page_identity()
-        page_id = self.id_of(token)
+        identities = self.identities
+        token = identities.usable(hello.token)
+        page_id = identities.id_of(token)
         known = self.clients.get(page_id)
         is_same_load = known is not None and hello.load is not None and hello.load == known.load
         if known is not None and hello.is_new and not is_same_load:
             # A page that starts under a known token is a copy: a duplicated tab, or a page whose
             # HTML came from the browser's cache.
-            token = self._app.new_page_identity(token)
-            page_id = self.id_of(token)
+            token = identities.copied(token)
+            page_id = identities.id_of(token)
         client = self.clients.get(page_id)
         if client is not None and client.user != user:
             # The same page has another user now, who must not get messages for the previous one.
-            token = self._app.new_page_identity(token)
-            page_id, client = self.id_of(token), None
-            assert known is not None
-            self._rename(known.id, page_id)
+            token = identities.replaced(token)
+            page_id, client = identities.id_of(token), None
         if client is None:
             if len(self.clients) >= self._max_clients and not self._make_room():
                 return None
@@ -480,23 +398,12 @@ class Hub:
         self._renew(client)
         return client
 
-    def _without_expired_token(self, hello: Hello) -> Hello:
-        """Give a page whose token is too old another identity: it counts as a new page."""
-        token = hello.token
-        if token is None or self._app.page_of(token) is None:
-            return hello
-        if self._app.page_identity_age(token) <= self._token_lifetime:
-            return hello
-        renamed = self._app.new_page_identity(token)
-        self._rename(self.id_of(token), self.id_of(renamed))
-        return replace(hello, token=renamed)
-
     def _renew(self, client: LinkedClient) -> bool:
         """Give a client a new token if half of the lifetime of its token has passed."""
-        age = self._app.page_identity_age(client.token)
-        if age < self._token_lifetime / 2 or self._app.page_of(client.token) is None:
+        token = self.identities.renewed(client.token)
+        if token is None:
             return False
-        client.token = self._app.renewed_page_identity(client.token)
+        client.token = token
         return True
 
     def _renew_tokens(self) -> None:
@@ -505,7 +412,7 @@ class Hub:
             if client.is_connected and self._renew(client):
                 client.deliver(connection_frame("page", page=client.token))
         self._renewal = asyncio.get_running_loop().call_later(
-            self._token_lifetime / 4, self._renew_tokens
+            self.identities.token_lifetime / 4, self._renew_tokens
         )
 
     def _make_room(self) -> bool:
@@ -518,36 +425,17 @@ class Hub:
                 return True
         return False
 
-    def _rename(self, before: str, now: str) -> None:
-        self._renamed[before] = now
-        if len(self._renamed) > MAX_RENAMED:
-            del self._renamed[next(iter(self._renamed))]
-
     async def _wait_until_left(self, hello: Hello) -> None:
         """Wait until an earlier client of the same page has left the backplane."""
         if hello.token is not None and self._leaving:
-            leaving = self._leaving.get(self.id_of(hello.token))
+            leaving = self._leaving.get(self.identities.id_of(hello.token))
             if leaving is not None:
                 await asyncio.shield(leaving)
-
-    def present_id_of(self, token: str) -> str:
-        """Return the id that the page with this token has now."""
-        page_id = self.id_of(token)
-        return self._renamed.get(page_id, page_id)
 
     def position_of_everybody(self) -> Position | None:
         """Return the position of the channel for everybody, from any thread; None if unknown."""
         position = getattr(self._backplane, "position", None)
         return None if position is None else position(recipients.EVERYBODY.channel)
-
-    def id_of(self, token: str) -> str:
-        """Return the id of the page that has this token."""
-        page_id = self._app.page_of(token)
-        if page_id is not None:
-            return page_id
-        # Signed with another key: before a restart, or by a worker that does not share the key. The
-        # page gets an id that no signed token can have.
-        return "u-" + hashlib.sha256(token.encode()).hexdigest()[:24]
 
     async def _resume(self, hello: Hello, user: str | None) -> tuple[Hello, frozenset[str] | None]:
         """Take a page over from the worker that had it.
@@ -559,13 +447,12 @@ class Hub:
         token = hello.token
         if token is None or len(token) < MIN_TOKEN_LENGTH or hello.is_new:
             return hello, None
-        page_id = self.id_of(token)
+        page_id = self.identities.id_of(token)
         if page_id in self.clients:
             return hello, None
         joined = await self._backplane.resume(page_id, user)
         if isinstance(joined, OwnedByAnotherUser):
-            token = self._app.new_page_identity(token)
-            self._rename(page_id, self.id_of(token))
+            token = self.identities.replaced(token)
             return replace(hello, token=token, positions={}, is_new=True), None
         return hello, joined
 
@@ -596,25 +483,10 @@ class Hub:
 
         Returns False if the page has left; what it missed stays in the channels' histories.
         """
-        catch_ups: dict[str, CatchUp] = {}
-        at: dict[str, tuple[str, int]] = {}
-        for channel in self._channels(client):
-            await self.follow(client, channel)
-            known = hello.positions.get(channel)
-            if client.joining.get(channel) != 0 and channel in client.joining:
-                # From before the page left the group and joined it again.
-                known = None
-            position = client.start_of(channel, None if known is None else Position(*known))
-            catch_up = await self._backplane.catch_up(channel, position)
-            if position is None:
-                position = self._first_position(client, link, channel, hello, catch_up.position)
-                if position is not None:
-                    catch_up = await self._backplane.catch_up(channel, position)
-            catch_ups[channel] = catch_up
-            if position is None or not catch_up.recovered:
-                position = catch_up.position
-            at[channel] = (position.epoch, position.number)
-        recovered: bool | None = all(each.recovered for each in catch_ups.values())
+        missed = Missed()
+        channels = self._channels(client)
+        await missed.read(channels, client, link, hello, self.followers, self._backplane)
+        recovered: bool | None = missed.is_everything
         if hello.is_new:
             recovered = None if recovered else False
         elif is_new:
@@ -627,51 +499,24 @@ class Hub:
             id=client.id,
             connection=link.id,
             beat=round(self._limits.heartbeat * 1000),
-            at=at,
+            at=missed.at,
             recovered=recovered,
             version=self._app.version,
             calls=self.calls_of(client),
             # Its event callbacks ran on the previous worker and have ended there.
             **({"moved": True} if has_moved else {}),
         )
-        missed = [frame for each in catch_ups.values() for frame in each.frames]
-        for channel, catch_up in catch_ups.items():
-            if catch_up.recovered:
-                client.place(channel, Position(*at[channel]))
-            else:
-                # Until the page knows it: it may not receive this welcome.
-                client.note_lost(channel)
+        missed.note(client)
+        frames = missed.frames
         try:
-            await link.send_first([welcome, *missed])
+            await link.send_first([welcome, *frames])
         except OSError:
             return False
-        self.counters.resumed(recovered, len(missed))
+        self.counters.resumed(recovered, len(frames))
         if span is not None:
             span.opened(client.path, recovered)
-        for channel, catch_up in catch_ups.items():
-            link.release(channel, after=catch_up.position.number)
+        missed.release(link)
         return True
-
-    def _first_position(
-        self, client: LinkedClient, link: Link, channel: str, hello: Hello, current: Position
-    ) -> Position | None:
-        """Return where a page starts that has no position of a channel; None if it is ``current``.
-
-        ``current`` is the channel's position now.
-        """
-        if channel == client.channel:
-            # Callbacks have pushed to the page before its link was open, or a link broke before its
-            # welcome.
-            return Position(current.epoch, 0) if hello.is_new and current.number else None
-        if recipients.group_of(channel) is None:
-            return None
-        # A page that another worker had may have joined there without being told.
-        first = client.joining.get(channel, 0)
-        if first is None:
-            first = 0 if link.holds_new_epoch(channel) else link.first_held(channel)
-        if first is None:
-            return None
-        return Position(current.epoch, first - 1) if first else NOWHERE
 
     async def _handle(self, client: LinkedClient, frame: dict[str, Any]) -> None:
         handler = self.handlers.get(frame["t"])
@@ -706,7 +551,7 @@ class Hub:
         left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._leaving[client.id] = left
         try:
-            await self._call_handlers(client, self.on_forget)
+            await self._handler_calls.call(client, self.on_forget)
             if not moved:
                 await self._backplane.leave(client.id)
         finally:
@@ -723,28 +568,9 @@ class Hub:
                 )
         if not moved:
             await client.wait_until_introduced()
-            await self._call_within(FAREWELL_TIMEOUT, client, self.on_disconnect, "on_disconnect")
-
-    async def _call_handlers(self, client: LinkedClient, handlers: list[ClientHandler]) -> None:
-        token = current_client.set(client)
-        try:
-            async with AsyncExitStack() as stack:
-                try:
-                    await stack.enter_async_context(client.handshake.active())
-                except BaseException as error:
-                    # An application's session store: cleaning up must not wait for it.
-                    if ends_task(error):
-                        raise
-                    logger.exception(
-                        "cannot open the session of %r; its handlers run without a session", client
-                    )
-                for handler in handlers:
-                    try:
-                        await self._app.pool.call(handler, client)
-                    except Exception:  # an application's handler: logged, and the rest run
-                        logger.exception("the handler %r failed for %r", handler, client)
-        finally:
-            current_client.reset(token)
+            await self._handler_calls.call_within(
+                FAREWELL_TIMEOUT, client, self.on_disconnect, "on_disconnect"
+            )
 
     # -- the end ---------------------------------------------------------------------------------
 
