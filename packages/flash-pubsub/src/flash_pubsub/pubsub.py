@@ -19,6 +19,7 @@ from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.listeners import Listeners
 from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.broker.open import check_workers, open_broker
+from flash_pubsub.broker.seam import Watchable
 from flash_pubsub.broker.spans import publish_in_span
 from flash_pubsub.channels.declaration import (
     ChannelCallback,
@@ -179,6 +180,8 @@ class PubSub:
             )
         known: Live | None = LiveRegistry.of(app).part
         self._live = known or Live(app)
+        if isinstance(self.broker, Watchable):
+            self.broker.sample = self._live.sample
         backplane = self._backplane
         self._live.attach(backplane)
         self._deliveries = ChannelDeliveries(

@@ -225,6 +225,7 @@ class Live:
         self._metrics_access = metrics
         self._metrics_port: MetricsPort | None = None
         self._inspect = inspect
+        self._inspection: Inspection | None = None
         if self._exposition is not None and isinstance(metrics, int):
             self._metrics_port = MetricsPort(self._exposition, PORT if metrics is True else metrics)
         if app is not None:
@@ -272,7 +273,8 @@ class Live:
         app.add_asgi_route("_flash/health", probes.health)
         app.add_asgi_route("_flash/ready", probes.ready)
         app.add_asgi_route("_flash/metrics", self._metrics_route(app))
-        app.add_asgi_route("_flash/inspect", self._inspection_page(app))
+        self._inspection = self._inspection_page(app)
+        app.add_asgi_route("_flash/inspect", self._inspection)
         self._let_pages_connect(app)
         app.page_values.append(self._positions_for_page)
         self.endpoints.init_app(app)
@@ -641,7 +643,7 @@ class Live:
         # Who scrapes has not logged in, so nobody else is asked.
         return MetricsEndpoint(exposition, Admission(app, self._origins, guard))
 
-    def _inspection_page(self, app: Flash) -> ASGIApp:
+    def _inspection_page(self, app: Flash) -> Inspection:
         guard, wider = self._inspect, (app.authorize, self._authorize)
         return Inspection(
             None if guard is None else Admission(app, self._origins, guard, wider=wider),
@@ -694,6 +696,15 @@ class Live:
     def on_forget(self, handler: Callable[[LinkedClient], Any]) -> None:
         """Call ``handler(client)`` when a page is gone or continues on another worker."""
         self._forget_handlers.append(handler)
+
+    async def sample(self) -> bytes:
+        """Return how this worker is, as `flash top --redis` reads it.
+
+        Some hundred bytes of JSON, without names and texts of the app and its visitors.
+        """
+        if self._inspection is None:
+            raise ConfigurationError("this Live has no app; use Live(app) or live.init_app(app)")
+        return await self._inspection.sample()
 
     # -- serving ---------------------------------------------------------------------------------
 
