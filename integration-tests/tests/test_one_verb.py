@@ -9,9 +9,18 @@ import pytest
 from page import connected, serving
 
 import flash
-from flash import AsyncManager, Flash, Input, Output, current, html, live, set_props
+from flash import (
+    AsyncManager,
+    Flash,
+    Input,
+    Output,
+    current,
+    html,
+    live,
+    set_props,
+)
 from flash.testing import FlashClient
-from flash_pubsub import PubSub
+from flash_pubsub import BrokerClosed, InvalidChannel, PubSub
 from flash_ws import Live, NoCaller, TooManyUnawaited, stream_props
 from flash_ws.callbacks.deferred import hub_of
 
@@ -331,7 +340,7 @@ async def test_s5_an_error_that_nobody_awaits_is_logged_and_one_that_is_awaited_
             assert "store is away" not in caplog.text
             live.push("a", {"children": 1})
             await asyncio.sleep(0.01)
-        assert "a message was not published: the store is away" in caplog.text
+        assert "what nobody awaits has failed: the store is away" in caplog.text
 
 
 async def test_s5_what_waits_without_await_is_bounded(app, monkeypatch):
@@ -343,6 +352,172 @@ async def test_s5_what_waits_without_await_is_bounded(app, monkeypatch):
             live.push("a", {"children": 4})
         await asyncio.sleep(0.01)
         live.push("a", {"children": 5})
+
+
+# -- await, or none, everywhere -------------------------------------------------------------------
+
+
+async def test_set_props_without_to_may_be_awaited_in_an_ordinary_callback(app):
+    @app.callback(Output("a", "children"), Input("go", "n_clicks"))
+    async def call_it(clicks):
+        await set_props("b", {"children": "awaited"})
+        set_props("b", {"title": "not awaited"})
+        return "done"
+
+    async with FlashClient(app) as client:
+        answer = await client.call("a.children", {"go.n_clicks": 1})
+    assert answer.side_updates == {"b.children": "awaited", "b.title": "not awaited"}
+
+
+async def test_set_props_may_be_awaited_in_event_callbacks_handlers_jobs_and_channels(app):
+    pubsub = PubSub(app)
+    app.background_manager = AsyncManager()
+
+    @live.event_callback(Input("go", "n_clicks"))
+    async def stream(clicks):
+        await set_props("a", {"one": 1})
+        yield await set_props("a", {"two": 2})
+
+    @live.on_event("ask")
+    async def ask(data):
+        await set_props("a", {"asked": data})
+
+    @pubsub.channel_callback("prices")
+    async def price(message):
+        # As a result it counts as None.
+        return set_props("a", {"price": message}, to=ALL)
+
+    @app.callback(Output("b", "children"), Input("go", "n_clicks"), background=True)
+    async def job(clicks):
+        await set_props("a", {"title": "from the job"})
+        return "done"
+
+    async with FlashClient(app) as client:
+        page = await connected(app)
+        page.send(call(app, "stream"))
+        found, _ = await updates_of(page)
+        # What is set close together may be sent together.
+        sent = [props for each in found for props in each.values()]
+        assert {name: value for props in sent for name, value in props.items()} == {
+            "one": 1,
+            "two": 2,
+        }
+        page.send({"t": "event", "name": "ask", "data": 3})
+        assert (await page.frame())["u"] == [["a", {"asked": 3}]]
+        await pubsub.publish("prices", 4)
+        assert (await page.frame())["u"] == [["a", {"price": 4}]]
+        answer = await client.call("b.children", {"go.n_clicks": 1})
+        assert answer.side_updates == {"a.title": "from the job"}
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("to", [None, ALL])
+async def test_a_callback_without_outputs_may_return_what_set_props_returns(app, background, to):
+    app.background_manager = AsyncManager()
+    app.callback(Input("go", "n_clicks"), background=background)(
+        lambda clicks: set_props("b", {"children": clicks}, to=to)
+    )
+    async with FlashClient(app) as client:
+        page = await connected(app)
+        if to is None:
+            answer = await client.call(None, {"go.n_clicks": 7})
+            assert answer.side_updates == {"b.children": 7}
+        else:
+            await client.call(None, {"go.n_clicks": 7})
+            assert (await page.frame())["u"] == [["b", {"children": 7}]]
+
+
+@pytest.fixture
+def world(app):
+    """An app with everything that may be called without ``await``, and what was heard of it."""
+    pubsub, heard = PubSub(app), []
+    orders = pubsub.table("orders", key="id", columns=["id", "n"])
+
+    @pubsub.channel_callback("prices")
+    def price(message):
+        heard.append(message)
+
+    def act():
+        return [
+            pubsub.publish("prices", len(heard)),
+            orders.upsert([{"id": 1, "n": 1}, {"id": 2, "n": 2}]),
+            orders.remove(2),
+            pubsub.unsubscribe("nobody", "prices"),
+            live.revoke(user="ada"),
+            live.disconnect(user="bob"),
+            live.notify("Saved", to=ALL),
+        ]
+
+    async def done():
+        async with asyncio.timeout(30):
+            # The callback runs in a thread.
+            while not heard or [row["id"] for row in await orders.rows()] != [1]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    return act, done
+
+
+async def test_calls_that_nobody_awaits_are_done_on_the_loop(app, world):
+    act, done = world
+    async with serving(app):
+        act()
+        await done()
+
+
+async def test_calls_that_nobody_awaits_are_done_in_a_plain_callback_and_its_thread(app, world):
+    act, done = world
+    results = []
+
+    @app.callback(Output("a", "children"), Input("go", "n_clicks"))
+    def plain(clicks):
+        results.extend(act())
+        return "done"
+
+    async with FlashClient(app) as client:
+        await client.call("a.children", {"go.n_clicks": 1})
+        await done()
+        # They are done; what they have returned may be awaited all the same.
+        position, *nothing = [await each for each in results]
+        assert position.number == 1
+        assert nothing == [None] * len(nothing)
+
+
+async def test_calls_may_be_awaited_and_their_errors_are_raised(app, world):
+    act, done = world
+    async with serving(app):
+        position, *nothing = [await each for each in act()]
+        assert position.number == 1
+        assert nothing == [None] * len(nothing)
+        await done()
+        positions = await asyncio.gather(*(flash.pubsub.publish("prices", n) for n in range(20)))
+        assert [each.number for each in positions] == list(range(2, 22))
+        with pytest.raises(InvalidChannel):
+            await flash.pubsub.publish("live:x", 1)
+
+
+async def test_what_nobody_awaits_and_is_wrong_is_raised_or_logged(app, world, caplog, monkeypatch):
+    async def broken(*_, **__):
+        raise ConnectionError("the store is away")
+
+    async with serving(app):
+        # What is wrong by itself is raised at once, where it is written.
+        with pytest.raises(InvalidChannel):
+            flash.pubsub.publish("live:x", 1)
+        with pytest.raises(TypeError):
+            flash.pubsub.publish("prices", object())
+        monkeypatch.setattr(flash.pubsub.broker, "publish", broken)
+        with caplog.at_level(logging.ERROR):
+            flash.pubsub.publish("prices", 1)
+            await asyncio.sleep(0.01)
+        assert "what nobody awaits has failed: the store is away" in caplog.text
+        with pytest.raises(ConnectionError):
+            await flash.pubsub.publish("prices", 1)
+
+
+def test_calls_before_the_app_is_served_say_so(app, world):
+    act, _ = world
+    with pytest.raises(BrokerClosed, match="not running"):
+        act()
 
 
 def test_s5_the_name_of_dash_stays():

@@ -1,13 +1,12 @@
 """Shared controls, channels and presence in real pages, on two workers around a real Redis."""
 
-import socket
-import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from redis_servers import RedisServer
+from tcp_proxy import Proxy
 
 from flash.testing import AppProcess, ServerDied
 from flash_pubsub import Publisher
@@ -265,55 +264,6 @@ def test_a_graph_that_draws_slowly_shows_each_point_once(tabs, redis_url):
         tab.run_js("dash_clientside.set_props('tape', {extendData: [{x: [[5]], y: [[5]]}, [0]]})")
         tab.wait_for(lambda tab=tab: 5 in tab.run_js(SHOWN), "a point of its own")
         assert tab.run_js(SHOWN) == ["newer", 5]
-
-
-class Proxy:
-    """Passes connections on to one address or another, as a load balancer does."""
-
-    def __init__(self, ports):
-        # Where the next connections go, one after the other.
-        self.ports = list(ports)
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._accepted = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def close(self):
-        self._socket.close()
-
-    def _accept(self):
-        while True:
-            try:
-                browser, _ = self._socket.accept()
-            except OSError:
-                return
-            port = self.ports[self._accepted % len(self.ports)]
-            self._accepted += 1
-            try:
-                server = socket.create_connection(("127.0.0.1", port))
-            except OSError:
-                browser.close()
-                continue
-            threading.Thread(target=self._pass, args=(browser, server), daemon=True).start()
-
-    def _pass(self, browser, server):
-        with browser, server:
-            back = threading.Thread(target=self._pump, args=(server, browser), daemon=True)
-            back.start()
-            self._pump(browser, server)
-            back.join()
-
-    @staticmethod
-    def _pump(source, sink):
-        with suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        for each in (source, sink):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
 
 
 def test_b11_b13_a_page_goes_on_with_another_worker_when_its_own_is_killed(

@@ -25,11 +25,17 @@ def redis(tmp_path_factory):
 
 
 @pytest.fixture
-def visit(flash_browser):
-    """Serves an app of the gallery, and opens it."""
+def visit(flash_browser, redis):
+    """Serves an app of the gallery on two workers around a Redis, or ``alone``, and opens it."""
     served = []
 
-    def serve(name, **options):
+    def serve(name, *, alone=False):
+        if alone:
+            options = {}
+        else:
+            # A deployment of its own in the one Redis.
+            env = {"FLASH_REDIS_URL": f"{redis.url}?prefix={name}"}
+            options = {"env": env, "arguments": ["--workers", "2"]}
         process = AppProcess(GALLERY / f"{name}.py", timeout=120, **options)
         served.append(process)
         process.start()
@@ -97,8 +103,10 @@ def test_an_app_has_its_section_its_picture_and_its_source_in_the_documentation(
 # -- what each is about
 
 
-def test_trading_a_fill_and_an_alarm_reach_both_traders_and_a_late_one_sees_the_past(visit):
-    ann = visit("trading")
+# In memory, too: it uses most of what there is.
+@pytest.mark.parametrize("alone", [False, True])
+def test_trading_a_fill_and_an_alarm_reach_both_traders_and_a_late_one_sees_the_past(visit, alone):
+    ann = visit("trading", alone=alone)
     ann.wait_for(lambda: points(ann, "chart", 2) > 12)
     bob = ann.new_user("/")
     bob.wait_for(lambda: points(bob, "chart", 2) > 12)
@@ -211,9 +219,8 @@ def test_vehicles_move_and_the_chosen_one_leaves_its_way(visit):
     page.wait_for(lambda: points(page, "map", 2) > 5)
 
 
-def test_kanban_two_browsers_on_two_workers_share_the_cards(visit, redis):
-    environment = {"FLASH_REDIS_URL": redis.url}
-    ann = visit("kanban", env=environment, arguments=["--workers", "2"])
+def test_kanban_two_browsers_on_two_workers_share_the_cards(visit):
+    ann = visit("kanban")
     bob = ann.new_user("/")
     for tab in (ann, bob):
         tab.wait_for_text("#board", re.compile("Doing · 1"))

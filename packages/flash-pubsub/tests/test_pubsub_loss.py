@@ -285,7 +285,7 @@ async def test_what_is_on_its_way_back_is_not_forgotten_over_a_gap(kind, monkeyp
 
 
 async def test_changes_that_come_faster_than_the_state_is_fetched_fill_no_memory(monkeypatch):
-    monkeypatch.setattr("flash_pubsub.shared.state._MAX_WAITING", 5)
+    monkeypatch.setattr("flash_pubsub.broker.replica._MAX_WAITING", 5)
     async with World(dimmer([])) as world:
         one, other = (each.shared["lamp", "title"] for each in world.pubsubs)
         broker, state = world.pubsubs[1].broker, world.pubsubs[1]._state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from importlib.util import find_spec
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash import __version__
-from flash.errors import ConfigurationError
+from flash.errors import ConfigurationError, FlashError
 from flash.serving import ServingFailed, serve
 from flash.serving.listener import DEFAULT_PORT
 from flash.serving.options import LOG_LEVELS, SERVERS, ServeOptions
@@ -18,6 +19,11 @@ from flash.serving.target import FAILURE_EXIT, USAGE_EXIT, Target, explain, impo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# Where an app is that was started without --bind.
+_DEFAULT_ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
+# The environment variables that name the Redis of the workers' broker; the first counts.
+_REDIS_VARIABLES = ("FLASH_BROKER_URL", "FLASH_REDIS_URL")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -141,27 +147,57 @@ def _new(options: dict[str, Any]) -> int:
 
 def _top(options: dict[str, Any]) -> int:
     # Here, since `flash run` needs none of them.
-    from flash.top.collector import Collector, Source, Unreachable
+    from flash.top.workers import Unreachable
 
-    headers = [each.partition(":") for each in options["headers"]]
-    if unread := [name for name, colon, _ in headers if not (name.strip() and colon)]:
-        sys.stderr.write(f'flash: --header {unread[0]!r} is not of the form "Name: value"\n')
-        return USAGE_EXIT
-    if find_spec("rich") is None:
-        sys.stderr.write('flash: flash top needs rich: pip install "flash-core[top]"\n')
-        return USAGE_EXIT
-    from flash.top.screen import show
-
-    address = options["url"]
+    packages = {"rich": "top"} if options["redis"] is None else {"rich": "top", "redis": "redis"}
+    for package, extra in packages.items():
+        if find_spec(package) is None:
+            sys.stderr.write(
+                f'flash: flash top needs {package}: pip install "flash-core[{extra}]"\n'
+            )
+            return USAGE_EXIT
     try:
-        source = Source(address, {name.strip(): value.strip() for name, _, value in headers})
-        show(Collector(source.ask), address, options["interval"], once=options["once"])
-    except (ConfigurationError, Unreachable) as error:
+        if options["redis"] is None:
+            _watch_address(options)
+        else:
+            _watch_redis(options)
+    except (FlashError, Unreachable) as error:
         sys.stderr.write(f"flash: {error}\n")
         return USAGE_EXIT
     except KeyboardInterrupt:
         pass
     return 0
+
+
+def _watch_address(options: dict[str, Any]) -> None:
+    from flash.top.collector import Collector, Source
+    from flash.top.screen import show
+
+    address = options["url"] or _DEFAULT_ADDRESS
+    headers = [each.partition(":") for each in options["headers"]]
+    if unread := [name for name, colon, _ in headers if not (name.strip() and colon)]:
+        raise ConfigurationError(f'--header {unread[0]!r} is not of the form "Name: value"')
+    source = Source(address, {name.strip(): value.strip() for name, _, value in headers})
+    show(Collector(source.ask), address, options["interval"], once=options["once"])
+
+
+def _watch_redis(options: dict[str, Any]) -> None:
+    from flash.top.redis_workers import RedisWorkers
+    from flash.top.screen import show
+
+    if options["url"] or options["headers"]:
+        raise ConfigurationError(
+            f"--redis asks all workers by their Redis, so {options['url'] or '--header'} has no "
+            "effect; leave out one of the two"
+        )
+    url = options["redis"] or next(filter(None, map(os.environ.get, _REDIS_VARIABLES)), None)
+    if url is None:
+        raise ConfigurationError(
+            f"--redis needs an address, as in --redis redis://127.0.0.1:6379/0, or one of "
+            f"{' and '.join(_REDIS_VARIABLES)}"
+        )
+    with RedisWorkers(url) as workers:
+        show(workers, str(workers.address), options["interval"], once=options["once"])
 
 
 def _interval(text: str) -> float:
@@ -289,22 +325,31 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("folder", metavar="DIR", help="where to write it")
     new.add_argument("--title", help="what its page is called (default: as the folder)")
     new.add_argument("--login", action="store_true", help="only for who has a name and a password")
+    new.add_argument("--redis", action="store_true", help="for several workers, around a Redis")
     top = commands.add_parser(
         "top",
         help="watch the workers of an app in the terminal",
         description="Show what the workers behind an address do: pages, messages and callbacks a "
-        "second, what waits, threads, lag. It reads /_flash/inspect, which Live(app, inspect=...) "
-        "has to allow; with debug=True it is open to the same machine. Each worker answers for "
-        "itself, so the address is asked several times in each round. Exits with 2 if nothing "
-        "answers at the start.",
+        "second, what waits, threads, lag. By URL it reads /_flash/inspect, which "
+        "Live(app, inspect=...) has to allow; with debug=True it is open to the same machine. Each "
+        "worker answers for itself, so the address is asked several times in each round. With "
+        "--redis all workers with flash-pubsub on that Redis answer at once. Exits with 2 if "
+        "nothing answers at the start.",
     )
     top.set_defaults(command=_top)
     top.add_argument(
         "url",
         metavar="URL",
         nargs="?",
-        default=f"http://127.0.0.1:{DEFAULT_PORT}",
-        help="where the app is, with its prefix (default: %(default)s)",
+        help=f"where the app is, with its prefix (default: {_DEFAULT_ADDRESS})",
+    )
+    top.add_argument(
+        "--redis",
+        metavar="ADDRESS",
+        nargs="?",
+        const="",
+        help="ask all workers by the Redis that they share, without URL and headers (default: "
+        f"{' or '.join(_REDIS_VARIABLES)})",
     )
     top.add_argument(
         "--header",
@@ -322,7 +367,6 @@ def _parser() -> argparse.ArgumentParser:
         help="from one round to the next (default: %(default)g)",
     )
     top.add_argument("--once", action="store_true", help="print one table and end")
-    new.add_argument("--redis", action="store_true", help="for several workers, around a Redis")
     return parser
 
 

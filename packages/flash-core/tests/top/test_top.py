@@ -12,9 +12,10 @@ from rich.console import Console
 
 from flash import cli
 from flash.errors import ConfigurationError
-from flash.top.collector import FORGOTTEN_AFTER, MIN_QUESTIONS, Collector, Source, Unreachable
+from flash.top.collector import MIN_QUESTIONS, Collector, Source
 from flash.top.sample import BadSample, Sample, activity
 from flash.top.screen import show, table
+from flash.top.workers import FORGOTTEN_AFTER, Unreachable
 
 
 def answer(worker=7, *, host="a", checks=None, pages=3, cpu=1.0, memory=80_000_000, **metrics):

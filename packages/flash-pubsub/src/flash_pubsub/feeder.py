@@ -12,7 +12,7 @@ from flash.errors import CallbackTimeout
 from flash_pubsub.broker.leases import run_while_leading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from flash_pubsub.broker.seam import Broker, Lease
     from flash_ws.protocol.position import Position
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class PublishUnderLease(Protocol):
     """`PubSub.publish` for the holder of a lease."""
 
-    async def __call__(self, channel: str, data: Any, *, fence: Lease) -> Position:
+    def __call__(self, channel: str, data: Any, *, fence: Lease) -> Awaitable[Position]:
         """Publish a message; raises `Fenced` once a newer holder of the lease has published."""
         ...
 

@@ -1035,6 +1035,8 @@
         link.onChannel('shared', applyShared);
         link.onChannel('room', applyPush);
         link.onChannel('present', handlePresent);
+        // Those of channels without variables, which go to every page.
+        link.setUnasked((name) => /^(channel|once):/.test(name) && !channels.has(name.slice(name.indexOf(':') + 1)));
         link.onFrame('shared', handleAnswer);
         link.onFrame('subscription', handleSubscription);
         link.onWelcome(handleWelcome);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -19,6 +19,7 @@ from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.listeners import Listeners
 from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.broker.open import check_workers, open_broker
+from flash_pubsub.broker.seam import Watchable
 from flash_pubsub.broker.spans import publish_in_span
 from flash_pubsub.channels.declaration import (
     ChannelCallback,
@@ -55,6 +56,7 @@ from flash_ws import Live
 from flash_ws.callbacks.deferred import LiveRegistry, hub_of
 from flash_ws.callbacks.event_callbacks import NamedInput, distinct_name
 from flash_ws.clients import recipients
+from flash_ws.clients.sending import Sending
 from flash_ws.protocol.position import NOWHERE
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ _PROBE_SECONDS = 5.0
 FEEDER_TIMEOUT = 3600.0
 
 H = TypeVar("H", bound=Callable[..., Any])
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[[], AsyncIterator[Any]])
 
 
@@ -179,6 +182,8 @@ class PubSub:
             )
         known: Live | None = LiveRegistry.of(app).part
         self._live = known or Live(app)
+        if isinstance(self.broker, Watchable):
+            self.broker.sample = self._live.sample
         backplane = self._backplane
         self._live.attach(backplane)
         self._deliveries = ChannelDeliveries(
@@ -482,18 +487,26 @@ class PubSub:
 
         return register
 
-    async def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
-        """Publish a message: bytes as they are, anything else as JSON; returns its position.
+    def publish(self, channel: str, data: Any, *, key: str | None = None) -> Sending[Position]:
+        """Publish a message: bytes as they are, anything else as JSON.
+
+        It is published in any case; ``await pubsub.publish(…)`` returns its position when it is,
+        and raises if it is not. Without ``await`` an error is logged. In a thread the call itself
+        returns when the message is published.
 
         After `BrokerUnavailable` the message may or may not be published; after any other error it
         is not. With ``key`` it is safe to publish again: a message of the same key is published
         once. Raises `InvalidMessage` for a message that does not fit the channel's schema.
         """
-        return await self._publish(channel, data, key=key)
+        return self._begin(self._publish(channel, data, key=key))
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> Sending[T]:
+        """Do work whether or not somebody awaits it; without an app somebody has to."""
+        return Sending(work) if self._live is None else self._live.begin(work)
 
     def publish_threadsafe(self, channel: str, data: Any, *, key: str | None = None) -> Position:
         """Publish a message from a thread, as `publish` does; blocks until it is published."""
-        return self.app.wait_for(self.publish(channel, data, key=key))
+        return self.app.wait_for(self._publish(channel, data, key=key))
 
     async def history(self, channel: str, *, limit: int = DEFAULT_LIMIT) -> History:
         """Return the last messages of a channel, the oldest first, at most ``limit``.
@@ -510,9 +523,10 @@ class PubSub:
             return History([], NOWHERE)
         return await read_history(BrokerReader(self.broker), channel, limit)
 
-    async def _publish(
+    def _publish(
         self, channel: str, data: Any, *, key: str | None = None, fence: Lease | None = None
-    ) -> Position:
+    ) -> Coroutine[Any, Any, Position]:
+        """Check a message at once, so that an error names the line; return what publishes it."""
         check_name(channel)
         settings = self._declarations.settings(channel)
         if settings.schema is not None:
@@ -523,8 +537,8 @@ class PubSub:
         )
         tracing = None if self._app is None else self._app.tracing
         if tracing is None:
-            return await publish(envelope.pack())
-        return await publish_in_span(tracing, channel, envelope, publish)
+            return publish(envelope.pack())
+        return publish_in_span(tracing, channel, envelope, publish)
 
     @overload
     def feeder(self, channel: F, /) -> F: ...
@@ -613,15 +627,16 @@ class PubSub:
         settings = table_settings(key, columns, max_rows=max_rows, max_row_bytes=max_row_bytes)
         return self.tables.declare(ChannelPattern(table), settings, interval)
 
-    async def unsubscribe(self, client: Client | str, channel: str) -> None:
+    def unsubscribe(self, client: Client | str, channel: str) -> Sending[None]:
         """Take a channel or table from a page, given by its `Client` or its id, on any worker.
 
         Its `Subscription` or `TableFeed` becomes "denied". The page cannot subscribe to the channel
-        again until it is loaded again, for which `authorize` is asked.
+        again until it is loaded again, for which `authorize` is asked. The result may be awaited,
+        as that of `publish`.
         """
         check_name(channel)
         client_id = client if isinstance(client, str) else client.id
-        await self._backplane.unsubscribe(client_id, channel)
+        return self._begin(self._backplane.unsubscribe(client_id, channel))
 
     # -- rooms and presence ----------------------------------------------------------------------
 

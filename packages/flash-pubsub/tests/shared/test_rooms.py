@@ -538,7 +538,7 @@ async def test_8_rooms_a_worker_has_a_bounded_number_of_rooms():
 async def test_8_rooms_rooms_that_were_left_are_dropped_the_first_left_first(monkeypatch):
     monkeypatch.setattr(rooms_module, "MAX_IDLE_ROOMS", 2)
     started, closed = [], []
-    start, close = SharedState.start, SharedState.close
+    start, close = SharedState.start, SharedState.stop
 
     async def note_start(state):
         started.append(state.channel)
@@ -549,7 +549,7 @@ async def test_8_rooms_rooms_that_were_left_are_dropped_the_first_left_first(mon
         await close(state)
 
     monkeypatch.setattr(SharedState, "start", note_start)
-    monkeypatch.setattr(SharedState, "close", note_close)
+    monkeypatch.setattr(SharedState, "stop", note_close)
     async with World(desks(allowed="1234"), workers=1) as world, pages(world, 0) as (page,):
         for desk in (1, 2, 3, 1):
             await enter(page, world, f"desk/{desk}")

@@ -61,14 +61,17 @@ class PayloadTooLarge(LiveError, ValueError):
 
 
 class TooManyUnawaited(LiveError, RuntimeError):
-    """So many messages wait to be published that were sent without ``await``."""
+    """So many calls without ``await``, such as `Live.push`, are not done yet."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"{self.limit:,} messages that nobody awaits wait; write await live.push(…)"
+        return (
+            f"{self.limit:,} calls that nobody awaits are not done yet; write await live.push(…), "
+            "await pubsub.publish(…)"
+        )
 
 
 class TextTooLong(LiveError, ValueError):

@@ -194,25 +194,31 @@
     const kept = new Map();
     let keptCount = 0;
     let keptCharacters = 0;
+    // Canonical id → {id, at: name → when a value of it was dropped, Infinity if it had a value before it}.
+    const lost = new Map();
     // Ids and properties of which the console has been told.
     const warned = new Set();
 
     function keep(id, props, channel) {
         const key = canonical(id);
         const entry = kept.get(key) || { id, values: [] };
+        if (config.ui && !kept.has(key)) {
+            setTimeout(() => nameAbsent(key, channel), STEPS_KEPT_FOR);
+        }
         kept.set(key, entry);
         Object.keys(props).forEach((name) => {
             const value = props[name];
             const isStep =
                 ADDING.includes(name) || Boolean(value && typeof value === 'object' && value.__dash_patch_update);
+            dropOldSteps(entry, name);
             const ofName = entry.values.filter((each) => each.name === name);
             if (!isStep) {
                 ofName.forEach((each) => removeKept(entry, each));
+                delete (lost.get(key) || { at: {} }).at[name];
             } else if (ofName.filter((each) => each.isStep).length >= MAX_STEPS) {
                 // Without one of them the others are wrong.
                 ofName.forEach((each) => removeKept(entry, each));
-                counts.droppedUpdates += ofName.length;
-                warn(`${key}.${name}: more than ${MAX_STEPS} changes wait for this component; they were dropped`);
+                noteLost(key, id, ofName);
             }
             const size = (JSON.stringify(value) || '').length;
             entry.values.push({ name, value, channel, isStep, size, at: performance.now() });
@@ -220,18 +226,74 @@
             keptCharacters += size;
         });
         while (kept.size > 1 && (keptCount > MAX_KEPT || keptCharacters > MAX_KEPT_CHARACTERS)) {
-            const [oldest, { values }] = kept.entries().next().value;
-            counts.droppedUpdates += values.length;
+            const [oldest, { id: its, values }] = kept.entries().next().value;
+            noteLost(oldest, its, values.slice());
             forgetKept(oldest);
-            warn(`${oldest}: values for too many absent components wait; those of this one were dropped`);
         }
-        if (config.ui) {
-            setTimeout(() => {
-                if (kept.has(key)) {
-                    warn(`${key}: a push names this component, which is not on the page`);
-                }
-            }, STEPS_KEPT_FOR);
+    }
+
+    /** Drop steps that have no value before them and that a layout which is made now has. */
+    function dropOldSteps(entry, name) {
+        const ofName = entry.values.filter((each) => each.name === name);
+        if (ofName.length && ofName[0].isStep) {
+            const since = performance.now() - STEPS_KEPT_FOR;
+            const old = ofName.filter(({ at }) => at < since);
+            counts.droppedUpdates += old.length;
+            old.forEach((each) => removeKept(entry, each));
         }
+    }
+
+    /** Note values that were dropped: it is told when their component comes, if it ever does. */
+    function noteLost(key, id, values) {
+        counts.droppedUpdates += values.length;
+        const entry = lost.get(key) || { id, at: {} };
+        lost.delete(key);
+        lost.set(key, entry);
+        values.forEach(({ name, isStep, at }) => {
+            // A layout that is made later has steps without a value before them.
+            entry.at[name] = isStep ? Math.max(entry.at[name] || 0, at) : Infinity;
+        });
+        if (lost.size > MAX_KEPT) {
+            lost.delete(lost.keys().next().value);
+        }
+    }
+
+    function warnOfLost() {
+        const since = performance.now() - STEPS_KEPT_FOR;
+        Array.from(lost.keys()).forEach((key) => {
+            const { id, at } = lost.get(key);
+            if (isOnPage(id)) {
+                lost.delete(key);
+                Object.keys(at)
+                    .filter((name) => at[name] >= since)
+                    .forEach((name) => warn(`${key}.${name}: too much waited for this component; it lacks changes`));
+            }
+        });
+    }
+
+    /**
+     * In debug mode: name a component that has not come, unless it is one of another page of the app. If
+     * the layouts of the app are not known, a channel that every page gets unasked may be for others.
+     */
+    function nameAbsent(key, channel) {
+        if (!kept.has(key)) {
+            return;
+        }
+        const known = config.validation_layout ? idsOf(config.validation_layout, new Set()) : null;
+        if (known ? !known.has(key) : !addOn.isUnasked(channel)) {
+            warn(`${key}: a push names this component, which is not on the page`);
+        }
+    }
+
+    /** Add the canonical ids of all components in a layout to a set. */
+    function idsOf(layout, found) {
+        if (layout && typeof layout === 'object') {
+            if (layout.props && layout.namespace && layout.props.id) {
+                found.add(canonical(layout.props.id));
+            }
+            Object.keys(layout).forEach((each) => idsOf(layout[each], found));
+        }
+        return found;
     }
 
     function removeKept(entry, value) {
@@ -264,19 +326,12 @@
             if (!isOnPage(id)) {
                 return;
             }
-            const since = performance.now() - STEPS_KEPT_FOR;
-            const updates = [];
-            values.forEach(({ name, value, isStep, at }, place) => {
-                const hasBase = values.slice(0, place).some((each) => each.name === name && !each.isStep);
-                if (isStep && !hasBase && at < since) {
-                    counts.droppedUpdates += 1;
-                } else {
-                    updates.push([id, { [name]: value }]);
-                }
-            });
+            new Set(values.map(({ name }) => name)).forEach((name) => dropOldSteps(kept.get(key), name));
+            const updates = values.map(({ name, value }) => [id, { [name]: value }]);
             forgetKept(key);
             setProps(updates);
         });
+        warnOfLost();
     }
 
     /** Look for the components of kept values whenever Dash's list of components has changed. */
@@ -286,7 +341,7 @@
             store.subscribe(() => {
                 const before = paths;
                 paths = store.getState().paths;
-                if (kept.size && paths !== before) {
+                if ((kept.size || lost.size) && paths !== before) {
                     // Asynchronously, after React has drawn the new components.
                     setTimeout(applyKept);
                 }
@@ -455,6 +510,7 @@
         frames: new Map(), // kind of unnumbered frames → fn(frame)
         welcomes: [], // fn(frame), after each welcome
         kept: new Set(), // channels whose position the page keeps for a later subscription
+        isUnasked: () => false, // fn(channel): whether the page gets it without having asked for it
     };
 
     // -- Event callbacks ---------------------------------------------------------------------------
@@ -1673,6 +1729,7 @@
             },
             position: (channel) => known()[channel],
             kept: addOn.kept,
+            setUnasked: (fn) => Object.assign(addOn, { isUnasked: fn }),
             restart,
             whenHydrated,
             isOnPage,

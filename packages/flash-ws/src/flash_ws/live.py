@@ -83,7 +83,7 @@ from flash_ws.protocol.notices import Kind, notice_message
 from flash_ws.protocol.outbox import OutboxStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Coroutine, Iterable, Iterator, Mapping
 
     from dash.dependencies import Input, Output, State
     from opentelemetry.metrics import MeterProvider
@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from flash_ws.operating.statistics import Metric
 
 H = TypeVar("H", bound=Callable[..., Any])
+T = TypeVar("T")
 
 OnNewVersion = Literal["ask", "reload", "ignore"]
 
@@ -226,6 +227,7 @@ class Live:
         self._metrics_access = metrics
         self._metrics_port: MetricsPort | None = None
         self._inspect = inspect
+        self._inspection: Inspection | None = None
         if self._exposition is not None and isinstance(metrics, int):
             self._metrics_port = MetricsPort(self._exposition, PORT if metrics is True else metrics)
         if app is not None:
@@ -273,7 +275,8 @@ class Live:
         app.add_asgi_route("_flash/health", probes.health)
         app.add_asgi_route("_flash/ready", probes.ready)
         app.add_asgi_route("_flash/metrics", self._metrics_route(app))
-        app.add_asgi_route("_flash/inspect", self._inspection_page(app))
+        self._inspection = self._inspection_page(app)
+        app.add_asgi_route("_flash/inspect", self._inspection)
         self._let_pages_connect(app)
         app.page_values.append(self._positions_for_page)
         self.endpoints.init_app(app)
@@ -305,7 +308,7 @@ class Live:
         props: Mapping[str, Any] | None = None,
         *,
         to: HasChannel = EVERYBODY,
-    ) -> Sending:
+    ) -> Sending[None]:
         """Set properties of components on pages: ``push(id, props)`` or ``push([(id, props), …])``.
 
         The message is serialised once, and messages to the same recipients arrive in order. It is
@@ -317,27 +320,18 @@ class Live:
         updates: Any = [(component, props)] if props is not None else component
         return self._send(to, props_message(updates))
 
-    def send_event(self, name: str, data: Any = None, *, to: HasChannel = EVERYBODY) -> Sending:
+    def send_event(
+        self, name: str, data: Any = None, *, to: HasChannel = EVERYBODY
+    ) -> Sending[None]:
         """Call the handlers that pages registered with ``flash.on(name, …)``; never conflated.
 
         The result may be awaited, as that of `push`.
         """
         return self._send(to, event_message(name, data))
 
-    def _send(self, to: HasChannel, message: Message) -> Sending:
+    def _send(self, to: HasChannel, message: Message) -> Sending[None]:
         """Publish a message, from the app's event loop, another one, or a thread."""
-        work = hub_of(self.app).push(to.channel, message)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.app.wait_for(work)
-            return Sending(None)
-        if loop is self._loop and os.getpid() == self._process:
-            return self._sends.add(work)
-        if self._loop is None or os.getpid() != self._process:
-            return Sending(work)
-        published = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return Sending(_wait_for(asyncio.wrap_future(published)))
+        return self.begin(hub_of(self.app).push(to.channel, message))
 
     def push_threadsafe(
         self,
@@ -363,7 +357,7 @@ class Live:
         kind: Kind = "info",
         seconds: float | None = 6.0,
         to: HasChannel | None = None,
-    ) -> Sending:
+    ) -> Sending[None]:
         """Show a short text on top of what pages show: on the page of the call, or on ``to``.
 
         The text is shown as it is, never as HTML; it has at most 1,000 characters. ``kind`` is
@@ -547,32 +541,33 @@ class Live:
         """Return the clients that are connected to any worker."""
         return await self._backplane.clients()
 
-    async def disconnect(self, *, user: str | None = None, client: str | None = None) -> None:
+    def disconnect(self, *, user: str | None = None, client: str | None = None) -> Sending[None]:
         """Disconnect everything of a user, or one page by its id, on any worker.
 
         The pages show "offline" and do not reconnect until they are reloaded. Of a user, endpoint
         connections and streams are closed as well. ``authorize`` decides whether the user may
-        connect again.
+        connect again. The result may be awaited, as that of `push`.
         """
         if (user is None) == (client is None):
             raise ConfigurationError("disconnect() needs either user= or client=, not both or none")
-        await broadcast(self._backplane, Disconnect(client=client, user=user))
+        return self.begin(broadcast(self._backplane, Disconnect(client=client, user=user)))
 
-    async def revoke(self, *, user: str) -> None:
+    def revoke(self, *, user: str) -> Sending[None]:
         """Disconnect everything of a user, and refuse the user's older cookies from now on.
 
         For logouts where the session is kept in a cookie, Quart's or Quart-Auth's, which stays
         valid after it. ``authorize`` that names this user is then a no for requests whose cookie
         was signed up to this second, and for those whose cookie does not tell. It holds on every
         worker, and with a `PubSub` on Redis also for workers that start later. HTTP requests are
-        refused where a ``before_request`` function asks `is_revoked`.
+        refused where a ``before_request`` function asks `is_revoked`. The result may be awaited, as
+        that of `push`.
 
         At most 10,000 users are kept. Beyond them the oldest is dropped, and cookies of all users
         must be younger than that one's revocation.
         """
         at = time.time()
         self._revocations.add(user, at)
-        await broadcast(self._backplane, Disconnect(user=user, revoked_at=at))
+        return self.begin(broadcast(self._backplane, Disconnect(user=user, revoked_at=at)))
 
     def is_revoked(self, user: str) -> bool:
         """Return whether the current request's cookie is refused because of `revoke`.
@@ -642,7 +637,7 @@ class Live:
         # Who scrapes has not logged in, so nobody else is asked.
         return MetricsEndpoint(exposition, Admission(app, self._origins, guard))
 
-    def _inspection_page(self, app: Flash) -> ASGIApp:
+    def _inspection_page(self, app: Flash) -> Inspection:
         guard, wider = self._inspect, (app.authorize, self._authorize)
         return Inspection(
             None if guard is None else Admission(app, self._origins, guard, wider=wider),
@@ -695,6 +690,31 @@ class Live:
     def on_forget(self, handler: Callable[[LinkedClient], Any]) -> None:
         """Call ``handler(client)`` when a page is gone or continues on another worker."""
         self._forget_handlers.append(handler)
+
+    async def sample(self) -> bytes:
+        """Return how this worker is, as `flash top --redis` reads it.
+
+        Some hundred bytes of JSON, without names and texts of the app and its visitors.
+        """
+        if self._inspection is None:
+            raise ConfigurationError("this Live has no app; use Live(app) or live.init_app(app)")
+        return await self._inspection.sample()
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> Sending[T]:
+        """Do work on the app's event loop whether or not somebody awaits the result.
+
+        It begins in the order of the calls. In a thread it is done when this returns.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return Sending(None, result=self.app.wait_for(work))
+        if loop is self._loop and os.getpid() == self._process:
+            return self._sends.add(work)
+        if self._loop is None or os.getpid() != self._process:
+            return Sending(work)
+        begun = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return Sending(_wait_for(asyncio.wrap_future(begun)))
 
     # -- serving ---------------------------------------------------------------------------------
 
@@ -792,8 +812,8 @@ class Live:
             self.app.callback_sockets.disconnect(command.user)
 
 
-async def _wait_for(future: asyncio.Future[Any]) -> None:
-    await future
+async def _wait_for(future: asyncio.Future[T]) -> T:
+    return await future
 
 
 # What a live link cannot do for the pages of other workers without a backplane.

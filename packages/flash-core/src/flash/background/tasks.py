@@ -25,6 +25,7 @@ from flash.callbacks.execution import WorkerPool
 from flash.callbacks.plan import Runner
 from flash.errors import CallbackTimeout, ConfigurationError
 from flash.exits import ends_task
+from flash.props import Sent
 from flash.seams import dash as dash_seam
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ class JobTasks:
             if limit.expired() and plan.options.timeout is not None:
                 return Report.failed(CallbackTimeout(plan.id, plan.options.timeout))
             return Report.failed(error)
-        return Report(State.DONE, result)
+        # What `set_props` returns is no value.
+        return Report(State.DONE, None if isinstance(result, Sent) else result)
 
 
 def _cancel_later(task: asyncio.Task[None]) -> None:

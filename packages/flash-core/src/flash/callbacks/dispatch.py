@@ -37,6 +37,7 @@ from flash.callbacks.response import (
     text_response,
 )
 from flash.callbacks.size import MAX_VALUES_ON_LOOP, is_large
+from flash.callbacks.traced import call_in_span
 from flash.errors import BadRequest, CallbackTimeout, ExitRaised, Overloaded, quoted
 from flash.exits import ends_task
 from flash.seams import dash as dash_seam
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from flash.callbacks.hook_registry import Hooks
-    from flash.tracing import Tracing
+    from flash.tracing import Tracing, Value
 
 
 # Positional and keyword arguments of a callback's function.
@@ -255,25 +256,19 @@ class Dispatcher:
         attributes = caused_by(headers)
         attributes["flash.callback.id"] = plan.id
         attributes["flash.callback.runner"] = plan.runner.name.lower()
-        with tracing.span(f"callback {plan.id}", attributes, headers=headers) as span:
-            times, outcome, size = CallTimes(), "error", 0
-            try:
-                body = await self._answer(plan, ctx, bound, spec, times)
-                outcome, size = "ok", len(body)
-                return body
-            except PreventUpdate:
-                # No error: raised again outside of the span.
-                outcome = "no_update"
-            except BaseException as error:
-                outcome = outcome_of(error)
-                raise
-            finally:
-                known = times.attributes()
-                known["flash.callback.outcome"] = outcome
-                if size:
-                    known["flash.response.bytes"] = size
-                span.set(known)
-        raise PreventUpdate
+        times = CallTimes()
+
+        def describe(body: bytes | None) -> dict[str, Value]:
+            known = times.attributes()
+            if body:
+                known["flash.response.bytes"] = len(body)
+            return known
+
+        return await call_in_span(
+            tracing.span(f"callback {plan.id}", attributes, headers=headers),
+            partial(self._answer, plan, ctx, bound, spec, times),
+            describe,
+        )
 
     async def _answer(
         self,

@@ -17,6 +17,7 @@ from dash.exceptions import InvalidCallbackReturnValue, PreventUpdate
 
 from flash.callbacks.functions import is_async
 from flash.errors import BadRequest, ConfigurationError, quoted
+from flash.props import Sent
 from flash.seams import dash as dash_seam
 from flash.settings import FLAG, SECONDS_OR_NONE, Choice, check
 
@@ -216,7 +217,7 @@ class CallbackPlan:
         if side_updates:
             body["sideUpdate"] = dict(side_updates)
         if not self.has_output:
-            if result is not None:
+            if result is not None and not isinstance(result, Sent):
                 raise InvalidCallbackReturnValue(
                     f"No-output callback received return value: {result}"
                 )

@@ -9,26 +9,30 @@ from dash.exceptions import PreventUpdate
 from flash.callbacks.counts import outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from flash.tracing import Span
+    from flash.tracing import Span, Value
 
 T = TypeVar("T")
 
 
 async def call_in_span(
-    manager: AbstractContextManager[Span], call: Callable[[], Awaitable[T]]
+    manager: AbstractContextManager[Span],
+    call: Callable[[], Awaitable[T]],
+    describe: Callable[[T | None], Mapping[str, Value]] | None = None,
 ) -> T:
     """Call in a span, which gets the attribute ``flash.callback.outcome``.
 
-    An exception is recorded in the span and raised; a `PreventUpdate` and a cancellation are no
+    It also gets what ``describe`` returns for the result, which is None if there is none. An
+    exception is recorded in the span and raised; a `PreventUpdate` and a cancellation are no
     errors.
     """
     with manager as span:
-        outcome = "ok"
+        outcome, result = "ok", None
         try:
-            return await call()
+            result = await call()
+            return result
         except PreventUpdate:
             # Raised again outside of the span.
             outcome = "no_update"
@@ -36,5 +40,6 @@ async def call_in_span(
             outcome = outcome_of(error)
             raise
         finally:
-            span.set({"flash.callback.outcome": outcome})
+            known = {} if describe is None else describe(result)
+            span.set({**known, "flash.callback.outcome": outcome})
     raise PreventUpdate

@@ -34,8 +34,7 @@ def as_text(target: str, project: Project, findings: Sequence[Finding]) -> str:
 
 def as_json(target: str, findings: Sequence[Finding]) -> str:
     """Return findings as one JSON object with the keys ``target`` and ``findings``."""
-    found = [asdict(each) for each in findings]
-    return json.dumps({"target": target, "findings": found}, indent=2, ensure_ascii=False) + "\n"
+    return _json(target, "findings", findings)
 
 
 def risks_as_text(target: str, risks: Sequence[Risk]) -> str:
@@ -48,5 +47,9 @@ def risks_as_text(target: str, risks: Sequence[Risk]) -> str:
 
 def risks_as_json(target: str, risks: Sequence[Risk]) -> str:
     """Return what an app leaves open as a JSON object with the keys ``target`` and ``risks``."""
-    found = [asdict(each) for each in risks]
-    return json.dumps({"target": target, "risks": found}, indent=2, ensure_ascii=False) + "\n"
+    return _json(target, "risks", risks)
+
+
+def _json(target: str, key: str, entries: Sequence[Finding | Risk]) -> str:
+    found = [asdict(each) for each in entries]
+    return json.dumps({"target": target, key: found}, indent=2, ensure_ascii=False) + "\n"

@@ -12,17 +12,18 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from flash.errors import ConfigurationError
-from flash.top.sample import Activity, BadSample, Sample, WorkerId, activity
+from flash.top.sample import BadSample, Sample, WorkerId
+from flash.top.workers import FORGOTTEN_AFTER, KnownWorkers, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from flash.top.sample import Activity
 
 # Which worker answers is chosen for each connection, by the kernel or a proxy. So each round asks
 # several times, and more often the more workers have been seen.
 MIN_QUESTIONS = 4
 MAX_QUESTIONS = 32
-# Seconds after which a worker that was not met again is left out.
-FORGOTTEN_AFTER = 15.0
 # Bytes of an answer that are read.
 MAX_ANSWER = 8 << 20
 
@@ -37,10 +38,6 @@ class _NoRedirects(HTTPRedirectHandler):
 
 
 _opener = build_opener(_NoRedirects)
-
-
-class Unreachable(Exception):
-    """No worker answered; the text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +81,27 @@ _REMEDY = (
 
 
 class Collector:
-    """Keeps the last two samples of each worker.
+    """Asks one address, behind which are all workers; a `Workers`.
 
     ``ask`` returns one answer and raises `Unreachable`; it is called in several threads at once.
     """
+
+    # Which worker did not answer is not known: it may only not have been met.
+    remark = ""
 
     def __init__(
         self, ask: Callable[[], bytes], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._ask = ask
         self._clock = clock
-        self._samples: dict[WorkerId, tuple[Sample | None, Sample]] = {}
+        self._workers = KnownWorkers()
 
     def collect(self) -> list[Activity]:
         """Ask the workers once more; return what each does, in a stable order.
 
         Raises `Unreachable` if none of the questions was answered.
         """
-        known = len(self._samples)
-        count = min(max(MIN_QUESTIONS, 3 * known), MAX_QUESTIONS)
+        count = min(max(MIN_QUESTIONS, 3 * len(self._workers)), MAX_QUESTIONS)
         newest: dict[WorkerId, Sample] = {}
         failure: Unreachable | None = None
         with ThreadPoolExecutor(min(count, 8)) as threads:
@@ -115,14 +114,9 @@ class Collector:
                     newest[sample.worker] = sample
         if not newest and failure is not None:
             raise failure
-        for worker, sample in newest.items():
-            _, before = self._samples.get(worker, (None, None))
-            self._samples[worker] = (before, sample)
-        now = self._clock()
-        for worker, (_, sample) in list(self._samples.items()):
-            if now - sample.at > FORGOTTEN_AFTER:
-                del self._samples[worker]
-        return [activity(*self._samples[worker]) for worker in sorted(self._samples)]
+        self._workers.add(newest.values())
+        self._workers.forget_before(self._clock() - FORGOTTEN_AFTER)
+        return self._workers.activities()
 
     def _one(self) -> Sample:
         body = self._ask()

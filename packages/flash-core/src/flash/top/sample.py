@@ -13,6 +13,21 @@ if TYPE_CHECKING:
 WorkerId = tuple[str, int]
 
 
+# The metrics that are read; a worker that sends a sample needs to send no others.
+METRICS = frozenset(
+    {
+        "flash_broker_lag_seconds",
+        "flash_callback_seconds_total",
+        "flash_callbacks_total",
+        "flash_live_frames_delivered_total",
+        "flash_live_lag_seconds",
+        "flash_live_outbox_bytes",
+        "flash_threads_running",
+        "flash_threads_waiting",
+    }
+)
+
+
 class BadSample(ValueError):
     """An answer is not what ``_flash/inspect`` writes; the text says what is wrong."""
 
@@ -68,6 +83,8 @@ class Activity:
     # Mean seconds of a callback.
     callback_seconds: float | None = None
     messages: float | None = None
+    # Seconds since the sample, if the worker was asked again and has not answered.
+    silent_for: float | None = None
 
     @property
     def waiting_bytes(self) -> float:

@@ -10,12 +10,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from flash.top.collector import Collector, Unreachable
+from flash.top.workers import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from flash.top.sample import Activity
+    from flash.top.workers import Workers
 
 _COLUMNS = (
     "worker",
@@ -52,10 +53,16 @@ def table(activities: Sequence[Activity]) -> Table:
     return drawn
 
 
-def _cells(each: Activity) -> list[Text]:
+def _readiness(each: Activity) -> Text:
+    if each.silent_for is not None:
+        return Text(f"silent for {each.silent_for:.0f} s", style="red")
     failing = each.sample.failing
+    return Text(", ".join(failing), style="red") if failing else Text("yes", style="green")
+
+
+def _cells(each: Activity) -> list[Text]:
     return [
-        Text(", ".join(failing), style="red") if failing else Text("yes", style="green"),
+        _readiness(each),
         _warned(_percent(each.cpu), (each.cpu or 0) >= _BUSY),
         Text(_bytes(each.sample.memory_bytes)),
         Text(f"{each.sample.pages:,}"),
@@ -71,7 +78,7 @@ def _cells(each: Activity) -> list[Text]:
 
 
 def _sums(activities: Sequence[Activity]) -> list[str]:
-    ready = sum(not each.sample.failing for each in activities)
+    ready = sum(not each.sample.failing and each.silent_for is None for each in activities)
     lags = [each.broker_lag for each in activities if each.broker_lag is not None]
     calls = sum(each.callbacks or 0 for each in activities)
     spent = sum((each.callbacks or 0) * (each.callback_seconds or 0) for each in activities)
@@ -122,7 +129,7 @@ def _bytes(value: float | None) -> str:
 
 
 def show(
-    collector: Collector,
+    workers: Workers,
     address: str,
     interval: float,
     *,
@@ -132,23 +139,26 @@ def show(
 ) -> None:
     """Draw the table again and again, until Ctrl-C; with ``once`` after two rounds, and return.
 
-    Raises `Unreachable` if the first round has no answer. Later the screen says so, and goes on.
+    ``address`` is shown above it. Raises `Unreachable` if the first round has no answer. Later the
+    screen says so, and goes on.
     """
     console = console or Console()
-    found = collector.collect()
+    found = workers.collect()
     if once:
         pause(interval)
-        console.print(table(collector.collect()))
+        console.print(table(workers.collect()))
+        if workers.remark:
+            console.print(Text(workers.remark, style="red"))
         return
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as screen:
         failure = ""
         while True:
             head = Text(f"{address}  {time.strftime('%H:%M:%S')}", style="dim")
-            problem = [Text(failure, style="red")] if failure else []
+            problem = [Text(each, style="red") for each in (failure or workers.remark,) if each]
             foot = Text("Ctrl-C ends", style="dim")
             screen.update(Group(head, *problem, table(found), foot), refresh=True)
             pause(interval)
             try:
-                found, failure = collector.collect(), ""
+                found, failure = workers.collect(), ""
             except Unreachable as error:
                 failure = str(error)

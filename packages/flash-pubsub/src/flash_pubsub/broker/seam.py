@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import msgpack
 
@@ -407,6 +407,14 @@ class Broker(Protocol):
     async def release(self, lease: Lease) -> None:
         """End a lease, so that the next holder need not wait; idempotent."""
         ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A `Broker` that answers `flash top --redis`."""
+
+    # Returns how this worker is, as `flash_ws.Live.sample` does; set before `Broker.start`.
+    sample: Callable[[], Awaitable[bytes]] | None
 
 
 def check_channel(channel: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from flash import ConfigurationError, NoUpdate, Output
+from flash.props import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ class Outputs:
         if isinstance(result, NoUpdate):
             return []
         if not self.declared:
-            if result is not None:
+            if result is not None and not isinstance(result, Sent):
                 raise ValueError(f"{what} has no Output and returned {result!r}; return None")
             return []
         values: Sequence[Any] = [result]

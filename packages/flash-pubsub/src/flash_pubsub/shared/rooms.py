@@ -194,7 +194,7 @@ class SharedRooms:
         if self._open.get(room) is entry:
             del self._open[room]
             self._idle.pop(room, None)
-            self._backplane.spawn(entry.state.close())
+            self._backplane.spawn(entry.state.stop())
 
     @asynccontextmanager
     async def use(self, room: str) -> AsyncGenerator[SharedState]:
@@ -239,7 +239,7 @@ class SharedRooms:
             entry = self._open[room]
             if entry.runs.is_idle:
                 del self._idle[room], self._open[room]
-                self._backplane.spawn(entry.state.close())
+                self._backplane.spawn(entry.state.stop())
 
     async def close(self) -> None:
         """Stop the callbacks of all rooms, and forget the rooms."""

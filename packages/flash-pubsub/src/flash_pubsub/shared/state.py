@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,14 +14,9 @@ from flash.serialize import dumps
 from flash_pubsub.broker.backplane import PREFIX
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.recent_frames import RecentFrames
+from flash_pubsub.broker.replica import ChannelReplica
 from flash_pubsub.broker.seam import Retention
-from flash_pubsub.errors import (
-    BrokerError,
-    BrokerRefused,
-    Overtaken,
-    PayloadTooLarge,
-    UnsupportedEnvelope,
-)
+from flash_pubsub.errors import BrokerError, Overtaken, UnsupportedEnvelope
 from flash_pubsub.shared.change_times import NEVER, ChangeTimes
 from flash_pubsub.shared.mirror import (
     MADE_PREFIX,
@@ -74,19 +69,16 @@ ROOM_LIMITS = StateLimits(
     128 << 10,
 )
 
-# Publications that wait while the state is fetched. With one more, the state is fetched again.
-_MAX_WAITING = 10_000
-
 # Approximate bytes of values that are restored in one publication.
 _RESTORE_PART_BYTES = 256 << 10
 
 
-class SharedState:
+class SharedState(ChannelReplica):
     """Values by component and property; every worker applies changes in the broker's order.
 
     There is one for all pages, and one for each room. It makes the frames of the page channel
-    ``name`` and is a `Listener`. All methods are called on the event loop. Reading a value does not
-    use the broker. ``times`` and ``inputs`` may belong to several states.
+    ``name``. Reading a value does not use the broker. ``times`` and ``inputs`` may belong to
+    several states.
 
     When the store has lost values, the workers keep them and restore them in the store, except
     values that were set since the loss. Of several workers, the values of the one that had received
@@ -103,12 +95,10 @@ class SharedState:
         times: ChangeTimes | None = None,
         inputs: set[Key] | None = None,
     ) -> None:
-        self._listeners = listeners
-        self._backplane = backplane
+        # The channel in the broker also has the leases of the callbacks.
+        super().__init__(f"{PREFIX}{name}", listeners, backplane)
         self._name = name
         self._retention = limits.retention
-        # The name of the channel in the broker, which also has the leases of its callbacks.
-        self.channel = f"{PREFIX}{name}"
         # The values as JSON, and the notes about callbacks and inputs.
         self._mirror = StateMirror(
             max_values=self._retention.max_values, max_bytes=self._retention.max_snapshot_bytes
@@ -127,14 +117,6 @@ class SharedState:
         self._recent = RecentFrames(
             Position("", 0), max_frames=limits.max_frames, max_bytes=limits.max_frame_bytes
         )
-        # Whether the state of a room was closed, since nobody uses it.
-        self._is_closed = False
-        # Publications that arrive while the state is fetched, _MAX_WAITING at most; otherwise None.
-        self._waiting: list[Publication] | None = []
-        self._loaded = asyncio.Event()
-        # The number of resets, and of times that too many publications waited. If it increases
-        # while the state is fetched, the state is fetched again.
-        self._resets = 0
         # The state as a frame for pages; None if it has changed since.
         self._snapshot: Frame | None = None
         # Called after every publication.
@@ -147,24 +129,22 @@ class SharedState:
 
         The state from before the app was stopped is discarded.
         """
-        self._loaded = asyncio.Event()
-        self._waiting = []
         self._mirror.clear()
         self._lost.clear()
         self._answered.clear()
         self._used.clear()
         self._recent.begin(Position("", 0))
-        await self._listeners.listen(self.channel, self)
-        await self._load()
-        self._resume_delivery()
+        await super().start()
 
-    async def close(self) -> None:
-        """Receive no changes any more; the store keeps the values."""
-        self._is_closed = True
-        await self._listeners.unlisten(self.channel, self)
+    @property
+    def position(self) -> Position:
+        """The position up to which the state has all publications."""
+        return self._recent.position
 
-    async def _load(self) -> None:
-        snapshot = await self._fetch_snapshot()
+    async def _prepare(self, snapshot: Snapshot) -> Callable[[], None]:
+        return partial(self._begin, snapshot)
+
+    def _begin(self, snapshot: Snapshot) -> None:
         here = self._recent.position
         if snapshot.position.epoch == here.epoch:
             # Values that the store has again need not be restored.
@@ -183,21 +163,6 @@ class SharedState:
             self._mirror.set(name, known.value, snapshot.position.number)
         self._recent.begin(snapshot.position)
         self._snapshot = None
-
-    async def _fetch_snapshot(self) -> Snapshot:
-        """Fetch the snapshot; fetch it again if a reset happened meanwhile."""
-        while True:
-            resets = self._resets
-            snapshot = await self._listeners.broker.snapshot(self.channel)
-            if resets == self._resets:
-                return snapshot
-
-    def _resume_delivery(self) -> None:
-        """Deliver the publications that waited, and do not queue later ones."""
-        self._loaded.set()
-        waiting, self._waiting = self._waiting or [], None
-        for publication in waiting:
-            self.deliver(publication)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -234,17 +199,6 @@ class SharedState:
         Returns False if this worker does not know.
         """
         return self._used.get(callback, {}).get(key, NEVER) >= made > NEVER
-
-    async def up_to_date(self) -> None:
-        """Wait until this worker has received everything that was published before the call."""
-        await self._catch_up_with_broker()
-        await self._loaded.wait()
-
-    async def _catch_up_with_broker(self) -> bool:
-        """Wait until everything published so far is received; False if the epoch has changed."""
-        position = await self._listeners.broker.position(self.channel)
-        await self._listeners.wait_until_delivered(self.channel, position)
-        return position.epoch == self._recent.position.epoch
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -306,7 +260,7 @@ class SharedState:
         self._backplane.spawn(self._republish_newest(key))
 
     async def _republish_newest(self, key: Key) -> None:
-        while not self._is_closed:
+        while not self._is_stopped:
             at = self._recent.position
             try:
                 await self._publish_newest(key, at)
@@ -319,22 +273,14 @@ class SharedState:
     async def _publish_newest(self, key: Key, after: Position) -> None:
         await self.publish({key: self.value(key)}, made={key: self.made_at(key)}, after=after)
 
-    async def _restore_lost(self) -> None:
-        """Publish the values that the store has lost, except those that were set since.
+    @property
+    def _lost_count(self) -> int:
+        return len(self._lost)
 
-        Pages keep values that the store refuses for as long as this worker runs.
-        """
-        while self._lost and not self._is_closed:
-            try:
-                await self._restore_part()
-            except Overtaken:
-                logger.debug("another worker published first; trying again")
-            except (BrokerRefused, PayloadTooLarge) as error:
-                logger.warning("%d shared values are not restored: %s", len(self._lost), error)
-                self._lost.clear()
-            if not await self._catch_up_with_broker():
-                # `reset` is called and starts the restoring again.
-                return
+    def _give_up(self, error: Exception) -> None:
+        # Pages keep the values for as long as this worker runs.
+        logger.warning("%d shared values are not restored: %s", len(self._lost), error)
+        self._lost.clear()
 
     async def _restore_part(self) -> None:
         updates: list[tuple[str, str, bytes]] = []
@@ -365,31 +311,22 @@ class SharedState:
 
     # -- from the broker -------------------------------------------------------------------------
 
-    def deliver(self, publication: Publication) -> None:
+    def _apply(self, publication: Publication) -> None:
         """Apply a publication to the state and send it to the pages of this worker."""
-        if self._waiting is not None:
-            if len(self._waiting) >= _MAX_WAITING:
-                self._waiting.clear()
-                self._resets += 1
-            self._waiting.append(publication)
-            return
-        position = publication.position
-        known = self._recent.position
-        if position.epoch != known.epoch or position.number <= known.number:
-            return
         try:
-            frame = self._apply(publication)
+            frame = self._frame_of(publication)
         except UnsupportedEnvelope as error:
             logger.warning("channel %r: %s", self.channel, error)
             frame = None
-        self._recent.advance(position.number, frame)
+        self._recent.advance(publication.position.number, frame)
         self._snapshot = None
         if frame is not None:
             self._backplane.deliver_frame(frame)
         for each in self.on_change:
             each()
 
-    def _apply(self, publication: Publication) -> Frame | None:
+    def _frame_of(self, publication: Publication) -> Frame | None:
+        """Change the values as a publication says; return its frame for pages, if it has one."""
         envelope = Envelope.unpack(publication.payload)
         if envelope.kind != KIND:
             return None
@@ -453,28 +390,15 @@ class SharedState:
         if not is_older:
             del self._lost[name]
 
-    def reset(self, channel: str, position: Position) -> None:
-        """Fetch the state again and tell the pages that publications are lost."""
-        del channel, position
-        self._resets += 1
-        if self._waiting is None:
-            self._waiting = []
-            self._loaded.clear()
-            self._backplane.spawn(self._reload())
+    def _reloaded(self) -> None:
+        """Tell the pages that publications are lost, and what the values are."""
+        self._backplane.deliver_frame(reset_frame(self._name, self.position, self._updates()))
 
-    async def _reload(self) -> None:
-        await self._backplane.retry_until_available(self._load)
-        if self._is_closed:
-            # Another object may have the same room by now.
-            return
-        position = self._recent.position
-        self._backplane.deliver_frame(reset_frame(self._name, position, self._updates()))
-        self._resume_delivery()
+    def _resumed(self, position: Position) -> None:
         for each in self.on_reset:
             each(position)
         for each in self.on_change:
             each()
-        await self._backplane.retry_until_available(self._restore_lost)
 
     # -- for pages -------------------------------------------------------------------------------
 

@@ -62,19 +62,40 @@ class TableHost(Protocol):
         """Wait in a thread for what runs on the app's event loop."""
         ...
 
+    def begin(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """Do work on the app's event loop whether or not somebody awaits the result."""
+        ...
+
 
 class Table(TableWriter):
     """Rows by key that any process writes, and that grids and graphs of all pages show.
 
     `PubSub.table` makes it. For a pattern such as ``"orders/{desk}"`` it stands for all tables of
     the pattern: ``orders.named(desk="oslo")`` is one of them.
+
+    What `upsert`, `remove`, `replace` and `clear` return may be awaited, and need not be: then an
+    error is logged. In a thread it is done when the call returns.
     """
 
     def __init__(self, declaration: Declaration, name: str, host: Callable[[], TableHost]) -> None:
-        super().__init__(name, self._own_settings, lambda: host().store(), lambda: host().tracing)
+        super().__init__(
+            name,
+            self._own_settings,
+            lambda: host().store(),
+            lambda: host().tracing,
+            self._begin_on_host,
+        )
         self._declaration = declaration
         # Asked when it is needed: the app may be made after the table is declared.
         self._host = host
+
+    def _begin_on_host(self, work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        try:
+            host = self._host()
+        except ConfigurationError:
+            work.close()
+            raise
+        return host.begin(work)
 
     def __repr__(self) -> str:
         return f"<Table {self.name!r}>"
@@ -160,15 +181,15 @@ class Table(TableWriter):
 
     def upsert_threadsafe(self, rows: object) -> None:
         """Insert or replace rows from a thread, as `upsert` does; blocks until it is done."""
-        self._host().wait_for(self.upsert(rows))
+        self._host().wait_for(self._upsert(rows))
 
     def remove_threadsafe(self, keys: object) -> None:
         """Remove rows from a thread, as `remove` does; blocks until it is done."""
-        self._host().wait_for(self.remove(keys))
+        self._host().wait_for(self._remove(keys))
 
     def replace_threadsafe(self, rows: object) -> None:
         """Replace all rows from a thread, as `replace` does; blocks until it is done."""
-        self._host().wait_for(self.replace(rows))
+        self._host().wait_for(self._replace(rows))
 
     def rows_threadsafe(self) -> list[dict[str, Any]]:
         """Return all rows in a thread, as `rows` does."""

@@ -69,12 +69,13 @@ class Tables:
         # The one that was used last is at the end.
         self._open: dict[str, _OpenTable] = {}
         self._app: Flash | None = None
+        self._live: Live | None = None
         # Prepares the app for tables; set by `connect`.
         self._serve: Callable[[], None] = _nothing
 
     def connect(self, app: Flash, live: Live, declarations: Declarations) -> None:
         """Serve the pages of an app; called once, before it is served."""
-        self._app = app
+        self._app, self._live = app, live
         self._serve = partial(self._begin, app, live, declarations)
         if self._declared:
             self._serve()
@@ -160,6 +161,11 @@ class Tables:
         """Wait in a thread for what runs on the app's event loop."""
         assert self._app is not None
         return self._app.wait_for(work)
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """Do work on the app's event loop whether or not somebody awaits the result."""
+        assert self._live is not None
+        return self._live.begin(work)
 
     async def replica(self, name: str) -> TableReplica:
         """Return the rows of a table, fetched if this worker has not got them yet."""

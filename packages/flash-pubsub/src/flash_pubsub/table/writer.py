@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flash_pubsub.broker.spans import publish_span
 from flash_pubsub.errors import InvalidRow
@@ -12,7 +12,7 @@ from flash_pubsub.table.columns import encoder_of
 from flash_pubsub.table.data import encoded_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from flash.tracing import Tracing
     from flash_pubsub.broker.seam import Retention, Snapshot
@@ -61,30 +61,46 @@ class TableWriter:
         settings: Callable[[], Awaitable[TableSettings]],
         store: Callable[[], RowStore],
         tracing: Callable[[], Tracing | None],
+        begin: Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.name = name
         self._settings = settings
         self._store = store
         self._tracing = tracing
+        # Begins what has to be done even if nobody awaits it; None where somebody has to.
+        self._begin = begin or _unchanged
         # Since other tasks of the event loop could run.
         self._keys_written = 0
 
-    async def upsert(self, rows: object) -> None:
+    def upsert(self, rows: object) -> Coroutine[Any, Any, None]:
         """Insert rows, and replace those whose key is there; new rows come after all others."""
-        settings = await self._settings()
-        encoder = encoder_of(self.name, settings)
-        await self._publish(await encoded_rows(rows, self.name, settings, encoder), (), settings)
+        return self._begin(self._upsert(rows))
 
-    async def remove(self, keys: object) -> None:
+    def remove(self, keys: object) -> Coroutine[Any, Any, None]:
         """Remove the rows with these keys, one or a list; a key without a row is ignored."""
-        settings = await self._settings()
-        await self._publish({}, await self._keys(keys, settings), settings)
+        return self._begin(self._remove(keys))
 
-    async def replace(self, rows: object) -> None:
+    def replace(self, rows: object) -> Coroutine[Any, Any, None]:
         """Make these the rows of the table: others are removed, and equal ones are not written.
 
         Rows that others insert meanwhile may stay. Reads the whole table from the broker.
         """
+        return self._begin(self._replace(rows))
+
+    def clear(self) -> Coroutine[Any, Any, None]:
+        """Remove all rows; rows that others insert meanwhile may stay."""
+        return self._begin(self._clear())
+
+    async def _upsert(self, rows: object) -> None:
+        settings = await self._settings()
+        encoder = encoder_of(self.name, settings)
+        await self._publish(await encoded_rows(rows, self.name, settings, encoder), (), settings)
+
+    async def _remove(self, keys: object) -> None:
+        settings = await self._settings()
+        await self._publish({}, await self._keys(keys, settings), settings)
+
+    async def _replace(self, rows: object) -> None:
         settings = await self._settings()
         encoder = encoder_of(self.name, settings)
         wanted = await encoded_rows(rows, self.name, settings, encoder)
@@ -92,8 +108,7 @@ class TableWriter:
         changed = {key: row for key, row in wanted.items() if present.get(key) != row}
         await self._publish(changed, [key for key in present if key not in wanted], settings)
 
-    async def clear(self) -> None:
-        """Remove all rows; rows that others insert meanwhile may stay."""
+    async def _clear(self) -> None:
         await self._publish({}, list(await self._present()), await self._settings())
 
     async def _present(self) -> dict[str, bytes]:
@@ -134,3 +149,7 @@ class TableWriter:
                 # The broker in memory does not let other tasks run.
                 self._keys_written = 0
                 await asyncio.sleep(0)
+
+
+def _unchanged(work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+    return work

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from dash.dependencies import ClientsideFunction, Input, State
 
@@ -17,6 +17,7 @@ from flash.callbacks.functions import is_async_generator, name_of, same_function
 from flash.callbacks.traced import call_in_span
 from flash.exits import as_exception, ends_task
 from flash.log_limit import limited_logger
+from flash.props import Sent
 from flash.settings import Choice, Function, check
 from flash.tracing import user_of
 from flash_ws.clients.context import current_client
@@ -357,7 +358,7 @@ class EventCallbackRunner:
         updates: list[Any] = list(context.take_updates())
         if isinstance(item, Sending):
             # The result of `set_props(…, to=…)`, which is sent already.
-            await item
+            await cast("Sending[object]", item)
         else:
             updates.extend(_updates_of(item, generator))
         if updates:
@@ -488,7 +489,7 @@ class NamedInput(Input):
 def _updates_of(item: Any, generator: object) -> Updates:
     """Return what an event callback has yielded as updates; raises ``TypeError`` with the line."""
     match item:
-        case None:
+        case None | Sent():
             return ()
         case StreamedProps(updates):
             return updates

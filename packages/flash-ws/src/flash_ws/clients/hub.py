@@ -186,14 +186,14 @@ class Hub:
             await beginning
         return await self._backplane.publish(channel, message)
 
-    def push(self, channel: str, message: Message) -> Coroutine[Any, Any, Position]:
+    async def push(self, channel: str, message: Message) -> None:
         """Do what `publish` does, in a span if the app is traced and this is a part of a trace."""
-        publishing = self.publish(channel, message)
         tracing = self._app.tracing
         if tracing is None or tracing.current() is None:
-            return publishing
+            await self.publish(channel, message)
+            return
         span = push_span(tracing, channel, message, self.followers.count(channel))
-        return traced_push(span, publishing)
+        await traced_push(span, self.publish(channel, message))
 
     def deliver(self, frame: Frame) -> None:
         """Queue a frame for the followers of its channel on this worker."""

@@ -9,13 +9,12 @@ from flash.tracing import OpenSpan, user_of
 from flash_ws.link.transports import EventStreamTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Coroutine
 
     from flash.tracing import Tracing
     from flash_ws.link.link import Link, Transport
     from flash_ws.protocol.codes import CloseCode
     from flash_ws.protocol.frames import Message
-    from flash_ws.protocol.position import Position
 
 
 class LinkSpan:
@@ -66,10 +65,10 @@ class LinkSpan:
             self._span.end()
 
 
-async def traced_push(span: OpenSpan, publishing: Coroutine[Any, Any, Position]) -> Position:
+async def traced_push(span: OpenSpan, publishing: Awaitable[object]) -> None:
     """Publish a push, and end its span."""
     try:
-        return await publishing
+        await publishing
     except Exception as error:
         span.fail(error)
         raise

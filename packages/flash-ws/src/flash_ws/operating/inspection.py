@@ -20,6 +20,8 @@ from jinja2 import Template
 from flash.access.admission import Admission, expect_http, refuse, send_response
 from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Refused
+from flash.top.sample import METRICS
+from flash_ws.operating.readiness import OK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -95,12 +97,7 @@ class Inspection:
         except Refused as refused:
             await refuse(scope, receive, send, refused)
             return
-        snapshot = WorkerSnapshot(
-            os.getpid(),
-            await self._readiness.report(),
-            tuple(self._pages()),
-            tuple(self._metrics()),
-        )
+        snapshot = await self._snapshot()
         wants_json = b"application/json" in dict(scope["headers"]).get(b"accept", b"")
         write, kind = (
             (as_json, b"application/json") if wants_json else (render, b"text/html; charset=utf-8")
@@ -120,6 +117,18 @@ class Inspection:
         ]
         shown = b"" if scope["method"] == "HEAD" else body
         await send_response(send, HTTPStatus.OK, headers, shown)
+
+    async def sample(self) -> bytes:
+        """Return what `flash top --redis` reads of this worker; see `as_sample`."""
+        return await asyncio.to_thread(as_sample, await self._snapshot())
+
+    async def _snapshot(self) -> WorkerSnapshot:
+        return WorkerSnapshot(
+            os.getpid(),
+            await self._readiness.report(),
+            tuple(self._pages()),
+            tuple(self._metrics()),
+        )
 
     async def _check(self, scope: Scope) -> None:
         if self._admission is not None:
@@ -148,6 +157,38 @@ def process_usage() -> tuple[float, int | None]:
     return usage.user + usage.system, pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def as_sample(snapshot: WorkerSnapshot) -> bytes:
+    """Return what `flash top --redis` reads of the snapshot, as `as_json` writes it.
+
+    Some hundred bytes: without pages, users, labels and reasons, since these quote the application
+    and its visitors. Reads a file of the system.
+    """
+    cpu_seconds, memory_bytes = process_usage()
+    totals: dict[str, float] = {}
+    for each in snapshot.metrics:
+        name = full_name(each)
+        if name in METRICS:
+            totals[name] = totals.get(name, 0.0) + each.value
+    return json.dumps(
+        {
+            "worker": snapshot.worker,
+            "host": socket.gethostname(),
+            "checks": {
+                name: OK if result == OK else "failing" for name, result in snapshot.checks.items()
+            },
+            "page_count": len(snapshot.pages),
+            "metrics": [{"name": name, "value": value} for name, value in totals.items()],
+            "cpu_seconds": cpu_seconds,
+            "memory_bytes": memory_bytes,
+        }
+    ).encode()
+
+
+def full_name(metric: Metric) -> str:
+    """Return the name under which Prometheus shows a metric."""
+    return metric.name + ("_total" if metric.kind == "counter" else "")
+
+
 def as_json(snapshot: WorkerSnapshot) -> str:
     """Return the snapshot as JSON: the pages with most bytes waiting, all metrics by full name.
 
@@ -164,7 +205,7 @@ def as_json(snapshot: WorkerSnapshot) -> str:
             "pages": [asdict(page) for page in slowest[:MAX_PAGES]],
             "metrics": [
                 {
-                    "name": each.name + ("_total" if each.kind == "counter" else ""),
+                    "name": full_name(each),
                     "labels": dict(each.labels),
                     "value": each.value,
                 }

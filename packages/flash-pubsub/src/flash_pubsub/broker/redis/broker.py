@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from flash.settings import COUNT, SECONDS_OR_NONE, Number, check
 from flash.supervision import SupervisedTask
+from flash.top.exchange import topic_of
 from flash_pubsub.broker.address import parse_url
 from flash_pubsub.broker.redis.listener import Listener
 from flash_pubsub.broker.redis.maintenance import Maintenance
 from flash_pubsub.broker.redis.store import Store
+from flash_pubsub.broker.redis.watchers import WatcherAnswers
 from flash_pubsub.broker.seam import (
     DEFAULT_RETENTION,
     NO_CHANGES,
@@ -93,6 +95,9 @@ class RedisBroker:
         self._listener: Listener | None = None
         self._maintenance: Maintenance | None = None
         self._maintaining: SupervisedTask | None = None
+        # Returns how this worker is, for `flash top --redis`; set before `start`. None: no answer.
+        self.sample: Callable[[], Awaitable[bytes]] | None = None
+        self._answers: WatcherAnswers | None = None
         self._closed = False
         # Set when `ready` need not wait: all messages arrive, or the broker is closed.
         self._ready = asyncio.Event()
@@ -136,6 +141,9 @@ class RedisBroker:
             self._store, self._listener, interval=self.address.probe_interval
         )
         self._listener.start()
+        if self.sample is not None:
+            self._answers = WatcherAnswers(self._store, self.sample)
+            self._listener.listen_for(topic_of(self.address.prefix), self._answers.receive)
         self._maintaining = SupervisedTask(
             "flash-pubsub's maintenance of Redis", self._maintenance.run
         )
@@ -162,6 +170,8 @@ class RedisBroker:
             and self._maintaining is not None
         ):
             await self._maintaining.stop()
+            if self._answers is not None:
+                await self._answers.close()
             heard = not self._listener.reason
             await self._listener.close()
             if heard:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from redis.crc import key_slot
 
+from flash.redis.names import escaped, unescaped
+
 # A longer idempotency key is replaced by its digest.
 _MAX_KEY = 128
 
@@ -46,16 +48,16 @@ class Keys:
     """Makes the names of a deployment, which begin with its prefix."""
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = _escape(prefix)
+        self._prefix = escaped(prefix)
 
     def channel(self, name: str) -> ChannelKeys:
         """Return the keys of a channel."""
-        tag = b"{%b:c:%b}" % (self._prefix, _escape(name))
+        tag = b"{%b:c:%b}" % (self._prefix, escaped(name))
         return ChannelKeys(key_slot(tag), tag + b":m", tag + b":h", tag + b":s", tag, tag + b":d")
 
     def lease(self, name: str) -> bytes:
         """Return the key of a lease that belongs to no channel."""
-        return b"{%b:l:%b}" % (self._prefix, _escape(name))
+        return b"{%b:l:%b}" % (self._prefix, escaped(name))
 
     def probe(self, worker: str, number: int) -> bytes:
         """Return a pub/sub channel that one worker alone uses."""
@@ -68,18 +70,9 @@ class Keys:
 
     def channel_name(self, meta: bytes) -> str:
         """Return the name of the channel whose key `pattern` found."""
-        return _unescape(meta[len(self._prefix) + 4 : -3])
+        return unescaped(meta[len(self._prefix) + 4 : -3])
 
 
 def slot_of(key: bytes) -> int:
     """Return a key's hash slot."""
     return key_slot(key)
-
-
-def _escape(name: str) -> bytes:
-    """Replace braces, since they mark the part of a key that its slot depends on."""
-    return name.encode().replace(b"%", b"%25").replace(b"{", b"%7B").replace(b"}", b"%7D")
-
-
-def _unescape(name: bytes) -> str:
-    return name.replace(b"%7B", b"{").replace(b"%7D", b"}").replace(b"%25", b"%").decode()

@@ -34,15 +34,28 @@ _QUESTIONS_AT_ONCE = 32
 _LOG_EVERY = 1_000
 
 
-@dataclass(eq=False, slots=True)
-class _Following:
-    """A channel that this worker subscribes to."""
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Subscription:
+    """A pub/sub channel that this worker subscribes to."""
 
-    sequence: Sequence
     topic: bytes
     slot: int
     # The server whose feed receives it; None until that is known.
     node: Node | None = None
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Signal(_Subscription):
+    """A pub/sub channel without numbers, whose messages may be lost."""
+
+    hear: Callable[[bytes], None]
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Following(_Subscription):
+    """A channel of the broker that this worker subscribes to."""
+
+    sequence: Sequence
     # Whether that server has confirmed the subscription, and how often any has.
     confirmed: bool = False
     confirmations: int = 0
@@ -90,6 +103,7 @@ class Listener:
         self._on_change = on_change
         self._id = secrets.token_urlsafe(9)
         self._followings: dict[bytes, _Following] = {}
+        self._signals: dict[bytes, _Signal] = {}
         self._supervised: dict[Node, _Supervised] = {}
         self._questions = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,6 +141,7 @@ class Listener:
         """Stop, and end calls that wait with `BrokerClosed`."""
         followings = list(self._followings.values())
         self._followings.clear()
+        self._signals.clear()
         for following in followings:
             if not following.begun.done():
                 following.begun.set_exception(BrokerClosed())
@@ -142,7 +157,7 @@ class Listener:
         names = self._store.names(channel)
         following = self._followings.get(names.topic)
         if following is None:
-            following = _Following(Sequence(channel), names.topic, names.slot)
+            following = _Following(sequence=Sequence(channel), topic=names.topic, slot=names.slot)
             self._followings[names.topic] = following
             self._spawn(self._place(following))
         begun = following.begun
@@ -166,6 +181,14 @@ class Listener:
         following = self._followings.get(self._store.names(channel).topic)
         if following is not None:
             self._drop(following)
+
+    def listen_for(self, topic: bytes, hear: Callable[[bytes], None]) -> None:
+        """Call ``hear`` with each message of a pub/sub channel, from soon on.
+
+        What is published without a connection is lost. ``hear`` returns at once and does not raise.
+        """
+        signal = self._signals[topic] = _Signal(topic=topic, slot=slot_of(topic), hear=hear)
+        self._spawn(self._place(signal))
 
     async def audit(self, channel: str) -> None:
         """Compare a channel with the store, which may have lost it without an error."""
@@ -219,13 +242,13 @@ class Listener:
                 self._listen_to(node)
                 return
 
-    async def _place(self, following: _Following) -> None:
+    async def _place(self, wanted: _Subscription) -> None:
         """Subscribe to a channel on the server that has it."""
         backoff = Backoff()
-        while self._followings.get(following.topic) is following:
+        while self._is_wanted(wanted):
             try:
                 async with asyncio.timeout(self._store.timeout):
-                    node = await self._store.topology.owner(following.slot)
+                    node = await self._store.topology.owner(wanted.slot)
             except (RedisError, OSError):
                 await asyncio.sleep(backoff.wait())
                 continue
@@ -233,16 +256,21 @@ class Listener:
                 # Whatever it is, the channel must be subscribed to.
                 if ends_task(error):
                     raise
-                _logger.exception("finding the server of %r failed", following.sequence.channel)
+                _logger.exception("finding the server of %r failed", wanted.topic)
                 await asyncio.sleep(backoff.wait())
                 continue
-            if self._followings.get(following.topic) is following:
-                following.node = node
-                following.confirmed = False
+            if self._is_wanted(wanted):
+                wanted.node = node
+                if isinstance(wanted, _Following):
+                    wanted.confirmed = False
                 supervised = self._listen_to(node)
                 if supervised.feed:
-                    supervised.feed.subscribe([following.topic])
+                    supervised.feed.subscribe([wanted.topic])
             return
+
+    def _is_wanted(self, subscription: _Subscription) -> bool:
+        topic = subscription.topic
+        return subscription in (self._followings.get(topic), self._signals.get(topic))
 
     def _drop(self, following: _Following) -> None:
         if self._followings.get(following.topic) is not following:
@@ -311,7 +339,7 @@ class Listener:
             evict=self._evict,
         )
         supervised.feed = feed
-        feed.subscribe(following.topic for following in self._heard_from(node))
+        feed.subscribe(each.topic for each in self._placed_on(node))
 
         def prove() -> None:
             backoff.reset()
@@ -341,9 +369,9 @@ class Listener:
         if node in owners:
             return False
         self._abandoned += 1
-        for following in self._heard_from(node):
-            following.node = None
-            self._spawn(self._place(following))
+        for each in self._placed_on(node):
+            each.node = None
+            self._spawn(self._place(each))
         if not any(other in owners for other in self._supervised):
             self._listen_to(owners[0])
         return True
@@ -362,6 +390,10 @@ class Listener:
 
     def _heard_from(self, node: Node) -> list[_Following]:
         return [following for following in self._followings.values() if following.node == node]
+
+    def _placed_on(self, node: Node) -> list[_Subscription]:
+        signals = [signal for signal in self._signals.values() if signal.node == node]
+        return [*self._heard_from(node), *signals]
 
     def _heard_up_to(self, following: _Following) -> float:
         supervised = self._supervised.get(following.node) if following.node else None
@@ -385,10 +417,16 @@ class Listener:
             following.sequence.suspect()
             self._store.topology.forget()
             self._spawn(self._place(following))
+        elif signal := self._signals.get(topic):
+            signal.node = None
+            self._store.topology.forget()
+            self._spawn(self._place(signal))
 
     def _hear(self, topic: bytes, data: bytes) -> None:
         following = self._followings.get(topic)
         if following is None:
+            if signal := self._signals.get(topic):
+                signal.hear(data)
             return
         sequence = following.sequence
         try:

@@ -20,6 +20,7 @@ from flash.redis.address import Address, Kind, Node
 from flash.redis.client import RedisClient
 from flash.redis.errors import RedisClosed, RedisRefused, RedisUnavailable, reason_of
 from flash.redis.scripts import Script
+from flash.top.exchange import KEPT_FOR, samples_of
 from flash_pubsub.broker.redis.keys import ChannelKeys, Keys, slot_of
 from flash_pubsub.broker.redis.sequence import ChannelHead, Entry
 from flash_pubsub.broker.seam import (
@@ -56,6 +57,16 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _SCRIPT = Script(Path(__file__).with_name("script.lua").read_bytes())
+
+# KEYS the samples for one watcher; ARGV a sample, ms to keep them, how many there may be.
+_ANSWER_WATCHER = Script("""
+if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+""")
+# Samples that wait for one watcher; more workers than that are not shown.
+_MAX_SAMPLES = 10_000
 
 # The retention of presence: no member who is present is dropped, however many changes there were.
 _PRESENCE = Retention(max_values=100_000, max_snapshot_bytes=64 << 20)
@@ -286,6 +297,12 @@ class Store:
     async def probe(self, topic: bytes, said: bytes) -> None:
         """Publish ``said`` on a pub/sub channel, as a publication is."""
         await self._run("probe", "the worker itself", slot_of(topic), [topic], [said])
+
+    async def answer_watcher(self, watcher: bytes, sample: bytes) -> None:
+        """Give a sample of this worker to one `flash top --redis`."""
+        key = samples_of(self.address.prefix, watcher)
+        run = self._client.run(_ANSWER_WATCHER, [key], sample, KEPT_FOR * 1000, _MAX_SAMPLES)
+        await self._answer("answer", "flash top", run)
 
     async def _on_channel(self, operation: str, channel: str, *arguments: Argument) -> Any:
         names = self._names(channel)
