@@ -332,7 +332,7 @@
         rows: Array.from(running).map((request) => ({
             callback: request.body.output,
             by: (request.body.changedPropIds || []).join(', '),
-            since: request.begun,
+            begun: request.begun,
             status: held.has(request) ? 'waiting' : 'sent',
         })),
         empty: 'No callback is being asked for.',

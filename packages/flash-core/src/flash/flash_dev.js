@@ -62,18 +62,18 @@
         }
         if (Array.isArray(value)) {
             const more = value.length > MAX_MEMBERS ? `, … ${value.length} in all` : '';
-            return depth > 1 ? `[… ${value.length}]` : cut(`[${value.slice(0, MAX_MEMBERS).map(inner).join(', ')}${more}]`);
+            return depth > 2 ? `[… ${value.length}]` : cut(`[${value.slice(0, MAX_MEMBERS).map(inner).join(', ')}${more}]`);
         }
         if (value.type && value.namespace && value.props) {
             const { id, children } = value.props;
             const what = id === undefined ? children : id;
-            return cut(`${value.type}(${what === undefined || depth > 1 ? '' : inner(what)})`);
+            return cut(`${value.type}(${what === undefined || depth > 2 ? '' : inner(what)})`);
         }
         if (value.__dash_patch_update) {
             return `Patch(${value.operations ? value.operations.length : ''})`;
         }
         const names = Object.keys(value);
-        if (depth > 1) {
+        if (depth > 2) {
             return names.length ? `{… ${names.length}}` : '{}';
         }
         const members = names.slice(0, MAX_MEMBERS).map((name) => `${name}: ${inner(value[name])}`);
@@ -82,8 +82,9 @@
 
     /** Return how long ago a moment was. */
     function age(moment) {
-        const seconds = (Date.now() - moment) / 1000;
-        return seconds < 10 ? `${seconds.toFixed(1)} s` : seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+        const seconds = Math.max(0, (Date.now() - moment) / 1000);
+        const shown = seconds < 120 ? `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+        return `${shown} ago`;
     }
 
     /** Return the text of a fact or a cell. */
@@ -284,8 +285,10 @@
         @media (max-width: 700px) {
             :host { right: 0; left: 0; width: auto; height: min(30rem, calc(100vh - 120px)); }
             .panel { grid-template: auto auto 1fr / minmax(0, 1fr); border-radius: 8px 8px 0 0; }
-            [role=tablist] { flex-direction: row; border-right: 0; border-bottom: 1px solid var(--line); }
+            [role=tablist] { flex-direction: row; padding: 6px 8px; border-right: 0; scrollbar-width: none;
+                border-bottom: 1px solid var(--line); }
             [role=tabpanel] { padding: 10px; }
+            th, td { padding-right: 6px; }
             table.cards thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
             table.cards, table.cards tbody, table.cards tr, table.cards td { display: block; }
             table.cards tr { padding: 6px 0; border-bottom: 1px solid var(--line); }
@@ -555,6 +558,7 @@
             event.preventDefault();
             const tab = tabs[(steps[event.key] + tabs.length) % tabs.length];
             select(tab.dataset.name);
+            // Scrolls to it, too.
             tab.focus();
         }
     }
@@ -595,7 +599,7 @@
         });
     }
 
-    const TIGHT = ['time', 'status', 'since'];
+    const TIGHT = ['time', 'status', 'begun'];
     const CODE = ['component', 'properties', 'value', 'property', 'arguments'];
 
     // Elements are used again, so that the focus and a selected text stay where they are.

@@ -402,7 +402,7 @@
       arguments: panel.remote ? called(panel.props)[1] : "",
       status: panel.resting ? "resting" : panel.status,
       loads: panel.props.load_count || 0,
-      since: panel.asked ? new Date(panel.asked) : null,
+      begun: panel.asked ? new Date(panel.asked) : null,
       milliseconds: panel.took
     })),
     empty: "No lazy panel is on the page."

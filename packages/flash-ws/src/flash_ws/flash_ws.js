@@ -1710,18 +1710,18 @@
             'characters in': counts.charactersIn,
             'frames out': counts.framesOut,
             'characters out': counts.charactersOut,
+            'frames applied': counts.applied,
+            'frames that came twice': counts.repeated,
             'waiting to be sent': outbox.length,
-            'events without an answer': unhandled.length,
-            'applied frames': counts.applied,
-            'repeated frames': counts.repeated,
+            'events not acknowledged': unhandled.length,
             'updates without a component': counts.absent,
-            'of these waiting': keptCount,
-            dropped: dropped.length ? dropped.map((name) => `${counts[name]} (${name.slice(7).toLowerCase()})`).join(', ') : 0,
+            'of these waiting for it': keptCount,
+            dropped: dropped.map((name) => `${counts[name]} ${name.slice(7).toLowerCase()}`).join(', ') || 0,
         };
         const rows = Object.keys(positions).map((channel) => ({
             channel,
             number: positions[channel][1],
-            'applied frames': applied.get(channel) || 0,
+            frames: applied.get(channel) || 0,
             epoch: positions[channel][0],
         }));
         return { facts, rows, badge: status.status, empty: 'The page follows no channel yet.' };
@@ -1731,7 +1731,7 @@
         const rows = Array.from(calls, ([id, { name, by, begun, sent, frame }]) => ({
             callback: name || `call ${id}`,
             by: (by || []).join(', '),
-            since: begun,
+            begun,
             status: frame === null ? 'running' : sent ? 'sent' : 'waiting',
             cancel: () => stop(id),
         }));

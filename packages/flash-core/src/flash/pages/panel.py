@@ -69,6 +69,11 @@ class PanelApp(Protocol):
     loop_watch: LoopWatch | None
     panel_sources: list[PanelSource]
 
+    @property
+    def shows_dev_tools(self) -> bool:
+        """Whether pages show Dash's developer tools."""
+        ...
+
     def page_of(self, token: str) -> str | None:
         """Return the page id in a signed identity, or None if the signature is not valid."""
         ...
@@ -81,7 +86,9 @@ class PanelData:
         self._app = app
 
     async def serve(self) -> quart.Response:
-        """Return the sections by name, as JSON."""
+        """Return the sections by name, as JSON; 404 once the developer tools are turned off."""
+        if not self._app.shows_dev_tools:
+            quart.abort(HTTPStatus.NOT_FOUND)
         token = quart.request.headers.get(PAGE_HEADER)
         sections = self.sections(self._app.page_of(token) if token else None)
         body = dumps({name: asdict(section) for name, section in sections.items()})

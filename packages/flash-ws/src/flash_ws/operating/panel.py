@@ -26,7 +26,7 @@ def link_sections(page: PageRow | None, lag: float) -> dict[str, PanelSection]:
             "groups": ", ".join(page.groups),
             "sent by the server": page.frames_sent,
             "conflated by the server": page.frames_conflated,
-            "wait at the server": page.frames_waiting,
-            "bytes at the server": page.bytes_waiting,
+            "frames waiting there": page.frames_waiting,
+            "bytes waiting there": page.bytes_waiting,
         }
     return {"Link": PanelSection(facts), "Server": server}
