@@ -289,6 +289,7 @@
                 border-bottom: 1px solid var(--line); }
             [role=tabpanel] { padding: 10px; }
             th, td { padding-right: 6px; }
+            dl { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); }
             table.cards thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
             table.cards, table.cards tbody, table.cards tr, table.cards td { display: block; }
             table.cards tr { padding: 6px 0; border-bottom: 1px solid var(--line); }
@@ -636,7 +637,8 @@
             delete cell.dataset.tone;
             return;
         }
-        setText(cell, textOf(value));
+        // With its quotation marks, a text of digits is told from a number.
+        setText(cell, heading === 'value' && typeof value === 'string' ? preview(value) : textOf(value));
         setTone(cell, heading === 'status' ? value : undefined);
     }
 

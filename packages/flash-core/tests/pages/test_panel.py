@@ -35,7 +35,7 @@ async def test_15_8_it_says_what_the_worker_does():
         response = await client.get(PATH)
     assert response.headers["cache-control"] == "no-store"
     server = response.json()["Server"]
-    assert server["facts"]["worker"] == os.getpid()
+    assert server["facts"]["worker"] == str(os.getpid())
     assert server["facts"]["callbacks answered"] == 1
     assert server["facts"]["callbacks running"] == 0
     threads = {row["threads for"]: row for row in server["rows"]}

@@ -1006,12 +1006,15 @@
         const inspect = window.flash.inspect || {};
         inspect.Subscriptions = inspectChannels;
         inspect['Shared values'] = inspectShared;
-        [
-            ['channel', 'channel'],
-            ['once', 'channel'],
-            ['room', 'push to the room'],
-            ['shared', 'shared callback'],
-        ].forEach(([kind, text]) => link.origins.set(kind, text));
+        link.origins
+            .set('channel', (name) => `channel ${name}`)
+            .set('once', (name) => `channel ${name}`)
+            .set('room', (name) => `push to the room ${name}`)
+            .set('shared', (room, { cb }) => {
+                const outputs = ((callbacks[cb] || {}).outputs || []).map(([id, property]) => keyOf(id, property));
+                const what = outputs.length ? `shared callback of ${outputs.join(', ')}` : 'shared values';
+                return room ? `${what}, in the room ${room}` : what;
+            });
     }
 
     // -- The link ----------------------------------------------------------------------------------

@@ -469,11 +469,11 @@
         frames: new Map(), // kind of unnumbered frames → fn(frame)
         welcomes: [], // fn(frame), after each welcome
         kept: new Set(), // channels whose position the page keeps for a later subscription
-        // First part of a channel's name → what a developer calls updates that come on it.
+        // First part of a channel's name → fn(the rest of it, frame): what updates come from, in words.
         origins: new Map([
-            ['all', 'push to everybody'],
-            ['group', 'push to the group'],
-            ['page', 'push to this page'],
+            ['all', () => 'push to everybody'],
+            ['group', (name) => `push to the group ${name}`],
+            ['page', () => 'push to this page'],
         ]),
     };
 
@@ -1685,8 +1685,8 @@
             return `event callback ${name || from.call}`;
         }
         const [kind, ...rest] = ((from && from.c) || '').split(':');
-        const text = addOn.origins.get(kind) || kind || 'a script of Flash';
-        return kind === 'page' || !rest.length ? text : `${text} ${rest.join(':')}`;
+        const inWords = addOn.origins.get(kind);
+        return inWords ? inWords(rest.join(':'), from) : (from && from.c) || 'a script of Flash';
     }
 
     /** Let a heartbeat measure the latency, if the last one was a while ago. */

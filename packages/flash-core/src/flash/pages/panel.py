@@ -111,7 +111,7 @@ class PanelData:
         counts, watch = app.dispatcher.counts, app.loop_watch
         calls = sum(counts.by_outcome.values())
         facts: dict[str, Fact] = {
-            "worker": os.getpid(),
+            "worker": str(os.getpid()),
             "callbacks running": counts.running,
             "callbacks answered": calls,
             "milliseconds each": round(1000 * counts.seconds / calls, 1) if calls else None,
