@@ -16,6 +16,8 @@ pytest_plugins = ["flash.testing.plugin"]
 
 APP = Path(__file__).parents[1] / "apps" / "panel" / "app.py"
 
+TABLES = APP.parents[1] / "tables" / "app.py"
+
 CORE_ALONE = """
 from flash import Flash, Input, Output, html
 
@@ -308,6 +310,45 @@ def test_15_8_a_large_value_is_shown_by_its_beginning(page):
     )
 
 
+def test_15_8_a_table_is_shown_with_its_rows(flash_browser):
+    # Not by `enable_dev_tools`, but by the environment.
+    switches = ("DASH_UI", "DASH_SERVE_DEV_BUNDLES", "DASH_DISABLE_VERSION_CHECK")
+    env = {**dict.fromkeys(switches, "true"), "ROWS": "25"}
+    process = flash_browser.serve(TABLES, env=env)
+    page = open_panel(connected(flash_browser))
+    page.wait_for(
+        lambda: [row["status"] for row in rows(page, "Tables")] == ["subscribed", "subscribed"],
+        "the tables",
+    )
+    assert fetch(process.url + "/fill", method="POST")[0] == 204
+    fetch(process.url + "/ticks/3", method="POST")
+    page.wait_for(lambda: [row["rows"] for row in rows(page, "Tables")] == ["25", "3"], "the rows")
+    page.wait_for(
+        lambda: any(origin == "table ticks" for _, origin in updates_of(page, "graph")), "the graph"
+    )
+    assert [row["table"] for row in rows(page, "Tables")] == ["orders", "ticks"]
+
+
+def test_15_8_a_script_can_add_a_section_of_its_own(page):
+    open_panel(page)
+    page.run_js(
+        """window.done = 0;
+        flash.inspect['Orders'] = () => ({
+            facts: { open: 1, '<b>oldest</b>': new Date() },
+            rows: [{ order: '<i>7</i>', status: 'loaded', cancel: () => { done += 1; } }],
+        });
+        flash.inspect['Wrong'] = () => { throw new TypeError('no orders'); };"""
+    )
+    page.wait_for(lambda: in_panel(page, "[data-name=Orders]"), "the section")
+    section = read(page, "Orders")
+    assert section["facts"]["open"] == "1"
+    assert section["facts"]["<b>oldest</b>"].endswith("s ago")
+    assert section["rows"] == [{"order": "<i>7</i>", "status": "loaded", "cancel": "cancel"}]
+    in_panel(page, "tbody button").click()
+    assert page.run_js("return done") == 1
+    assert facts(page, "Wrong") == {"error": "TypeError: no orders"}
+
+
 def test_15_8_a_running_event_callback_can_be_cancelled(page):
     open_panel(page)
     page.click("#count")
@@ -356,7 +397,10 @@ def test_15_8_nothing_is_recorded_or_asked_for_while_it_is_closed(page):
     assert rows(page, "Updates") == []
 
 
-@pytest.mark.parametrize("environment", [{}, {"DEBUG": "1", "DASH_UI": "false"}])
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"DEBUG": "1", "DASH_UI": "false"}, {"DEBUG": "1", "DASH_SERVE_DEV_BUNDLES": "false"}],
+)
 def test_15_8_nothing_of_it_is_there_otherwise(flash_browser, environment):
     process = flash_browser.serve(APP, env=environment)
     page = connected(flash_browser)

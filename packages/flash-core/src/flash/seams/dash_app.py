@@ -391,8 +391,8 @@ class DashApp(StockDash):
 
     @property
     def shows_dev_tools(self) -> bool:
-        """Whether pages show Dash's developer tools."""
-        return bool(self._dev_tools.ui)
+        """Whether pages show Dash's developer tools, which only the developer bundles have."""
+        return bool(self._dev_tools.ui and self._dev_tools.serve_dev_bundles)
 
     def resource_state(self) -> tuple[Any, ...]:
         """Return the values on which script and style tags depend, to detect a change."""
