@@ -33,6 +33,9 @@ ACTS = {
     " document.getElementById(id).click(), 500 + 900 * at))",
 }
 
+# Environment variables that let Dash show its developer tools, and ask nobody else for news.
+DEV_TOOLS = ("DASH_UI", "DASH_SERVE_DEV_BUNDLES", "DASH_DISABLE_VERSION_CHECK")
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -47,6 +50,8 @@ class Picture:
     # JavaScript that is run on the page before that.
     act: str = ""
     size: tuple[int, int] = (1280, 900)
+    # Whether Dash's developer tools are shown.
+    dev_tools: bool = False
 
 
 def pictures() -> Iterator[Picture]:
@@ -54,6 +59,10 @@ def pictures() -> Iterator[Picture]:
     demo, docs = EXAMPLES / "demo" / "app.py", ROOT / "docs"
     yield Picture(demo, docs / "demo.png", "#race", size=(1280, 1000))
     yield Picture(demo, docs / "demo-overview.png", ".tile-value", path="/overview", seconds=12)
+    trading = EXAMPLES / "gallery" / "trading.py"
+    act = "document.getElementById('flash-panel-button').click();" + ACTS["trading"]
+    panel = docs / "developers-panel.png"
+    yield Picture(trading, panel, "#flash-panel-button", act=act, size=(1200, 760), dev_tools=True)
     for app in sorted((EXAMPLES / "gallery").glob("*.py")):
         file, act = docs / "gallery" / f"{app.stem}.png", ACTS.get(app.stem, "")
         yield Picture(app, file, "main h1", act=act, size=(1000, 640))
@@ -64,7 +73,8 @@ def take(picture: Picture, chromium: Chromium) -> None:
     picture.file.parent.mkdir(exist_ok=True)
     browser = Browser(chromium, timeout=60)
     try:
-        with AppProcess(picture.app, timeout=120) as served:
+        env = dict.fromkeys(DEV_TOOLS, "true") if picture.dev_tools else {}
+        with AppProcess(picture.app, env=env, timeout=120) as served:
             browser.set_viewport(*picture.size)
             browser.visit(served, picture.path)
             browser.find(picture.there)

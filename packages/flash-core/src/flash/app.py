@@ -41,6 +41,7 @@ from flash.http.handshake import PageGuard
 from flash.http.response_headers import PageHeaders
 from flash.importing import ignores_run
 from flash.log_limit import limit_server_logs
+from flash.pages import panel
 from flash.pages.document import Document
 from flash.pages.pages import Pages
 from flash.pages.validation import LayoutValidation
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from flash.checking.security import SecurityCheck
     from flash.http.gateway import ASGIApp
     from flash.loop_watch import LoopWatch
+    from flash.pages.panel import PanelSource
     from flash.redis.address import Address
     from flash.signing_key import RedisSigningKey
     from flash.static import StaticResponse
@@ -292,6 +294,10 @@ class Flash(DashApp):
         self.document = Document(self)
         self.page_extras = {}
         self.secret_watchers = []
+        self.dev_tools_components = [panel.BUTTON]
+        self.dev_tools_scripts = [panel.SCRIPT]
+        # What the developer's panel shows of this worker; for add-on packages.
+        self.panel_sources: list[PanelSource] = []
         # Functions that return values for the configuration of each page. They are called in a
         # thread each time the HTML of a page is made. For add-on packages.
         self.page_values: list[Callable[[], Mapping[str, Any]]] = []
@@ -564,6 +570,8 @@ class Flash(DashApp):
             await self.internal_pool.run(self.signing_secret)
             if isinstance(self.server, FlashServer) and self.server.take_over_compression():
                 self.compresses = True
+            if self.shows_dev_tools:
+                self.add_url(panel.PATH, panel.PanelData(self).serve)
             self.dispatcher.take_over()
             await self.internal_pool.run(self.document.scripts)
             await self.internal_pool.run(self.document.css)

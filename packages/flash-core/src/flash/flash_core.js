@@ -63,7 +63,7 @@
     /** One request of a callback, with all its attempts. */
     class Request_ {
         constructor(url, options, resolve, reject) {
-            Object.assign(this, { url, options, resolve, reject, notBefore: 0, parsed: null });
+            Object.assign(this, { url, options, resolve, reject, notBefore: 0, parsed: null, begun: new Date() });
         }
 
         /** The request's JSON; parsed only if something has failed. */
@@ -319,6 +319,24 @@
         drop: (isMine) => Array.from(running).forEach((each) => isMine(each.outputs) && each.end()),
         statistics: () => Object.assign({ running: running.size, held: held.size, stale: stale.size }, counts),
     };
+    // For the developer's panel, which is there in debug mode only.
+    flash.inspect = flash.inspect || {};
+    flash.inspect.Requests = () => ({
+        facts: {
+            'without an answer': running.size,
+            'wait for the server': held.size,
+            'sent again': counts.repeated,
+            superseded: counts.superseded,
+            'components not up to date': stale.size,
+        },
+        rows: Array.from(running).map((request) => ({
+            callback: request.body.output,
+            by: (request.body.changedPropIds || []).join(', '),
+            begun: request.begun,
+            status: held.has(request) ? 'waiting' : 'sent',
+        })),
+        empty: 'No callback is being asked for.',
+    });
     window.addEventListener('online', trySoon);
     // The script of the live link, if there is one, runs after this one.
     document.addEventListener('DOMContentLoaded', () => {

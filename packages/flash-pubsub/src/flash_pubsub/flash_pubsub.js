@@ -110,7 +110,7 @@
         recordServerValue(keyOf(id, property), value);
         if (link.isOnPage(id) && !equal(current(id, property), value)) {
             keepCursor([[id, { [property]: value }]]);
-            link.setProps([[id, { [property]: value }]]);
+            link.setProps([[id, { [property]: value }]], undefined, 'shared value');
         }
     }
 
@@ -247,7 +247,7 @@
             }
         });
         keepCursor(updates);
-        link.setProps(updates);
+        link.setProps(updates, undefined, frame);
         if (frame.t === 'snapshot') {
             hasState = hasState || frame.c === 'shared';
             place.forEach((room) => {
@@ -755,7 +755,7 @@
         room.initial.clear();
         room.hasState = false;
         link.forgetChannel(`room:${room.channel}`);
-        link.setProps(updates);
+        link.setProps(updates, undefined, `the page has left the room ${room.channel}`);
     }
 
     function setRoomStatus(room, status) {
@@ -893,7 +893,7 @@
     function applyPush(frame) {
         const entry = channels.get(frame.c.slice('room:'.length));
         if (entry && wantsOf(entry).includes('room')) {
-            link.setProps(frame.u, frame.c);
+            link.setProps(frame.u, frame.c, frame);
         }
     }
 
@@ -977,6 +977,46 @@
         );
     }
 
+    // -- The developer's panel ---------------------------------------------------------------------
+    // It is there in debug mode only, and calls these functions while it is open.
+
+    function inspectChannels() {
+        const rows = Array.from(channels, ([channel, entry]) => ({
+            channel,
+            status: entry.watchers.length ? entry.status : 'suspended',
+            frames: pageChannels(channel).reduce((sum, name) => sum + link.applied(name), 0),
+            components: entry.watchers.length + entry.suspended,
+            follows: ['results'].concat(wantsOf(entry)).join(', '),
+        }));
+        return { rows, empty: 'No Subscription, Room or Present is on the page.' };
+    }
+
+    function inspectShared() {
+        const facts = { 'shared callbacks': Object.keys(callbacks).length, 'changes without an answer': unanswered.size };
+        rooms.forEach((room, text) => {
+            facts[`room ${text}`] = room.channel === null ? 'none' : `${room.channel} (${room.status})`;
+        });
+        const statusOf = (key) => (pending.has(key) ? 'unanswered' : heldBack.has(key) ? 'held back while you type' : 'shared');
+        const keys = Array.from(new Set([...serverValues.keys(), ...pending.keys()]));
+        const rows = keys.map((property) => ({ property, value: serverValues.get(property), status: statusOf(property) }));
+        return { facts, rows, empty: 'No value is shared yet.' };
+    }
+
+    function showInPanel() {
+        const inspect = window.flash.inspect || {};
+        inspect.Subscriptions = inspectChannels;
+        inspect['Shared values'] = inspectShared;
+        link.origins
+            .set('channel', (name) => `channel ${name}`)
+            .set('once', (name) => `channel ${name}`)
+            .set('room', (name) => `push to the room ${name}`)
+            .set('shared', (room, { cb }) => {
+                const outputs = ((callbacks[cb] || {}).outputs || []).map(([id, property]) => keyOf(id, property));
+                const what = outputs.length ? `shared callback of ${outputs.join(', ')}` : 'shared values';
+                return room ? `${what}, in the room ${room}` : what;
+            });
+    }
+
     // -- The link ----------------------------------------------------------------------------------
 
     function handleWelcome(frame) {
@@ -1025,6 +1065,9 @@
             return;
         }
         callbacks = config.flash_pubsub.shared;
+        if (config.ui) {
+            showInPanel();
+        }
         prefix = config.requests_pathname_prefix || '/';
         makeRooms(config.flash_pubsub.rooms);
         Object.values(callbacks).forEach(({ inputs, outputs, room }) => {

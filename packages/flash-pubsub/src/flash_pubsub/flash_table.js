@@ -293,7 +293,7 @@
                 data[place] = Object.assign({}, data[place], { x: last(own.x), y: last(own.y) });
                 places.set(name, place);
             });
-            link.setProps([[id, { figure: Object.assign({}, figure, { data }) }]]);
+            link.setProps([[id, { figure: Object.assign({}, figure, { data }) }]], undefined, `table ${table.name}`);
         }
 
         /** Add the points of inserted rows; false if one is of a trace that the figure does not have. */
@@ -311,7 +311,7 @@
             }
             const all = Array.from(points.values());
             const value = [{ x: all.map((each) => each.x), y: all.map((each) => each.y) }, Array.from(points.keys())];
-            link.setProps([[id, { extendData: most ? value.concat(most) : value }]]);
+            link.setProps([[id, { extendData: most ? value.concat(most) : value }]], undefined, `table ${table.name}`);
             return true;
         }
 
@@ -416,6 +416,20 @@
         );
         return null;
     }
+
+    // For the developer's panel, which is there in debug mode only.
+    window.flash.inspect = window.flash.inspect || {};
+    window.flash.inspect.Tables = () => ({
+        rows: Array.from(tables.values(), ({ name, status, rows, incoming, position, feeds }) => ({
+            table: name,
+            status,
+            rows: rows.size,
+            'rows on their way': incoming ? incoming.size : 0,
+            number: position ? position[1] : null,
+            feeds: feeds.size,
+        })),
+        empty: 'No TableFeed is on the page.',
+    });
 
     components.TableFeed = TableFeed;
     link.onFrame('rows', takeRows);

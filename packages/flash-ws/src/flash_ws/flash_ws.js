@@ -52,6 +52,10 @@
         droppedNotices: 0, // notices that were removed to make room for newer ones
         droppedPoints: 0, // times that points of a graph were dropped because too many waited
         connections: 0, // connections that got a welcome
+        framesIn: 0, // frames received and sent, heartbeats left out of the latter
+        framesOut: 0,
+        charactersIn: 0, // the same, in characters
+        charactersOut: 0,
     };
 
     /** Call a function of the app and log what it throws. */
@@ -158,11 +162,16 @@
 
     /**
      * Set properties in order. If it can, React draws once for all that one message sets. Values for
-     * components that are not on the page are kept until they are, if they came on a `channel`.
+     * components that are not on the page are kept until they are, if they came on a `channel`. `from` is
+     * the frame or a text, for the developer's panel.
      */
-    function setProps(updates, channel) {
+    function setProps(updates, channel, from) {
         updates.forEach(([id, props]) => {
-            if (isOnPage(id)) {
+            const isHere = isOnPage(id);
+            if (flash.watch) {
+                flash.watch(id, originOf(from), isHere ? null : props);
+            }
+            if (isHere) {
                 if (config.ui) {
                     warnOfProperties(id, props);
                 }
@@ -328,8 +337,9 @@
             }
             new Set(values.map(({ name }) => name)).forEach((name) => dropOldSteps(kept.get(key), name));
             const updates = values.map(({ name, value }) => [id, { [name]: value }]);
+            const from = values.length ? values[values.length - 1].channel : '';
             forgetKept(key);
-            setProps(updates);
+            setProps(updates, undefined, { c: from });
         });
         warnOfLost();
     }
@@ -485,6 +495,9 @@
         }
         positions[frame.c] = [begins ? frame.e : epoch, frame.n];
         counts.applied += 1;
+        if (config.ui) {
+            applied.set(frame.c, (applied.get(frame.c) || 0) + 1);
+        }
         if (frame.recovered === false) {
             // The server has lost something while this page was connected.
             setStatus({ recovered: false });
@@ -501,7 +514,7 @@
     }
 
     function applyUpdates(frame) {
-        setProps(frame.u, frame.c);
+        setProps(frame.u, frame.c, frame);
     }
 
     // Registered by scripts of add-on packages; these functions do not throw.
@@ -511,6 +524,12 @@
         welcomes: [], // fn(frame), after each welcome
         kept: new Set(), // channels whose position the page keeps for a later subscription
         isUnasked: () => false, // fn(channel): whether the page gets it without having asked for it
+        // First part of a channel's name → fn(the rest of it, frame): what updates come from, in words.
+        origins: new Map([
+            ['all', () => 'push to everybody'],
+            ['group', (name) => `push to the group ${name}`],
+            ['page', () => 'push to this page'],
+        ]),
     };
 
     // -- Event callbacks ---------------------------------------------------------------------------
@@ -526,7 +545,7 @@
         const id = lastCall + 1;
         const frame = encode({ t: 'call', id, body });
         lastCall = id;
-        calls.set(id, { onEnd, sent: false, frame, reset: [] });
+        calls.set(id, { onEnd, sent: false, frame, reset: [], by: body.changedPropIds, begun: new Date() });
         if (calls.size > MAX_WAITING) {
             ended(calls.keys().next().value, 'failed', 'too many calls run');
         }
@@ -557,6 +576,7 @@
         } else if (running) {
             running.frame = null;
             running.reset = frame.reset || [];
+            running.name = frame.name;
         }
     }
 
@@ -582,7 +602,7 @@
     function forgetCalls(alive) {
         calls.forEach((running, id) => {
             if (running.sent && !(alive || []).includes(id)) {
-                setProps(running.reset);
+                setProps(running.reset, undefined, 'reset of an event callback that is lost');
                 ended(id, 'failed', 'the server has lost it');
             }
         });
@@ -716,6 +736,8 @@
                 texts.length < MAX_FRAMES &&
                 size + outbox[0].size + 1 <= maxMessage
             );
+            counts.framesOut += texts.length;
+            counts.charactersOut += size;
             link.transport.send(`[${texts}]`);
         }
     }
@@ -1015,6 +1037,8 @@
             lose(mine, LOST);
             return;
         }
+        counts.framesIn += frames.length;
+        counts.charactersIn += text.length;
         for (const frame of frames) {
             receiveFrame(mine, frame);
             if (link !== mine) {
@@ -1428,6 +1452,9 @@
             return;
         }
         whenParsed(() => replace('dash_core_components', 'Graph', drawnInOrder));
+        if (config.ui) {
+            showInPanel();
+        }
         nameCallers();
         maxMessage = config.flash_link.max_message || maxMessage;
         page = config.end_id || null;
@@ -1694,6 +1721,84 @@
         return Object.setPrototypeOf(OrderedGraph, Graph);
     }
 
+    // -- The developer's panel ---------------------------------------------------------------------
+    // It is there in debug mode only, and calls these functions while it is open.
+
+    // Milliseconds between two measurements of the latency while somebody looks at it.
+    const MEASURE_EVERY = 2000;
+    let measuredAt = 0;
+    // Channel → frames of it that were applied; counted in debug mode only.
+    const applied = new Map();
+
+    /** Return where an update comes from, in words. */
+    function originOf(from) {
+        if (typeof from === 'string') {
+            return from;
+        }
+        if (from && from.call !== undefined) {
+            const { name } = calls.get(from.call) || {};
+            return `event callback ${name || from.call}`;
+        }
+        const [kind, ...rest] = ((from && from.c) || '').split(':');
+        const inWords = addOn.origins.get(kind);
+        return inWords ? inWords(rest.join(':'), from) : (from && from.c) || 'a script of Flash';
+    }
+
+    /** Let a heartbeat measure the latency, if the last one was a while ago. */
+    function measure() {
+        if (link && link.welcomed && !link.beats.length && Date.now() - measuredAt > MEASURE_EVERY) {
+            measuredAt = Date.now();
+            sendBeat(link);
+        }
+    }
+
+    function inspectLink() {
+        measure();
+        const dropped = Object.keys(counts).filter((name) => name.startsWith('dropped') && counts[name]);
+        const facts = {
+            status: status.status,
+            transport: proven,
+            'latency (ms)': status.latency,
+            connections: counts.connections,
+            'missed nothing': status.recovered,
+            'frames in': counts.framesIn,
+            'characters in': counts.charactersIn,
+            'frames out': counts.framesOut,
+            'characters out': counts.charactersOut,
+            'frames applied': counts.applied,
+            'frames that came twice': counts.repeated,
+            'waiting to be sent': outbox.length,
+            'events not acknowledged': unhandled.length,
+            'updates without a component': counts.absent,
+            'of these waiting for it': keptCount,
+            dropped: dropped.map((name) => `${counts[name]} ${name.slice(7).toLowerCase()}`).join(', ') || 0,
+        };
+        const rows = Object.keys(positions).map((channel) => ({
+            channel,
+            number: positions[channel][1],
+            frames: applied.get(channel) || 0,
+            epoch: positions[channel][0],
+        }));
+        return { facts, rows, badge: status.status, empty: 'The page follows no channel yet.' };
+    }
+
+    function inspectCalls() {
+        const rows = Array.from(calls, ([id, { name, by, begun, sent, frame }]) => ({
+            callback: name || `call ${id}`,
+            by: (by || []).join(', '),
+            begun,
+            status: frame === null ? 'running' : sent ? 'sent' : 'waiting',
+            cancel: () => stop(id),
+        }));
+        return { rows, empty: 'No event callback of this page runs.' };
+    }
+
+    function showInPanel() {
+        const inspect = (flash.inspect = flash.inspect || {});
+        inspect.Link = inspectLink;
+        inspect['Event callbacks'] = inspectCalls;
+    }
+
     // -- The public interface ---------------------------------------------------------------------
 
     Object.assign(flash, {
@@ -1733,7 +1838,9 @@
             restart,
             whenHydrated,
             isOnPage,
-            setProps: (updates, from) => setProps(updates, from),
+            setProps: (updates, channel, from) => setProps(updates, channel, from),
+            origins: addOn.origins,
+            applied: (channel) => applied.get(channel) || 0,
             forgetChannel,
         },
     });

@@ -68,6 +68,7 @@ from flash_ws.operating.metrics import (
     bearer,
     metrics_disabled,
 )
+from flash_ws.operating.panel import link_sections
 from flash_ws.operating.readiness import Probes, Readiness
 from flash_ws.operating.statistics import (
     BlockedLoopMetrics,
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from flash import Flash
     from flash.checking.security import Deployment, Risk
     from flash.http.gateway import ASGIApp
+    from flash.pages.panel import PanelSection
     from flash_ws.clients.backplane import Command
     from flash_ws.clients.client import Client, LinkedClient
     from flash_ws.clients.groups import ConnectionGroup
@@ -279,6 +281,7 @@ class Live:
         app.add_asgi_route("_flash/inspect", self._inspection)
         self._let_pages_connect(app)
         app.page_values.append(self._positions_for_page)
+        app.panel_sources.append(self._panel_sections)
         self.endpoints.init_app(app)
         LiveRegistry.of(app).attach(self)
         # First after the app's own start: functions registered before this Live may push as well.
@@ -628,6 +631,12 @@ class Live:
         yield from callback_metrics(self.app.dispatcher.counts)
         yield from pool_metrics("callbacks", self.app.pool)
         yield from pool_metrics("pages", self.app.page_pool)
+
+    def _panel_sections(self, page: str | None) -> dict[str, PanelSection]:
+        """Return what this worker tells the developer's panel of a page about its link."""
+        client = None if self._hub is None or page is None else self._hub.clients.get(page)
+        lag = 0.0 if self._loop_lag is None else self._loop_lag.seconds
+        return link_sections(None if client is None else _page_row(client), lag)
 
     def _metrics_route(self, app: Flash) -> ASGIApp:
         guard, exposition = self._metrics_access, self._exposition

@@ -39,9 +39,11 @@ class CallbackCounts:
     It is used on the event loop alone.
     """
 
-    __slots__ = ("by_outcome", "seconds")
+    __slots__ = ("by_outcome", "running", "seconds")
 
     def __init__(self) -> None:
+        # Calls that run now, those that wait for a thread included.
+        self.running = 0
         self.by_outcome: dict[Outcome, int] = {}
         # The time from request to response of all calls; calls at the same time are added up.
         self.seconds = 0.0

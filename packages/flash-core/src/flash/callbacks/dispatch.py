@@ -279,6 +279,7 @@ class Dispatcher:
         times: CallTimes | None,
     ) -> bytes:
         token = dash_seam.context_value.set(ctx)
+        self.counts.running += 1
         try:
             for hook in self._hooks.of("custom_data"):
                 data = await self._pool.call(hook.func, ctx)
@@ -326,6 +327,7 @@ class Dispatcher:
                 )
                 raise
         finally:
+            self.counts.running -= 1
             dash_seam.context_value.reset(token)
 
     async def _call_within(

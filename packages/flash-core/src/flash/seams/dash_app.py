@@ -28,7 +28,7 @@ from flash.seams.dash import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
 # Dash's class, whatever `dash.Dash` is afterwards.
 StockDash = dash.Dash
@@ -87,6 +87,11 @@ class DashApp(StockDash):
     # Called when the key that signs has changed, after `share_signing_secret`.
     secret_watchers: list[Callable[[], None]]
 
+    # What Dash's developer tools show in addition, if they are shown: components of the renderer's
+    # menu, and the scripts that define them. Must be assigned before `dash.Dash.__init__` runs.
+    dev_tools_components: Sequence[Mapping[str, Any]] = ()
+    dev_tools_scripts: Sequence[dict[str, Any]] = ()
+
     # Whether the app was made with a URL prefix, which then is not taken from a host.
     has_own_prefix: bool
 
@@ -139,6 +144,8 @@ class DashApp(StockDash):
         if self.is_layout_unknown:
             # The browser would report each component that its first layout does not have.
             config["suppress_callback_exceptions"] = True
+        if self.shows_dev_tools and self.dev_tools_components:
+            config["dev_tools"] = [*(config.get("dev_tools") or ()), *self.dev_tools_components]
         return {**config, **self.page_extras}
 
     def _generate_scripts_html(self) -> str:
@@ -382,9 +389,15 @@ class DashApp(StockDash):
         """Whether files and bundles may change while the app runs."""
         return bool(self._dev_tools.hot_reload or self._dev_tools.serve_dev_bundles)
 
+    @property
+    def shows_dev_tools(self) -> bool:
+        """Whether pages show Dash's developer tools, which only the developer bundles have."""
+        return bool(self._dev_tools.ui and self._dev_tools.serve_dev_bundles)
+
     def resource_state(self) -> tuple[Any, ...]:
         """Return the values on which script and style tags depend, to detect a change."""
         return (
+            self.shows_dev_tools,
             len(ComponentRegistry.registry),
             len(self._inline_scripts) + len(GLOBAL_INLINE_SCRIPTS),
             len(self.scripts.get_all_scripts()),
@@ -402,6 +415,12 @@ class DashApp(StockDash):
 
     def make_scripts_html(self) -> str:
         """Return the page's script tags. Reads the modification time of each file."""
+        listed: Any = self.scripts._resources._resources
+        for script in self.dev_tools_scripts:
+            if script in listed and not self.shows_dev_tools:
+                listed.remove(script)
+            elif script not in listed and self.shows_dev_tools:
+                listed.append(script)
         return super()._generate_scripts_html()
 
     def make_css_html(self) -> str:

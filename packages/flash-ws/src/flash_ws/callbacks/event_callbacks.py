@@ -270,25 +270,28 @@ class EventCallbackRunner:
     ) -> None:
         """Run one call to its end and send the page how it ended."""
         current_client.set(client)
-        running = call_message(number, "running", reset=[list(each) for each in callback.reset])
-        await self._send(client, running)
+        # For the developer's panel: which updates are of this call.
+        mark = number if self._app is not None and self._app.shows_dev_tools else None
+        more = {} if mark is None else {"name": short_name_of(callback.function)}
+        reset = [list(each) for each in callback.reset]
+        await self._send(client, call_message(number, "running", reset=reset, **more))
         end = call_message(number, "done")
         try:
             async with client.handshake.active():
                 with context.active():
-                    await self._stream_traced(client, callback, context)
+                    await self._stream_traced(client, callback, context, mark)
         except BaseException as error:
             if isinstance(error, GeneratorExit) and ends_task(error):
                 raise
             if isinstance(error, asyncio.CancelledError) and ends_task(error):
                 # Not raised again: the canceller waits for this task, and the page is informed.
-                await self._finish(client, callback, call_message(number, "cancelled"))
+                await self._finish(client, callback, call_message(number, "cancelled"), mark)
                 return
             # Logged, and passed to its on_error. A `CancelledError` is that of another task.
             logger.exception("event callback %r failed", short_name_of(callback.function))
             end = self._failure(number, callback, error)
-            await self._apply_error(client, callback, error)
-        await self._finish(client, callback, end)
+            await self._apply_error(client, callback, error, mark)
+        await self._finish(client, callback, end, mark)
 
     def _failure(self, number: int, callback: EventCallback, error: BaseException) -> Message:
         more = {"reason": type(error).__name__}
@@ -297,18 +300,24 @@ class EventCallbackRunner:
             more["error"] = f"event callback {name!r} failed: {type(error).__name__}: {error}"
         return call_message(number, "failed", **more)
 
-    async def _finish(self, client: LinkedClient, callback: EventCallback, end: Message) -> None:
+    async def _finish(
+        self, client: LinkedClient, callback: EventCallback, end: Message, mark: int | None
+    ) -> None:
         if callback.reset:
-            await self._send(client, props_message(callback.reset))
+            await self._send(client, props_message(callback.reset, mark))
         await self._send(client, end)
 
     def _stream_traced(
-        self, client: LinkedClient, callback: EventCallback, context: EventContext
+        self,
+        client: LinkedClient,
+        callback: EventCallback,
+        context: EventContext,
+        mark: int | None,
     ) -> Coroutine[Any, Any, None]:
         """Run the generator, in a span if the app is traced."""
         tracing = None if self._app is None else self._app.tracing
         if tracing is None:
-            return self._stream(client, callback, context)
+            return self._stream(client, callback, context, mark)
         name = short_name_of(callback.function)
         attributes = {
             "flash.callback.id": name,
@@ -316,25 +325,31 @@ class EventCallbackRunner:
             **user_of(tracing, client.user),
         }
         span = tracing.span(f"event {name}", attributes)
-        return call_in_span(span, lambda: self._stream(client, callback, context))
+        return call_in_span(span, lambda: self._stream(client, callback, context, mark))
 
     async def _stream(
-        self, client: LinkedClient, callback: EventCallback, context: EventContext
+        self,
+        client: LinkedClient,
+        callback: EventCallback,
+        context: EventContext,
+        mark: int | None,
     ) -> None:
         generator = callback.bind(_values(context.slots))
-        context.on_update(self._sender_of_updates(client, context))
+        context.on_update(self._sender_of_updates(client, context, mark))
         try:
             async for item in generator:
-                await self._send_item(client, item, context, generator)
+                await self._send_item(client, item, context, mark, generator)
                 # Backpressure: a slow page slows its generator, and a page that is away pauses it.
                 await client.wait_for_room()
         finally:
             close = getattr(generator, "aclose", None)
             if close is not None:
                 await close()
-        await self._send_item(client, None, context)
+        await self._send_item(client, None, context, mark)
 
-    def _sender_of_updates(self, client: LinkedClient, context: EventContext) -> Callable[[], None]:
+    def _sender_of_updates(
+        self, client: LinkedClient, context: EventContext, mark: int | None
+    ) -> Callable[[], None]:
         """Return what `flash.set_props` calls, from any thread: it sends the properties soon."""
         loop = asyncio.get_running_loop()
         is_scheduled = False
@@ -342,7 +357,7 @@ class EventCallbackRunner:
         def send() -> None:
             nonlocal is_scheduled
             is_scheduled = False
-            self._spawn(self._send_item(client, None, context))
+            self._spawn(self._send_item(client, None, context, mark))
 
         def on_update() -> None:
             nonlocal is_scheduled
@@ -353,7 +368,12 @@ class EventCallbackRunner:
         return on_update
 
     async def _send_item(
-        self, client: LinkedClient, item: Any, context: EventContext, generator: object = None
+        self,
+        client: LinkedClient,
+        item: Any,
+        context: EventContext,
+        mark: int | None,
+        generator: object = None,
     ) -> None:
         updates: list[Any] = list(context.take_updates())
         if isinstance(item, Sending):
@@ -362,10 +382,14 @@ class EventCallbackRunner:
         else:
             updates.extend(_updates_of(item, generator))
         if updates:
-            await self._send(client, props_message(updates))
+            await self._send(client, props_message(updates, mark))
 
     async def _apply_error(
-        self, client: LinkedClient, callback: EventCallback, error: BaseException
+        self,
+        client: LinkedClient,
+        callback: EventCallback,
+        error: BaseException,
+        mark: int | None,
     ) -> None:
         if callback.on_error is None or self._app is None:
             return
@@ -383,7 +407,7 @@ class EventCallbackRunner:
             # Whatever else a handler returns says nothing.
             return
         if updates:
-            await self._send(client, props_message(updates))
+            await self._send(client, props_message(updates, mark))
 
     async def _send(self, client: LinkedClient, message: Message) -> None:
         assert self._hub is not None

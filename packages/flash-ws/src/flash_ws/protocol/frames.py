@@ -69,8 +69,11 @@ class Message:
         return Frame(text, len(text.encode()), channel, number, self.sets, self.touches)
 
 
-def props_message(updates: Updates) -> Message:
-    """Return a message that sets properties; raises ``TypeError`` for values without JSON form."""
+def props_message(updates: Updates, call: int | None = None) -> Message:
+    """Return a message that sets properties; raises ``TypeError`` for values without JSON form.
+
+    ``call`` tells the page which call of an event callback sets them.
+    """
     keys: set[Hashable] = set()
     values: list[tuple[str, str, str | None]] = []
     entries: list[str] = []
@@ -88,8 +91,9 @@ def props_message(updates: Updates) -> Message:
             builds = builds or incremental
             values.append((id_json, prop_json, None if incremental else encoded))
         entries.append(f"[{id_json},{{{','.join(members)}}}]")
+    marked = "" if call is None else f',"call":{call}'
     return Message(
-        f'"t":"props","u":[{",".join(entries)}]',
+        f'"t":"props","u":[{",".join(entries)}]{marked}',
         sets=frozenset() if builds else frozenset(keys),
         touches=frozenset(keys) if builds else frozenset(),
         values=tuple(values),
