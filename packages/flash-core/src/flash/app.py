@@ -119,7 +119,10 @@ _PREFIXES = ("url_base_pathname", "routes_pathname_prefix", "requests_pathname_p
 
 
 class Flash(DashApp):
-    """A `dash.Dash` app served by Quart; every argument of `dash.Dash` works.
+    """A `dash.Dash` app served by Quart; it takes every argument of `dash.Dash`.
+
+    An argument that came with a later Dash than the one installed is refused with an error that
+    names the version. ``stream_poll_interval`` is refused too, since pages of Flash do not poll.
 
     - ``server``: a `quart.Quart` or a `flask.Flask` to mount on (several apps may share one, each
       with its own ``url_base_pathname``); True to make one; False to pass one to `init_app` later.
