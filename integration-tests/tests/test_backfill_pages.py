@@ -16,6 +16,8 @@ pytest_plugins = ["flash.testing.plugin"]
 APP = Path(__file__).parents[1] / "apps" / "pubsub" / "backfill.py"
 SIZE = 500
 RATE = 500
+# Published until the test has seen enough.
+ENDLESS = 1_000_000
 
 POINTS = "return document.querySelector(`#${arguments[0]} .js-plotly-plot`)?.data?.[0].y ?? []"
 STATUS = """
@@ -50,6 +52,12 @@ def publish(server, channel, first, last, rate=0):
     post(server, f"/publish/{channel}/{first}/{last}/{rate}")
 
 
+def stop(server, channel):
+    """End what a worker publishes at a rate, and return the last number."""
+    with urlopen(Request(f"{server.url}/stop", b"")) as answer:
+        return json.loads(answer.read())[channel]
+
+
 def runs(server):
     """How often a worker has run the callback of the prices."""
     with urlopen(f"{server.url}/runs") as answer:
@@ -59,6 +67,11 @@ def runs(server):
 def wait_for_points(tab, name, first, last):
     wanted = list(range(first, last + 1))
     tab.wait_for(lambda: tab.run_js(POINTS, name) == wanted, f"{name} to show {first} to {last}")
+
+
+def wait_for_more(tab, name):
+    """Wait until a graph shows messages that came after those it began with."""
+    tab.wait_for(lambda: len(tab.run_js(POINTS, name)) > SIZE, f"{name} to show later messages")
 
 
 def wait_until_whole(tab, name, last):
@@ -73,16 +86,24 @@ def wait_until_whole(tab, name, last):
 def test_14_7_pages_loaded_during_500_messages_a_second_end_with_equal_figures(
     flash_browser, workers
 ):
-    last = 4000
     for channel in ("prices", "ticks"):
         publish(workers[0], channel, 1, 700)
     for server, channel in zip(workers, ("prices", "ticks"), strict=True):
-        publish(server, channel, 701, last, RATE)
+        publish(server, channel, 701, ENDLESS, RATE)
     flash_browser.visit(workers[0])
     tabs = [flash_browser, flash_browser.new_user(workers[1].url)]
     tabs.append(flash_browser.new_user(workers[0].url))
     for tab in tabs:
         for name in ("tape", "drawn"):
+            wait_for_more(tab, name)
+    ends = {
+        name: stop(server, channel)
+        for name, server, channel in zip(
+            ("tape", "drawn"), workers, ("prices", "ticks"), strict=True
+        )
+    }
+    for tab in tabs:
+        for name, last in ends.items():
             wait_until_whole(tab, name, last)
         # Everything since the position of the layout.
         assert tab.text("#recovered") == "true"
@@ -134,13 +155,14 @@ def test_14_7_a_link_that_breaks_before_the_layout_is_drawn_brings_the_backfill_
     flash_browser, workers
 ):
     publish(workers[0], "prices", 1, 100)
-    post(workers[0], "/delay/5")
+    post(workers[0], "/hold")
     flash_browser.visit(workers[0])
     flash_browser.wait_for(lambda: flash_browser.run_js(CONNECTIONS) == 1, "a link")
     post(workers[0], "/break")
     flash_browser.wait_for(lambda: flash_browser.run_js(CONNECTIONS) == 2, "to be back")
     # It has come before there was anything to show it on.
     assert not flash_browser.find_all("#tape")
+    post(workers[0], "/draw")
     wait_for_points(flash_browser, "tape", 1, 100)
     publish(workers[1], "prices", 101, 103)
     wait_for_points(flash_browser, "tape", 1, 103)
@@ -182,16 +204,15 @@ def test_a_page_that_enters_a_channel_anew_begins_with_the_last_messages(flash_b
 def test_14_7_a_graph_that_is_drawn_later_and_again_from_the_history_has_no_seam(
     flash_browser, workers
 ):
-    last = 6000
     publish(workers[0], "late", 1, 100)
     flash_browser.visit(workers[0])
     flash_browser.wait_for_text("#status", "open")
-    publish(workers[1], "late", 101, last, RATE)
+    publish(workers[1], "late", 101, ENDLESS, RATE)
     for _ in range(3):
         flash_browser.click("#show")
         flash_browser.wait_for(lambda: flash_browser.run_js(STATUS, "of_late") == "subscribed")
         # Some have come after it was drawn.
-        flash_browser.wait_for(lambda: len(flash_browser.run_js(POINTS, "later")) > SIZE)
+        wait_for_more(flash_browser, "later")
         shown = flash_browser.run_js(POINTS, "later")
         assert shown == list(range(shown[0], shown[-1] + 1))
-    wait_until_whole(flash_browser, "later", last)
+    wait_until_whole(flash_browser, "later", stop(workers[1], "late"))

@@ -37,6 +37,8 @@ app.layout = html.Div(
     ]
 )
 runs = itertools.count(1)
+go_on = asyncio.Event()
+go_on.set()
 options = {
     "background": True,
     "interval": 50,
@@ -61,6 +63,7 @@ async def work(set_progress, clicks, steps):
         await set_progress([str(step + 1), str(steps)])
         set_props("log", {"children": f"run {run}, step {step + 1}"})
         await asyncio.sleep(0.1)
+        await go_on.wait()
     return f"{steps} steps in run {run}"
 
 
@@ -84,7 +87,22 @@ def work_in_a_thread(set_progress, clicks, steps):
 )
 async def fail(clicks):
     raise ValueError("told to")
+
+
+@app.server.post("/hold")
+async def hold():
+    go_on.clear()
+    return "", 204
+
+
+@app.server.post("/go-on")
+async def let_go():
+    go_on.set()
+    return "", 204
 """
+
+# Lets jobs wait after a step, or go on.
+POST = "return fetch(arguments[0], {method: 'POST'}).then(answer => answer.status)"
 
 
 @pytest.fixture
@@ -101,9 +119,11 @@ def bar(page):
 
 
 def test_a_page_shows_progress_running_set_props_and_the_result(page):
+    assert page.run_js(POST, "/hold") == 204
     page.click("#start")
     page.wait_for_text("#state", "running")
     page.wait_for(lambda: bar(page) == "3", "the bar never moved")
+    assert page.run_js(POST, "/go-on") == 204
     page.wait_for_text("#out", "3 steps in run 1")
     page.wait_for_text("#state", "idle")
     page.wait_for_text("#log", "run 1, step 3")

@@ -76,7 +76,7 @@ def test_event_callbacks_stream_stop_and_fail(shown):
     page.click("#go")
     page.wait_for_text("#trouble", "no second report today")
     page.wait_for_text("#state", "idle")
-    assert page.find("#go").is_enabled()
+    page.wait_for(lambda: page.find("#go").is_enabled(), "the button")
     page.wait_for(lambda: page.text("#clock") != first)
 
 
@@ -126,7 +126,7 @@ def test_the_status_is_shown_while_the_server_is_away(flash_browser, served):
     flash_browser.wait_for(lambda: flash_browser.find("#save").is_enabled())
     process.kill()
     flash_browser.wait_for_text("#badge", "Connection lost, trying again …")
-    assert not flash_browser.find("#save").is_enabled()
+    flash_browser.wait_for(lambda: not flash_browser.find("#save").is_enabled(), "the button")
     process.start()
     # The page waits up to 20 s between two tries.
     flash_browser.wait_for(

@@ -56,7 +56,8 @@ def test_page_callback_link_push_and_shared_callback_work(served, flash_browser,
         other.click("#switch")
         for page in (flash_browser, other):
             page.wait_for_text("#lamp", "lamp 1")
-        assert flash_browser.run_js("return document.querySelector('#picture').naturalWidth") == 9
+        width = "return document.querySelector('#picture').naturalWidth"
+        flash_browser.wait_for(lambda: flash_browser.run_js(width) == 9, "the picture")
         for page in (flash_browser, other):
             page.open("about:blank")
         server.stop(signal.SIGINT if way in ENDS_AT_ONCE else signal.SIGTERM)

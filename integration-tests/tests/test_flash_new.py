@@ -51,7 +51,8 @@ def run(folder: Path, *command: str, **environment: str) -> subprocess.Completed
         env={**inherited, **environment},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        # A whole run of pytest, on a machine that may be busy.
+        timeout=4 * PATIENCE,
     )
 
 
@@ -110,7 +111,7 @@ def test_two_workers_let_in_who_has_a_password(hall, flash_browser, tmp_path):
             let_in(flash_browser)
             flash_browser.wait_for_text("#status", "Live")
             flash_browser.wait_for_text(".number", re.compile(r"^\d\d\.\d °C$"))
-            flash_browser.find("header button").click()
+            flash_browser.click("header button")
             flash_browser.wait_for_text("h1", "Machine hall")
             flash_browser.find("input[name=name]")
             flash_browser.open("/")

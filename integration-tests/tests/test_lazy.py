@@ -44,6 +44,18 @@ def statuses(page):
     )
 
 
+def wait_for_what_is_seen(page):
+    """Wait until all panels near the viewport have their graphs; return how many these are."""
+    page.find("#orders-1 .js-plotly-plot")
+    seen = page.run_js(
+        "return Array.from(document.querySelectorAll('.flash-lazy'))"
+        ".filter(e => e.getBoundingClientRect().top <= innerHeight + 200).length"
+    )
+    page.wait_for(lambda: statuses(page).count("loaded") == seen, "what is seen")
+    page.wait_for(lambda: len(page.find_all(".js-plotly-plot")) == seen, "a graph in each")
+    return seen
+
+
 @pytest.fixture
 def orders(flash_browser):
     flash_browser.serve(APPS / "lazy_orders.py", path=None)
@@ -69,12 +81,7 @@ def panels(flash_browser, panels_server):
 
 def test_c1_only_panels_near_the_viewport_are_queried_sent_and_drawn(orders):
     orders.open("/")
-    orders.find("#orders-1 .js-plotly-plot")
-    seen = orders.run_js(
-        "return Array.from(document.querySelectorAll('.flash-lazy'))"
-        ".filter(e => e.getBoundingClientRect().top <= innerHeight + 200).length"
-    )
-    orders.wait_for(lambda: statuses(orders).count("loaded") == seen, "what is seen")
+    seen = wait_for_what_is_seen(orders)
     assert 2 <= seen <= 5
     assert len(counted(orders, "/statements")) == seen
     assert statuses(orders)[seen:] == ["idle"] * (51 - seen)
@@ -129,12 +136,12 @@ def test_c2_viewers_of_one_page_share_its_queries(orders):
     for tab in tabs:
         tab.run_js("window.location = arguments[0]", orders.address)
     for tab in tabs:
-        tab.find("#orders-2 .js-plotly-plot")
+        wait_for_what_is_seen(tab)
     ran = counted(orders, "/statements")
     assert len(ran) == len(set(ran))
     # Kept: a page that comes later asks nothing.
     late = orders.new_user("/")
-    late.find("#orders-2 .js-plotly-plot")
+    wait_for_what_is_seen(late)
     assert counted(orders, "/statements") == ran
     orders.run_js("return fetch('/invalidate', {method: 'POST'}).then(() => 1)")
     late.reload()
@@ -148,7 +155,7 @@ def test_c2_viewers_of_one_page_share_its_queries(orders):
 def test_c3_a_page_that_changes_a_token_gets_400_in_one_line_and_no_query(orders):
     orders.expect_console_errors("400")
     orders.open("/")
-    orders.find("#orders-0 .js-plotly-plot")
+    wait_for_what_is_seen(orders)
     before = counted(orders, "/statements")
     status, text = orders.run_js(
         """
@@ -182,8 +189,14 @@ def test_c4_a_panel_refreshes_while_seen_stops_when_hidden_and_catches_up(panels
     panels.wait_for(lambda: int(panels.text("#ticks")) >= 3, "refreshes")
     scroll_to(panels, "#far")
     panels.wait_for(lambda: panels.run_js("return scrollY") > 1000, "the panel out of view")
+
     # One that was under way when it left may still land.
-    panels.run_js("return new Promise(resolve => setTimeout(resolve, 500))")
+    def rests():
+        before = counted(panels, "/loads")["ticking"]
+        panels.run_js("return new Promise(resolve => setTimeout(resolve, 500))")
+        return counted(panels, "/loads")["ticking"] == before
+
+    panels.wait_for(rests, "the panel to rest")
     hidden = counted(panels, "/loads")["ticking"]
     panels.run_js("return new Promise(resolve => setTimeout(resolve, 1000))")
     assert counted(panels, "/loads")["ticking"] == hidden
@@ -281,7 +294,7 @@ def test_a_panel_is_drawn_when_near_taken_out_when_far_and_says_so(panels):
     panels.open("/plain")
     panels.wait_for_text("#later", "later")
     panels.find("#panel")
-    assert panels.text("#read-status") in ("None", "idle")
+    panels.wait_for(lambda: panels.text("#read-status") in ("None", "idle"), "its status")
     panel = "return document.querySelector('#panel')"
     assert panels.run_js(f"{panel}.offsetHeight") == 400
     assert panels.run_js(f"{panel}.style.color") == "red"
@@ -313,12 +326,16 @@ def test_panels_in_what_scrolls_by_itself_are_drawn_when_near(panels, path):
 
 def test_a_debounced_panel_that_was_only_passed_is_not_drawn(panels):
     panels.open("/debounce")
-    scroll_to(panels, "#panel")
+    panels.find("#panel")
+    # In one script: a busy machine would stay there for longer than to pass.
     panels.run_js(
-        "return new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve, 50)))"
+        """
+        document.querySelector("#panel").scrollIntoView();
+        await new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve, 50)));
+        scrollTo(0, 0);
+        await new Promise(resolve => setTimeout(resolve, 600));
+        """
     )
-    panels.run_js("scrollTo(0, 0)")
-    panels.run_js("return new Promise(resolve => setTimeout(resolve, 600))")
     assert not panels.find_all("#drawn")
     scroll_to(panels, "#panel")
     panels.wait_for_text("#drawn", "drawn")

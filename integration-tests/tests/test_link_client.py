@@ -891,7 +891,8 @@ class TestHeartbeats:
         flash_browser.wait_for(lambda: len(link.heard("beat")) > 2, "heartbeats")
         assert {type(beat["rtt"]) for beat in link.heard("beat")} == {int}
         assert statistics(flash_browser)["connections"] == 1
-        assert 0 <= statistics(flash_browser)["latency"] < 1000
+        # In milliseconds; later than the next heartbeat the page would have left.
+        assert 0 <= statistics(flash_browser)["latency"] < 3000
 
     @pytest.mark.parametrize("websocket", [True, False])
     def test_a_server_that_does_not_answer_them_is_left(

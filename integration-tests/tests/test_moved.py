@@ -386,10 +386,15 @@ def test_a_background_callback_with_progress_and_cancellation(same_on_both):
         user.open()
         tab.wait_for_text("#state", "idle")
         user.look()
+        # The page keeps what it shows: a look from outside may come too late.
+        tab.run_js(
+            "window.shown = []; new MutationObserver(() => shown.push(state.textContent))"
+            ".observe(state, {subtree: true, childList: true, characterData: true});"
+        )
         tab.click("#write")
-        tab.wait_for_text("#state", "writing")
         tab.wait_for_text("#text", re.compile("Chapter 3 of click 1"))
         tab.wait_for_text("#state", "idle")
+        assert "writing" in tab.run_js("return shown")
         user.look()
         # The chapters are the key of the cache, the clicks are not.
         tab.click("#write")

@@ -314,13 +314,14 @@ def test_intervals_debounce_tabs_dialogues_and_markdown(visit):
     assert browser.text("#markdown strong") == "bold"
 
 
-def test_loading_is_shown_while_a_callback_runs(visit):
+def test_loading_is_shown_while_a_callback_runs(visit, processes):
     browser = visit("components")
     browser.wait_for(lambda: browser.title == "Parts", "the title")
     browser.click("#load")
     browser.find("#spinner")
     browser.find("#loaded[data-dash-is-loading=true]")
-    assert browser.title == "Working…"
+    browser.wait_for(lambda: browser.title == "Working…", "the title meanwhile")
+    get(f"{processes('components').url}/load")
     browser.wait_for_text("#loaded", "loaded 1")
     browser.wait_for_no("#spinner")
     browser.wait_for(lambda: browser.title == "Parts", "the title again")
@@ -349,6 +350,7 @@ def test_a_graph_tells_of_clicks_and_zooms_and_is_extended(visit):
     browser.wait_for(lambda: browser.run_js(points) == "[1,2,3,4]", "a point more at the end")
     browser.click("#prepend")
     browser.wait_for(lambda: browser.run_js(points) == "[0,1,2,3,4]", "a point more before")
+    browser.wait_for(lambda: len(browser.find_all("#graph .point")) == 5, "five points")
     middle = browser.find_all("#graph .point")[2]
     ActionChains(browser.driver).move_to_element(middle).pause(0.2).click().perform()
     browser.wait_for_text("#graph-event", "clicked 2 hovered True")

@@ -343,6 +343,7 @@ def test_a7_a_background_callback_tells_progress_is_cancelled_cached_and_sets_pr
     browser.wait_for_text("#state", "writing")
     browser.wait_for(lambda: browser.find("#bar").get_attribute("max") == "3", "progress")
     browser.wait_for_text("#note", re.compile("click 1, chapter ."))
+    get(f"{process.url}/go-on")
     # In the server's own process.
     browser.wait_for_text("#report", f"report 1 by {pid}")
     browser.wait_for_text("#state", "idle")

@@ -84,7 +84,7 @@ def test_8_rooms_a_page_that_changes_its_room_shows_the_new_one_and_then_its_own
     ann.wait_for(lambda: value(ann, "unrest") == 5, "the slider of the other room")
     # Of the room of the URL, nothing was ever set in hall 8.
     ann.wait_for_text("#light-note", "dark")
-    assert value(ann, "light") == 3
+    ann.wait_for(lambda: value(ann, "light") == 3, "its own value")
     ann.click("#to-out")
     ann.wait_for_text("#page", "outside")
     ann.wait_for_text("#unrest-note", "nothing")
@@ -197,6 +197,7 @@ def test_8_rooms_late_frames_of_a_room_that_the_page_has_left_are_not_applied(pe
     assert (value(ann, "unrest"), ann.text("#unrest-note")) == (6, "desk 8: 6")
     ann.click("#to-out")
     ann.wait_for_text("#unrest-note", "nothing")
+    ann.wait_for(lambda: value(ann, "unrest") == 2, "its own value")
     ann.run_js(LATE_FRAME, "desk/8", 1)
     assert (value(ann, "unrest"), ann.text("#unrest-note")) == (2, "nothing")
     assert ann.text("#notice") == "no notice"

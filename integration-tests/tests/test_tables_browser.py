@@ -44,7 +44,7 @@ requestAnimationFrame(count);
 
 # The traces that plotly has drawn.
 FIGURE = """
-const drawn = document.querySelector('#graph .js-plotly-plot').data;
+const drawn = document.querySelector('#graph .js-plotly-plot')?.data ?? [];
 return drawn.map((each) => [each.name, Array.from(each.x), Array.from(each.y)]);
 """
 
@@ -209,7 +209,8 @@ def test_a_page_whose_connection_is_lost_gets_what_it_missed(flash_browser, work
     post(workers[1], "/churn/2000/1.0")
     workers[0].start()
     tab.wait_for_text("#status", "subscribed")
-    shows(tab, workers[1])
+    for each in (tab, other):
+        shows(each, workers[1])
     assert tab.run_js(GRID, "grid") == other.run_js(GRID, "grid")
 
 

@@ -238,7 +238,8 @@ class TestFlashBrowser:
     def test_the_viewport_may_be_a_phone_s(self, flash_browser, served):
         flash_browser.visit(served)
         flash_browser.set_viewport(390, 844)
-        assert flash_browser.run_js("return [innerWidth, innerHeight]") == [390, 844]
+        size = "return [innerWidth, innerHeight]"
+        flash_browser.wait_for(lambda: flash_browser.run_js(size) == [390, 844], "the size")
 
     def test_a_screenshot_goes_where_git_does_not_look(self, flash_browser, tmp_path):
         flash_browser.screenshots = tmp_path / "shots"
@@ -248,6 +249,7 @@ class TestFlashBrowser:
 
     def test_a_wait_in_vain_says_what_the_page_shows(self, flash_browser, served):
         flash_browser.visit(served)
+        flash_browser.wait_for_text("#title", "Plain")
         flash_browser.timeout = 0.1
         with pytest.raises(WaitTimeout, match="'#title' to show 'Other'; its text is 'Plain'"):
             flash_browser.wait_for_text("#title", "Other")

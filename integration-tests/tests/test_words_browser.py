@@ -170,11 +170,19 @@ def test_14_10_the_keyboard_closes_notices(page):
 
 
 def test_14_10_a_notice_goes_after_its_time_but_not_while_somebody_is_at_it(page):
+    # In the page, since a look from outside may come after a notice's time.
+    page.run_js(
+        """window.most = 0;
+        new MutationObserver(() => {
+            const all = document.querySelectorAll('.flash-notice-close');
+            if (most === 0 && all.length > 0) all[0].focus();
+            most = Math.max(most, all.length);
+        }).observe(document.body, { childList: true, subtree: true })"""
+    )
     tell(page, "held", seconds=1)
-    page.wait_for(lambda: len(notices(page)) == 1, "the notice")
-    page.run_js("document.querySelector('.flash-notice-close').focus()")
+    page.wait_for(lambda: page.run_js("return most") == 1, "the notice")
     tell(page, "short", seconds=1)
-    page.wait_for(lambda: len(notices(page)) == 2, "the second notice")
+    page.wait_for(lambda: page.run_js("return most") == 2, "the second notice")
     page.wait_for(lambda: notices(page) == [["status", "held"]], "the end of the second notice")
     page.run_js("document.activeElement.blur()")
     page.wait_for(lambda: notices(page) == [], "the end of the first notice")

@@ -59,9 +59,10 @@ def test_what_is_set_in_one_browser_is_shown_in_both(tabs):
         tab.wait_for_text("#unrest-note", f"0 of 100, set by {names[1]}")
 
     one.type("#headline-text", "<b>Rates hold</b>", clear=True)
+    box = "return document.querySelector('#headline-text').value"
     for tab in tabs:
         tab.wait_for_text("#headline", "<b>Rates hold</b>")
-        assert tab.find("#headline-text").get_attribute("value") == "<b>Rates hold</b>"
+        tab.wait_for(lambda tab=tab: tab.run_js(box) == "<b>Rates hold</b>", "the text typed")
     late = one.new_tab("/shared")
     late.wait_for_text("#headline", "<b>Rates hold</b>")
     late.close()
@@ -86,8 +87,7 @@ def test_rooms_show_who_is_there_and_the_closed_one_lets_nobody_in(tabs):
     names = [name_of(tab) for tab in tabs]
     for tab in tabs:
         # Those of an earlier test are there for a few seconds more.
-        tab.wait_for(lambda tab=tab: len(tab.find_all(IN_LOBBY)) == 2, "two in the lobby")
-        assert {each.text.splitlines()[-1] for each in tab.find_all(IN_LOBBY)} == set(names)
+        tab.wait_for(lambda tab=tab: in_lobby(tab) == sorted(names), "the two in the lobby")
     other.click("#room label:nth-of-type(3)")
     for tab in tabs:
         tab.wait_for_text(".room-desk .visitors", re.compile(names[1]))
@@ -145,7 +145,9 @@ def test_a_cluster_shares_across_its_workers_and_leaves_no_process(flash_browser
         tab.wait_for(lambda tab=tab: tab.run_js(TIMES), "prices")
     assert tabs[0].text("#worker") != tabs[1].text("#worker")
     # One worker draws for both.
-    assert tabs[0].text("#tape-by") == tabs[1].text("#tape-by")
+    tabs[0].wait_for(
+        lambda: tabs[0].text("#tape-by") == tabs[1].text("#tape-by") != "", "the same worker"
+    )
     flash_browser.find(SLIDER).send_keys(Keys.END)
     other.wait_for(lambda: position(other) == 100, "the slider to move")
 
@@ -174,7 +176,7 @@ def a_killed_worker_is_replaced(tab, addresses, output):
     tab.click("#kill")
     tab.wait_for(lambda: tab.run_js(sender) not in (0, by), "another worker to send the tape")
     assert tab.text("#pulse-missed") == "0"
-    assert not is_running(by)
+    tab.wait_for(lambda: not is_running(by), "the process to end")
     # And it is started again where it was.
     assert addresses[by].removesuffix("/shared") in output.readline()
     (started,) = re.findall(r"runs again, as process (\d+)", output.readline())
@@ -221,7 +223,12 @@ def test_a_visitor_has_the_same_name_wherever_it_is_asked_for():
     assert len({rooms.visitor(str(page)).name for page in range(50)}) > 20
 
 
+def in_lobby(tab):
+    return sorted(each.text.splitlines()[-1] for each in tab.find_all(IN_LOBBY) if each.text)
+
+
 def name_of(tab):
+    tab.wait_for_text("#room-note", re.compile("^You are "))
     return tab.text("#room-note").removeprefix("You are ").rstrip(".")
 
 

@@ -84,7 +84,8 @@ def test_s2_two_visitors_share_prices_a_slider_presence_and_notices(
     ann.run_js("dash_clientside.set_props('unrest', {value: 9})")
     for tab in tabs:
         tab.wait_for_text("#unrest-note", "Unrest 9 of 10 at desk 7, set by Ann")
-    assert bob.run_js("return dash_component_api.getLayout('unrest').props.value") == 9
+    unrest = "return dash_component_api.getLayout('unrest').props.value"
+    bob.wait_for(lambda: bob.run_js(unrest) == 9, "the slider")
     bob.type("#notice", "lunch", enter=True)
     bob.click("#tell")
     for tab in tabs:

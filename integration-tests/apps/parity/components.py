@@ -5,6 +5,8 @@ import asyncio
 from flash import Flash, Input, Output, State, callback, ctx, dash_table, dcc, html, no_update
 
 app = Flash(__name__, update_title="Working…", title="Parts")
+# What a callback waits for, so that a page can be looked at meanwhile.
+loading = asyncio.Semaphore(0)
 
 LINE = {"x": [1, 2, 3], "y": [1, 3, 2], "type": "scatter", "mode": "lines+markers"}
 TOWNS = [
@@ -118,8 +120,14 @@ async def ticked(count):
 
 @callback(Output("loaded", "children"), Input("load", "n_clicks"), prevent_initial_call=True)
 async def load(clicks):
-    await asyncio.sleep(0.5)
+    await loading.acquire()
     return f"loaded {clicks}"
+
+
+@app.server.get("/load")
+async def let_load():
+    loading.release()
+    return "loaded"
 
 
 @callback(Output("tab", "children"), Input("tabs", "value"))

@@ -42,6 +42,8 @@ def may_speak(socket, message):
     prevent_initial_call=True,
 )
 async def count(_):
+    # Another test may have asked for the release.
+    released.clear()
     set_props("step", {"children": "half way"})
     await released.wait()
     return f"counted, shut down {ctx.websocket.is_shutdown}"

@@ -8,6 +8,8 @@ from flash.background import AsyncManager
 
 written = 0
 running = 0
+# What `write` waits for in each chapter, so that a page can be seen while it writes.
+go_on = asyncio.Event()
 
 app = Flash(__name__, background_callback_manager=AsyncManager(cache_by=[lambda: "edition 1"]))
 app.layout = html.Div(
@@ -48,6 +50,7 @@ async def write(set_progress, clicks, chapters):
         await set_progress([str(chapter + 1), chapters])
         set_props("note", {"children": f"click {clicks}, chapter {chapter + 1}"})
         await asyncio.sleep(0.15)
+        await go_on.wait()
     return f"report {written} by {os.getpid()}"
 
 
@@ -72,6 +75,12 @@ async def write_for_ever(set_progress, _):
 @app.server.get("/pid")
 async def pid():
     return str(os.getpid())
+
+
+@app.server.get("/go-on")
+async def let_go():
+    go_on.set()
+    return "gone on"
 
 
 @app.server.get("/running")

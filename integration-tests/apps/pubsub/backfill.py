@@ -19,9 +19,14 @@ for channel in ("prices", "ticks", "late", "desk/{desk}"):
 
 # How often the callback of `prices` has run.
 runs = 0
-# Seconds that the layout takes.
-delay = 0
+# What the layout waits for.
+drawable = asyncio.Event()
+drawable.set()
 publishing: set[asyncio.Task[None]] = set()
+# Whether publishing at a rate goes on.
+goes_on = True
+# The last number that was published to each channel.
+last_numbers: dict[str, int] = {}
 
 
 def points(message):
@@ -62,7 +67,7 @@ async def may_look(client, desk):
 
 
 async def layout():
-    await asyncio.sleep(delay)
+    await drawable.wait()
     ticks = await pubsub.history("ticks", limit=SIZE)
     return html.Div(
         [
@@ -102,13 +107,19 @@ async def show(clicks):
 
 @app.server.post("/publish/<path:channel>/<int:first>/<int:last>/<int:rate>")
 async def publish(channel, first, last, rate):
-    """Publish numbers; with a rate so many a second, while the request is answered."""
+    """Publish numbers; with a rate so many a second after the answer, to the last or `stop`."""
+
+    global goes_on
+    goes_on = True
 
     async def run():
         clock = asyncio.get_running_loop()
         begin = clock.time()
         for number in range(first, last + 1):
             await pubsub.publish(channel, number)
+            last_numbers[channel] = number
+            if rate and not goes_on:
+                return
             if rate:
                 await asyncio.sleep(max(0.0, begin + (number - first) / rate - clock.time()))
 
@@ -126,10 +137,26 @@ async def count():
     return {"runs": runs}
 
 
-@app.server.post("/delay/<int:seconds>")
-async def wait(seconds):
-    global delay
-    delay = seconds
+@app.server.post("/stop")
+async def stop():
+    """End what is published at a rate, and return the last number of each channel."""
+    global goes_on
+    goes_on = False
+    await asyncio.gather(*publishing)
+    return last_numbers
+
+
+@app.server.post("/hold")
+async def hold():
+    """Let layouts wait."""
+    drawable.clear()
+    return "", 204
+
+
+@app.server.post("/draw")
+async def draw():
+    """Let layouts be drawn."""
+    drawable.set()
     return "", 204
 
 

@@ -31,6 +31,7 @@ from flash.callbacks.functions import is_async, place_of
 from flash.callbacks.hook_registry import Hooks
 from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.current import note_app
+from flash.dash_arguments import DASH_DEFAULT, given_for_dash
 from flash.errors import BadRequest, ConfigurationError
 from flash.exits import guard_tasks
 from flash.http.backend import QuartBackend
@@ -53,13 +54,11 @@ from flash.seams.flask_server import FlashServer, server_for
 from flash.seams.server_call import ServerCall, WSGIBridge
 from flash.serialize import load_dash_serializer
 from flash.settings import (
-    COUNT_OR_NONE,
     SECONDS_OR_NONE,
     Choice,
     Function,
     Instance,
     Number,
-    Rule,
     check,
 )
 from flash.tracing import choose as choose_tracing
@@ -117,40 +116,15 @@ _PAGE_SCRIPT = Path(__file__).with_name("flash.js").read_text(encoding="utf-8")
 # The environment variable with the address of the Redis that all workers share.
 REDIS_VARIABLE = "FLASH_REDIS_URL"
 
-# What values of Dash's arguments may be; Dash does not check them.
-_DASH_FLAG = Choice((True, False, None, 1, 0))
-_DASH_RULES: dict[str, Rule] = {
-    **dict.fromkeys(
-        (
-            *("add_log_handler", "eager_loading", "include_assets_files", "include_pages_meta"),
-            *("serve_locally", "show_undo_redo"),
-        ),
-        _DASH_FLAG,
-    ),
-    "websocket_batch_delay": Number(0, optional=True, unit="seconds"),
-    "websocket_heartbeat_interval": Number(0, optional=True, unit="milliseconds"),
-    "websocket_inactivity_timeout": Number(0, optional=True, unit="milliseconds"),
-    "websocket_max_workers": COUNT_OR_NONE,
-}
-
 # Arguments of `dash.Dash` that give a URL prefix.
 _PREFIXES = ("url_base_pathname", "routes_pathname_prefix", "requests_pathname_prefix")
 
 
-def _given_for_dash(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `dash.Dash` that differ from their defaults.
-
-    A Dash that does not know the others yet is not given them.
-    """
-    return {
-        name: value
-        for name, default in _DASH_DEFAULTS.items()
-        if (value := arguments[name]) is not default and value != default
-    }
-
-
 class Flash(DashApp):
-    """A `dash.Dash` app served by Quart; every argument of `dash.Dash` works.
+    """A `dash.Dash` app served by Quart; it takes every argument of `dash.Dash`.
+
+    An argument that came with a later Dash than the one installed is refused with an error that
+    names the version. ``stream_poll_interval`` is refused too, since pages of Flash do not poll.
 
     - ``server``: a `quart.Quart` or a `flask.Flask` to mount on (several apps may share one, each
       with its own ``url_base_pathname``); True to make one; False to pass one to `init_app` later.
@@ -240,6 +214,7 @@ class Flash(DashApp):
         hooks: Mapping[str, Any] | None = None,
         routing_callback_inputs: Mapping[str, Input | State] | None = None,
         description: str | None = None,
+        image: str | None = None,
         on_error: Callable[[Exception], Any] | None = None,
         health_endpoint: str | None = None,
         csrf_token_name: str = "_csrf_token",
@@ -250,12 +225,14 @@ class Flash(DashApp):
         websocket_heartbeat_interval: int | None = 30_000,
         websocket_batch_delay: float | None = 0.005,
         websocket_max_workers: int | None = 4,
+        stream_keepalive_interval: int | None = 15_000,
+        stream_poll_interval: int = 100,
+        shared_storage: object = DASH_DEFAULT,
         enable_mcp: bool | None = None,
         mcp_path: str | None = None,
         **others: Never,
     ) -> None:
-        dash_arguments: dict[str, Any] = {**_given_for_dash(locals()), **others}
-        check(**{name: (dash_arguments.get(name), rule) for name, rule in _DASH_RULES.items()})
+        dash_arguments: dict[str, Any] = {**given_for_dash(locals(), _DASH_DEFAULTS), **others}
         # As given, or computed when it is first asked for after the start.
         self._version = version
         postpone_full_collections()
@@ -432,6 +409,8 @@ class Flash(DashApp):
         persistent: bool | None = False,
         mcp_enabled: bool | None = None,
         mcp_expose_docstring: bool | None = None,
+        compress_payload: bool = False,
+        compress_threshold: int = 5_000,
         run_in: RunIn = "thread",
         supersede: bool = False,
         coalesce: bool = False,
@@ -991,6 +970,8 @@ def callback(
     persistent: bool | None = False,
     mcp_enabled: bool | None = None,
     mcp_expose_docstring: bool | None = None,
+    compress_payload: bool = False,
+    compress_threshold: int = 5_000,
     run_in: RunIn = "thread",
     supersede: bool = False,
     coalesce: bool = False,

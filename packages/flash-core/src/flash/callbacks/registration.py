@@ -10,8 +10,9 @@ import dash
 
 from flash.callbacks.functions import as_function, is_async, name_of
 from flash.callbacks.plan import CallbackOptions
+from flash.dash_arguments import refuse_later
 from flash.errors import ConfigurationError
-from flash.settings import check_spelling
+from flash.settings import AMOUNT, FLAG, check, check_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,8 @@ _KNOWN = frozenset(inspect.signature(dash.callback).parameters) | {
     "prevent_initial_call",
     "state",
 }
+# What values of Dash's options may be; Dash sends them to the page, which does not check them.
+_RULES = {"compress_payload": FLAG, "compress_threshold": AMOUNT}
 
 
 def take_options(keywords: dict[str, Any]) -> CallbackOptions:
@@ -34,7 +37,9 @@ def take_options(keywords: dict[str, Any]) -> CallbackOptions:
     given = {name: keywords.pop(name) for name in _NAMES if name in keywords}
     options = CallbackOptions(**given) if given else _DEFAULTS
     if not keywords.keys() <= _KNOWN:
+        refuse_later(keywords, _KNOWN)
         check_spelling(keywords, (*_NAMES, *_KNOWN), "a callback")
+    check(**{name: (keywords[name], rule) for name, rule in _RULES.items() if name in keywords})
     if keywords.get("background") and (options.supersede or options.coalesce):
         raise ConfigurationError(
             "background=True excludes supersede= and coalesce=: use cancel= to cancel a job; the "
