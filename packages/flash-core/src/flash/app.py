@@ -330,7 +330,7 @@ class Flash(DashApp):
         self._started = False
         self._is_serving = False
         self._warming = asyncio.Lock()
-        self._is_warm = False
+        self.is_warm = False
         self._warm_up_timer: asyncio.TimerHandle | None = None
         self._warm_up_task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -621,15 +621,15 @@ class Flash(DashApp):
         This takes longer than the rest of the start. The page and files do not wait for it; every
         other request does. It begins half a second after the start if no request needs it before.
         """
-        if self._is_warm:
+        if self.is_warm:
             return
         async with self._warming:
-            if not self._is_warm:
+            if not self.is_warm:
                 await self.internal_pool.run(_import_for_callbacks)
-                self._is_warm = True
+                self.is_warm = True
 
     def _begin_warm_up(self) -> None:
-        if not self._is_warm and self._loop is not None:
+        if not self.is_warm and self._loop is not None:
             self._warm_up_task = self._loop.create_task(self.warm_up())
 
     @property

@@ -32,6 +32,7 @@ from flash.callbacks.plan import CallbackPlan, CallbackRequest, Runner, compile_
 from flash.callbacks.response import (
     NO_CONTENT,
     NOT_COMPILED,
+    OK,
     EncodedResponse,
     PendingJob,
     text_response,
@@ -114,6 +115,8 @@ class Dispatcher:
         self._installed: dict[str, Callable[..., Any]] = {}
         self._supersession = Supersession()
         self._shared = SharedCalls()
+        # The component libraries that have been imported, as of the latest call.
+        self._libraries: frozenset[str] = frozenset()
         # Of requests and of calls over Dash's own WebSocket, but not those that Dash answers.
         self.counts = CallbackCounts()
 
@@ -181,7 +184,7 @@ class Dispatcher:
         self.counts.add("ok", began)
         # `dict.get`, because `ctx.get` would create a response object.
         additions = dict.get(ctx, "dash_response")
-        return EncodedResponse(HTTPStatus.OK, encoded, additions=additions)
+        return EncodedResponse(OK, encoded, additions=additions)
 
     async def call(self, body: object, socket: Any, page: str | None = None) -> bytes:
         """Return the JSON response to a call over Dash's own WebSocket.
@@ -288,15 +291,15 @@ class Dispatcher:
             for hook in self._hooks.of("custom_data"):
                 data = await self._pool.call(hook.func, ctx)
                 ctx["custom_data"][hook.data["namespace"]] = data
-            packages = set(ComponentRegistry.registry)
+            libraries = self._imported_libraries()
             args, kwargs = bound
-            handler = self._error_handler(plan)
             if plan.background is not None:
+                handler = self._error_handler(plan)
                 result = await self._app.respond_in_background(plan, ctx, args, kwargs, handler)
                 if isinstance(result, PendingJob):
                     return dumps(result.body)
             else:
-                if dash_seam.cancels_jobs(plan.function):
+                if plan.cancels_jobs:
                     await self._app.cancel_background_jobs(plan, ctx)
                 try:
                     if times is not None:
@@ -311,13 +314,14 @@ class Dispatcher:
                 except (PreventUpdate, Overloaded):
                     raise
                 except Exception as error:
+                    handler = self._error_handler(plan)
                     if handler is None:
                         raise
                     result = await handler(error)
                     if result is None and plan.has_output:
                         result = dash_seam.NoUpdate()
             body = plan.assemble(result, spec, ctx["updated_props"])
-            self._add_imported_libraries(plan, body, packages)
+            self._add_imported_libraries(plan, body, libraries)
             if times is not None:
                 times.assembled = time.perf_counter()
             try:
@@ -390,13 +394,19 @@ class Dispatcher:
 
         return handle
 
+    def _imported_libraries(self) -> frozenset[str]:
+        """Return the component libraries of the process; the same object until there is another."""
+        if len(self._libraries) != len(ComponentRegistry.registry):
+            self._libraries = frozenset(ComponentRegistry.registry)
+        return self._libraries
+
     def _add_imported_libraries(
-        self, plan: CallbackPlan, body: dict[str, Any], before: set[str]
+        self, plan: CallbackPlan, body: dict[str, Any], before: frozenset[str]
     ) -> None:
         """Add component libraries that were imported during the call to ``body``, if allowed."""
         if len(ComponentRegistry.registry) == len(before):
             return
-        new = sorted(set(ComponentRegistry.registry) - before)
+        new = sorted(self._imported_libraries() - before)
         if not plan.allow_dynamic:
             libraries = "library was" if len(new) == 1 else "libraries were"
             raise ImportedInsideCallbackError(

@@ -6,6 +6,7 @@ resolved; a request binds values to arguments and assembles the result. Uses no 
 
 from __future__ import annotations
 
+import copy
 import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -97,7 +98,7 @@ class CallbackRequest:
         if not isinstance(output, str):
             raise BadRequest(f"'output' must be a string, not {_json_type(output)}")
         changed = fields.get("changedPropIds") or []
-        if not isinstance(changed, list) or not all(_names_property(each) for each in changed):
+        if not isinstance(changed, list) or not all(map(_names_property, changed)):
             raise BadRequest("'changedPropIds' must be a list of strings such as 'id.property'")
         outputs = fields.get("outputs")
         if isinstance(outputs, list):
@@ -140,13 +141,19 @@ class CallbackPlan:
     list_arguments: list[bool]
     # [(id, property)] of each output if no output has a wildcard, else None.
     fixed_outputs: list[tuple[Any, str]] | None
+    # `fixed_outputs` as the renderer names them in a request.
+    named_outputs: Slot | list[Slot] | None
     # Whether the result is a value or a flat list, without wildcards: needs no check by Dash.
     is_flat: bool
     # The grouping of indices into inputs + state that Dash made.
     indices: Any
+    # The same as a list, if the arguments are a flat list; else None.
+    order: list[int] | None
     outputs_indices: Any
     # Whether a component library may be imported inside the callback.
     allow_dynamic: bool
+    # Whether it is the callback that Dash makes for ``cancel=``.
+    cancels_jobs: bool
 
     def output_spec(self, request: CallbackRequest) -> Any:
         """Return the outputs in the request; raises Dash's error if they do not match the plan."""
@@ -154,9 +161,8 @@ class CallbackPlan:
             return []
         spec = request.outputs
         if self.fixed_outputs is not None:
-            if spec is None:
-                named = [{"id": id_, "property": name} for id_, name in self.fixed_outputs]
-                return named if self.multi else named[0]
+            if spec is None or spec == self.named_outputs:
+                return spec or copy.deepcopy(self.named_outputs)
             slots = spec if self.multi else [spec]
             if isinstance(slots, list) and len(slots) == len(self.fixed_outputs):
                 for slot, (id_, name) in zip(slots, self.fixed_outputs, strict=True):
@@ -196,12 +202,8 @@ class CallbackPlan:
 
     def bind(self, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """Arrange ``values`` as positional and keyword arguments of the function."""
-        if len(values) == len(self.list_arguments):
-            indices = self.indices
-            if isinstance(indices, int):
-                return [values[indices]], {}
-            if isinstance(indices, list) and all(isinstance(index, int) for index in indices):
-                return [values[index] for index in indices], {}
+        if self.order is not None and len(values) == len(self.list_arguments):
+            return [values[index] for index in self.order], {}
         grouped: Any = dash_seam.validate.validate_and_group_input_args(values, self.indices)
         return grouped
 
@@ -229,6 +231,12 @@ class CallbackPlan:
 
     def _by_component(self, result: Any, spec: Any) -> dict[str, dict[str, Any]]:
         is_no_update = dash_seam.NoUpdate.is_no_update
+        if self.is_flat and not self.multi:
+            # One value for one property, as most callbacks return it.
+            if is_no_update(result):
+                return {}
+            name = dash_seam.clean_property_name(spec["property"])
+            return {dash_seam.stringify_id(spec["id"]): {name: result}}
         if not self.multi:
             results, specs = [result], [spec]
         elif self.is_flat and isinstance(result, list | tuple) and len(result) == len(spec):  # pyright: ignore[reportUnknownArgumentType]
@@ -262,6 +270,11 @@ def compile_plan(
     declared: Output | list[Output] = entry["output"]
     leaves = declared if isinstance(declared, list) else [declared]
     has_no_wildcard = not any(leaf.has_wildcard() for leaf in leaves)
+    fixed = (
+        [(leaf.component_id, leaf.component_property) for leaf in leaves]
+        if has_no_wildcard
+        else None
+    )
     grouping = registration.output
     indices = entry["inputs_state_indices"]
     return CallbackPlan(
@@ -281,17 +294,18 @@ def compile_plan(
         list_arguments=[
             _matches_several(_parsed_id(each["id"])) for each in (*entry["inputs"], *entry["state"])
         ],
-        fixed_outputs=[(leaf.component_id, leaf.component_property) for leaf in leaves]
-        if has_no_wildcard
-        else None,
+        fixed_outputs=fixed,
+        named_outputs=_named(fixed, registration.multi),
         is_flat=has_no_wildcard
         and (
             not registration.multi
             or (isinstance(grouping, list) and all(isinstance(leaf, Output) for leaf in grouping))
         ),
         indices=indices,
+        order=_order(indices),
         outputs_indices=entry.get("outputs_indices", []),
         allow_dynamic=bool(entry.get("allow_dynamic_callbacks")),
+        cancels_jobs=dash_seam.cancels_jobs(registration.function),
     )
 
 
@@ -300,6 +314,25 @@ def runner_of(function: Callable[..., Any], run_in: RunIn = "thread") -> Runner:
     if is_async(function):
         return Runner.AWAIT
     return Runner.LOOP if run_in == "loop" else Runner.THREAD
+
+
+def _named(outputs: list[tuple[Any, str]] | None, multi: bool) -> Slot | list[Slot] | None:
+    """Return outputs without wildcards as the renderer names them."""
+    if outputs is None:
+        return None
+    named: list[Slot] = [{"id": id_, "property": name} for id_, name in outputs]
+    if multi:
+        return named
+    return named[0] if named else None
+
+
+def _order(indices: Any) -> list[int] | None:
+    """Return the indices of a flat list of arguments; None if they are grouped otherwise."""
+    if isinstance(indices, int):
+        return [indices]
+    if isinstance(indices, list) and all(isinstance(each, int) for each in indices):  # pyright: ignore[reportUnknownVariableType]
+        return indices  # pyright: ignore[reportUnknownVariableType]
+    return None
 
 
 def _matches_several(component_id: Any) -> bool:
@@ -315,9 +348,11 @@ def _parsed_id(component_id: str) -> Any:
 
 def _lists_match(slots: list[Any], are_lists: list[bool]) -> bool:
     """Return whether exactly the slots in ``are_lists`` are lists; Dash checks their number."""
-    return all(
-        isinstance(slot, list) is is_list for slot, is_list in zip(slots, are_lists, strict=False)
-    )
+    # A loop, since a generator costs each request half a microsecond.
+    for slot, is_list in zip(slots, are_lists, strict=False):
+        if isinstance(slot, list) is not is_list:
+            return False
+    return True
 
 
 def _names_property(name: object) -> bool:

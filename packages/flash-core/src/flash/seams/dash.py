@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         Container,
         Generator,
         Mapping,
+        Sequence,
     )
 
 
@@ -113,6 +114,15 @@ def without_issue_time(name: str) -> str:
     """Return what is signed in the identity of a page without the time at which it was issued."""
     page, separator, before = name.partition(PREVIOUS)
     return f"{page.partition(ISSUED)[0]}{separator}{before}"
+
+
+def registered_hooks(kind: str) -> Sequence[Any]:
+    """Return the hooks of ``kind`` in the order in which they run; made new if there are any."""
+    hooks = HooksManager.hooks
+    # Asked for every callback, and nearly always there are none.
+    if hooks._ns.get(kind) or hooks._finals.get(kind):
+        return HooksManager.get_hooks(kind)
+    return ()
 
 
 def cancels_jobs(function: Callable[..., Any]) -> bool:
@@ -163,6 +173,7 @@ __all__ = [
     "path_to_page",
     "read_registration",
     "registered_file",
+    "registered_hooks",
     "sign",
     "stringify_id",
     "unsign",
