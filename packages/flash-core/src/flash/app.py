@@ -740,7 +740,10 @@ class Flash(DashApp):
 
     def _direct(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """Serve one ASGI connection."""
-        return self.server(scope, receive, send)
+        server = self.server
+        # What the server would do, without a call.
+        serve = server.asgi_app if type(server) is FlashServer else server
+        return serve(scope, receive, send)
 
     def _wsgi(self, environ: Any, start_response: Any) -> Any:
         """Serve one WSGI request."""

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from flash.http.first_step import FirstStep
 
 

@@ -12,11 +12,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 from werkzeug.exceptions import HTTPException
@@ -26,7 +25,7 @@ from flash.callbacks.execution import visitor, visitor_of
 from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.http.compression import compress
-from flash.http.disconnect import Disconnected, DisconnectWatcher
+from flash.http.disconnect import Disconnected, DisconnectWatcher, WatchTimer
 from flash.http.early_response import EarlyResponse, has_long_body
 from flash.http.first_step import FirstStep
 from flash.http.garbage_collection import freeze_startup_objects
@@ -117,6 +116,8 @@ class Gateway:
         self._host_checks: list[Callable[[Scope], str | None]] = []
         # What is in front of WebSockets of Quart's, by path.
         self._socket_doors: dict[str, SocketDoor] = {}
+        # The timer of the disconnect watchers; another one on another event loop.
+        self._watch_timer: WatchTimer | None = None
         # When it was last logged that a request is too long, by the monotonic clock.
         self._logged_too_long_at = -_LOG_INTERVAL
         # Views that bypass Quart, by method and path; made when all apps have started.
@@ -351,7 +352,7 @@ class Gateway:
         scope, send = exchange.scope, exchange.send
         with quart_seam.DeferredRequestContext(self._server, scope, body) as context:
             dash_seam.enter_app(app)
-            watcher = DisconnectWatcher(exchange.receive)
+            watcher = DisconnectWatcher(exchange.receive, self._watch_timer_of(scope[LOOP]))
             try:
                 async with watcher:
                     response = await work()
@@ -375,6 +376,12 @@ class Gateway:
                 send = self._with_headers(scope, send)
             await _send_encoded(send, response)
 
+    def _watch_timer_of(self, loop: asyncio.AbstractEventLoop) -> WatchTimer:
+        timer = self._watch_timer
+        if timer is None or timer.loop is not loop:
+            timer = self._watch_timer = WatchTimer(loop)
+        return timer
+
     async def _pass_on(self, exchange: Exchange, body: bytes) -> None:
         """Let Quart serve a request whose body has been read."""
         send = self._with_headers(exchange.scope, exchange.send)
@@ -395,8 +402,7 @@ async def _refuse_host(kind: str, receive: Receive, send: Send, reason: str) -> 
     await _send_all(send, HTTPStatus.BAD_REQUEST, headers, body)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """The ASGI arguments of one HTTP request; ``send`` adds no headers."""
 
     scope: Scope
