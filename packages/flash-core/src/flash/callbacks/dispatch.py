@@ -320,12 +320,15 @@ class Dispatcher:
                     result = await handler(error)
                     if result is None and plan.has_output:
                         result = dash_seam.NoUpdate()
-            body = plan.assemble(result, spec, ctx["updated_props"])
+            updates = ctx["updated_props"]
+            body = plan.assemble(result, spec, updates)
             self._add_imported_libraries(plan, body, libraries)
             if times is not None:
                 times.assembled = time.perf_counter()
             try:
-                if is_large(body, MAX_VALUES_ON_LOOP):
+                if is_large(result, MAX_VALUES_ON_LOOP) or (
+                    updates and is_large(updates, MAX_VALUES_ON_LOOP)
+                ):
                     return await self._internal_pool.run(dumps, body)
                 return dumps(body)
             except TypeError:

@@ -194,7 +194,7 @@ class CallbackPlan:
 
     def values(self, request: CallbackRequest) -> list[Any]:
         """Return the values of inputs and state, in that order; a list for each wildcard."""
-        slots = [*request.inputs, *request.state]
+        slots = request.inputs + request.state
         if not _lists_match(slots, self.list_arguments):
             raise BadRequest(f"'inputs' or 'state' does not match callback {quoted(self.id)}")
         return [

@@ -439,18 +439,17 @@ async def _read_body(receive: Receive, headers: dict[bytes, bytes], limit: int |
         raise BadRequest.too_long(limit)
     chunks: list[bytes] = []
     size = 0
-    more = True
-    while more:
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
         chunk = message.get("body", b"")
-        more = message.get("more_body", False)
         size += len(chunk)
         if limit is not None and size > limit:
             raise BadRequest.too_long(limit)
+        if not message.get("more_body"):
+            return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def parse_json(content_type: bytes, body: bytes) -> Any:
@@ -488,14 +487,14 @@ def _path_of(scope: Scope) -> str:
     return path
 
 
-async def _send_encoded(send: Send, response: EncodedResponse) -> None:
+def _send_encoded(send: Send, response: EncodedResponse) -> Awaitable[None]:
     headers: list[Header] = [
         (b"content-type", response.content_type.encode("latin-1")),
         (b"content-length", str(len(response.body)).encode()),
     ]
     for name, value in response.extra_headers:
         headers.append((name.lower().encode(), value.encode()))
-    await _send_all(send, response.status, headers, response.body)
+    return _send_all(send, response.status, headers, response.body)
 
 
 async def _send_quart_response(send: Send, response: Any) -> None:

@@ -315,14 +315,11 @@ class DeferredRequestContext(RequestContext):
         )
 
     def _has_session_cookie(self) -> bool:
-        name = None
-        for key, value in self._scope["headers"]:
-            if key == b"cookie":
-                if name is None:
-                    name = self.app.config["SESSION_COOKIE_NAME"].encode() + b"="
-                if name in value:
-                    return True
-        return False
+        headers: list[tuple[bytes, bytes]] = self._scope["headers"]
+        if b"cookie" not in dict(headers):
+            return False
+        name: bytes = self.app.config["SESSION_COOKIE_NAME"].encode() + b"="
+        return any(key == b"cookie" and name in value for key, value in headers)
 
     async def finish(self, response: Any) -> Any:
         """Process a response as Quart does: ``after_this_request``, session, close the request."""
