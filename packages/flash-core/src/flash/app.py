@@ -33,7 +33,6 @@ from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_respons
 from flash.current import note_app
 from flash.errors import BadRequest, ConfigurationError
 from flash.exits import guard_tasks
-from flash.http.backend import QuartBackend
 from flash.http.compression import compress, decompress
 from flash.http.garbage_collection import postpone_full_collections
 from flash.http.gateway import LARGE_JSON, Gateway, parse_json
@@ -83,6 +82,7 @@ if TYPE_CHECKING:
     from flash.callbacks.context import CallContext
     from flash.callbacks.plan import CallbackPlan, RunIn
     from flash.checking.security import SecurityCheck
+    from flash.http.backend import QuartBackend
     from flash.http.gateway import ASGIApp
     from flash.loop_watch import LoopWatch
     from flash.redis.address import Address
@@ -1094,6 +1094,9 @@ def _name_of(name: str | None, server: object) -> str:
 
 def _backend_for(server: object, backend: object) -> type[QuartBackend]:
     """Return the backend class for Dash; its ``create_app`` returns ``server`` if that is given."""
+    # Within the function, since it imports Dash's backend, which only an app needs.
+    from flash.http.backend import QuartBackend
+
     if backend not in (None, "quart") and not (
         isinstance(backend, type) and issubclass(backend, QuartBackend)
     ):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import json
 import time
-from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -93,6 +92,24 @@ class DashApp(Protocol):
         ...
 
 
+class _LatePlan:
+    """Compiles a plan when it is first asked for: the first page need not wait for thousands."""
+
+    __slots__ = ("_arguments", "_plan")
+
+    def __init__(
+        self, callback_id: str, entry: dict[str, Any], registration: dash_seam.Registration
+    ) -> None:
+        self._arguments = (callback_id, entry, registration)
+        self._plan: CallbackPlan | None = None
+
+    def __call__(self) -> CallbackPlan:
+        plan = self._plan
+        if plan is None:
+            plan = self._plan = compile_plan(*self._arguments)
+        return plan
+
+
 class Dispatcher:
     """Runs the callback requests of one app.
 
@@ -107,10 +124,8 @@ class Dispatcher:
         self._pool = pool
         self._internal_pool = internal_pool
         self._hooks = hooks
-        # By callback id: a function that compiles the plan at its first call, because the first
-        # page need not wait for thousands of plans. None for a callback that Dash's own handler
-        # runs.
-        self._plans: dict[str, Callable[[], CallbackPlan] | None] = {}
+        # By callback id; None for a callback that Dash's own handler runs.
+        self._plans: dict[str, _LatePlan | None] = {}
         # The adapters put into `callback_map`, by callback id, to detect a replaced entry.
         self._installed: dict[str, Callable[..., Any]] = {}
         self._supersession = Supersession()
@@ -133,7 +148,7 @@ class Dispatcher:
             compiled = None
             callback = self._in_thread(entry["callback"])
         else:
-            compiled = cache(partial(compile_plan, callback_id, entry, registration))
+            compiled = _LatePlan(callback_id, entry, registration)
             callback = self._adapter(compiled, registration.function)
         self._plans[callback_id] = compiled
         entry["callback"] = self._installed[callback_id] = callback

@@ -215,7 +215,7 @@ class Gateway:
             await self.startup.wait(by_wsgi=WSGI in scope)
         scope[LOOP] = asyncio.get_running_loop()
         path = _path_of(scope)
-        application = self._application_at(path, scope)
+        application = self._application_at(path, scope) if self._applications else None
         bypasses_quart = (
             application is None
             and kind == "http"
