@@ -271,9 +271,8 @@ class Dispatcher:
     ) -> bytes:
         headers = quart_seam.request_headers()
         attributes = caused_by(headers)
-        attributes["flash.callback.id"] = plan.id
-        attributes["flash.callback.runner"] = plan.runner.name.lower()
-        with tracing.span(f"callback {plan.id}", attributes, headers=headers) as span:
+        attributes.update(plan.span_attributes)
+        with tracing.span(plan.span_name, attributes, headers=headers) as span:
             times, outcome, size = CallTimes(), "error", 0
             try:
                 body = await self._answer(plan, ctx, bound, spec, times)

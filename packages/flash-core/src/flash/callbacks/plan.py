@@ -156,6 +156,9 @@ class CallbackPlan:
     allow_dynamic: bool
     # Whether it is the callback that Dash makes for ``cancel=``.
     cancels_jobs: bool
+    # The name of a call's span, and the attributes that all calls have.
+    span_name: str
+    span_attributes: Mapping[str, str]
 
     def output_spec(self, request: CallbackRequest) -> Any:
         """Return the outputs in the request; raises Dash's error if they do not match the plan."""
@@ -269,6 +272,7 @@ def compile_plan(
 ) -> CallbackPlan:
     """Compile an entry of `callback_map` that Dash made for ``registration``."""
     options: CallbackOptions = entry.get("flash_options") or CallbackOptions()
+    runner = runner_of(registration.function, options.run_in)
     declared: Output | list[Output] = entry["output"]
     leaves = declared if isinstance(declared, list) else [declared]
     has_no_wildcard = not any(leaf.has_wildcard() for leaf in leaves)
@@ -282,7 +286,7 @@ def compile_plan(
     return CallbackPlan(
         id=callback_id,
         function=registration.function,
-        runner=runner_of(registration.function, options.run_in),
+        runner=runner,
         options=options,
         on_error=registration.on_error,
         background=entry.get("background") or None,
@@ -308,6 +312,11 @@ def compile_plan(
         outputs_indices=entry.get("outputs_indices", []),
         allow_dynamic=bool(entry.get("allow_dynamic_callbacks")),
         cancels_jobs=dash_seam.cancels_jobs(registration.function),
+        span_name=f"callback {callback_id}",
+        span_attributes={
+            "flash.callback.id": callback_id,
+            "flash.callback.runner": runner.name.lower(),
+        },
     )
 
 
