@@ -34,7 +34,6 @@ from flash.current import note_app
 from flash.dash_arguments import DASH_DEFAULT, given_for_dash
 from flash.errors import BadRequest, ConfigurationError
 from flash.exits import guard_tasks
-from flash.http.backend import QuartBackend
 from flash.http.compression import compress, decompress
 from flash.http.garbage_collection import postpone_full_collections
 from flash.http.gateway import LARGE_JSON, Gateway, parse_json
@@ -83,6 +82,7 @@ if TYPE_CHECKING:
     from flash.callbacks.context import CallContext
     from flash.callbacks.plan import CallbackPlan, RunIn
     from flash.checking.security import SecurityCheck
+    from flash.http.backend import QuartBackend
     from flash.http.gateway import ASGIApp
     from flash.loop_watch import LoopWatch
     from flash.pages.panel import PanelSource
@@ -313,7 +313,7 @@ class Flash(DashApp):
         self._started = False
         self._is_serving = False
         self._warming = asyncio.Lock()
-        self._is_warm = False
+        self.is_warm = False
         self._warm_up_timer: asyncio.TimerHandle | None = None
         self._warm_up_task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -608,15 +608,15 @@ class Flash(DashApp):
         This takes longer than the rest of the start. The page and files do not wait for it; every
         other request does. It begins half a second after the start if no request needs it before.
         """
-        if self._is_warm:
+        if self.is_warm:
             return
         async with self._warming:
-            if not self._is_warm:
+            if not self.is_warm:
                 await self.internal_pool.run(_import_for_callbacks)
-                self._is_warm = True
+                self.is_warm = True
 
     def _begin_warm_up(self) -> None:
-        if not self._is_warm and self._loop is not None:
+        if not self.is_warm and self._loop is not None:
             self._warm_up_task = self._loop.create_task(self.warm_up())
 
     @property
@@ -727,7 +727,10 @@ class Flash(DashApp):
 
     def _direct(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """Serve one ASGI connection."""
-        return self.server(scope, receive, send)
+        server = self.server
+        # What the server would do, without a call.
+        serve = server.asgi_app if type(server) is FlashServer else server
+        return serve(scope, receive, send)
 
     def _wsgi(self, environ: Any, start_response: Any) -> Any:
         """Serve one WSGI request."""
@@ -1080,6 +1083,9 @@ def _name_of(name: str | None, server: object) -> str:
 
 def _backend_for(server: object, backend: object) -> type[QuartBackend]:
     """Return the backend class for Dash; its ``create_app`` returns ``server`` if that is given."""
+    # Within the function, since it imports Dash's backend, which only an app needs.
+    from flash.http.backend import QuartBackend
+
     if backend not in (None, "quart") and not (
         isinstance(backend, type) and issubclass(backend, QuartBackend)
     ):

@@ -224,6 +224,8 @@ class OpenTelemetryTracing:
         # Whether spans name the user.
         self.users = users
         self._trace = trace
+        # Kept, since a member of an enum takes a while to find.
+        self._internal, self._producer = trace.SpanKind.INTERNAL, trace.SpanKind.PRODUCER
         self._attach, self._detach = context.attach, context.detach
         self._extract = propagate.extract
         # Messages carry the trace, but no baggage: the broker may keep them for long.
@@ -253,12 +255,10 @@ class OpenTelemetryTracing:
                     if self.current() is None:
                         context = self._extract(headers)
                     break
-        trace = self._trace
-        kinds = trace.SpanKind
-        kind = kinds.PRODUCER if "messaging.operation.type" in attributes else kinds.INTERNAL
+        kind = self._producer if "messaging.operation.type" in attributes else self._internal
         links = None
-        if link is not None and isinstance(link, trace.Span):
-            links = [trace.Link(link.get_span_context())]
+        if link is not None and isinstance(link, self._trace.Span):
+            links = [self._trace.Link(link.get_span_context())]
         return _OpenTelemetrySpan(self._start(name, context, kind, attributes, links), self)
 
     def carrier(self) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from flash import Flash, html
 from flash.http import disconnect
-from flash.http.disconnect import DisconnectWatcher
+from flash.http.disconnect import DisconnectWatcher, WatchTimer
 from flash.http.handshake import Handshake
 
 
@@ -132,6 +132,10 @@ class Client:
         return self._events.pop(0)
 
 
+def watcher_of(receive):
+    return DisconnectWatcher(receive, WatchTimer(asyncio.get_running_loop()))
+
+
 LEAVES = {"type": "http.disconnect"}
 SENDS = {"type": "http.request"}
 
@@ -140,7 +144,7 @@ async def test_work_for_a_client_that_leaves_is_cancelled_and_the_cancellation_e
     client = Client(SENDS, LEAVES)
     cancelled = False
     async with asyncio.timeout(5):
-        watcher = DisconnectWatcher(client.receive)
+        watcher = watcher_of(client.receive)
         async with watcher:
             try:
                 await asyncio.Event().wait()
@@ -153,7 +157,7 @@ async def test_work_for_a_client_that_leaves_is_cancelled_and_the_cancellation_e
 
 
 async def test_an_error_that_the_cancellation_meets_comes_out():
-    watcher = DisconnectWatcher(Client(LEAVES).receive)
+    watcher = watcher_of(Client(LEAVES).receive)
 
     async def work():
         async with watcher:
@@ -170,7 +174,7 @@ async def test_an_error_that_the_cancellation_meets_comes_out():
 
 
 async def test_work_that_ends_although_it_is_cancelled_has_ended():
-    watcher = DisconnectWatcher(Client(LEAVES).receive)
+    watcher = watcher_of(Client(LEAVES).receive)
     async with asyncio.timeout(5), watcher:
         with pytest.raises(asyncio.CancelledError):
             await asyncio.Event().wait()
@@ -182,7 +186,7 @@ async def test_work_that_ends_first_is_not_disturbed_and_nothing_goes_on(monkeyp
     monkeypatch.setattr(disconnect, "WATCH_AFTER", 0)
     before = asyncio.all_tasks()
     client = Client(SENDS)
-    async with DisconnectWatcher(client.receive) as watcher, asyncio.timeout(5):
+    async with watcher_of(client.receive) as watcher, asyncio.timeout(5):
         await client.was_read.wait()
     assert not watcher.happened
     assert asyncio.all_tasks() == before
@@ -191,7 +195,7 @@ async def test_work_that_ends_first_is_not_disturbed_and_nothing_goes_on(monkeyp
 async def test_work_that_is_over_at_once_is_not_watched(monkeypatch):
     monkeypatch.setattr(disconnect, "WATCH_AFTER", 0)
     client = Client(LEAVES)
-    async with DisconnectWatcher(client.receive) as watcher:
+    async with watcher_of(client.receive) as watcher:
         pass
     for _ in range(3):
         await asyncio.sleep(0)
@@ -201,13 +205,13 @@ async def test_work_that_is_over_at_once_is_not_watched(monkeypatch):
 
 async def test_an_error_of_the_work_comes_out_and_so_does_a_cancellation_by_somebody_else():
     with pytest.raises(LookupError):
-        async with DisconnectWatcher(Client().receive):
+        async with watcher_of(Client().receive):
             raise LookupError
 
     begun = asyncio.Event()
 
     async def work():
-        async with DisconnectWatcher(Client().receive):
+        async with watcher_of(Client().receive):
             begun.set()
             await asyncio.Event().wait()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import time
-from functools import cache, partial
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -32,6 +32,7 @@ from flash.callbacks.plan import CallbackPlan, CallbackRequest, Runner, compile_
 from flash.callbacks.response import (
     NO_CONTENT,
     NOT_COMPILED,
+    OK,
     EncodedResponse,
     PendingJob,
     text_response,
@@ -93,6 +94,24 @@ class DashApp(Protocol):
         ...
 
 
+class _LatePlan:
+    """Compiles a plan when it is first asked for: the first page need not wait for thousands."""
+
+    __slots__ = ("_arguments", "_plan")
+
+    def __init__(
+        self, callback_id: str, entry: dict[str, Any], registration: dash_seam.Registration
+    ) -> None:
+        self._arguments = (callback_id, entry, registration)
+        self._plan: CallbackPlan | None = None
+
+    def __call__(self) -> CallbackPlan:
+        plan = self._plan
+        if plan is None:
+            plan = self._plan = compile_plan(*self._arguments)
+        return plan
+
+
 class Dispatcher:
     """Runs the callback requests of one app.
 
@@ -107,14 +126,14 @@ class Dispatcher:
         self._pool = pool
         self._internal_pool = internal_pool
         self._hooks = hooks
-        # By callback id: a function that compiles the plan at its first call, because the first
-        # page need not wait for thousands of plans. None for a callback that Dash's own handler
-        # runs.
-        self._plans: dict[str, Callable[[], CallbackPlan] | None] = {}
+        # By callback id; None for a callback that Dash's own handler runs.
+        self._plans: dict[str, _LatePlan | None] = {}
         # The adapters put into `callback_map`, by callback id, to detect a replaced entry.
         self._installed: dict[str, Callable[..., Any]] = {}
         self._supersession = Supersession()
         self._shared = SharedCalls()
+        # The component libraries that have been imported, as of the latest call.
+        self._libraries: frozenset[str] = frozenset()
         # Of requests and of calls over Dash's own WebSocket, but not those that Dash answers.
         self.counts = CallbackCounts()
 
@@ -131,7 +150,7 @@ class Dispatcher:
             compiled = None
             callback = self._in_thread(entry["callback"])
         else:
-            compiled = cache(partial(compile_plan, callback_id, entry, registration))
+            compiled = _LatePlan(callback_id, entry, registration)
             callback = self._adapter(compiled, registration.function)
         self._plans[callback_id] = compiled
         entry["callback"] = self._installed[callback_id] = callback
@@ -182,7 +201,7 @@ class Dispatcher:
         self.counts.add("ok", began)
         # `dict.get`, because `ctx.get` would create a response object.
         additions = dict.get(ctx, "dash_response")
-        return EncodedResponse(HTTPStatus.OK, encoded, additions=additions)
+        return EncodedResponse(OK, encoded, additions=additions)
 
     async def call(self, body: object, socket: Any, page: str | None = None) -> bytes:
         """Return the JSON response to a call over Dash's own WebSocket.
@@ -254,8 +273,7 @@ class Dispatcher:
     ) -> bytes:
         headers = quart_seam.request_headers()
         attributes = caused_by(headers)
-        attributes["flash.callback.id"] = plan.id
-        attributes["flash.callback.runner"] = plan.runner.name.lower()
+        attributes.update(plan.span_attributes)
         times = CallTimes()
 
         def describe(body: bytes | None) -> dict[str, Value]:
@@ -265,7 +283,7 @@ class Dispatcher:
             return known
 
         return await call_in_span(
-            tracing.span(f"callback {plan.id}", attributes, headers=headers),
+            tracing.span(plan.span_name, attributes, headers=headers),
             partial(self._answer, plan, ctx, bound, spec, times),
             describe,
         )
@@ -284,15 +302,15 @@ class Dispatcher:
             for hook in self._hooks.of("custom_data"):
                 data = await self._pool.call(hook.func, ctx)
                 ctx["custom_data"][hook.data["namespace"]] = data
-            packages = set(ComponentRegistry.registry)
+            libraries = self._imported_libraries()
             args, kwargs = bound
-            handler = self._error_handler(plan)
             if plan.background is not None:
+                handler = self._error_handler(plan)
                 result = await self._app.respond_in_background(plan, ctx, args, kwargs, handler)
                 if isinstance(result, PendingJob):
                     return dumps(result.body)
             else:
-                if dash_seam.cancels_jobs(plan.function):
+                if plan.cancels_jobs:
                     await self._app.cancel_background_jobs(plan, ctx)
                 try:
                     if times is not None:
@@ -307,17 +325,21 @@ class Dispatcher:
                 except (PreventUpdate, Overloaded):
                     raise
                 except Exception as error:
+                    handler = self._error_handler(plan)
                     if handler is None:
                         raise
                     result = await handler(error)
                     if result is None and plan.has_output:
                         result = dash_seam.NoUpdate()
-            body = plan.assemble(result, spec, ctx["updated_props"])
-            self._add_imported_libraries(plan, body, packages)
+            updates = ctx["updated_props"]
+            body = plan.assemble(result, spec, updates)
+            self._add_imported_libraries(plan, body, libraries)
             if times is not None:
                 times.assembled = time.perf_counter()
             try:
-                if is_large(body, MAX_VALUES_ON_LOOP):
+                if is_large(result, MAX_VALUES_ON_LOOP) or (
+                    updates and is_large(updates, MAX_VALUES_ON_LOOP)
+                ):
                     return await self._internal_pool.run(dumps, body)
                 return dumps(body)
             except TypeError:
@@ -387,13 +409,19 @@ class Dispatcher:
 
         return handle
 
+    def _imported_libraries(self) -> frozenset[str]:
+        """Return the component libraries of the process; the same object until there is another."""
+        if len(self._libraries) != len(ComponentRegistry.registry):
+            self._libraries = frozenset(ComponentRegistry.registry)
+        return self._libraries
+
     def _add_imported_libraries(
-        self, plan: CallbackPlan, body: dict[str, Any], before: set[str]
+        self, plan: CallbackPlan, body: dict[str, Any], before: frozenset[str]
     ) -> None:
         """Add component libraries that were imported during the call to ``body``, if allowed."""
         if len(ComponentRegistry.registry) == len(before):
             return
-        new = sorted(set(ComponentRegistry.registry) - before)
+        new = sorted(self._imported_libraries() - before)
         if not plan.allow_dynamic:
             libraries = "library was" if len(new) == 1 else "libraries were"
             raise ImportedInsideCallbackError(

@@ -63,7 +63,7 @@ class Hooks:
 
     def of(self, kind: str) -> Sequence[Hook]:
         """Return the hooks of ``kind``, in the order in which they run."""
-        return dash_seam.HooksManager.get_hooks(kind)
+        return dash_seam.registered_hooks(kind)
 
     def get_hooks(self, kind: str) -> list[Any]:
         """Return the hooks of ``kind`` that Dash may call."""

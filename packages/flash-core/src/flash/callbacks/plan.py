@@ -6,9 +6,10 @@ resolved; a request binds values to arguments and assembles the result. Uses no 
 
 from __future__ import annotations
 
+import copy
 import enum
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import orjson
 from dash import ALL, ALLSMALLER
@@ -73,9 +74,11 @@ class CallbackOptions:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class CallbackRequest:
-    """The body of a callback request whose structure has been checked completely."""
+class CallbackRequest(NamedTuple):
+    """The body of a callback request whose structure has been checked completely.
+
+    A tuple, since each request makes one, and a frozen dataclass takes twice as long to make.
+    """
 
     # The id of the callback, a key of `callback_map`.
     output: str
@@ -86,7 +89,7 @@ class CallbackRequest:
     # "id.property" of each property that changed.
     changed: list[str]
     # The whole body, with the fields that Flash does not read.
-    body: dict[str, Any] = field(repr=False)
+    body: dict[str, Any]
 
     @classmethod
     def parse(cls, body: object) -> CallbackRequest:
@@ -98,7 +101,7 @@ class CallbackRequest:
         if not isinstance(output, str):
             raise BadRequest(f"'output' must be a string, not {_json_type(output)}")
         changed = fields.get("changedPropIds") or []
-        if not isinstance(changed, list) or not all(_names_property(each) for each in changed):
+        if not isinstance(changed, list) or not all(map(_names_property, changed)):
             raise BadRequest("'changedPropIds' must be a list of strings such as 'id.property'")
         outputs = fields.get("outputs")
         if isinstance(outputs, list):
@@ -141,13 +144,22 @@ class CallbackPlan:
     list_arguments: list[bool]
     # [(id, property)] of each output if no output has a wildcard, else None.
     fixed_outputs: list[tuple[Any, str]] | None
+    # `fixed_outputs` as the renderer names them in a request.
+    named_outputs: Slot | list[Slot] | None
     # Whether the result is a value or a flat list, without wildcards: needs no check by Dash.
     is_flat: bool
     # The grouping of indices into inputs + state that Dash made.
     indices: Any
+    # The same as a list, if the arguments are a flat list; else None.
+    order: list[int] | None
     outputs_indices: Any
     # Whether a component library may be imported inside the callback.
     allow_dynamic: bool
+    # Whether it is the callback that Dash makes for ``cancel=``.
+    cancels_jobs: bool
+    # The name of a call's span, and the attributes that all calls have.
+    span_name: str
+    span_attributes: Mapping[str, str]
 
     def output_spec(self, request: CallbackRequest) -> Any:
         """Return the outputs in the request; raises Dash's error if they do not match the plan."""
@@ -155,9 +167,8 @@ class CallbackPlan:
             return []
         spec = request.outputs
         if self.fixed_outputs is not None:
-            if spec is None:
-                named = [{"id": id_, "property": name} for id_, name in self.fixed_outputs]
-                return named if self.multi else named[0]
+            if spec is None or spec == self.named_outputs:
+                return spec or copy.deepcopy(self.named_outputs)
             slots = spec if self.multi else [spec]
             if isinstance(slots, list) and len(slots) == len(self.fixed_outputs):
                 for slot, (id_, name) in zip(slots, self.fixed_outputs, strict=True):
@@ -187,7 +198,7 @@ class CallbackPlan:
 
     def values(self, request: CallbackRequest) -> list[Any]:
         """Return the values of inputs and state, in that order; a list for each wildcard."""
-        slots = [*request.inputs, *request.state]
+        slots = request.inputs + request.state
         if not _lists_match(slots, self.list_arguments):
             raise BadRequest(f"'inputs' or 'state' does not match callback {quoted(self.id)}")
         return [
@@ -197,12 +208,8 @@ class CallbackPlan:
 
     def bind(self, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """Arrange ``values`` as positional and keyword arguments of the function."""
-        if len(values) == len(self.list_arguments):
-            indices = self.indices
-            if isinstance(indices, int):
-                return [values[indices]], {}
-            if isinstance(indices, list) and all(isinstance(index, int) for index in indices):
-                return [values[index] for index in indices], {}
+        if self.order is not None and len(values) == len(self.list_arguments):
+            return [values[index] for index in self.order], {}
         grouped: Any = dash_seam.validate.validate_and_group_input_args(values, self.indices)
         return grouped
 
@@ -230,6 +237,12 @@ class CallbackPlan:
 
     def _by_component(self, result: Any, spec: Any) -> dict[str, dict[str, Any]]:
         is_no_update = dash_seam.NoUpdate.is_no_update
+        if self.is_flat and not self.multi:
+            # One value for one property, as most callbacks return it.
+            if is_no_update(result):
+                return {}
+            name = dash_seam.clean_property_name(spec["property"])
+            return {dash_seam.stringify_id(spec["id"]): {name: result}}
         if not self.multi:
             results, specs = [result], [spec]
         elif self.is_flat and isinstance(result, list | tuple) and len(result) == len(spec):  # pyright: ignore[reportUnknownArgumentType]
@@ -260,15 +273,21 @@ def compile_plan(
 ) -> CallbackPlan:
     """Compile an entry of `callback_map` that Dash made for ``registration``."""
     options: CallbackOptions = entry.get("flash_options") or CallbackOptions()
+    runner = runner_of(registration.function, options.run_in)
     declared: Output | list[Output] = entry["output"]
     leaves = declared if isinstance(declared, list) else [declared]
     has_no_wildcard = not any(leaf.has_wildcard() for leaf in leaves)
+    fixed = (
+        [(leaf.component_id, leaf.component_property) for leaf in leaves]
+        if has_no_wildcard
+        else None
+    )
     grouping = registration.output
     indices = entry["inputs_state_indices"]
     return CallbackPlan(
         id=callback_id,
         function=registration.function,
-        runner=runner_of(registration.function, options.run_in),
+        runner=runner,
         options=options,
         on_error=registration.on_error,
         background=entry.get("background") or None,
@@ -282,17 +301,23 @@ def compile_plan(
         list_arguments=[
             _matches_several(_parsed_id(each["id"])) for each in (*entry["inputs"], *entry["state"])
         ],
-        fixed_outputs=[(leaf.component_id, leaf.component_property) for leaf in leaves]
-        if has_no_wildcard
-        else None,
+        fixed_outputs=fixed,
+        named_outputs=_named(fixed, registration.multi),
         is_flat=has_no_wildcard
         and (
             not registration.multi
             or (isinstance(grouping, list) and all(isinstance(leaf, Output) for leaf in grouping))
         ),
         indices=indices,
+        order=_order(indices),
         outputs_indices=entry.get("outputs_indices", []),
         allow_dynamic=bool(entry.get("allow_dynamic_callbacks")),
+        cancels_jobs=dash_seam.cancels_jobs(registration.function),
+        span_name=f"callback {callback_id}",
+        span_attributes={
+            "flash.callback.id": callback_id,
+            "flash.callback.runner": runner.name.lower(),
+        },
     )
 
 
@@ -301,6 +326,25 @@ def runner_of(function: Callable[..., Any], run_in: RunIn = "thread") -> Runner:
     if is_async(function):
         return Runner.AWAIT
     return Runner.LOOP if run_in == "loop" else Runner.THREAD
+
+
+def _named(outputs: list[tuple[Any, str]] | None, multi: bool) -> Slot | list[Slot] | None:
+    """Return outputs without wildcards as the renderer names them."""
+    if outputs is None:
+        return None
+    named: list[Slot] = [{"id": id_, "property": name} for id_, name in outputs]
+    if multi:
+        return named
+    return named[0] if named else None
+
+
+def _order(indices: Any) -> list[int] | None:
+    """Return the indices of a flat list of arguments; None if they are grouped otherwise."""
+    if isinstance(indices, int):
+        return [indices]
+    if isinstance(indices, list) and all(isinstance(each, int) for each in indices):  # pyright: ignore[reportUnknownVariableType]
+        return indices  # pyright: ignore[reportUnknownVariableType]
+    return None
 
 
 def _matches_several(component_id: Any) -> bool:
@@ -316,9 +360,11 @@ def _parsed_id(component_id: str) -> Any:
 
 def _lists_match(slots: list[Any], are_lists: list[bool]) -> bool:
     """Return whether exactly the slots in ``are_lists`` are lists; Dash checks their number."""
-    return all(
-        isinstance(slot, list) is is_list for slot, is_list in zip(slots, are_lists, strict=False)
-    )
+    # A loop, since a generator costs each request half a microsecond.
+    for slot, is_list in zip(slots, are_lists, strict=False):
+        if isinstance(slot, list) is not is_list:
+            return False
+    return True
 
 
 def _names_property(name: object) -> bool:
@@ -365,10 +411,14 @@ def _check_slot(slot: object, name: str) -> None:
         _check_dependency(slot, name)
 
 
+# A tuple made once: `str | dict` makes a new object each time.
+_ID_KINDS = (str, dict)
+
+
 def _check_dependency(dependency: object, name: str) -> None:
     if not isinstance(dependency, dict):
         raise BadRequest(f"each item of {name!r} must be an object, not {_json_type(dependency)}")
-    if not isinstance(dependency.get("id"), str | dict):  # pyright: ignore[reportUnknownMemberType]
+    if not isinstance(dependency.get("id"), _ID_KINDS):  # pyright: ignore[reportUnknownMemberType]
         raise BadRequest(f"each item of {name!r} needs an 'id' that is a string or an object")
     if not isinstance(dependency.get("property"), str):  # pyright: ignore[reportUnknownMemberType]
         raise BadRequest(f"each item of {name!r} needs a 'property' that is a string")

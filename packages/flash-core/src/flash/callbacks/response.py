@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import quart
 
 if TYPE_CHECKING:
     from flash.callbacks.context import CallbackResponse
 
+# As numbers: each use of a member of the enum takes 0.2 µs.
+OK = int(HTTPStatus.OK)
+_TIMEOUT = int(HTTPStatus.GATEWAY_TIMEOUT)
+
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedResponse:
-    """A complete response with its body in bytes."""
+class EncodedResponse(NamedTuple):
+    """A complete response with its body in bytes.
+
+    A tuple, since each request makes one, and a frozen dataclass takes twice as long to make.
+    """
 
     status: int
     body: bytes = b""
@@ -35,6 +41,11 @@ class EncodedResponse:
     cache_control: str | None = None
 
     @property
+    def is_page(self) -> bool:
+        """Whether it is HTML, or has headers that a callback added: it may need further headers."""
+        return self.additions is not None or self.content_type == HTML
+
+    @property
     def extra_headers(self) -> list[tuple[str, str]]:
         """The headers other than ``Content-Type`` and ``Content-Length``."""
         headers: list[tuple[str, str]] = []
@@ -46,7 +57,7 @@ class EncodedResponse:
             headers.append(("cache-control", self.cache_control))
         if self.retry_after is not None:
             headers.append(("retry-after", str(self.retry_after)))
-        if self.status == HTTPStatus.GATEWAY_TIMEOUT:
+        if self.status == _TIMEOUT:
             # Pages repeat a request that a proxy answers so, and not one that took too long here.
             headers.append(("flash-timeout", "1"))
         if self.additions is not None:

@@ -6,10 +6,13 @@ from typing import Any
 
 from dash.development.base_component import Component
 
+from flash.seams.dash import NoUpdate
+
 # A result with more values is serialised in a thread; this many take about 2 ms on the loop.
 MAX_VALUES_ON_LOOP = 2000
 
-_SCALARS = frozenset({bool, int, float, type(None)})
+# Values without size; a `no_update` is not sent.
+_SCALARS = frozenset({bool, int, float, type(None), NoUpdate})
 
 # Prefixes of component attributes that describe the class and hold no property.
 _CLASS_ATTRIBUTES = ("_", "available_")

@@ -83,7 +83,7 @@ class BackendApp(SocketApp, Protocol):
         ...
 
 
-class _RequestAdapter(dash_seam.RequestAdapter):
+class _RequestAdapter(dash_seam.request_adapter()):
     """A request as Dash's code sees it."""
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -38,13 +37,13 @@ async def compress(
         return response
     coding = parse_accept_header(accepted).best_match(_PREFERRED)
     if coding is None:
-        return replace(response, varies=True)
+        return response._replace(varies=True)
     encode = ENCODERS[cast("Coding", coding)]
     if len(response.body) > MAX_COMPRESSED_ON_LOOP:
         body = await pool.run(encode, response.body)
     else:
         body = encode(response.body)
-    return replace(response, body=body, coding=coding, varies=True)
+    return response._replace(body=body, coding=coding, varies=True)
 
 
 def decompress(body: bytes, coding: str, limit: int | None) -> bytes:

@@ -18,26 +18,62 @@ class Disconnected(Exception):
     """The client disconnected before its request was complete."""
 
 
+class WatchTimer:
+    """Lets the watchers of one event loop begin to listen, with one timer for all of them.
+
+    A timer for each would be made and cancelled with each short request.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        # By watcher that does not listen yet, when it begins to, by the loop's clock. The first
+        # one begins first. Bounded by the requests in flight.
+        self._due: dict[DisconnectWatcher, float] = {}
+        # None if no watcher has been added since it fired last.
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, watcher: DisconnectWatcher) -> None:
+        """Let ``watcher`` begin in `WATCH_AFTER` seconds."""
+        due = self._due[watcher] = self.loop.time() + WATCH_AFTER
+        if self._timer is None:
+            self._timer = self.loop.call_at(due, self._fire)
+
+    def discard(self, watcher: DisconnectWatcher) -> None:
+        """Do not let ``watcher`` begin; idempotent."""
+        self._due.pop(watcher, None)
+
+    def _fire(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        for watcher, due in list(self._due.items()):
+            if due > now:
+                self._timer = self.loop.call_at(due, self._fire)
+                return
+            del self._due[watcher]
+            watcher.begin()
+
+
 class DisconnectWatcher:
     """Cancels the code within ``async with`` when the client disconnects.
 
     ``happened`` is then true, and the cancellation ends at the ``async with``. The watcher begins
-    to read ``receive`` after `WATCH_AFTER` seconds.
+    to read ``receive`` after `WATCH_AFTER` seconds, when ``timer`` says so.
     """
 
-    def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]], timer: WatchTimer) -> None:
         self.happened = False
         self._receive = receive
+        self._timer = timer
         self._task: asyncio.Task[Any] | None = None
         self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(WATCH_AFTER, self._begin)
+        self._timer.add(self)
         return self
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Begin to listen; the timer calls this."""
         self._listener = asyncio.ensure_future(self._listen())
 
     async def _listen(self) -> None:
@@ -54,7 +90,7 @@ class DisconnectWatcher:
         traceback: TracebackType | None,
     ) -> bool:
         task, self._task = self._task, None
-        self._timer.cancel()
+        self._timer.discard(self)
         if self._listener is not None and not self._listener.done():
             self._listener.cancel()
             await asyncio.wait({self._listener})

@@ -12,7 +12,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 # Seconds for which the rest of a body is read, and for which its next part is awaited.
 LINGER_SECONDS = 30.0
@@ -24,22 +24,16 @@ SHORT_BODY = 64 * 1024
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
-def has_long_body(scope: dict[str, Any]) -> bool:
+def has_long_body(scope: dict[str, Any], headers: Mapping[bytes, bytes]) -> bool:
     """Return whether a request may have a body that the client still sends after a response."""
-    length: bytes | None = None
-    is_chunked = False
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            length = value
-        elif name == b"transfer-encoding":
-            is_chunked = True
-        elif name == b"expect":
-            # The client sends the body once the server asks for it.
-            return False
+    if b"expect" in headers:
+        # The client sends the body once the server asks for it.
+        return False
+    length = headers.get(b"content-length")
     if length is not None:
         return not length.isdigit() or int(length[:20]) > SHORT_BODY
     is_stream = not str(scope.get("http_version", "1.1")).startswith("1")
-    return is_chunked or (is_stream and scope["method"] in _METHODS_WITH_BODY)
+    return b"transfer-encoding" in headers or (is_stream and scope["method"] in _METHODS_WITH_BODY)
 
 
 def _declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:

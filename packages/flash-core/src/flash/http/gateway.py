@@ -11,12 +11,11 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 from werkzeug.exceptions import HTTPException
@@ -26,8 +25,9 @@ from flash.callbacks.execution import visitor, visitor_of
 from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.http.compression import compress
-from flash.http.disconnect import Disconnected, DisconnectWatcher
+from flash.http.disconnect import Disconnected, DisconnectWatcher, WatchTimer
 from flash.http.early_response import EarlyResponse, has_long_body
+from flash.http.first_step import FirstStep
 from flash.http.garbage_collection import freeze_startup_objects
 from flash.http.plain_functions import PlainFunctions
 from flash.http.response_headers import use_safe_cookies, with_headers
@@ -62,6 +62,8 @@ IN_PROCESS = "flash.in_process"
 
 _EXTENSION = "flash"
 
+_JSON = b"application/json"
+
 # Seconds between two messages in the log of what any client can cause.
 _LOG_INTERVAL = 60.0
 
@@ -73,6 +75,8 @@ class MountedApp(Protocol):
     dispatcher: Dispatcher
     views: Views
     internal_pool: WorkerPool
+    # Whether `warm_up` has been done.
+    is_warm: bool
     # Whether responses that are made per request are compressed.
     compresses: bool
     # The headers of the HTML pages below the app's prefix.
@@ -107,9 +111,13 @@ class Gateway:
         # ASGI applications of add-ons, by path or, with variables, by rule.
         self._applications: dict[str, ASGIApp] = {}
         self._rules = Map(strict_slashes=False)
+        # Whether there is a rule with variables: only then must the rules be tried.
+        self._has_rules = False
         self._host_checks: list[Callable[[Scope], str | None]] = []
         # What is in front of WebSockets of Quart's, by path.
         self._socket_doors: dict[str, SocketDoor] = {}
+        # The timer of the disconnect watchers; another one on another event loop.
+        self._watch_timer: WatchTimer | None = None
         # When it was last logged that a request is too long, by the monotonic clock.
         self._logged_too_long_at = -_LOG_INTERVAL
         # Views that bypass Quart, by method and path; made when all apps have started.
@@ -166,13 +174,12 @@ class Gateway:
         if "<" in rule:
             # Raises an exception for a rule that is malformed.
             self._rules.add(Rule(rule, endpoint=rule))
+            self._has_rules = True
         self._applications[rule] = application
 
     def _application_at(self, path: str, scope: Scope) -> ASGIApp | None:
-        if not self._applications:
-            return None
         application = self._applications.get(path)
-        if application is None:
+        if application is None and self._has_rules:
             adapter = self._rules.bind("")
             try:
                 rule, variables = adapter.match(path)
@@ -189,7 +196,8 @@ class Gateway:
             await self._quart_app(scope, receive, self._tuning_at_startup(scope, send))
             return
         self._connections += 1
-        if kind == "http" and has_long_body(scope):
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if kind == "http" and has_long_body(scope, headers):
             early = EarlyResponse(receive, send)
             receive, send = early.receive, early.send
         visitor.set(visitor_of(scope))
@@ -206,25 +214,29 @@ class Gateway:
         if not self.startup.is_complete:
             await self.startup.wait(by_wsgi=WSGI in scope)
         scope[LOOP] = asyncio.get_running_loop()
+        path = _path_of(scope)
+        application = self._application_at(path, scope) if self._applications else None
+        bypasses_quart = (
+            application is None
+            and kind == "http"
+            and self._may_bypass_quart
+            and not quart_seam.has_request_observers(self._server)
+        )
+        if bypasses_quart:
+            if self._routes is None:
+                self._routes = self._direct_routes()
+            serve = self._routes.get((scope["method"], path))
+            if serve is not None:
+                await serve(Exchange(scope, headers, receive, send))
+                return
         if kind == "http":
-            send = with_headers(send, scope, self._page_headers, self._server.config)
-        application = self._application_at(_path_of(scope), scope)
+            send = self._with_headers(scope, send)
         if application is not None:
             await self._warm_up()
             await application(scope, receive, send)
             return
-        if (
-            kind == "http"
-            and self._may_bypass_quart
-            and not quart_seam.has_request_observers(self._server)
-        ):
-            method, path = scope["method"], _path_of(scope)
-            if self._routes is None:
-                self._routes = self._direct_routes()
-            serve = self._routes.get((method, path))
-            if serve is not None:
-                await serve(Exchange(scope, receive, send))
-                return
+        if bypasses_quart:
+            method = scope["method"]
             if method in ("GET", "HEAD"):
                 for app in self._apps:
                     response = await app.views.file_at(path, method, scope["headers"])
@@ -254,6 +266,9 @@ class Gateway:
             "files (dcc.Upload sends four bytes for three of a file)",
             self._server.config["MAX_CONTENT_LENGTH"],
         )
+
+    def _with_headers(self, scope: Scope, send: Send) -> Send:
+        return with_headers(send, scope, self._page_headers, self._server.config)
 
     def _page_headers(self, scope: Scope) -> PageHeaders | None:
         """Return those of the app with the longest prefix of the path; None outside of all apps."""
@@ -301,15 +316,13 @@ class Gateway:
     async def _serve_callback(self, app: MountedApp, exchange: Exchange) -> None:
         """Serve a callback request."""
         config = self._server.config
-        headers = dict(exchange.scope["headers"])
+        headers = exchange.headers
         try:
             body = await read_body(
                 exchange.receive, headers, config["MAX_CONTENT_LENGTH"], config["BODY_TIMEOUT"]
             )
             if b"content-encoding" in headers:
-                await self._quart_app(
-                    exchange.scope, _replay(body, exchange.receive), exchange.send
-                )
+                await self._pass_on(exchange, body)
                 return
             content_type = headers.get(b"content-type", b"")
             if len(body) < LARGE_JSON:
@@ -323,7 +336,8 @@ class Gateway:
                 self.log_too_long()
             await _send_encoded(exchange.send, text_response(error.status, str(error)))
             return
-        await app.warm_up()
+        if not app.is_warm:
+            await app.warm_up()
         await self._respond(app, partial(app.dispatcher.respond, value), exchange, body)
 
     async def _respond(
@@ -335,30 +349,43 @@ class Gateway:
     ) -> None:
         """Run ``work`` in a request context that is built on first access; send its response."""
         response = NOT_COMPILED
-        context = quart_seam.DeferredRequestContext(self._server, exchange.scope, body)
-        with context.active():
+        scope, send = exchange.scope, exchange.send
+        with quart_seam.DeferredRequestContext(self._server, scope, body) as context:
             dash_seam.enter_app(app)
-            watcher = DisconnectWatcher(exchange.receive)
+            watcher = DisconnectWatcher(exchange.receive, self._watch_timer_of(scope[LOOP]))
             try:
                 async with watcher:
                     response = await work()
                     if app.compresses:
-                        response = await compress(
-                            response, _accept_encoding(exchange.scope), app.internal_pool
-                        )
+                        accepted = exchange.headers.get(b"accept-encoding", b"").decode("latin-1")
+                        response = await compress(response, accepted, app.internal_pool)
                 if watcher.happened:
                     return
                 if response is not NOT_COMPILED and context.needs_finish:
                     finished = await context.finish(to_quart_response(response))
-                    await _send_quart_response(exchange.send, finished)
+                    await _send_quart_response(self._with_headers(scope, send), finished)
                     return
             except Exception as error:  # noqa: BLE001  a request's boundary: Quart's handlers respond
-                await _send_quart_response(exchange.send, await context.handle_error(error))
+                failed = await context.handle_error(error)
+                await _send_quart_response(self._with_headers(scope, send), failed)
                 return
         if response is NOT_COMPILED:
-            await self._quart_app(exchange.scope, _replay(body, exchange.receive), exchange.send)
+            await self._pass_on(exchange, body)
         else:
-            await _send_encoded(exchange.send, response)
+            if response.is_page:
+                send = self._with_headers(scope, send)
+            await _send_encoded(send, response)
+
+    def _watch_timer_of(self, loop: asyncio.AbstractEventLoop) -> WatchTimer:
+        timer = self._watch_timer
+        if timer is None or timer.loop is not loop:
+            timer = self._watch_timer = WatchTimer(loop)
+        return timer
+
+    async def _pass_on(self, exchange: Exchange, body: bytes) -> None:
+        """Let Quart serve a request whose body has been read."""
+        send = self._with_headers(exchange.scope, exchange.send)
+        await self._quart_app(exchange.scope, _replay(body, exchange.receive), send)
 
 
 async def _refuse_host(kind: str, receive: Receive, send: Send, reason: str) -> None:
@@ -375,11 +402,11 @@ async def _refuse_host(kind: str, receive: Receive, send: Send, reason: str) -> 
     await _send_all(send, HTTPStatus.BAD_REQUEST, headers, body)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """The ASGI arguments of one HTTP request."""
+class Exchange(NamedTuple):
+    """The ASGI arguments of one HTTP request; ``send`` adds no headers."""
 
     scope: Scope
+    headers: dict[bytes, bytes]
     receive: Receive
     send: Send
 
@@ -392,9 +419,13 @@ async def read_body(
     Raises `BadRequest`: 413 as soon as the body is known to be longer than ``limit`` bytes, 408 if
     it is not complete after ``seconds``. Raises `Disconnected` if the client disconnects.
     """
+    reading = FirstStep(_read_body(receive, headers, limit))
+    if reading.is_done:
+        # A timer would cost 3 µs, and most bodies come with the head of the request.
+        return reading.result()
     try:
         async with asyncio.timeout(seconds):
-            return await _read_body(receive, headers, limit)
+            return await reading
     except TimeoutError as error:
         raise BadRequest(
             f"the body was not complete after {seconds:g} s", status=HTTPStatus.REQUEST_TIMEOUT
@@ -408,24 +439,25 @@ async def _read_body(receive: Receive, headers: dict[bytes, bytes], limit: int |
         raise BadRequest.too_long(limit)
     chunks: list[bytes] = []
     size = 0
-    more = True
-    while more:
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
         chunk = message.get("body", b"")
-        more = message.get("more_body", False)
         size += len(chunk)
         if limit is not None and size > limit:
             raise BadRequest.too_long(limit)
+        if not message.get("more_body"):
+            return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def parse_json(content_type: bytes, body: bytes) -> Any:
     """Parse a JSON body; raises `BadRequest`, with 415 for another content type."""
-    kind = content_type.split(b";", 1)[0].strip().lower()
-    if kind != b"application/json" and not kind.endswith(b"+json"):
+    kind = content_type
+    if kind != _JSON:
+        kind = kind.split(b";", 1)[0].strip().lower()
+    if kind != _JSON and not kind.endswith(b"+json"):
         raise BadRequest(
             f"the body must be application/json, not {quoted(kind.decode('latin-1'))}",
             status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -446,11 +478,6 @@ def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _accept_encoding(scope: Scope) -> str:
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    return headers.get(b"accept-encoding", b"").decode("latin-1")
-
-
 def _path_of(scope: Scope) -> str:
     """Return the path without the server's root path, as Quart's routing uses it."""
     path: str = scope["path"]
@@ -460,15 +487,14 @@ def _path_of(scope: Scope) -> str:
     return path
 
 
-async def _send_encoded(send: Send, response: EncodedResponse) -> None:
+def _send_encoded(send: Send, response: EncodedResponse) -> Awaitable[None]:
     headers: list[Header] = [
         (b"content-type", response.content_type.encode("latin-1")),
         (b"content-length", str(len(response.body)).encode()),
     ]
-    headers.extend(
-        (name.lower().encode(), value.encode()) for name, value in response.extra_headers
-    )
-    await _send_all(send, response.status, headers, response.body)
+    for name, value in response.extra_headers:
+        headers.append((name.lower().encode(), value.encode()))
+    return _send_all(send, response.status, headers, response.body)
 
 
 async def _send_quart_response(send: Send, response: Any) -> None:
@@ -483,11 +509,11 @@ async def _send_quart_response(send: Send, response: Any) -> None:
 async def _send_file(send: Send, response: StaticResponse, method: str) -> None:
     """Send a file; for HEAD, its headers only."""
     body = b"" if method == "HEAD" else response.body
-    await _send_all(send, response.status, response.headers, body)
+    await _send_all(send, response.status, list(response.headers), body)
 
 
-async def _send_all(send: Send, status: int, headers: Iterable[Header], body: bytes) -> None:
-    await send({"type": "http.response.start", "status": int(status), "headers": list(headers)})
+async def _send_all(send: Send, status: int, headers: list[Header], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

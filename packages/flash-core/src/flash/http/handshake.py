@@ -95,7 +95,7 @@ class Handshake:
         scope = {"http_version": "1.1", "method": "GET", **self._scope, "type": "http"}
         context = quart_seam.DeferredRequestContext(self._app.server, scope, b"")
         await context.open_stored_session()
-        with context.active():
+        with context:
             dash_seam.enter_app(self._app)
             yield
 

@@ -126,7 +126,7 @@ class LayoutValidation:
                 await self._await_layout(path, failures)
             # Dash does this within the first request, and layouts may use the request.
             context = await quart_seam.startup_request_context(app.server, path)
-            with context.active():
+            with context:
                 function = app.layout_function
                 if function is not None and self.awaited is None and self._has_guards():
                     # Dash's set-up calls it once more, and cannot be repeated.
@@ -160,7 +160,7 @@ class LayoutValidation:
         except Exception as error:  # noqa: BLE001  a layout is the user's code
             app.logger.debug("the layout is called in a made-up request: %r", error)
             context = await quart_seam.startup_request_context(app.server, path)
-            with context.active():
+            with context:
                 (made,) = await self._guarded(call)
             if isinstance(made, Exception):
                 failures.append(made)

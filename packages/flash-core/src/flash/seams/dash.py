@@ -16,11 +16,10 @@ import sys
 from collections import ChainMap
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dash
 
@@ -64,9 +63,6 @@ from dash._utils import (
     stringify_id,
 )
 
-# A request as code of Dash sees it.
-from dash.backends._quart import QuartRequestAdapter
-
 # Splits the fingerprint off the URL of a component library's file.
 from dash.fingerprint import check_fingerprint
 
@@ -78,6 +74,7 @@ if TYPE_CHECKING:
         Container,
         Generator,
         Mapping,
+        Sequence,
     )
 
 
@@ -101,7 +98,13 @@ from dash.dash import (
 _WRAPPERS = frozenset({"add_context", "async_add_context"})
 
 
-RequestAdapter: Any = QuartRequestAdapter
+def request_adapter() -> Any:
+    """Return the class of a request as code of Dash sees it.
+
+    Its module is imported by the first app, and not before.
+    """
+    return importlib.import_module("dash.backends._quart").QuartRequestAdapter
+
 
 # Separates the id of a page from an earlier one within a signed identity; ids are hexadecimal.
 PREVIOUS = "~"
@@ -113,6 +116,15 @@ def without_issue_time(name: str) -> str:
     """Return what is signed in the identity of a page without the time at which it was issued."""
     page, separator, before = name.partition(PREVIOUS)
     return f"{page.partition(ISSUED)[0]}{separator}{before}"
+
+
+def registered_hooks(kind: str) -> Sequence[Any]:
+    """Return the hooks of ``kind`` in the order in which they run; made new if there are any."""
+    hooks = HooksManager.hooks
+    # Asked for every callback, and nearly always there are none.
+    if hooks._ns.get(kind) or hooks._finals.get(kind):
+        return HooksManager.get_hooks(kind)
+    return ()
 
 
 def cancels_jobs(function: Callable[..., Any]) -> bool:
@@ -142,7 +154,6 @@ __all__ = [
     "HooksManager",
     "NoUpdate",
     "Registration",
-    "RequestAdapter",
     "app_context",
     "cache_scope",
     "cancels_jobs",
@@ -163,6 +174,8 @@ __all__ = [
     "path_to_page",
     "read_registration",
     "registered_file",
+    "registered_hooks",
+    "request_adapter",
     "sign",
     "stringify_id",
     "unsign",
@@ -192,8 +205,7 @@ _INDEX_CHECKS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(NamedTuple):
     """The arguments of `dash.callback`, read from the wrapper that it put into `callback_map`.
 
     `callback_map` keeps the dependencies, but neither the user's function nor `on_error`. Both are
@@ -218,16 +230,15 @@ def read_registration(wrapper: object) -> Registration | None:
     if not isinstance(wrapper, FunctionType) or wrapper.__code__.co_name not in _WRAPPERS:
         return None
     # Faster than `inspect.getclosurevars`, which also looks up the global names of the wrapper.
-    names, cells = wrapper.__code__.co_freevars, wrapper.__closure__ or ()
+    cells = dict(zip(wrapper.__code__.co_freevars, wrapper.__closure__ or (), strict=True))
     try:
-        closure = {name: cell.cell_contents for name, cell in zip(names, cells, strict=True)}
         return Registration(
-            function=closure["func"],
-            on_error=closure["on_error"],
-            output=closure["output"],
-            multi=closure["multi"],
-            has_output=closure["has_output"],
-            background_key=closure["background_key"],
+            function=cells["func"].cell_contents,
+            on_error=cells["on_error"].cell_contents,
+            output=cells["output"].cell_contents,
+            multi=cells["multi"].cell_contents,
+            has_output=cells["has_output"].cell_contents,
+            background_key=cells["background_key"].cell_contents,
         )
     except (KeyError, ValueError):
         # ValueError: a variable of the closure has no value.

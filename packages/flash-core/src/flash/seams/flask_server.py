@@ -13,7 +13,7 @@ import asyncio
 import inspect
 from contextlib import contextmanager
 from contextvars import copy_context
-from functools import cache, wraps
+from functools import cache, cached_property, wraps
 from typing import TYPE_CHECKING, Any, Self
 
 import flask
@@ -62,7 +62,25 @@ if TYPE_CHECKING:
 
 
 class AppContext(quart.ctx.AppContext):
-    """An app context for ``async with`` and, outside of the event loop, ``with``."""
+    """An app context for ``async with`` and, outside of the event loop, ``with``.
+
+    Its parts are made on first access, since each callback has an app context.
+    """
+
+    def __init__(self, app: quart.Quart) -> None:
+        # Without `super().__init__`, which would make the parts.
+        self.app = app
+        self._cv_tokens = []
+
+    @cached_property
+    def url_adapter(self) -> Any:  # type: ignore[override]
+        """The URL adapter bound to the server's name, if that is configured."""
+        return self.app.create_url_adapter(None)
+
+    @cached_property
+    def g(self) -> Any:  # type: ignore[override]
+        """The object behind `quart.g`."""
+        return self.app.app_ctx_globals_class()
 
     def push(self) -> Any:
         """Make this the current context; awaitable on the event loop, and not elsewhere."""

@@ -87,11 +87,11 @@ class ServerCall:
     def __get__(self, instance: object | None, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
 
-    def __call__(self, instance: Any, *arguments: Any, **named: Any) -> Any:
-        """Serve by WSGI if there are two arguments, otherwise by ASGI."""
-        if len(arguments) == 2 and not named:
-            return self._wsgi(instance, *arguments)
-        return self._direct(instance, *arguments, **named)
+    def __call__(self, instance: Any, scope: Any, receive: Any, send: Any = None) -> Any:
+        """Serve by ASGI; with two arguments, which are an environment and a function, by WSGI."""
+        if send is None:
+            return self._wsgi(instance, scope, receive)
+        return self._direct(instance, scope, receive, send)
 
 
 class WSGIBridge:

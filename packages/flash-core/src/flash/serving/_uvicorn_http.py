@@ -6,12 +6,9 @@ or stops in the middle of its head.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
-
-from flash.exits import GUARDED_BY_THEMSELVES
 
 from .timeouts import HEAD_TIMEOUT
 
@@ -21,21 +18,6 @@ if TYPE_CHECKING:
     Base = Any
 else:
     Base = AutoHTTPProtocol
-
-
-def _note_request_tasks() -> None:
-    """Note the coroutine of a request's task, which catches whatever the app raises."""
-    from uvicorn.protocols.http import h11_impl
-
-    cycles: list[Any] = [h11_impl.RequestResponseCycle]
-    with contextlib.suppress(ImportError):
-        from uvicorn.protocols.http import httptools_impl
-
-        cycles.append(httptools_impl.RequestResponseCycle)
-    GUARDED_BY_THEMSELVES.update(cycle.run_asgi.__code__ for cycle in cycles)
-
-
-_note_request_tasks()
 
 
 class TimedHTTP(Base):
