@@ -106,7 +106,6 @@
       props,
       remote,
       status,
-      resting: status === "loaded" && (!drawn || (props.suspend && !near)),
       key: keyOf(props.id),
       loading: status === "loading",
       settled: wanted && status !== "loading",
@@ -264,12 +263,10 @@
         news.suspended = !near;
         element.current.dispatchEvent(new CustomEvent("flash-lazy-suspend", { detail: !near }));
       }
-      if (status === "loaded" && remote && my.loaded !== edition) {
-        my.loaded = edition;
-        my.took = my.asked === edition ? Date.now() - edition : null;
-      }
-      if (status === "loaded" && drawn && my.counted !== edition)
+      if (status === "loaded" && drawn && my.counted !== edition) {
         news.load_count = (props.load_count || 0) + 1;
+        my.took = Date.now() - edition;
+      }
       if (drawn || !remote) my.counted = edition;
       if (status !== "idle" || near || props.status) props.setProps(news);
       const target = drawn && my.sought && document.getElementById(my.sought);
@@ -384,31 +381,5 @@
   // From the browser's menu: what the page has is drawn.
   addEventListener("beforeprint", loadAll);
 
-  // What the developer's panel shows, which is there in debug mode only. A token is the signature, and
-  // in base64 the loader's name and its arguments.
-  const called = ({ token }) => {
-    try {
-      const bytes = atob(token.slice(43).replace(/-/g, "+").replace(/_/g, "/"));
-      return JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (each) => each.charCodeAt())));
-    } catch (_) {
-      return ["", ""];
-    }
-  };
-  window.flash = window.flash || {};
-  flash.inspect = flash.inspect || {};
-  flash.inspect["Lazy panels"] = () => ({
-    rows: [...mounted].map((panel) => ({
-      panel: panel.remote ? called(panel.props)[0] : panel.key || "LazyLoad",
-      arguments: panel.remote ? called(panel.props)[1] : "",
-      status: panel.resting ? "resting" : panel.status,
-      loads: panel.props.load_count || 0,
-      begun: panel.asked ? new Date(panel.asked) : null,
-      milliseconds: panel.took
-    })),
-    empty: "No lazy panel is on the page."
-  });
-  flash.origins = flash.origins || [];
-  flash.origins.push(({ output }) => output.includes('"flash_lazy":') && "load of a lazy panel");
-
-  window.flash_lazy = { LazyLoad, LazyPanel: LazyLoad, Skeleton, loadAll };
+  window.flash_lazy = { LazyLoad, LazyPanel: LazyLoad, Skeleton, loadAll, mounted };
 })();

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from flash_lazy.components.thumbnail import Renderer
 
 
+# What the developer's panel shows of panels; apart from the script of all pages, which stays small.
+_DEV_SCRIPT = {"relative_package_path": "flash_lazy_dev.js", "namespace": "flash_lazy"}
+
 # The path at which a page asks whether a panel's token is refused.
 CHECK = "_flash_lazy/check"
 
@@ -96,6 +99,7 @@ async def _install(app: Flash) -> None:
     )
     app.server.add_url_rule(prefix + CHECK, f"{prefix}{CHECK}", panels.check, methods=["POST"])
     app.secret_watchers.append(panels.apply_new_secret)
+    app.dev_tools_scripts = [*app.dev_tools_scripts, _DEV_SCRIPT]
     panel_id = {PANEL_ID_KEY: MATCH}
     app.callback(
         Output(panel_id, "children"),

@@ -145,7 +145,7 @@ class DashApp(StockDash):
             # The browser would report each component that its first layout does not have.
             config["suppress_callback_exceptions"] = True
         if self.shows_dev_tools and self.dev_tools_components:
-            config["dev_tools"] = [*(config.get("dev_tools") or ()), *self.dev_tools_components]
+            config["dev_tools"] = [*self.dev_tools_components, *(config.get("dev_tools") or ())]
         return {**config, **self.page_extras}
 
     def _generate_scripts_html(self) -> str:
