@@ -5,6 +5,7 @@ import http.client
 import json
 import sys
 from contextlib import closing
+from types import CoroutineType, SimpleNamespace
 
 import dash
 import pytest
@@ -185,6 +186,28 @@ def test_11_9_a_guarded_task_is_as_any_other_and_fails_where_it_would_end_the_lo
         unstarted.cancel()
         with pytest.raises(asyncio.CancelledError):
             await unstarted
+
+    asyncio.run(main())
+
+
+def test_a_request_s_task_of_uvicorn_has_no_guard_however_uvicorn_was_started(monkeypatch):
+    """uvicorn catches by itself what the app raises, and a guard would cost each request."""
+
+    class Cycle:
+        async def run_asgi(self):
+            return type(asyncio.current_task().get_coro())
+
+    module = SimpleNamespace(RequestResponseCycle=Cycle)
+    monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", module)
+
+    async def other():
+        return type(asyncio.current_task().get_coro())
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        guard_tasks(loop)
+        assert await loop.create_task(Cycle().run_asgi()) is CoroutineType
+        assert await loop.create_task(other()) is not CoroutineType
 
     asyncio.run(main())
 

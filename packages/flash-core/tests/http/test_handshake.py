@@ -203,6 +203,36 @@ async def test_work_that_is_over_at_once_is_not_watched(monkeypatch):
     assert not watcher.happened
 
 
+async def test_all_watchers_of_a_loop_share_one_timer_and_each_begins_in_time(monkeypatch):
+    monkeypatch.setattr(disconnect, "WATCH_AFTER", 0.02)
+    loop = asyncio.get_running_loop()
+    timer, made = WatchTimer(loop), []
+    call_at = loop.call_at
+
+    def noted(*call, **options):
+        made.append(call)
+        return call_at(*call, **options)
+
+    monkeypatch.setattr(loop, "call_at", noted)
+    short = [DisconnectWatcher(Client(LEAVES).receive, timer) for _ in range(5)]
+    for watcher in short:
+        async with watcher:
+            pass
+    assert len(made) == 1
+
+    async def work(client):
+        async with DisconnectWatcher(client.receive, timer):
+            await client.was_read.wait()
+
+    first, second = Client(SENDS), Client(SENDS)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as works:
+        works.create_task(work(first))
+        await asyncio.sleep(0.01)
+        works.create_task(work(second))
+    assert (first.read, second.read) == (1, 1)
+    assert not any(watcher.happened for watcher in short)
+
+
 async def test_an_error_of_the_work_comes_out_and_so_does_a_cancellation_by_somebody_else():
     with pytest.raises(LookupError):
         async with watcher_of(Client().receive):
