@@ -18,6 +18,7 @@ from servers import (
     DASH_QUART,
     FLASH,
     FLASH_ON_QUART,
+    FLASH_TRACED,
     App,
     Server,
     Subject,
@@ -54,12 +55,30 @@ async def measure_bridge(effort: Effort) -> list[Row]:
     The rates are those of a processor: of one that others share, the server's share varies more
     than what is compared.
     """
+    subjects = [Subject(app, "hypercorn") for app in (FLASH, FLASH_ON_QUART)]
+    return await _compare_costs(subjects, Target(0.98), effort)
+
+
+async def measure_tracing(effort: Effort) -> list[Row]:
+    """What spans of OpenTelemetry's SDK cost a callback, without an exporter.
+
+    The rates are those of a processor, as in `measure_bridge`.
+    """
+    subjects = [Subject(app, "uvicorn") for app in (FLASH_TRACED, FLASH)]
+    return await _compare_costs(subjects, Target(0.6), effort)
+
+
+async def _compare_costs(subjects: Sequence[Subject], target: Target, effort: Effort) -> list[Row]:
+    """Compare the processor time of a trivial callback of each kind on two servers."""
     rows: list[Row] = []
     async with contextlib.AsyncExitStack() as stack:
-        subjects = (Subject(app, "hypercorn") for app in (FLASH, FLASH_ON_QUART))
         servers = await serve_all(stack, *subjects)
         for kind in ("async", "plain"):
             flash, other = await _turns(kind, servers, effort, 3 * effort.rounds)
+            costs = [
+                statistics.median(burst.cpu_per_request for burst in bursts)
+                for bursts in (flash, other)
+            ]
             rows.append(
                 compare(
                     f"trivial {kind} callback, per second of processor time",
@@ -68,7 +87,8 @@ async def measure_bridge(effort: Effort) -> list[Row]:
                         Spread.of((1 / burst.cpu_per_request for burst in bursts), "/s")
                         for bursts in (flash, other)
                     ),
-                    target=Target(0.98),
+                    target=target,
+                    notes=(f"{(costs[0] - costs[1]) * 1e6:+.0f} µs of processor time a call",),
                 )
             )
     return rows

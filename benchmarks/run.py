@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "callback": callbacks.measure,
     "bridge": callbacks.measure_bridge,
+    "tracing": callbacks.measure_tracing,
     "sleepers": sleepers.measure_rate,
     "neighbour": sleepers.measure_neighbour,
     "serialize": serialize.measure,

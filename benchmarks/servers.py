@@ -42,6 +42,7 @@ class App:
 
 FLASH = App("Flash", "apps.flash_app:app")
 FLASH_ON_QUART = App("Flash without Flask's names", "apps.flash_quart:app")
+FLASH_TRACED = App("Flash with OpenTelemetry", "apps.flash_traced:app")
 DASH_QUART = App("Dash Quart", "apps.dash_quart:server")
 DASH_FASTAPI = App("Dash FastAPI", "apps.dash_fastapi:server")
 BARE_QUART = App("bare Quart", "apps.bare_quart:app")
