@@ -16,11 +16,13 @@ import rooms
 from components import aria, chart, live_tile, panel, segmented
 from prices import INTERVAL, KEPT, Price, Tape, step
 from quart import request
+from theme import template
 
 from flash import (
     ClientsideFunction,
     Input,
     Output,
+    Patch,
     State,
     callback,
     clientside_callback,
@@ -33,7 +35,6 @@ from flash import (
     register_page,
 )
 from flash_pubsub import MemoryBroker, Subscription
-from flash_ws import LinkStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,14 +62,17 @@ pubsub.channel("room/{room}", replay_last=False)
 
 async def layout(**_query: str) -> Component:
     is_alone = isinstance(pubsub.broker, MemoryBroker)
+    # The last minute; the page is subscribed from there on, so that it gets each price once.
+    history = await pubsub.history("prices/meridian", limit=KEPT)
+    recent = [Price(**message.data) for message in history]
+    for price in recent:
+        # This worker follows the tape only while one of its pages shows it.
+        tape.note(price)
     return components.page(
         "Shared",
         "What one browser changes all browsers show, whichever worker they are connected to",
-        # Its status becomes "open" as soon as the page is there, and whenever the link is back.
-        LinkStatus(id="shared-link"),
         # Only pages that show the tape get its prices.
-        Subscription("prices/meridian"),
-        dcc.Store(id="shared-theme"),
+        Subscription("prices/meridian", since=history[-1].position if history else None),
         html.Div(id="room-place"),
         html.Div(
             [
@@ -136,8 +140,7 @@ async def layout(**_query: str) -> Component:
                         TAPE,
                         "The price over the last minute",
                         height=260,
-                        # Prices that come before the first figure need a trace to go to.
-                        figure=figures.tape(tape.recent, None),
+                        figure=figures.tape(recent, None),
                     ),
                     note="From a feeder, which runs on one worker",
                     width=7,
@@ -236,18 +239,12 @@ async def show_price(message: dict[str, Any], market: str) -> tuple[list[Any], s
     return [point, [0], KEPT], f"{price.value:.2f}", f"{tape.growth:+.1%}", str(price.by)
 
 
-# The theme, on this page: what a callback of this page listens to has to be there when it is.
-clientside_callback("theme => theme", Output("shared-theme", "data"), Input("theme", "data"))
-
-
-@live.event_callback(Input("shared-link", "status"), Input("shared-theme", "data"))
-async def draw_tape(status: str, theme: str | None) -> AsyncIterator[Any]:
-    """The last minute; over the link, so that it comes in order with the prices that follow."""
-    if status == "open":
-        # This worker follows the tape only while one of its pages shows it.
-        for message in await pubsub.history("prices/meridian", limit=KEPT):
-            tape.note(Price(**message.data))
-        yield TAPE, {"figure": figures.tape(tape.recent, theme)}
+@callback(Output(TAPE, "figure"), Input("theme", "data"))
+async def paint_tape(theme: str | None) -> Patch:
+    """Give the chart the colours of the page; its prices stay as they are."""
+    patch = Patch()
+    patch["layout"]["template"] = template(theme)
+    return patch
 
 
 # -- Rooms: a Subscription says where a page is
