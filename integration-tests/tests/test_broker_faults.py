@@ -138,7 +138,8 @@ class Scene:
         """Nothing lost, nothing twice, everything in order, to everybody, without a reset."""
         for channel in Traffic.CHANNELS:
             acknowledged = [own for t in self.traffic for own in t.acknowledged[channel]]
-            assert len(acknowledged) > 15
+            # Enough to be lost; a busy machine publishes slowly.
+            assert len(acknowledged) > 8
             uncertain = {payload for t in self.traffic for payload in t.uncertain}
             for worker in self.workers:
                 assert worker.resets == []

@@ -47,6 +47,8 @@ def words(count):
 
 
 def test_14_10_a_text_grows_into_markdown_with_every_piece_in_its_place(page):
+    # The script of `dcc.Markdown` comes when the layout stands.
+    page.find("#answer")
     page.run_js(
         """window.drawn = 0;
         new MutationObserver(() => { drawn += 1; }).observe(
