@@ -62,13 +62,16 @@ async def measure_bridge(effort: Effort) -> list[Row]:
 async def measure_tracing(effort: Effort) -> list[Row]:
     """What spans of OpenTelemetry's SDK cost a callback, without an exporter.
 
-    The rates are those of a processor, as in `measure_bridge`.
+    The rates are those of a processor, as in `measure_bridge`. No ratio is promised, but 15 µs a
+    call, of which a bare span of the SDK takes all.
     """
     subjects = [Subject(app, "uvicorn") for app in (FLASH_TRACED, FLASH)]
-    return await _compare_costs(subjects, Target(0.6), effort)
+    return await _compare_costs(subjects, None, effort)
 
 
-async def _compare_costs(subjects: Sequence[Subject], target: Target, effort: Effort) -> list[Row]:
+async def _compare_costs(
+    subjects: Sequence[Subject], target: Target | None, effort: Effort
+) -> list[Row]:
     """Compare the processor time of a trivial callback of each kind on two servers."""
     rows: list[Row] = []
     async with contextlib.AsyncExitStack() as stack:
