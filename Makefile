@@ -5,8 +5,8 @@
 export PYTHON
 # Tests start hundreds of Python processes, and without bytecode each compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
-# Browsers and servers make tests wait: three at a time left two cores idle for half of the time.
-WORKERS = 4
+# Browsers and servers make tests wait: three at a time keep two cores busy.
+WORKERS = 3
 
 .PHONY: demo demo-cluster test check docs docs-serve docs-links release-check bench mutants test-matrix soak setup system version
 .NOTPARALLEL:
