@@ -46,7 +46,7 @@ def write(set_progress, clicks, chapters):
     written = []
     for chapter in range(1, chapters + 1):
         set_progress((str(chapter), str(chapters)))
-        time.sleep(0.2)
+        time.sleep(0.4)
         written.append(f"Chapter {chapter} of click {clicks}")
     return "\n".join(written)
 
