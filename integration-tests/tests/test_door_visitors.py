@@ -131,8 +131,10 @@ async def test_14_4_a_withdrawn_permission_closes_what_the_apps_authorize_opened
         elif path == "/_dash-ws-callback":
             await answer(socket, 1)
         await asyncio.to_thread(fetch, served, f"/withdraw/{user}")
+        # Long before the silence of the connection would end it.
         with pytest.raises(ConnectionClosed) as closed:
-            await until_closed(socket)
+            async with asyncio.timeout(15):
+                await until_closed(socket)
     assert closed.value.rcvd.code == 4532
     assert await refused(served, path, cookie) in (4401, 4001)
 

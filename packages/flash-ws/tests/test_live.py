@@ -523,7 +523,7 @@ async def test_a_page_gone_for_good_is_told_to_the_app(app):
 async def test_a_page_that_does_not_even_take_its_dismissal_holds_nothing_for_long(
     app, monkeypatch
 ):
-    monkeypatch.setattr("flash_ws.link.link._CLOSE_TIMEOUT", 0.02)
+    monkeypatch.setattr("flash_ws.link.link.CLOSE_TIMEOUT", 0.02)
     live = Live(app)
     async with serving(app):
         page = await connected(app)

@@ -19,6 +19,7 @@ from flash.callbacks.execution import visitor, visitor_of
 from flash.http.disconnect import Disconnected
 from flash.http.gateway import WSGI, read_body
 from flash.http.handshake import Handshake
+from flash_ws.link.link import CLOSE_TIMEOUT
 from flash_ws.link.transports import PADDING, EventStreamTransport, WebSocketTransport
 from flash_ws.protocol.codes import CloseCode
 
@@ -240,31 +241,33 @@ class LinkAcceptor:
         hub.watch_draining(draining_event(scope))
         serving = asyncio.current_task()
         assert serving is not None
-        expired: list[asyncio.Task[None]] = []
+        has_expired = False
 
-        async def expire() -> None:
-            # Close here and cancel the serving task, since the page may not answer the close.
-            with contextlib.suppress(OSError, RuntimeError):
-                await transport.close(CloseCode.EXPIRED, CloseCode.EXPIRED.meaning)
+        def expire() -> None:
+            nonlocal has_expired
+            has_expired = True
+            # For the link's span, which ends before the close is sent.
+            transport.closed_with = transport.closed_with or CloseCode.EXPIRED
             serving.cancel()
 
-        recheck = self._admission.recheck(
-            scope, request, lambda: expired.append(asyncio.ensure_future(expire()))
-        )
+        recheck = self._admission.recheck(scope, request, expire)
         holder = visitor_of(scope, request.user)
         visitor.set(holder)
         self.places.take(holder)
         try:
             await hub.serve(transport, Handshake(self._app, scope), request.user)
         except asyncio.CancelledError:
-            if not expired or serving.uncancel():
+            if not has_expired or serving.uncancel():
                 raise
+            # Now that nothing reads any more: under granian a close waits for the reading to end,
+            # which a silent page would keep up for two heartbeats. The page may not answer it.
+            with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await transport.close(CloseCode.EXPIRED, CloseCode.EXPIRED.meaning)
         finally:
             self.places.release(holder)
             if recheck is not None:
                 recheck.stop()
-            for task in expired:
-                task.cancel()
 
 
 def _as_opening(scope: Scope) -> Scope:

@@ -24,7 +24,7 @@ logger = limited_logger(__name__)
 _BEAT = connection_frame("beat")
 
 # Seconds within which a page has to accept the close message.
-_CLOSE_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 5.0
 
 
 class Transport(Protocol):
@@ -304,7 +304,7 @@ class Link:
                 code, reason = self._closing
                 # The page may be gone by now, or accept no more messages.
                 with contextlib.suppress(OSError, RuntimeError, TimeoutError):
-                    async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    async with asyncio.timeout(CLOSE_TIMEOUT):
                         await self._transport.close(code, reason)
 
     async def write_waiting(self, task: asyncio.Task[None]) -> None:
