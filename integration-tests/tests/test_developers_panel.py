@@ -416,6 +416,24 @@ def test_15_8_nothing_is_recorded_or_asked_for_while_it_is_closed(flash_browser)
     assert updates(page) == []
 
 
+def test_15_8_a_server_that_does_not_answer_is_asked_once(page):
+    page.run_js(
+        """window.asked = 0;
+        const { fetch } = window;
+        window.fetch = (url, ...more) => {
+            if (!String(url).includes('_flash/panel')) {
+                return fetch(url, ...more);
+            }
+            asked += 1;
+            return new Promise(() => {});
+        };"""
+    )
+    open_panel(page)
+    # More than twice as long as between two questions.
+    page.run_js("return new Promise((resolve) => setTimeout(resolve, 5000))")
+    assert page.run_js("return asked") == 1
+
+
 @pytest.mark.parametrize(
     "environment",
     [{}, {"DEBUG": "1", "DASH_UI": "false"}, {"DEBUG": "1", "DASH_SERVE_DEV_BUNDLES": "false"}],

@@ -209,9 +209,13 @@
 
     let told = {}; // {section: {facts, rows}}
     let askedAt = 0;
+    // One question at a time: over HTTP/1.1 a browser has six connections, which the page needs itself
+    // where a server is slow.
+    let isAsking = false;
 
     async function ask() {
         askedAt = Date.now();
+        isAsking = true;
         try {
             const config = JSON.parse(document.getElementById('_dash-config').textContent);
             const response = await fetch(`${config.requests_pathname_prefix || '/'}_flash/panel`, {
@@ -224,6 +228,8 @@
             told = await response.json();
         } catch (error) {
             told = { Server: { facts: { 'no answer': error.message }, rows: [] } };
+        } finally {
+            isAsking = false;
         }
     }
 
@@ -433,7 +439,7 @@
         if (document.hidden) {
             return;
         }
-        if (Date.now() - askedAt >= ASK_EVERY) {
+        if (!isAsking && Date.now() - askedAt >= ASK_EVERY) {
             ask().then(() => isOpen() && draw());
         }
         draw();
