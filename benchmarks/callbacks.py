@@ -20,6 +20,7 @@ from servers import (
     FLASH_ON_QUART,
     FLASH_TRACED,
     App,
+    Installed,
     Server,
     Subject,
     serve_all,
@@ -46,6 +47,26 @@ async def measure(effort: Effort) -> list[Row]:
     return [
         *await _compare(Subject(DASH_QUART, "hypercorn"), (BARE_QUART, BARE_ASGI), effort),
         *await _compare(Subject(DASH_FASTAPI, "uvicorn"), (BARE_ASGI,), effort),
+    ]
+
+
+async def measure_installed(effort: Effort) -> list[Row]:
+    """The async callback as ``flash run`` serves it; its processor time against bare ASGI's."""
+    subjects = Installed(FLASH, "uvicorn"), Subject(DASH_FASTAPI, "uvicorn")
+    async with contextlib.AsyncExitStack() as stack:
+        servers = await serve_all(stack, *subjects, Subject(BARE_ASGI, "uvicorn"))
+        flash, dash, bare = await _turns("async", servers, effort, effort.rounds)
+    costs = [
+        Spread.of((burst.cpu_per_request for burst in bursts), "s") for bursts in (flash, bare)
+    ]
+    return [
+        rates("async callback, flash run", str(subjects[1]), flash, dash, Target(2.2)),
+        compare(
+            "async callback, flash run: server CPU",
+            "bare ASGI, uvicorn",
+            *costs,
+            target=Target(2.5, "at most"),
+        ),
     ]
 
 

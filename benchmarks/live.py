@@ -30,7 +30,7 @@ from live_pages import (
 from load import Burst, LoadError
 from report import Row, Spread, Target, compare
 from rounds import Effort, take_turns
-from servers import App, Server, ServerName, Subject, serve, serve_all
+from servers import App, Installed, Server, ServerName, Subject, serve, serve_all
 from sockets import Crowd, Socket, allow_sockets, percentile
 
 from flash_ws.link.link import LinkLimits
@@ -59,6 +59,7 @@ BATCH_DELAY = LinkLimits().max_batch_delay
 PUBLISHED = (0.003, 0.022)
 
 _PUSHED = App("Flash", "apps.live_flash:pushing")
+_SET = App("Flash", "apps.live_set:app")
 _BURST = App("Flash", "apps.live_flash:bursting")
 _STREAMED = App("Flash", "apps.live_flash:streaming")
 _CALLED = App("Flash", "apps.live_flash:calling")
@@ -102,17 +103,20 @@ async def measure_push(effort: Effort) -> list[Row]:
     ]
 
 
+async def _push_turn(server: Server, effort: Effort) -> Stretch:
+    async with open_pages(server, PAGES) as (_, arrivals):
+        await asyncio.sleep(effort.warm_up_seconds)
+        return await listen(server, arrivals, long_seconds(effort))
+
+
 async def _race_pushes(server: ServerName, target: Target, effort: Effort) -> list[Row]:
     subjects = [Subject(app, server) for app in (_PUSHED, _DASH[server], _BARE)]
 
-    async def turn(server: Server) -> Stretch:
-        async with open_pages(server, PAGES) as (_, arrivals):
-            await asyncio.sleep(effort.warm_up_seconds)
-            return await listen(server, arrivals, long_seconds(effort))
-
     async with contextlib.AsyncExitStack() as stack:
         running = await serve_all(stack, *subjects)
-        flash, *others = await take_turns(running, effort.rounds, turn)
+        flash, *others = await take_turns(
+            running, effort.rounds, lambda server: _push_turn(server, effort)
+        )
     work = f"a push to {PAGES} pages, {PUSHES_PER_SECOND} a second: server CPU per delivery"
     targets = (target, Target(1.4, "at most"))
     return [
@@ -125,6 +129,27 @@ async def _race_pushes(server: ServerName, target: Target, effort: Effort) -> li
             notes=(f"deliveries a second {delivery_rate(flash)} against {delivery_rate(turns)}",),
         )
         for subject, turns, target in zip(subjects[1:], others, targets, strict=True)
+    ]
+
+
+async def measure_installed(effort: Effort) -> list[Row]:
+    """The same as ``flash run`` serves it, by `push` and by `set_props`."""
+    allow_sockets(PAGES)
+    subjects = [Installed(_PUSHED, "uvicorn"), Subject(_BARE, "uvicorn")]
+    subjects.append(Installed(_SET, "uvicorn"))
+
+    async with contextlib.AsyncExitStack() as stack:
+        running = await serve_all(stack, *subjects)
+        push, bare, set_props = await take_turns(
+            running, 2 * effort.rounds, lambda server: _push_turn(server, effort)
+        )
+    work = f"to {PAGES} pages, {PUSHES_PER_SECOND} a second, flash run: server CPU per delivery"
+    pushed, sent, were_set = (
+        Spread.of((each.cost for each in turns), "s") for turns in (push, bare, set_props)
+    )
+    return [
+        compare(f"a push {work}", str(subjects[1]), pushed, sent, target=Target(1.2, "at most")),
+        compare(f"set_props {work}", "push", were_set, pushed, target=Target(1.05, "at most")),
     ]
 
 

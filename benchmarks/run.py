@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # Every benchmark, in the order of the table. One more is one more line.
 BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "callback": callbacks.measure,
+    "installed": callbacks.measure_installed,
     "bridge": callbacks.measure_bridge,
     "tracing": callbacks.measure_tracing,
     "sleepers": sleepers.measure_rate,
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Awaitable[list[Row]]]] = {
     "lazy": lazy.measure,
     "scroll": lazy.measure_scrolling,
     "push": live.measure_push,
+    "installed-push": live.measure_installed,
     "crowds": live.measure_crowds,
     "full": live.measure_full,
     "memory": live.measure_memory,

@@ -71,6 +71,19 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class Installed(Subject):
+    """An application as ``flash run`` serves it, with one worker."""
+
+    def __str__(self) -> str:
+        return f"{self.app.name}, flash run"
+
+    def command(self, port: int) -> list[str]:
+        options = ["--bind", f"127.0.0.1:{port}", "--server", self.server, "--no-access-log"]
+        options += ["--log-level", "warning"]
+        return [sys.executable, "-m", "flash.cli", "run", *options, self.app.target]
+
+
+@dataclass(frozen=True, slots=True)
 class OverRedis(Subject):
     """A subject that is told where its Redis is."""
 

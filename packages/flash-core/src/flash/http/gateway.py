@@ -63,6 +63,7 @@ IN_PROCESS = "flash.in_process"
 _EXTENSION = "flash"
 
 _JSON = b"application/json"
+_JSON_TEXT = "application/json"
 
 # Seconds between two messages in the log of what any client can cause.
 _LOG_INTERVAL = 60.0
@@ -487,14 +488,19 @@ def _path_of(scope: Scope) -> str:
     return path
 
 
-def _send_encoded(send: Send, response: EncodedResponse) -> Awaitable[None]:
+async def _send_encoded(send: Send, response: EncodedResponse) -> None:
+    if not response.extra_headers and response.content_type == _JSON_TEXT:
+        # Of `flash run` on uvicorn, where nothing else has put its own `send` around the server's.
+        send_json: Callable[[int, bytes], bool] | None = getattr(send, "send_json", None)
+        if send_json is not None and send_json(response.status, response.body):
+            return
     headers: list[Header] = [
         (b"content-type", response.content_type.encode("latin-1")),
         (b"content-length", str(len(response.body)).encode()),
     ]
     for name, value in response.extra_headers:
         headers.append((name.lower().encode(), value.encode()))
-    return _send_all(send, response.status, headers, response.body)
+    await _send_all(send, response.status, headers, response.body)
 
 
 async def _send_quart_response(send: Send, response: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
-from ._uvicorn_http import TimedHTTP
+from ._uvicorn_http import FlashHTTP
 from ._uvicorn_socket import LimitedWebSocket
 from .drain import CANCEL_DELAY
 from .listener import BACKLOG
@@ -57,7 +57,7 @@ async def serve(
             cast("Any", app),
             interface="asgi3",
             lifespan="on",
-            http=TimedHTTP,
+            http=FlashHTTP,
             ws=LimitedWebSocket,
             workers=1,
             backlog=BACKLOG,

@@ -1,39 +1,80 @@
-"""uvicorn's HTTP protocols with an end for connections that send no whole request.
+"""uvicorn's HTTP protocol with an end for connections that send no whole request.
 
 uvicorn closes a connection that is quiet after a response, but not one that never sends a request
 or stops in the middle of its head.
+
+It also writes short responses of Flash at once, and needs no timer for each request.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from .timeouts import HEAD_TIMEOUT
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Awaitable
 
-    Base = Any
-else:
-    Base = AutoHTTPProtocol
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+    from .target import ASGIApp, Message, Receive, Scope, Send
 
 
-class TimedHTTP(Base):
+class FlashHTTP(HttpToolsProtocol):
     """uvicorn's protocol; ends a connection whose next request does not begin in time."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to watch the connection."""
         super().connection_made(transport)
         # The request that was the latest when the connection was looked at.
-        self._seen: Any = None
+        self._seen: RequestResponseCycle | None = None
         self._head_timer: asyncio.TimerHandle = self.loop.call_later(HEAD_TIMEOUT, self._look)
+        # When the latest response was complete, by the loop's clock; None during a request.
+        self._quiet_since: float | None = None
+        # uvicorn makes a timer after each response and cancels it with the next request. This one
+        # goes on during requests.
+        self._quiet_timer: asyncio.TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop to watch the connection."""
         self._head_timer.cancel()
+        if self._quiet_timer is not None:
+            self._quiet_timer.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse data of a request."""
+        self._quiet_since = None
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, for a limited time."""
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._quiet_since = self.loop.time()
+        if self._quiet_timer is None:
+            self._quiet_timer = self.loop.call_later(self.timeout_keep_alive, self._end_if_quiet)
+
+    def _end_if_quiet(self) -> None:
+        self._quiet_timer = None
+        if self._quiet_since is None:
+            # The next response starts the timer again.
+            return
+        end = self._quiet_since + self.timeout_keep_alive
+        # A timer may fire a little early, by the resolution of the clock.
+        if end - self.loop.time() < 0.01:
+            self.timeout_keep_alive_handler()
+        else:
+            self._quiet_timer = self.loop.call_at(end, self._end_if_quiet)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, _Answering(app, cycle, self).run)
 
     def _look(self) -> None:
         transport: asyncio.Transport = self.transport
@@ -46,3 +87,54 @@ class TimedHTTP(Base):
             return
         self._seen = request
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self._look)
+
+
+class _Answering:
+    """The ASGI ``send`` of one request, which can also write a response of Flash as a whole."""
+
+    __slots__ = ("_app", "_cycle", "_protocol")
+
+    def __init__(self, app: ASGIApp, cycle: RequestResponseCycle, protocol: FlashHTTP) -> None:
+        self._app = app
+        self._cycle = cycle
+        self._protocol = protocol
+
+    def run(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Call the app with this object as ``send``."""
+        del send
+        return self._app(scope, receive, self)
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Send an event of the app."""
+        return self._cycle.send(message)  # type: ignore[arg-type]
+
+    def send_json(self, status: int, body: bytes) -> bool:
+        """Write a response; return False for one that has to be sent by events.
+
+        ``flash.http.gateway`` calls this where nothing between it and the server may have to see
+        the events.
+        """
+        cycle, protocol = self._cycle, self._protocol
+        if (
+            cycle.response_started
+            or cycle.disconnected
+            or not cycle.keep_alive
+            or cycle.access_log
+            or protocol.flow.write_paused
+            or cycle.scope["method"] == "HEAD"
+        ):
+            return False
+        content = [STATUS_LINE[status]]
+        for name, value in cycle.default_headers:
+            content += (name, b": ", value, b"\r\n")
+        content.append(
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        )
+        content.append(body)
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        protocol.transport.write(b"".join(content))
+        cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
+        return True

@@ -2,6 +2,8 @@
 
 uvicorn inflates all messages of what it has read at once, up to 256 KiB that may become hundreds of
 MiB. `LimitedWebSocket` passes such data on in small pieces, and only while the app takes messages.
+
+It also writes short messages itself, since a push sends one to every page.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
+from websockets.protocol import OPEN
 
 from .message_limit import (
     DISCARD_TIME,
@@ -21,17 +24,33 @@ from .message_limit import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from websockets.frames import Frame
 
 # Bytes that are parsed at once: deflate makes at most 1,032 bytes of one.
 _PIECE = 512
 
+# Bytes of the text of a message that is written as it is, even where the browser accepts compressed
+# ones: deflating so few bytes costs more of the processor than sending them.
+_SHORT = 1024
+
+# Text in one frame, with its length in one byte or, after this number, in two.
+_TEXT = 0x81
+_LONGEST_IN_A_BYTE = 125
+_TWO_BYTES = 126
+
 
 class LimitedWebSocket(WebSocketsSansIOProtocol):
     """A WebSocket whose messages have the limit that the app names when it accepts."""
 
+    # Beside the dictionary that the base class has: it is found faster.
+    __slots__ = ("_write",)
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        # Writes a frame at once; None while `send` has to wait, or may not write.
+        self._write: Callable[[bytes], None] | None = None
         self._limit = MessageLimit(MAX_EARLY_BYTES)
         self.conn.max_message_size = self._limit.max_bytes
         self._send_failure = self.conn.fail
@@ -52,6 +71,7 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         if len(data) <= _PIECE and not self._unparsed:
             super().data_received(data)
             self._count_incomplete()
+            self._find_writer()
             return
         self._unparsed += data
         self._parse()
@@ -71,6 +91,7 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
             if not self.read_paused:
                 self.read_paused = True
                 self.transport.pause_reading()
+        self._find_writer()
 
     @property
     def _must_wait(self) -> bool:
@@ -104,6 +125,7 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Free what the connection holds."""
         super().connection_lost(exc)
+        self._find_writer()
         self._unparsed.clear()
         self._count_incomplete()
         self._count_handled()
@@ -152,7 +174,18 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         """Send an event of the app; one that accepts the socket sets the limit of its messages."""
-        if message["type"] == "websocket.accept":
+        kind = message["type"]
+        if kind == "websocket.send" and (write := self._write) is not None:
+            text = message.get("text")
+            if text is not None and len(text) < _SHORT:
+                data = text.encode()
+                size = len(data)
+                if size <= _LONGEST_IN_A_BYTE:
+                    write(bytes((_TEXT, size)) + data)
+                else:
+                    write(bytes((_TEXT, _TWO_BYTES, size >> 8, size & 0xFF)) + data)
+                return
+        elif kind == "websocket.accept":
             self._limit = MessageLimit.accepted(message, self.config.ws_max_size)
             self.conn.max_message_size = self._limit.max_bytes
         await super().send(message)
@@ -160,6 +193,41 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
             # Messages are discarded from now on; the page's close frame may be among them.
             self._count_handled()
             self._parse()
+        self._find_writer()
+
+    def _find_writer(self) -> None:
+        """Note how short messages are written; called after all that may change whether they are.
+
+        Each page of each push asks for it, and what it depends on is in many places of memory.
+        """
+        may_write = (
+            self.handshake_complete
+            and not self.close_sent
+            and not self.disconnected
+            and self.conn.state is OPEN
+            and self.writable.is_set()
+        )
+        self._write = self.transport.write if may_write else None
+
+    def pause_writing(self) -> None:
+        """Let the app wait."""
+        super().pause_writing()
+        self._find_writer()
+
+    def resume_writing(self) -> None:
+        """Let the app go on."""
+        super().resume_writing()
+        self._find_writer()
+
+    def shutdown(self) -> None:
+        """Close, since the server stops."""
+        super().shutdown()
+        self._find_writer()
+
+    def keepalive_timeout(self) -> None:
+        """Close, since the page has not answered."""
+        super().keepalive_timeout()
+        self._find_writer()
 
     def _fail(self, code: int, reason: str = "") -> None:
         """Close with the app's own code where a message is too large."""
