@@ -260,6 +260,18 @@ async def test_13_a_more_messages_than_the_rate_close_the_socket(app):
     assert closed.value.args[0] == 4529
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+async def test_13_a_messages_right_before_the_end_leave_no_handler_behind(app, count):
+    # Python 3.11's `wait_for`, in Dash's handler, forgets a cancellation that comes with a message.
+    async with asyncio.timeout(20):
+        async with opened(app) as socket:
+            await socket.send('{"type":"heartbeat"}')
+            await socket.receive()
+            for _ in range(count):
+                await socket.send('{"type":"heartbeat"}')
+    assert app.callback_sockets.open == 0
+
+
 async def test_13_a_a_message_longer_than_a_request_closes_the_socket(app):
     app.server.config["MAX_CONTENT_LENGTH"] = 1000
     for text in ("x" * 1001, "\u00e4" * 501):

@@ -21,6 +21,7 @@ from flash.access.origin import Origin, OriginPolicy
 from flash.access.places import Places
 from flash.access.refusal import Refused
 from flash.callbacks.execution import visitor, visitor_of
+from flash.http.first_step import FirstStep
 from flash.http.socket_calls import ADMITTED, FAILED
 from flash.log_limit import limited_logger
 from flash.serialize import dumps
@@ -302,14 +303,21 @@ class CallbackSocket:
         self.user = user
         self._loop = asyncio.get_running_loop()
         self._bucket = TokenBucket(limits.rate, self._loop.time())
-        # Set once the socket is closed from this side.
-        self._end: asyncio.Future[None] = self._loop.create_future()
+        # Set to the close code once the socket is closed from this side.
+        self._end: asyncio.Future[int] = self._loop.create_future()
+        # The timeout that ends the reading; None while no event is waited for.
+        self._reading: asyncio.Timeout | None = None
+        # The loop's time when waiting for the next event began, None while it is not waited for.
+        self._listening_since: float | None = None
+        # Whether the last event has been received.
+        self.is_gone = False
         self._closing: asyncio.Task[None] | None = None
         # The sizes of messages that Dash's handler has not taken, oldest first.
         self._unread: list[int] = []
         self._room: asyncio.Future[None] | None = None
         # Returns the number of calls under way; set by `intercept_calls`.
         self.count_calls: Callable[[], int] = lambda: 0
+        self._watch_silence(self._longest_silence)
 
     @property
     def max_calls(self) -> int:
@@ -323,6 +331,11 @@ class CallbackSocket:
 
     async def receive(self) -> dict[str, Any]:
         """Return the next event; a disconnect once the socket is closed from this side."""
+        event = await self._receive_allowed()
+        self.is_gone = event["type"] == "websocket.disconnect"
+        return event
+
+    async def _receive_allowed(self) -> dict[str, Any]:
         while not self._end.done() and (
             len(self._unread) >= _MAX_UNREAD or sum(self._unread) >= _MAX_UNREAD_SIZE
         ):
@@ -344,23 +357,45 @@ class CallbackSocket:
         return event
 
     async def _next_event(self) -> dict[str, Any]:
-        receiving = asyncio.ensure_future(self._receive())
-        silence = max(self.limits.idle_timeout, 3 * self._app.socket_heartbeat)
+        reading = FirstStep(self._receive_event())
+        if reading.is_done:
+            # A page that sends faster than it is read does not hold the others.
+            await asyncio.sleep(0)
+            return reading.result()
+        self._listening_since = self._loop.time()
         try:
-            while True:
-                await asyncio.wait(
-                    {receiving, self._end},
-                    timeout=silence,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if receiving.done():
-                    return receiving.result()
-                if not self._end.done() and self.count_calls():
-                    continue
-                self.end(_SILENT, "nothing was heard for too long")
-                return {"type": "websocket.disconnect", "code": _SILENT}
+            # Not a task and a timer for each message: they would cost as much as the callback.
+            async with asyncio.timeout(None) as self._reading:
+                return await reading
+        except TimeoutError:
+            if not self._end.done():
+                raise
+            return {"type": "websocket.disconnect", "code": self._end.result()}
         finally:
-            receiving.cancel()
+            self._reading = self._listening_since = None
+
+    async def _receive_event(self) -> dict[str, Any]:
+        return await self._receive()
+
+    def _watch_silence(self, seconds: float) -> None:
+        self._silence_timer = self._loop.call_later(seconds, self._check_silence)
+
+    def _check_silence(self) -> None:
+        """Close the socket if nothing has come for too long and no call is under way."""
+        silence = self._longest_silence
+        if self._listening_since is None or self.count_calls():
+            self._watch_silence(silence)
+            return
+        left = self._listening_since + silence - self._loop.time()
+        if left > 0:
+            self._watch_silence(left)
+        else:
+            self.end(_SILENT, "nothing was heard for too long")
+
+    @property
+    def _longest_silence(self) -> float:
+        """Seconds of silence after which the socket is closed."""
+        return max(self.limits.idle_timeout, 3 * self._app.socket_heartbeat)
 
     def _refusal_of(self, message: str | bytes) -> tuple[int, str] | None:
         limit = self.max_message_bytes
@@ -399,7 +434,9 @@ class CallbackSocket:
     def end(self, code: int, reason: str) -> None:
         """Close the socket; returns at once."""
         if not self._end.done():
-            self._end.set_result(None)
+            self._end.set_result(code)
+            if self._reading is not None and not self._reading.expired():
+                self._reading.reschedule(self._loop.time())
             self._closing = asyncio.ensure_future(self._close(code, reason))
 
     async def _close(self, code: int, reason: str) -> None:
@@ -414,6 +451,7 @@ class CallbackSocket:
 
     async def ended(self) -> None:
         """Wait until the close frame is written, if the socket was closed from this side."""
+        self._silence_timer.cancel()
         if self._closing is not None:
             await asyncio.wait({self._closing})
 

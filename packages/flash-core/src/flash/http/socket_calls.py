@@ -158,6 +158,11 @@ class AdmittedSocket(Protocol):
         """The most calls under way; a further one is answered with an error."""
         ...
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the socket has ended, so that no message will come."""
+        ...
+
     async def send_text(self, text: str) -> None:
         """Send a message of Flash's own."""
         ...
@@ -323,7 +328,7 @@ async def intercept_calls(app: SocketApp, socket: AdmittedSocket) -> AsyncGenera
             return True
         return not has_hooks and calls.handle(value)
 
-    quart_seam.intercept_messages(handle)
+    quart_seam.intercept_messages(handle, lambda: socket.is_gone)
     try:
         yield
     finally:

@@ -411,10 +411,14 @@ async def _no_push(*_: Any) -> None:
     """Ignore HTTP/2 pushes: the response of a callback has no resources to push."""
 
 
-def intercept_messages(handle: Callable[[str | bytes], bool | Coroutine[Any, Any, bool]]) -> None:
+def intercept_messages(
+    handle: Callable[[str | bytes], bool | Coroutine[Any, Any, bool]], is_gone: Callable[[], bool]
+) -> None:
     """Pass each message of the current WebSocket to ``handle``; if it returns True, hide it.
 
-    A receive that is cancelled loses no message: the next one goes on with it.
+    A receive that is cancelled loses no message: the next one goes on with it. Once ``is_gone``,
+    each receive is cancelled: Quart cancels the handler when the socket ends, but in Python 3.11
+    `asyncio.wait_for`, which Dash's handler uses, forgets that if a message came just before.
     """
     websocket: Any = quart.websocket
     inner = websocket._receive
@@ -424,6 +428,8 @@ def intercept_messages(handle: Callable[[str | bytes], bool | Coroutine[Any, Any
     async def receive() -> str | bytes:
         nonlocal pending
         while True:
+            if is_gone():
+                raise asyncio.CancelledError
             if pending is None:
                 message = await inner()
                 is_handled = handle(message)
