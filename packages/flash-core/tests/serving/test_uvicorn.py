@@ -18,6 +18,14 @@ from flash.serving._uvicorn_socket import LimitedWebSocket
 KEEP_ALIVE = 0.3
 
 
+async def reached(check):
+    for _ in range(1000):
+        if check():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("not reached within 10 s")
+
+
 @pytest.fixture
 async def served():
     """Return a function that serves an app by uvicorn with a protocol, and returns the port."""
@@ -31,8 +39,7 @@ async def served():
         )
         listener = socket.create_server(("127.0.0.1", 0))
         running.append((server, asyncio.create_task(server.serve(sockets=[listener]))))
-        while not server.started:
-            await asyncio.sleep(0.01)
+        await reached(lambda: server.started)
         return listener.getsockname()[1]
 
     yield serve

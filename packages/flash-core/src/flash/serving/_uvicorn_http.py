@@ -74,14 +74,16 @@ class FlashHTTP(HttpToolsProtocol):
             self._quiet_timer = self.loop.call_at(end, self._end_if_quiet)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        super()._start_asgi_task(cycle, _Answering(app, cycle, self).run)
+        answering: Any = _Answering(app, cycle, self).run
+        super()._start_asgi_task(cycle, answering)
 
     def _look(self) -> None:
         transport: asyncio.Transport = self.transport
         if transport.is_closing() or transport.get_protocol() is not self:
             # It is gone, or a WebSocket by now.
             return
-        request = self.cycle
+        # None before the first one.
+        request: Any = self.cycle
         if request is self._seen and (request is None or request.response_complete):
             transport.close()
             return
@@ -127,9 +129,7 @@ class _Answering:
         content = [STATUS_LINE[status]]
         for name, value in cycle.default_headers:
             content += (name, b": ", value, b"\r\n")
-        content.append(
-            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
-        )
+        content.append(b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body))
         content.append(body)
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
