@@ -26,12 +26,15 @@ from flash.seams.dash import (
     unsign,
     validate,
 )
+from flash.seams.dash_checks import shorten_checks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
 # Dash's class, whatever `dash.Dash` is afterwards.
 StockDash = dash.Dash
+
+shorten_checks()
 
 # Settings that are sent to the page and that an app may change while it serves.
 _PAGE_SETTINGS = ("update_title", "show_undo_redo", "suppress_callback_exceptions")
