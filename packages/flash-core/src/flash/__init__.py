@@ -8,45 +8,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dash import (
-    ALL,
-    ALLSMALLER,
-    MATCH,
-    CeleryManager,
-    ClientsideFunction,
-    DiskcacheManager,
-    Input,
-    NoUpdate,
-    Output,
-    Patch,
-    State,
-    callback_context,
-    clientside_callback,
-    ctx,
-    dash_table,
-    dcc,
-    development,
-    exceptions,
-    get_app,
-    get_asset_url,
-    get_relative_path,
-    hooks,
-    html,
-    jupyter_dash,
-    no_update,
-    page_container,
-    page_registry,
-    register_page,
-    stringify_id,
-    strip_relative_path,
-)
+from flash.collector import paused_collector as _paused_collector
 
-from flash.access.visitor import Visitor
-from flash.app import Flash, callback
-from flash.drop_in import install
-from flash.errors import BadRequest, CallbackTimeout, ConfigurationError, FlashError, Overloaded
-from flash.moved import install_moved_modules as _install_moved_modules
-from flash.props import set_props
+with _paused_collector():
+    from dash import (
+        ALL,
+        ALLSMALLER,
+        MATCH,
+        CeleryManager,
+        ClientsideFunction,
+        DiskcacheManager,
+        Input,
+        NoUpdate,
+        Output,
+        Patch,
+        State,
+        callback_context,
+        clientside_callback,
+        ctx,
+        dash_table,
+        dcc,
+        development,
+        exceptions,
+        get_app,
+        get_asset_url,
+        get_relative_path,
+        hooks,
+        html,
+        jupyter_dash,
+        no_update,
+        page_container,
+        page_registry,
+        register_page,
+        stringify_id,
+        strip_relative_path,
+    )
+
+    from flash.access.visitor import Visitor
+    from flash.app import Flash, callback
+    from flash.drop_in import install
+    from flash.errors import BadRequest, CallbackTimeout, ConfigurationError, FlashError, Overloaded
+    from flash.moved import install_moved_modules as _install_moved_modules
+    from flash.props import set_props
 
 if TYPE_CHECKING:
     # Not in `__all__`, since a star import would need the add-on packages.

@@ -151,3 +151,36 @@ assert not gc.callbacks
 
 def test_an_app_that_is_never_served_gets_its_full_collections_back():
     subprocess.run([sys.executable, "-c", NEVER_SERVED], check=True, timeout=60)
+
+
+# What young garbage is kept during set-up, and that a collector which is off stays so.
+YOUNG_GARBAGE = """
+import gc, weakref
+from flash import Flash
+from flash.http import garbage_collection
+
+garbage_collection.YOUNG_OBJECTS = 5_000
+Flash(__name__)
+gc.collect(0)
+
+class Part: pass
+
+part = Part()
+part.itself = part
+known = weakref.ref(part)
+del part
+kept = [[] for _ in range(1_000)]
+assert known() is not None
+kept = [[] for _ in range(6_000)]
+assert known() is None
+
+garbage_collection._postponement.end()
+garbage_collection._postponement = None
+gc.set_threshold(0, 7, 7)
+Flash(__name__)
+assert gc.get_threshold()[0] == 0
+"""
+
+
+def test_young_garbage_of_set_up_is_collected_when_there_is_much_of_it():
+    subprocess.run([sys.executable, "-c", YOUNG_GARBAGE], check=True, timeout=60)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flash.moved import renamed_exports as _renamed_exports
-from flash_lazy.cache.seam import Entry, Invalidation, Key, LazyCache, MemoryCache
-from flash_lazy.components.component import LazyLoad, LazyPanel, Skeleton
-from flash_lazy.components.thumbnail import Picture, Renderer
-from flash_lazy.errors import ArgumentError, LoadersBusy, LoaderTimeout, TokenRefused
-from flash_lazy.loader import Loader, lazy
-from flash_lazy.remote_invalidation import invalidate_at, invalidate_at_async
-from flash_lazy.setup import configure
+from flash.collector import paused_collector as _paused_collector
+
+with _paused_collector():
+    from flash.moved import renamed_exports as _renamed_exports
+    from flash_lazy.cache.seam import Entry, Invalidation, Key, LazyCache, MemoryCache
+    from flash_lazy.components.component import LazyLoad, LazyPanel, Skeleton
+    from flash_lazy.components.thumbnail import Picture, Renderer
+    from flash_lazy.errors import ArgumentError, LoadersBusy, LoaderTimeout, TokenRefused
+    from flash_lazy.loader import Loader, lazy
+    from flash_lazy.remote_invalidation import invalidate_at, invalidate_at_async
+    from flash_lazy.setup import configure
 
 if TYPE_CHECKING:
     from flash_lazy.cache.redis import RedisCache

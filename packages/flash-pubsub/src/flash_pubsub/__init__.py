@@ -3,37 +3,40 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from flash_pubsub.broker.memory import MemoryBroker
-from flash_pubsub.broker.seam import Broker, Retention, Status
-from flash_pubsub.channels.history import History, Message
-from flash_pubsub.channels.room import Present, Room
-from flash_pubsub.channels.subscription import Subscription
-from flash_pubsub.errors import (
-    BrokerClosed,
-    BrokerError,
-    BrokerRefused,
-    BrokerRunning,
-    BrokerUnavailable,
-    Fenced,
-    InvalidBrokerURL,
-    InvalidChannel,
-    InvalidMessage,
-    InvalidRow,
-    Overtaken,
-    PayloadTooLarge,
-    PubSubError,
-    TooManyRooms,
-    UnknownRoom,
-    UnsupportedEnvelope,
-)
-from flash_pubsub.publisher import AsyncPublisher, Publisher
-from flash_pubsub.pubsub import PubSub
-from flash_pubsub.registry import channel_callback, shared_callback
-from flash_pubsub.table.feed import TableFeed
-from flash_pubsub.table.published import BlockingTableWriter
-from flash_pubsub.table.table import Table
-from flash_pubsub.table.writer import TableWriter
-from flash_ws.protocol.position import Position
+from flash.collector import paused_collector as _paused_collector
+
+with _paused_collector():
+    from flash_pubsub.broker.memory import MemoryBroker
+    from flash_pubsub.broker.seam import Broker, Retention, Status
+    from flash_pubsub.channels.history import History, Message
+    from flash_pubsub.channels.room import Present, Room
+    from flash_pubsub.channels.subscription import Subscription
+    from flash_pubsub.errors import (
+        BrokerClosed,
+        BrokerError,
+        BrokerRefused,
+        BrokerRunning,
+        BrokerUnavailable,
+        Fenced,
+        InvalidBrokerURL,
+        InvalidChannel,
+        InvalidMessage,
+        InvalidRow,
+        Overtaken,
+        PayloadTooLarge,
+        PubSubError,
+        TooManyRooms,
+        UnknownRoom,
+        UnsupportedEnvelope,
+    )
+    from flash_pubsub.publisher import AsyncPublisher, Publisher
+    from flash_pubsub.pubsub import PubSub
+    from flash_pubsub.registry import channel_callback, shared_callback
+    from flash_pubsub.table.feed import TableFeed
+    from flash_pubsub.table.published import BlockingTableWriter
+    from flash_pubsub.table.table import Table
+    from flash_pubsub.table.writer import TableWriter
+    from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
     from flash_pubsub.broker.redis import RedisBroker as RedisBroker

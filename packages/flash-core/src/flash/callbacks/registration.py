@@ -34,6 +34,8 @@ _RULES = {"compress_payload": FLAG, "compress_threshold": AMOUNT}
 
 def take_options(keywords: dict[str, Any]) -> CallbackOptions:
     """Remove Flash's own options from ``keywords`` and return them; raises `ConfigurationError`."""
+    if not keywords:
+        return _DEFAULTS
     given = {name: keywords.pop(name) for name in _NAMES if name in keywords}
     options = CallbackOptions(**given) if given else _DEFAULTS
     if not keywords.keys() <= _KNOWN:

@@ -13,7 +13,6 @@ import hashlib
 import importlib
 import os
 import sys
-from collections import ChainMap
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -329,7 +328,7 @@ def shared_storage_names() -> Any:
 
 
 # The ids of the callbacks that exist already, while Dash registers one.
-_taken_ids: ContextVar[Container[str]] = ContextVar("flash_taken_ids", default=frozenset())
+_taken_ids: ContextVar[tuple[Container[str], ...]] = ContextVar("flash_taken_ids", default=())
 
 _create_callback_id = vars(callback_module)["create_callback_id"]
 _insert_callback = vars(callback_module)["insert_callback"]
@@ -353,7 +352,7 @@ def _insert_with_unique_id(callbacks: Any, callback_map: Any, *args: Any, **kwar
         except dash.exceptions.DashException:
             # There is no app yet.
             others = {}
-    token = _taken_ids.set(ChainMap(callback_map, others))
+    token = _taken_ids.set((callback_map, others))
     try:
         return _insert_callback(callbacks, callback_map, *args, **kwargs)
     finally:
@@ -361,28 +360,35 @@ def _insert_with_unique_id(callbacks: Any, callback_map: Any, *args: Any, **kwar
 
 
 def _unique_callback_id(output: Any, inputs: Any, no_output: bool = False) -> str:
-    taken = _taken_ids.get()
     if no_output and not inputs:
-        return _id_of_line(taken)
+        return _id_of_line()
     name = _create_callback_id(output, inputs, no_output)
-    outputs = output if isinstance(output, list | tuple) else [output]
+    outputs = output if isinstance(output, _LISTS) else (output,)
     if no_output or any(getattr(each, "allow_duplicate", False) for each in outputs):
         number = 1
-        while name in taken:
+        while _is_taken(name):
             number += 1
             # The hash of the Inputs is the part of the id that is free.
             name = _create_callback_id(output, [*inputs, f"#{number}"], no_output)
     return name
 
 
-def _id_of_line(taken: Container[str]) -> str:
+# A tuple made once: `list | tuple` makes a new object each time.
+_LISTS = (list, tuple)
+
+
+def _is_taken(name: str) -> bool:
+    return any(name in taken for taken in _taken_ids.get())
+
+
+def _id_of_line() -> str:
     """Return the hash of the first line outside of Dash and Flash, and a number if it is taken."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
         frame = frame.f_back
     site = f"{frame.f_code.co_filename}:{frame.f_lineno}"
     number, name = 1, hashlib.sha256(site.encode()).hexdigest()
-    while name in taken:
+    while _is_taken(name):
         number += 1
         name = hashlib.sha256(f"{site}-{number}".encode()).hexdigest()
     return name

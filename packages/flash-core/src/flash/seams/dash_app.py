@@ -26,12 +26,17 @@ from flash.seams.dash import (
     unsign,
     validate,
 )
+from flash.seams.dash_checks import shorten_checks
+from flash.seams.dash_declarations import shorten_declarations
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
 # Dash's class, whatever `dash.Dash` is afterwards.
 StockDash = dash.Dash
+
+shorten_checks()
+shorten_declarations()
 
 # Settings that are sent to the page and that an app may change while it serves.
 _PAGE_SETTINGS = ("update_title", "show_undo_redo", "suppress_callback_exceptions")
