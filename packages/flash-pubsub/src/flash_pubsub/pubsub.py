@@ -32,7 +32,7 @@ from flash_pubsub.channels.declaration import (
 from flash_pubsub.channels.delivery import EVERY_WORKER, ChannelDeliveries, page_channels_of
 from flash_pubsub.channels.history import DEFAULT_LIMIT, BrokerReader, History, read_history
 from flash_pubsub.channels.outputs import Outputs
-from flash_pubsub.channels.retention import PublishedRetention, RetentionRules, retention_of
+from flash_pubsub.channels.retention import RetentionRules, published_retention, retention_of
 from flash_pubsub.channels.schema import Schema
 from flash_pubsub.channels.subscribers import Subscribers
 from flash_pubsub.channels.subscription import sign
@@ -770,7 +770,7 @@ class PubSub:
             await SharedSigningKey(self.app, self._listeners, self._backplane).start()
         if not isinstance(self.broker, MemoryBroker):
             retention_rules = RetentionRules.of(self._declarations.configured)
-            await PublishedRetention(retention_rules, self._listeners, self._backplane).start()
+            await published_retention(retention_rules, self._listeners, self._backplane).start()
         # Callbacks of channels run before any page is there.
         await self.app.warm_up()
         await self._state.start()
