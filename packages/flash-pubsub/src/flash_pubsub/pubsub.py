@@ -22,6 +22,7 @@ from flash_pubsub.broker.open import check_workers, open_broker
 from flash_pubsub.broker.seam import Watchable
 from flash_pubsub.broker.spans import publish_in_span
 from flash_pubsub.channels.declaration import (
+    EVERY_WORKER,
     ChannelCallback,
     ChannelPattern,
     ChannelSettings,
@@ -29,7 +30,7 @@ from flash_pubsub.channels.declaration import (
     check_name,
     check_takes,
 )
-from flash_pubsub.channels.delivery import EVERY_WORKER, ChannelDeliveries, page_channels_of
+from flash_pubsub.channels.delivery import ChannelDeliveries
 from flash_pubsub.channels.history import DEFAULT_LIMIT, BrokerReader, History, read_history
 from flash_pubsub.channels.outputs import Outputs
 from flash_pubsub.channels.retention import RetentionRules, published_retention, retention_of
@@ -711,11 +712,11 @@ class PubSub:
         assert self._deliveries is not None
         return metrics_of(
             self.broker.status,
-            skipped=self._deliveries.skipped,
-            lost=self._deliveries.lost,
+            skipped=self._deliveries.counters.skipped,
+            lost=self._deliveries.counters.lost,
             fenced=self._run_counters.fenced,
             rooms=0 if self._rooms is None else len(self._rooms),
-            timeouts=self._deliveries.timeouts
+            timeouts=self._deliveries.counters.timeouts
             + self._run_counters.timeouts
             + self._feeder_timeouts,
         )
@@ -779,7 +780,7 @@ class PubSub:
         for channel in self._declarations.single_channels():
             await self._deliveries.acquire(channel)
             if channel not in guarded:
-                for each in page_channels_of(self._declarations, channel):
+                for each in self._declarations.page_channels(channel):
                     if each not in hub_of(self.app).common:
                         hub_of(self.app).common.append(each)
         await self._presence.start()
