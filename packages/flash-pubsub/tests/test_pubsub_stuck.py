@@ -267,6 +267,6 @@ async def test_11_11_every_kind_has_a_default():
 
     async with World(define, workers=1) as world:
         pubsub = world.pubsubs[0]
-        (shared,) = pubsub._shared_callbacks.values()
+        (shared,) = pubsub._shared_callbacks.by_name.values()
         assert shared.timeout == pubsub._declarations.callbacks[0].timeout == 30
-        assert pubsub._feeders[0].timeout == 3600
+        assert pubsub._feeders.declared[0].timeout == 3600
