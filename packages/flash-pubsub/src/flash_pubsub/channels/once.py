@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 import msgpack
 
-from flash_pubsub.broker.backplane import FRAME, PREFIX, envelope_extras
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.leases import run_while_leading
+from flash_pubsub.broker.page_frames import FRAME, PREFIX, envelope_extras
 from flash_pubsub.channels.declaration import ONE_WORKER
 from flash_pubsub.channels.history import BrokerReader
 from flash_pubsub.errors import PayloadTooLarge

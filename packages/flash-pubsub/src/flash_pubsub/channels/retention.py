@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_pubsub.broker.app_value import AppValue, pack_entries, unpack_entries
-from flash_pubsub.broker.backplane import PREFIX
+from flash_pubsub.broker.page_frames import PREFIX
 from flash_pubsub.broker.seam import DEFAULT_RETENTION, Retention
 from flash_pubsub.channels.declaration import ChannelPattern
 
