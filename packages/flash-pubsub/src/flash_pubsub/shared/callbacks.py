@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flash import ClientsideFunction, ConfigurationError
+from flash_pubsub.shared.checks import RunCounters
 from flash_pubsub.shared.conflicts import check_outputs, check_rooms
 from flash_pubsub.shared.layout import find_value
 from flash_pubsub.shared.rooms import SharedRooms
-from flash_pubsub.shared.runs import RunCounters, SharedRuns
+from flash_pubsub.shared.runs import SharedRuns
 from flash_pubsub.shared.state import SharedState
 from flash_ws.callbacks.event_callbacks import NamedInput, distinct_name
 
