@@ -225,7 +225,7 @@ async def test_15_6_a_shared_callback_has_a_span(tracing):
     async def lamp(value):
         return value
 
-    (name,) = pubsub._shared_callbacks
+    (name,) = pubsub._shared_callbacks.by_name
     async with Served(app):
         page = await Page(app).open()
         await page.hello()

@@ -135,10 +135,10 @@ async def test_the_worker_that_had_followed_furthest_has_the_last_word(kind, mon
         await until(lambda: knows(behind, slider=1, lamp=1))
         # Cut off while one value is set, and back when the other worker is still away.
         with monkeypatch.context() as cut:
-            cut.setattr(behind._state, "deliver", lambda publication: None)
+            cut.setattr(behind._shared_callbacks.state, "deliver", lambda publication: None)
             await newest.shared["slider", "value"].set(2)
             await until(lambda: behind._listeners.position("live:shared").number == 3)
-        assert behind._state.value(("slider", "value")) == 1
+        assert behind._shared_callbacks.state.value(("slider", "value")) == 1
         back = asyncio.Event()
         snapshot = newest.broker.snapshot
 
@@ -194,7 +194,7 @@ async def test_a_change_that_was_acknowledged_and_lost_before_anybody_heard_runs
 ):
     runs = []
     async with World(dimmer(runs), **kind.settings) as world, pages(world, 0) as (page,):
-        broker, state = world.pubsubs[0].broker, world.pubsubs[0]._state
+        broker, state = world.pubsubs[0].broker, world.pubsubs[0]._shared_callbacks.state
         publish, epoch = broker.publish, state.epoch
 
         async def into_the_void(channel, *arguments, **more):
@@ -222,7 +222,7 @@ async def test_a_change_whose_answer_was_missed_is_answered_and_does_not_run_aga
 ):
     runs = []
     async with World(dimmer(runs), **kind.settings) as world, pages(world, 0) as (page,):
-        state, missed = world.pubsubs[0]._state, []
+        state, missed = world.pubsubs[0]._shared_callbacks.state, []
         with monkeypatch.context() as cut:
             cut.setattr(state, "deliver", missed.append)
             share(page, world.pubsubs[0], 1, 40)
@@ -278,7 +278,9 @@ async def test_what_is_on_its_way_back_is_not_forgotten_over_a_gap(kind, monkeyp
         await kind.flush(world)
         assert await told_of_loss(page) == [["lamp", {"title": "on"}]]
         # As a broker does when history does not reach back far enough.
-        pubsub._state.reset("live:shared", await pubsub.broker.position("live:shared"))
+        pubsub._shared_callbacks.state.reset(
+            "live:shared", await pubsub.broker.position("live:shared")
+        )
         assert await told_of_loss(page) == [["lamp", {"title": "on"}]]
         go_on.set()
         await holds(world, {"lamp\ttitle": b'"on"'})
@@ -288,7 +290,7 @@ async def test_changes_that_come_faster_than_the_state_is_fetched_fill_no_memory
     monkeypatch.setattr("flash_pubsub.broker.replica._MAX_WAITING", 5)
     async with World(dimmer([])) as world:
         one, other = (each.shared["lamp", "title"] for each in world.pubsubs)
-        broker, state = world.pubsubs[1].broker, world.pubsubs[1]._state
+        broker, state = world.pubsubs[1].broker, world.pubsubs[1]._shared_callbacks.state
         fetch, fetched, may_fetch = broker.snapshot, [], asyncio.Event()
 
         async def slow(channel):

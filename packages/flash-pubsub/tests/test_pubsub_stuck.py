@@ -9,7 +9,7 @@ from pubsub_worlds import World, pages, until
 from flash import Input, Output
 from flash_pubsub.channels import permission
 from flash_pubsub.channels.subscription import sign
-from flash_pubsub.shared import runs
+from flash_pubsub.shared import checks
 from flash_ws.callbacks.deferred import hub_of
 
 
@@ -165,7 +165,7 @@ async def test_11_10_a_slow_authorize_of_a_shared_callback_holds_up_its_own_chan
 
 
 async def test_11_10_an_authorize_of_a_shared_callback_that_never_answers_refuses(monkeypatch):
-    monkeypatch.setattr(runs, "AUTHORIZE_TIMEOUT", 0.1)
+    monkeypatch.setattr(checks, "AUTHORIZE_TIMEOUT", 0.1)
 
     def define(pubsub):
         async def may(client):
@@ -267,6 +267,6 @@ async def test_11_11_every_kind_has_a_default():
 
     async with World(define, workers=1) as world:
         pubsub = world.pubsubs[0]
-        (shared,) = pubsub._shared_callbacks.values()
+        (shared,) = pubsub._shared_callbacks.by_name.values()
         assert shared.timeout == pubsub._declarations.callbacks[0].timeout == 30
-        assert pubsub._feeders[0].timeout == 3600
+        assert pubsub._feeders.declared[0].timeout == 3600

@@ -123,7 +123,7 @@ async def test_13_f_readiness_and_metrics_tell_of_threads_that_are_full(monkeypa
         assert ready.status == 503
         assert "all threads are busy" in ready.text
         metrics = {
-            (each.name, each.labels.get("pool")): each.value for each in live._read_metrics()
+            (each.name, each.labels.get("pool")): each.value for each in live._monitor.read()
         }
         assert metrics["flash_threads_full", "callbacks"] == 1
         assert metrics["flash_threads_full", "pages"] == 0

@@ -8,18 +8,15 @@ import importlib.util
 import inspect
 import logging
 import os
-import sys
 import warnings
 from contextlib import asynccontextmanager
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Never, ParamSpec, TypeVar
 
 import dash
 import quart
 from flask.helpers import get_load_dotenv
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from flash import loop_watch
 from flash.access.callback_socket import CallbackSockets
@@ -29,17 +26,17 @@ from flash.callbacks.dispatch import Dispatcher
 from flash.callbacks.execution import PoolStatistics, WorkerPool, wait_in_thread
 from flash.callbacks.functions import is_async, place_of
 from flash.callbacks.hook_registry import Hooks
-from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
 from flash.current import note_app
 from flash.dash_arguments import DASH_DEFAULT, given_for_dash
-from flash.errors import BadRequest, ConfigurationError
+from flash.errors import ConfigurationError
 from flash.exits import guard_tasks
-from flash.http.compression import compress, decompress
 from flash.http.garbage_collection import postpone_full_collections
-from flash.http.gateway import LARGE_JSON, Gateway, parse_json
+from flash.http.gateway import Gateway
 from flash.http.handshake import PageGuard
-from flash.http.response_headers import PageHeaders
+from flash.http.response_headers import PageHeaders, changes_here
+from flash.http.routed import encoded, file_response, raw_headers
 from flash.importing import ignores_run
+from flash.jobs import BackgroundJobs
 from flash.log_limit import limit_server_logs
 from flash.pages import panel
 from flash.pages.document import Document
@@ -61,7 +58,7 @@ from flash.settings import (
     check,
 )
 from flash.tracing import choose as choose_tracing
-from flash.workers import OtherProcessWarning, known_count, refuse_several, workers_key
+from flash.workers import OtherProcessWarning, workers_key
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -79,8 +76,7 @@ if TYPE_CHECKING:
     from dash.dependencies import DashDependency, Input, Output, State
 
     from flash.access.admission import Authorize
-    from flash.callbacks.context import CallContext
-    from flash.callbacks.plan import CallbackPlan, RunIn
+    from flash.callbacks.plan import RunIn
     from flash.checking.security import SecurityCheck
     from flash.http.backend import QuartBackend
     from flash.http.gateway import ASGIApp
@@ -88,7 +84,6 @@ if TYPE_CHECKING:
     from flash.pages.panel import PanelSource
     from flash.redis.address import Address
     from flash.signing_key import RedisSigningKey
-    from flash.static import StaticResponse
     from flash.tracing import Tracing
 
     # What a callback is given: dependencies, also in lists, tuples and dictionaries; and at last,
@@ -289,6 +284,7 @@ class Flash(DashApp):
         # Returns the name of the user who sends the current request, or None; set by an add-on
         # package. Handles of background jobs are then valid for this user only.
         self.user_of_request: Callable[[], Awaitable[str | None]] | None = None
+        self.background_jobs = BackgroundJobs(self)
         self.dispatcher = Dispatcher(self, self.pool, self.internal_pool, self.hooks)
         self.views = Views(self)
         # Whether responses that are made per request are compressed. Files always are.
@@ -298,7 +294,7 @@ class Flash(DashApp):
         # What `flash check` asks in addition to its own checks; for add-on packages.
         self.security_checks: list[SecurityCheck] = []
         # The headers of the app's HTML pages.
-        self.page_headers = PageHeaders({**_headers_here(), **(page_headers or {})})
+        self.page_headers = PageHeaders({**changes_here(), **(page_headers or {})})
         # Decides who may open connections, and how often it is asked again while they are open.
         self.authorize: Authorize | None = authorize
         self.recheck_interval: float | None = recheck_interval
@@ -324,10 +320,13 @@ class Flash(DashApp):
         # What blocks the loop is counted there while the app runs; None if it is not watched.
         self.loop_watch: LoopWatch | None = None
         self.has_own_prefix = any(dash_arguments.get(name) is not None for name in _PREFIXES)
+        # Here, since it imports Dash's backend, which only an app needs.
+        from flash.http.backend import backend_for
+
         super().__init__(
             _name_of(name, server),
             server=server is not False,
-            backend=_backend_for(server, backend),
+            backend=backend_for(server, backend),
             **dash_arguments,
         )
         self.add_inline_script(_PAGE_SCRIPT)
@@ -540,9 +539,9 @@ class Flash(DashApp):
             await self.hooks.setup(self)
             if self.use_pages:
                 self._pages.register()
-            await self._default_background_manager()
+            await self.background_jobs.set_default_manager()
             await self._validation.run()
-            self._check_managers()
+            self.background_jobs.check_managers()
             if (key := workers_key()) and self.redis is None and not self.background_managers():
                 self.share_signing_secret(key)
             # Read now, since it may be in the store of the background manager.
@@ -574,33 +573,6 @@ class Flash(DashApp):
 
             self._signing_key = RedisSigningKey(self.redis, self.share_signing_secret)
         await self._signing_key.start()
-
-    async def _default_background_manager(self) -> None:
-        """Make the manager of background callbacks that have none, if there are any."""
-        if self.background_manager is not None or not self.has_unmanaged_jobs():
-            return
-        await self._load_background()
-        self._background_manager_or_default()
-
-    def _check_managers(self) -> None:
-        """Raise `ConfigurationError` if several workers would have to share jobs in memory."""
-        if known_count()[0] < 2 or not self.background_managers():
-            return
-        from flash.background import AsyncManager
-
-        if any(isinstance(each, AsyncManager) for each in self.managers_in_use()):
-            refuse_several("background jobs in memory (AsyncManager)")
-
-    def _background_manager_or_default(self) -> Any:
-        if self.background_manager is None:
-            if self.redis is None:
-                refuse_several("background jobs in memory (AsyncManager)")
-            from flash.background import AsyncManager, RedisManager
-
-            self.background_manager = (
-                AsyncManager() if self.redis is None else RedisManager(self.redis)
-            )
-        return self.background_manager
 
     async def warm_up(self) -> None:
         """Import what the user's functions and their results may need; idempotent.
@@ -636,44 +608,6 @@ class Flash(DashApp):
         """Return the object that makes the tags of the page's HTML."""
         return self.document
 
-    async def respond_in_background(
-        self,
-        plan: CallbackPlan,
-        ctx: CallContext,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        handle_error: Callable[[Exception], Awaitable[Any]] | None,
-    ) -> Any:
-        """Start or poll a background job; return a `PendingJob` or the callback's result."""
-        await self._load_background()
-        from flash import background
-
-        if ctx["background_callback_manager"] is None:
-            # A callback that was added while the app is served.
-            ctx["background_callback_manager"] = self._background_manager_or_default()
-        user = await self._user_of_request()
-        call = background.BackgroundCall(
-            plan, ctx, args, kwargs, self.signing_secret, self.tracing, user
-        )
-        return await background.respond(call, self.pool, handle_error)
-
-    async def cancel_background_jobs(self, plan: CallbackPlan, ctx: CallContext) -> None:
-        """Cancel the background jobs that the request names."""
-        await self._load_background()
-        from flash import background
-
-        user = await self._user_of_request()
-        call = background.BackgroundCall(plan, ctx, [], {}, self.signing_secret, user=user)
-        await background.cancel(call, self.pool)
-
-    async def _user_of_request(self) -> str | None:
-        return None if self.user_of_request is None else await self.user_of_request()
-
-    async def _load_background(self) -> None:
-        """Import `flash.background` in a thread; few apps have background callbacks."""
-        if "flash.background" not in sys.modules:
-            await self.internal_pool.run(importlib.import_module, "flash.background")
-
     @property
     def house(self) -> WorkerPool:
         """The old name of `internal_pool`."""
@@ -706,11 +640,7 @@ class Flash(DashApp):
         if self.loop_watch is not None:
             self.loop_watch.stop()
             self.loop_watch = None
-        for manager in self.background_managers():
-            await self._load_background()
-            from flash import background
-
-            await background.adapt(manager, self.pool).close()
+        await self.background_jobs.close()
         if self._signing_key is not None:
             await self._signing_key.close()
         self.pool.close()
@@ -767,58 +697,6 @@ class Flash(DashApp):
             until=partial(dash_seam.connect_test_runner, self.backend),
         )
 
-    async def serve_callback_request(self, dash_view: Callable[[], Any]) -> Any:
-        """Return the response to a callback request that Quart routed."""
-        request = quart.request
-        dash_seam.enter_app(self)
-        try:
-            body: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]
-        except RequestEntityTooLarge:
-            error = BadRequest.too_long(request.max_content_length or 0)
-            Gateway.of(self.server).log_too_long()
-            return to_quart_response(text_response(error.status, str(error)))
-        try:
-            coding = request.headers.get("Content-Encoding")
-            if coding is not None:
-                body = await self.internal_pool.run(
-                    decompress, body, coding, request.max_content_length
-                )
-            content_type = request.headers.get("Content-Type", "").encode("latin-1")
-            if len(body) < LARGE_JSON:
-                value = parse_json(content_type, body)
-            else:
-                value = await self.internal_pool.run(parse_json, content_type, body)
-        except BadRequest as error:
-            if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-                Gateway.of(self.server).log_too_long()
-            return to_quart_response(text_response(error.status, str(error)))
-        response = await self.dispatcher.respond(value)
-        if response is NOT_COMPILED:
-            return await self._delegate_to_dash(dash_view, value)
-        return await self._encode(response)
-
-    async def _delegate_to_dash(self, dash_view: Callable[[], Any], body: Any) -> Any:
-        """Let Dash handle a kind of request that Flash does not compile.
-
-        For a request that Dash does not know either, Dash raises one of a few unspecific
-        exceptions. They become a response with status 400.
-        """
-        try:
-            return await dash_view()
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(body.get("output"), str):
-                # The exception comes from a callback.
-                raise
-            self.logger.debug("Dash cannot handle the request either", exc_info=error)
-            reason = "the body is not a callback request: 'output' is missing"
-            return to_quart_response(text_response(HTTPStatus.BAD_REQUEST, reason))
-
-    async def _encode(self, response: EncodedResponse) -> quart.Response:
-        if self.compresses:
-            accepted = quart.request.headers.get("Accept-Encoding")
-            response = await compress(response, accepted, self.internal_pool)
-        return to_quart_response(response)
-
     async def serve_index(self, *_args: Any, **_kwargs: Any) -> quart.Response:
         """Return the HTML of the page."""
         guard = PageGuard.asked()
@@ -826,12 +704,12 @@ class Flash(DashApp):
             guard.is_passed = True
             return quart.Response("")
         dash_seam.enter_app(self)
-        return await self._encode(await self.views.index())
+        return await encoded(self, await self.views.index())
 
     async def serve_layout(self) -> quart.Response:
         """Return the result of `render_layout` as JSON."""
         dash_seam.enter_app(self)
-        return await self._encode(await self.views.layout())
+        return await encoded(self, await self.views.layout())
 
     async def render_layout(self) -> Any:
         """Return the layout to send: called or awaited, extras added, hooks and filters run."""
@@ -900,23 +778,21 @@ class Flash(DashApp):
 
     async def dependencies(self) -> quart.Response:  # type: ignore[override]
         """Return the list of callbacks with their dependencies as JSON."""
-        return await self._encode(await self.views.dependencies())
+        return await encoded(self, await self.views.dependencies())
 
     async def serve_component_suite(
         self, package_name: str, fingerprinted_path: str
     ) -> quart.Response:
         """Return a file of a component library, or 404."""
-        return _file_response(
+        return file_response(
             await self.views.component_suite(
-                package_name, fingerprinted_path, quart.request.method, _raw_headers()
+                package_name, fingerprinted_path, quart.request.method, raw_headers()
             )
         )
 
     async def serve_asset(self, filename: str) -> quart.Response:
         """Return a file of the assets folder, or 404."""
-        return _file_response(
-            await self.views.asset(filename, quart.request.method, _raw_headers())
-        )
+        return file_response(await self.views.asset(filename, quart.request.method, raw_headers()))
 
     def view_for(self, name: str, view: Callable[..., Any]) -> Callable[..., Any]:
         """Return the view for one of Dash's own routes."""
@@ -924,7 +800,7 @@ class Flash(DashApp):
 
     async def serve_favicon(self) -> quart.Response:
         """Return Dash's icon, for an app that has no icon of its own."""
-        return _file_response(await self.views.favicon(quart.request.method, _raw_headers()))
+        return file_response(await self.views.favicon(quart.request.method, raw_headers()))
 
     async def serve_reload_hash(self) -> quart.Response:  # type: ignore[override]
         """Return the files that changed since the last request, for hot reload."""
@@ -933,14 +809,6 @@ class Flash(DashApp):
     def statistics(self) -> PoolStatistics:
         """Return the current state of the thread pool for callbacks."""
         return self.pool.statistics()
-
-
-def _headers_here() -> dict[str, str | None]:
-    """Return what differs from the default headers of pages in a notebook.
-
-    A notebook has another origin than the app, and shows it in a frame.
-    """
-    return {"X-Frame-Options": None} if "ipykernel" in sys.modules else {}
 
 
 def _renamed(old: str, new: str, value: T) -> T:
@@ -1079,47 +947,3 @@ def _name_of(name: str | None, server: object) -> str:
     if name is not None:
         return name
     return getattr(server, "name", None) or dash_seam.get_caller_name()
-
-
-def _backend_for(server: object, backend: object) -> type[QuartBackend]:
-    """Return the backend class for Dash; its ``create_app`` returns ``server`` if that is given."""
-    # Within the function, since it imports Dash's backend, which only an app needs.
-    from flash.http.backend import QuartBackend
-
-    if backend not in (None, "quart") and not (
-        isinstance(backend, type) and issubclass(backend, QuartBackend)
-    ):
-        raise ConfigurationError(
-            f"backend={backend!r}: Flash supports Quart only; leave out backend="
-        )
-    base = backend if isinstance(backend, type) else QuartBackend
-    if server in (None, True, False):
-        return base
-    serving = server_for(server)
-    if serving is None:
-        raise ConfigurationError(
-            f"server={server!r}: must be a quart.Quart, a flask.Flask, True or False; leave it out "
-            "to make one"
-        )
-
-    def create_app(name: str = "", config: object = None) -> quart.Quart:
-        del name, config
-        return serving
-
-    mounted: Any = type("MountedBackend", (base,), {"create_app": staticmethod(create_app)})
-    return mounted
-
-
-def _raw_headers() -> list[tuple[bytes, bytes]]:
-    scope: Any = quart.request.scope
-    return scope["headers"]
-
-
-def _file_response(response: StaticResponse | None) -> quart.Response:
-    if response is None:
-        return quart.Response("no such file", status=404, content_type="text/plain")
-    converted = quart.Response(response.body, status=response.status)
-    converted.headers.clear()
-    for name, value in response.headers:
-        converted.headers.add(name.decode("latin-1"), value.decode("latin-1"))
-    return converted

@@ -197,9 +197,9 @@ def test_14_4_what_is_no_function_is_refused_where_it_is_given():
 async def test_14_4_background_jobs_are_their_users(app):
     app = Flash(__name__, authorize=lambda visitor: visitor.cookies.get("user"))
     async with app.server.test_request_context("/", headers={"Cookie": "user=ada"}):
-        assert await app._user_of_request() == "ada"
+        assert await app.user_of_request() == "ada"
     async with app.server.test_request_context("/"):
-        assert await app._user_of_request() is None
+        assert await app.user_of_request() is None
     app.pool.close()
 
 

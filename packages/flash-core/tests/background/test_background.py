@@ -77,6 +77,7 @@ class App:
         self.pool = WorkerPool(max_threads=8)
         self.dispatcher = Dispatcher(self, self.pool, self.pool, Hooks(self.pool))
         self.secret = b"secret of this app"
+        self.background_jobs = self
 
     @property
     def callback_map(self) -> dict[str, Any]:
@@ -85,9 +86,7 @@ class App:
     def signing_secret(self) -> bytes:
         return self.secret
 
-    async def respond_in_background(
-        self, plan: Any, ctx: Any, args: Any, kwargs: Any, handle_error: Any
-    ) -> Any:
+    async def respond(self, plan: Any, ctx: Any, args: Any, kwargs: Any, handle_error: Any) -> Any:
         call = BackgroundCall(plan, ctx, args, kwargs, self.signing_secret)
         return await respond(call, self.pool, handle_error)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flash import ConfigurationError
 from flash.callbacks.execution import time_limit
-from flash.callbacks.functions import is_async_generator, name_of, short_name_of
+from flash.callbacks.functions import is_async_generator, name_of, place_of, short_name_of
 from flash.errors import CallbackTimeout
+from flash.supervision import SupervisedTask
 from flash_pubsub.broker.leases import run_while_leading
 
 if TYPE_CHECKING:
@@ -81,6 +83,44 @@ class Feeder:
                     f"feeder {short_name_of(self.function)!r} yielded {item!r}; yield "
                     '(channel, message), or name the channel: @pubsub.feeder("prices")'
                 )
+
+
+class Feeders:
+    """The feeders of one app, and the tasks that run them on this worker."""
+
+    def __init__(self) -> None:
+        self.declared: list[Feeder] = []
+        # How often no item of a feeder came within its ``timeout``.
+        self.timeouts = 0
+        self._tasks: list[SupervisedTask] = []
+
+    def add(self, feeder: Feeder) -> None:
+        """Add a feeder; raises `ConfigurationError` for a second one of a name."""
+        for other in self.declared:
+            if other.name == feeder.name:
+                raise ConfigurationError(
+                    f"two feeders would be {feeder.name.partition(':')[2]!r}, and only one would "
+                    f"run: the one at {place_of(other.function)} and the one at "
+                    f"{place_of(feeder.function)}; name one: @pubsub.feeder(…, name=…)"
+                )
+        self.declared.append(feeder)
+
+    def start(self, broker: Broker, publish: PublishUnderLease, lease_ttl: float) -> None:
+        """Run each feeder whenever this worker holds its lease."""
+        for feeder in self.declared:
+            run = partial(feeder.run, broker, publish, lease_ttl, self._count_timeout)
+            task = SupervisedTask(feeder.name, run)
+            self._tasks.append(task)
+            task.start()
+
+    async def close(self) -> None:
+        """Stop all feeders; `start` may be called again."""
+        for task in self._tasks:
+            await task.stop()
+        self._tasks.clear()
+
+    def _count_timeout(self) -> None:
+        self.timeouts += 1
 
 
 def make_feeder(

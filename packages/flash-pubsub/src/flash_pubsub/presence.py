@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgpack
 
 from flash.log_limit import limited_logger
-from flash_pubsub.broker.backplane import client_info
+from flash_pubsub.broker.page_owners import client_info
 from flash_pubsub.broker.seam import Member, MemberChange, presence_of
 from flash_pubsub.errors import BrokerError, UnsupportedEnvelope
 

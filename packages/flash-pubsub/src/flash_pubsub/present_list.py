@@ -10,7 +10,7 @@ from flash.callbacks.execution import time_limit
 from flash.exits import ends_task
 from flash.log_limit import limited_logger
 from flash.serialize import dumps
-from flash_pubsub.broker.backplane import client_info
+from flash_pubsub.broker.page_owners import client_info
 from flash_pubsub.broker.seam import MemberChange, presence_of
 from flash_pubsub.errors import UnsupportedEnvelope
 from flash_ws.protocol.channel import CatchUp

@@ -7,7 +7,7 @@ import atexit
 import logging
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flash.redis.address import Address, Kind
 from flash.tracing import choose as choose_tracing
@@ -30,7 +30,6 @@ from flash_pubsub.table.writer import TableWriter
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
-    from concurrent.futures import Future
 
     from flash.tracing import Tracing
     from flash_pubsub.broker.redis.store import Store
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from flash_ws.protocol.position import Position
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Seconds after which the retention rules of the app are read again.
 _RETENTION_RULES_MAX_AGE = 60.0
@@ -189,30 +190,23 @@ class Publisher:
 
     def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
         """Publish a message and wait until it is published; raises as `AsyncPublisher.publish`."""
-        loop = self._running_loop()
-        publishing: Future[Position] = asyncio.run_coroutine_threadsafe(
-            self._publisher.publish(channel, data, key=key), loop
-        )
-        return publishing.result()
+        return self._wait_for(self._publisher.publish(channel, data, key=key))
 
     def history(self, channel: str, *, limit: int = DEFAULT_LIMIT) -> History:
         """Return the last messages of a channel, as `AsyncPublisher.history` does."""
-        reading: Future[History] = asyncio.run_coroutine_threadsafe(
-            self._publisher.history(channel, limit=limit), self._running_loop()
-        )
-        return reading.result()
+        return self._wait_for(self._publisher.history(channel, limit=limit))
 
     def table(self, name: str) -> BlockingTableWriter:
         """Return a table of the app, to write its rows; see `AsyncPublisher.table`."""
         return BlockingTableWriter(self._publisher.table(name), self._wait_for)
 
-    def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             loop = self._running_loop()
         except PublisherClosed:
             work.close()
             raise
-        asyncio.run_coroutine_threadsafe(work, loop).result()
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
 
     def close(self) -> None:
         """Close the connection and end the thread; idempotent."""

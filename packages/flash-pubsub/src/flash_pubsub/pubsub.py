@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from flash import ClientsideFunction, ConfigurationError
-from flash.callbacks.functions import place_of, short_name_of
+from flash import ConfigurationError
+from flash.callbacks.functions import short_name_of
 from flash.settings import AMOUNT, COUNT, DURATION, FLAG, SECONDS, SECONDS_OR_NONE, Function, check
-from flash.supervision import SupervisedTask
 from flash_pubsub.broker.address import ENVIRONMENT
 from flash_pubsub.broker.backplane import BrokerBackplane
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.listeners import Listeners
 from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.broker.open import check_workers, open_broker
+from flash_pubsub.broker.readiness import BrokerReadiness
 from flash_pubsub.broker.seam import Watchable
 from flash_pubsub.broker.spans import publish_in_span
 from flash_pubsub.channels.declaration import (
+    EVERY_WORKER,
     ChannelCallback,
     ChannelPattern,
     ChannelSettings,
@@ -29,24 +28,21 @@ from flash_pubsub.channels.declaration import (
     check_name,
     check_takes,
 )
-from flash_pubsub.channels.delivery import EVERY_WORKER, ChannelDeliveries, page_channels_of
+from flash_pubsub.channels.delivery import ChannelDeliveries
 from flash_pubsub.channels.history import DEFAULT_LIMIT, BrokerReader, History, read_history
 from flash_pubsub.channels.outputs import Outputs
-from flash_pubsub.channels.retention import PublishedRetention, RetentionRules, retention_of
+from flash_pubsub.channels.retention import RetentionRules, published_retention, retention_of
 from flash_pubsub.channels.schema import Schema
 from flash_pubsub.channels.subscribers import Subscribers
 from flash_pubsub.channels.subscription import sign
-from flash_pubsub.errors import BrokerError
-from flash_pubsub.feeder import Feeder, make_feeder
+from flash_pubsub.feeder import Feeders, make_feeder
 from flash_pubsub.presence import Handler, Presence
 from flash_pubsub.present_list import PRESENT, PresentLists
 from flash_pubsub.registry import PubSubRegistry
-from flash_pubsub.shared.conflicts import check_outputs, check_rooms
+from flash_pubsub.shared.callbacks import SharedCallbacks
 from flash_pubsub.shared.declaration import MAX_VALUE_BYTES, Accepts, make_shared_callback
-from flash_pubsub.shared.layout import fill_layout, find_value
-from flash_pubsub.shared.rooms import SharedRooms
-from flash_pubsub.shared.runs import RunCounters, SharedRuns
-from flash_pubsub.shared.state import SHARED, SharedState
+from flash_pubsub.shared.layout import fill_layout
+from flash_pubsub.shared.state import SHARED
 from flash_pubsub.shared.values import SharedValues
 from flash_pubsub.signing_key import SharedSigningKey
 from flash_pubsub.statistics import metrics_of
@@ -54,7 +50,6 @@ from flash_pubsub.table.columns import table_settings
 from flash_pubsub.table.tables import Tables
 from flash_ws import Live
 from flash_ws.callbacks.deferred import LiveRegistry, hub_of
-from flash_ws.callbacks.event_callbacks import NamedInput, distinct_name
 from flash_ws.clients import recipients
 from flash_ws.clients.sending import Sending
 from flash_ws.protocol.position import NOWHERE
@@ -63,19 +58,13 @@ if TYPE_CHECKING:
     from flash import Flash
     from flash.checking.security import Deployment, Risk
     from flash_pubsub.broker.seam import Broker, Lease, Status
-    from flash_pubsub.shared.declaration import Key, SharedCallback
     from flash_pubsub.table.table import Table
     from flash_ws import Client, ClientInfo, Metric
     from flash_ws.clients.recipients import Recipients
     from flash_ws.protocol.position import Position
 
-logger = logging.getLogger(__name__)
-
 # Seconds that one run of a shared callback or a channel callback may take.
 CALLBACK_TIMEOUT = 30.0
-
-# Seconds for which the lease that a readiness check takes would last.
-_PROBE_SECONDS = 5.0
 
 # Seconds within which a feeder must yield its next item; long, since some sources are quiet.
 FEEDER_TIMEOUT = 3600.0
@@ -132,36 +121,30 @@ class PubSub:
         self._lease_ttl = lease_ttl
         self._presence_ttl = presence_ttl
         self._presence_grace = presence_grace
-        self._max_rooms = max_rooms
         self._listeners = Listeners(opened)
         self._backplane = BrokerBackplane(
             self._listeners, client_ttl=presence_ttl, start_timeout=start_timeout
         )
         self._declarations = Declarations()
-        self._state = SharedState(self._listeners, self._backplane)
+        self._shared_callbacks = SharedCallbacks(
+            self._listeners,
+            self._backplane,
+            self._declarations,
+            lease_ttl=lease_ttl,
+            max_rooms=max_rooms,
+        )
         # Gives server code access to the values of shared properties.
-        self.shared = SharedValues(self._state)
-        self._shared_callbacks: dict[str, SharedCallback] = {}
-        # The properties that all pages share; those of rooms are not in it.
-        self._shared_keys: set[Key] = set()
-        self._feeders: list[Feeder] = []
-        # The error with which the broker refused the write of the latest readiness check.
-        self._refused_writes = ""
-        # How often no item of a feeder came within its ``timeout``.
-        self._feeder_timeouts = 0
+        self.shared = SharedValues(self._shared_callbacks.state)
+        self._feeders = Feeders()
         self._join_handlers: list[tuple[ChannelPattern, Handler]] = []
         self._leave_handlers: list[tuple[ChannelPattern, Handler]] = []
         self._present_names: list[tuple[ChannelPattern, Handler]] = []
         # The tables that `table` has declared.
         self.tables = Tables(self._listeners, self._backplane)
-        self._tasks: list[SupervisedTask] = []
         self._app: Flash | None = None
         self._live: Live | None = None
         self._deliveries: ChannelDeliveries | None = None
         self._presence: Presence | None = None
-        self._runs: SharedRuns | None = None
-        self._run_counters = RunCounters()
-        self._rooms: SharedRooms | None = None
         self._present_lists: PresentLists | None = None
         if app is not None:
             self.init_app(app)
@@ -194,25 +177,6 @@ class PubSub:
         )
         self._presence.join_handlers = self._join_handlers
         self._presence.leave_handlers = self._leave_handlers
-        self._runs = SharedRuns(
-            app,
-            self.broker,
-            self._state,
-            lease_ttl=self._lease_ttl,
-            layout_value=self._layout_value,
-            counters=self._run_counters,
-        )
-        rooms = self._rooms = self.shared.rooms = SharedRooms(
-            app,
-            self._listeners,
-            backplane,
-            self._state,
-            self._runs,
-            lease_ttl=self._lease_ttl,
-            layout_value=self._layout_value,
-            counters=self._run_counters,
-            max_rooms=self._max_rooms,
-        )
         self._present_lists = PresentLists(
             app,
             self._listeners,
@@ -221,6 +185,7 @@ class PubSub:
             grace=self._presence_grace,
             ttl=self._presence_ttl,
         )
+        rooms = self.shared.rooms = self._shared_callbacks.connect(app)
         subscribers = Subscribers(
             app, self._live, self._declarations, self._presence, backplane, rooms
         )
@@ -241,11 +206,10 @@ class PubSub:
         app.security_checks.append(self._security_risks)
         # A `Broker` that the application has written need not have this attribute.
         app.common_store = app.common_store or getattr(self.broker, "lazy_cache", None)
-        app.page_extras["flash_pubsub"] = {"shared": {}}
-        self._live.readiness.add("broker", self._readiness_failure)
+        self._live.readiness.add(
+            "broker", BrokerReadiness(self._listeners, backplane.worker).failure
+        )
         self._live.metrics.add(self._metrics)
-        for callback in self._shared_callbacks.values():
-            self._activate_shared_callback(app, callback)
         registry.attach(self)
 
     def _security_risks(self, deployment: Deployment) -> Iterable[Risk]:
@@ -330,42 +294,10 @@ class PubSub:
                 room=room,
                 room_from=room_from,
             )
-            self._add_shared(callback)
+            self._shared_callbacks.add(callback)
             return function
 
         return register
-
-    def _add_shared(self, callback: SharedCallback) -> None:
-        for key in callback.output_keys:
-            for other in self._shared_callbacks.values():
-                if key in other.output_keys:
-                    raise ConfigurationError(
-                        f"the shared callbacks {other.label!r} and {callback.label!r} both set "
-                        f"{'.'.join(key)}; only one shared callback may set a property"
-                    )
-        check_rooms(callback, self._shared_callbacks.values())
-        if self._app is not None and self._app.has_started:
-            check_outputs(self._app, [callback], self._declarations.callbacks)
-        callback = replace(callback, name=distinct_name(callback.name, self._shared_callbacks))
-        if self._app is not None:
-            self._activate_shared_callback(self._app, callback)
-        self._shared_callbacks[callback.name] = callback
-        if callback.room is None:
-            self._shared_keys.update(callback.input_keys, callback.output_keys)
-
-    def _activate_shared_callback(self, app: Flash, callback: SharedCallback) -> None:
-        """Register a shared callback with the runs and the pages of the app."""
-        assert self._runs is not None
-        # First, since Dash may refuse a dependency.
-        register_on_page(app, callback)
-        extras = app.page_extras["flash_pubsub"]
-        extras["shared"][callback.name] = callback.page_config()
-        if callback.room is None:
-            self._runs.add(callback)
-        else:
-            assert self._rooms is not None
-            self._rooms.add(callback)
-            extras["rooms"] = {each.text: each.path for each in self._rooms.patterns}
 
     # -- channels --------------------------------------------------------------------------------
 
@@ -573,26 +505,16 @@ class PubSub:
         """
         check(timeout=(timeout, SECONDS_OR_NONE))
         if not isinstance(channel, str | None):
-            self._add_feeder(make_feeder(channel, None, name, timeout))
+            self._feeders.add(make_feeder(channel, None, name, timeout))
             return channel
 
         def register(function: F) -> F:
             if channel is not None:
                 check_name(channel)
-            self._add_feeder(make_feeder(function, channel, name, timeout))
+            self._feeders.add(make_feeder(function, channel, name, timeout))
             return function
 
         return register
-
-    def _add_feeder(self, feeder: Feeder) -> None:
-        for other in self._feeders:
-            if other.name == feeder.name:
-                raise ConfigurationError(
-                    f"two feeders would be {feeder.name.partition(':')[2]!r}, and only one would "
-                    f"run: the one at {place_of(other.function)} and the one at "
-                    f"{place_of(feeder.function)}; name one: @pubsub.feeder(…, name=…)"
-                )
-        self._feeders.append(feeder)
 
     # -- tables ----------------------------------------------------------------------------------
 
@@ -711,57 +633,27 @@ class PubSub:
         assert self._deliveries is not None
         return metrics_of(
             self.broker.status,
-            skipped=self._deliveries.skipped,
-            lost=self._deliveries.lost,
-            fenced=self._run_counters.fenced,
-            rooms=0 if self._rooms is None else len(self._rooms),
-            timeouts=self._deliveries.timeouts
-            + self._run_counters.timeouts
-            + self._feeder_timeouts,
+            skipped=self._deliveries.counters.skipped,
+            lost=self._deliveries.counters.lost,
+            fenced=self._shared_callbacks.counters.fenced,
+            rooms=len(self._shared_callbacks.rooms or ()),
+            timeouts=self._deliveries.counters.timeouts
+            + self._shared_callbacks.counters.timeouts
+            + self._feeders.timeouts,
         )
-
-    def _count_feeder_timeout(self) -> None:
-        self._feeder_timeouts += 1
-
-    async def _readiness_failure(self) -> str | None:
-        """Return the broker's state if it is not ready, else None; the log has the reason."""
-        status = self.broker.status
-        if not status.ready:
-            return status.state.value
-        try:
-            # Redis may deliver what is published, and yet accept no writes: out of memory, a
-            # replica. The lease is this worker's own, so it is always written.
-            lease = await self.broker.lease(f"readiness:{self._backplane.worker}", _PROBE_SECONDS)
-            if lease is not None:
-                await self.broker.release(lease)
-        except BrokerError as error:
-            if self._refused_writes != str(error):
-                logger.warning("not ready: the broker refuses writes: %s", error)
-            self._refused_writes = str(error)
-            return "refuses writes"
-        self._refused_writes = ""
-        return None
 
     # -- layouts ---------------------------------------------------------------------------------
 
     def _fill_layout(self, layout: Any) -> Any:
         """Return a layout with the shared values in it and with its subscriptions signed."""
-        values: dict[str, dict[str, Any]] = {}
-        for key in self._shared_keys:
-            if self._state.json(key) is not None:
-                values.setdefault(key[0], {})[key[1]] = self._state.value(key)
-        return fill_layout(layout, values, partial(sign, self.app))
-
-    async def _layout_value(self, key: Key) -> Any:
-        value = find_value(await self.app.render_layout(), *key)
-        return find_value(await self.app.render_pages(), *key) if value is None else value
+        return fill_layout(layout, self._shared_callbacks.values(), partial(sign, self.app))
 
     # -- serving ---------------------------------------------------------------------------------
 
     async def _start(self) -> None:
         check_workers(self.broker, 'Flash(__name__, redis="redis://…")')
         # Now all callbacks of the app are known.
-        check_outputs(self.app, self._shared_callbacks.values(), self._declarations.callbacks)
+        self._shared_callbacks.check_outputs()
         assert self._deliveries is not None
         assert self._presence is not None
         # An app with a Redis has agreed on a key there, before it started.
@@ -770,51 +662,27 @@ class PubSub:
             await SharedSigningKey(self.app, self._listeners, self._backplane).start()
         if not isinstance(self.broker, MemoryBroker):
             retention_rules = RetentionRules.of(self._declarations.configured)
-            await PublishedRetention(retention_rules, self._listeners, self._backplane).start()
+            await published_retention(retention_rules, self._listeners, self._backplane).start()
         # Callbacks of channels run before any page is there.
         await self.app.warm_up()
-        await self._state.start()
+        await self._shared_callbacks.state.start()
         await self.tables.start()
         guarded = {pattern.text for pattern, _ in self._declarations.guards}
         for channel in self._declarations.single_channels():
             await self._deliveries.acquire(channel)
             if channel not in guarded:
-                for each in page_channels_of(self._declarations, channel):
+                for each in self._declarations.page_channels(channel):
                     if each not in hub_of(self.app).common:
                         hub_of(self.app).common.append(each)
         await self._presence.start()
-        for feeder in self._feeders:
-            run = partial(
-                feeder.run,
-                self.broker,
-                self._publish,
-                self._lease_ttl,
-                self._count_feeder_timeout,
-            )
-            task = SupervisedTask(feeder.name, run)
-            self._tasks.append(task)
-            task.start()
+        self._feeders.start(self.broker, self._publish, self._lease_ttl)
 
     async def _close(self) -> None:
-        for task in self._tasks:
-            await task.stop()
-        self._tasks.clear()
-        for part in (self._runs, self._rooms, self._deliveries):
-            if part is not None:
-                await part.close()
+        await self._feeders.close()
+        await self._shared_callbacks.close()
+        if self._deliveries is not None:
+            await self._deliveries.close()
         if self._presence is not None:
             self._presence.close()
         if self._present_lists is not None:
             self._present_lists.close()
-
-
-def register_on_page(app: Any, callback: SharedCallback) -> None:
-    """Register the clientside callback that reports changes of the callback's inputs."""
-    first, *others = (*callback.inputs, *callback.states)
-    app.clientside_callback(
-        ClientsideFunction("flash_pubsub", callback.name),
-        NamedInput(first, callback.name),
-        *others,
-        prevent_initial_call=True,
-        hidden=True,
-    )

@@ -9,7 +9,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from flash import ConfigurationError
-from flash_pubsub.broker.backplane import PREFIX
+from flash_pubsub.broker.page_frames import PREFIX
 from flash_pubsub.broker.seam import Retention
 from flash_pubsub.errors import Overtaken
 

@@ -8,7 +8,7 @@ from broker_worlds import until
 from flash.redis import topology
 from flash_pubsub import MemoryBroker
 from flash_pubsub.broker.listeners import Listeners
-from flash_pubsub.broker.redis.listener import Listener
+from flash_pubsub.broker.redis.servers import Servers
 from flash_pubsub.broker.redis.store import Store
 
 
@@ -101,7 +101,7 @@ def once(monkeypatch, kind, name, fault):
 @pytest.mark.parametrize("fault", [panic, cancelled])
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(Store, "touch"), (Store, "connect"), (topology.Single, "owner"), (Listener, "_listen")],
+    [(Store, "touch"), (Store, "connect"), (topology.Single, "owner"), (Servers, "_listen")],
 )
 async def test_11_7_the_listener_of_redis_goes_on(redis_world, monkeypatch, kind, name, fault):
     calls = once(monkeypatch, kind, name, fault)

@@ -1,7 +1,6 @@
 """Where a broker is, what things are called there, and how a worker counts what it hears."""
 
 import pytest
-import redis
 from redis.crc import key_slot
 
 from flash import Flash
@@ -185,29 +184,6 @@ def test_waits_between_attempts_grow_to_a_limit_and_begin_anew_after_success():
         assert longest / 2 <= backoff.wait() <= longest
     backoff.reset()
     assert backoff.wait() <= 0.1
-
-
-@pytest.mark.parametrize(
-    ("url", "client_url"),
-    [
-        ("redis://10.0.0.1", "redis://10.0.0.1:6379/0"),
-        ("redis://10.0.0.1:7000/3?prefix=mine&timeout=2", "redis://10.0.0.1:7000/3"),
-        ("redis://ada:p%40ss@host/1", "redis://ada:p%40ss@host:6379/1"),
-        ("redis://:p%2Fss@[::1]:7000", "redis://:p%2Fss@[::1]:7000/0"),
-        ("rediss://host?ssl_ca_certs=/a%20b.pem", "rediss://host:6379/0?ssl_ca_certs=%2Fa+b.pem"),
-        ("redis+cluster://host:7000,host:7001", None),
-        ("redis+sentinel://host:26379/mymaster", None),
-        ("memory://", None),
-    ],
-)
-def test_a_single_server_has_an_address_that_other_clients_understand(url, client_url):
-    address = parse_url(url)
-    assert address.client_url == client_url
-    if client_url is not None:
-        options = redis.connection.parse_url(client_url)
-        assert (options["host"], options["port"]) == (address.nodes[0].host, address.nodes[0].port)
-        assert options.get("password") == address.password
-        assert options.get("ssl_ca_certs") == address.tls_options.get("ssl_ca_certs")
 
 
 def test_brokers_say_where_others_may_keep_things_too():

@@ -148,5 +148,7 @@ async def test_11_6_shared_callbacks_of_a_factory_without_outputs_all_run():
                 {"t": "share", "cb": name, "k": 1, "v": [5 + number], "s": [], "changed": [0]}
             )
         await until(lambda: len(got) == 2)
-        await until(lambda: world.pubsubs[0]._state.json(("lamp", "children")) is not None)
+        await until(
+            lambda: world.pubsubs[0]._shared_callbacks.state.json(("lamp", "children")) is not None
+        )
     assert sorted(number for number, _ in got) == [0, 1]

@@ -7,8 +7,8 @@ from flash_pubsub.channels.declaration import ChannelPattern, ChannelSettings
 from flash_pubsub.channels.retention import (
     RETENTION_CHANNEL,
     RETENTION_FIELD,
-    PublishedRetention,
     RetentionRules,
+    published_retention,
 )
 from flash_ws.protocol.position import Position
 
@@ -58,7 +58,7 @@ async def stored(broker):
 
 
 async def started(broker, told):
-    published = PublishedRetention(told, Listeners(broker), Backplane())
+    published = published_retention(told, Listeners(broker), Backplane())
     await published.start()
     return published
 
@@ -88,7 +88,7 @@ async def test_an_app_without_rules_writes_none_but_replaces_those_of_an_earlier
 async def test_a_store_that_has_lost_them_gets_them_back(broker):
     listeners, backplane = Listeners(MemoryBroker()), Backplane()
     await listeners.broker.start(lambda publication: None, lambda channel, position: None)
-    published = PublishedRetention(rules(prices=5), listeners, backplane)
+    published = published_retention(rules(prices=5), listeners, backplane)
     await published.start()
     await listeners.broker.close()
     listeners.broker = broker

@@ -515,7 +515,7 @@ async def test_8_rooms_an_app_that_is_served_again_has_its_rooms_again(kind):
                 )
             metrics = {each.name: each.value for each in world.pubsubs[0]._metrics()}
             assert metrics["flash_shared_rooms"] == 1
-        assert not world.pubsubs[0]._rooms
+        assert not world.pubsubs[0]._shared_callbacks.rooms
 
 
 async def test_8_rooms_a_worker_has_a_bounded_number_of_rooms():
@@ -564,7 +564,7 @@ async def test_8_rooms_rooms_that_were_left_are_dropped_the_first_left_first(mon
         assert await has(world, 0, "desk/2", 2)
         # After a time without pages all go.
         loop = asyncio.get_running_loop()
-        rooms = world.pubsubs[0]._rooms
+        rooms = world.pubsubs[0]._shared_callbacks.rooms
         monkeypatch.setattr(rooms_module, "IDLE_SECONDS", -loop.time())
         rooms._close_old()
         await until(lambda: not rooms._open)
@@ -706,7 +706,7 @@ async def test_8_rooms_pages_that_come_and_go_at_random_end_with_the_values_of_t
             lambda: all(
                 entry.opening.done() and entry.runs.is_idle
                 for pubsub in world.pubsubs
-                for entry in pubsub._rooms._open.values()
+                for entry in pubsub._shared_callbacks.rooms._open.values()
             )
         )
         for at, room in places.items():

@@ -57,47 +57,25 @@ from flash_ws.endpoints.registration import Endpoints
 from flash_ws.errors import NoCaller
 from flash_ws.link.accepting import LinkAcceptor
 from flash_ws.link.link import LinkLimits
-from flash_ws.operating.inspection import Inspection, PageRow
-from flash_ws.operating.meters import OpenTelemetryMetrics
-from flash_ws.operating.metrics import (
-    PORT,
-    Exposition,
-    MetricsAccess,
-    MetricsEndpoint,
-    MetricsPort,
-    bearer,
-    metrics_disabled,
-)
-from flash_ws.operating.panel import link_sections
-from flash_ws.operating.readiness import Probes, Readiness
-from flash_ws.operating.statistics import (
-    BlockedLoopMetrics,
-    CustomMetrics,
-    LiveStatistics,
-    LoopLag,
-    callback_metrics,
-    pool_metrics,
-    supervised_task_metrics,
-)
+from flash_ws.operating.monitor import Monitor
+from flash_ws.operating.statistics import LiveStatistics
 from flash_ws.protocol.frames import ComponentId, Message, Updates, event_message, props_message
 from flash_ws.protocol.notices import Kind, notice_message
-from flash_ws.protocol.outbox import OutboxStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Coroutine, Iterator, Mapping
 
     from dash.dependencies import Input, Output, State
     from opentelemetry.metrics import MeterProvider
 
     from flash import Flash
     from flash.checking.security import Deployment, Risk
-    from flash.http.gateway import ASGIApp
-    from flash.pages.panel import PanelSection
     from flash_ws.clients.backplane import Command
     from flash_ws.clients.client import Client, LinkedClient
     from flash_ws.clients.groups import ConnectionGroup
     from flash_ws.clients.handlers import ClientHandler
-    from flash_ws.operating.statistics import Metric
+    from flash_ws.operating.metrics import MetricsAccess
+    from flash_ws.operating.statistics import CustomMetrics
 
 H = TypeVar("H", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -219,19 +197,14 @@ class Live:
         self._common_channels: list[str] = []
         self._frame_handlers: dict[str, FrameHandler] = {}
         self._forget_handlers: list[Callable[[LinkedClient], Any]] = []
+        self._monitor = Monitor(
+            *(metrics, otel_metrics, inspect),
+            pages=lambda: None if self._hub is None else self._hub.clients,
+            statistics=self.statistics,
+        )
         # Metrics and readiness checks that add-on packages and the app add.
-        self.metrics = CustomMetrics()
-        self.metrics.add(supervised_task_metrics)
-        self.readiness = Readiness()
-        self._loop_lag: LoopLag | None = None
-        self._exposition = None if metrics is False else Exposition(self._read_metrics)
-        self._otel_metrics = OpenTelemetryMetrics(otel_metrics, self._read_metrics)
-        self._metrics_access = metrics
-        self._metrics_port: MetricsPort | None = None
-        self._inspect = inspect
-        self._inspection: Inspection | None = None
-        if self._exposition is not None and isinstance(metrics, int):
-            self._metrics_port = MetricsPort(self._exposition, PORT if metrics is True else metrics)
+        self.metrics = self._monitor.metrics
+        self.readiness = self._monitor.readiness
         if app is not None:
             self.init_app(app)
 
@@ -248,7 +221,6 @@ class Live:
             raise ConfigurationError("this Live has an app already; make a Live for each app")
         self._check_origins(app.authorize)
         self._app = app
-        self.metrics.add(BlockedLoopMetrics(app))
         admission = Admission(
             app,
             self._origins,
@@ -273,15 +245,9 @@ class Live:
         app.add_asgi_route("_flash/link", acceptor.websocket)
         app.add_asgi_route("_flash/link/events", acceptor.events)
         app.add_asgi_route("_flash/link/frames", acceptor.frames)
-        probes = Probes(self.readiness, lambda: self._hub is not None)
-        app.add_asgi_route("_flash/health", probes.health)
-        app.add_asgi_route("_flash/ready", probes.ready)
-        app.add_asgi_route("_flash/metrics", self._metrics_route(app))
-        self._inspection = self._inspection_page(app)
-        app.add_asgi_route("_flash/inspect", self._inspection)
+        self._monitor.connect(app, self._origins, self._authorize)
         self._let_pages_connect(app)
         app.page_values.append(self._positions_for_page)
-        app.panel_sources.append(self._panel_sections)
         self.endpoints.init_app(app)
         LiveRegistry.of(app).attach(self)
         # First after the app's own start: functions registered before this Live may push as well.
@@ -604,7 +570,7 @@ class Live:
             frames_conflated=counters.conflated + sum(each.conflated for each in links),
             frames_dropped=counters.dropped,
             calls=self._event_callbacks.running,
-            lag=self._loop_lag.seconds if self._loop_lag is not None else 0.0,
+            lag=self._monitor.lag,
             endpoints=self.endpoints.statistics(),
             metrics=self.metrics.read(),
         )
@@ -624,41 +590,9 @@ class Live:
             values["at"] = {EVERYBODY.channel: (position.epoch, position.number)}
         return values
 
-    def _read_metrics(self) -> Iterable[Metric]:
-        if self._hub is None:
-            return
-        yield from self.statistics().as_metrics()
-        yield from callback_metrics(self.app.dispatcher.counts)
-        yield from pool_metrics("callbacks", self.app.pool)
-        yield from pool_metrics("pages", self.app.page_pool)
-
-    def _panel_sections(self, page: str | None) -> dict[str, PanelSection]:
-        """Return what this worker tells the developer's panel of a page about its link."""
-        client = None if self._hub is None or page is None else self._hub.clients.get(page)
-        lag = 0.0 if self._loop_lag is None else self._loop_lag.seconds
-        return link_sections(None if client is None else _page_row(client), lag)
-
-    def _metrics_route(self, app: Flash) -> ASGIApp:
-        guard, exposition = self._metrics_access, self._exposition
-        if exposition is None or isinstance(guard, int):
-            return metrics_disabled
-        guard = bearer(guard) if isinstance(guard, str) else guard
-        # Who scrapes has not logged in, so nobody else is asked.
-        return MetricsEndpoint(exposition, Admission(app, self._origins, guard))
-
-    def _inspection_page(self, app: Flash) -> Inspection:
-        guard, wider = self._inspect, (app.authorize, self._authorize)
-        return Inspection(
-            None if guard is None else Admission(app, self._origins, guard, wider=wider),
-            lambda: app.is_developing,
-            self.readiness,
-            lambda: map(_page_row, hub_of(app).clients.values()),
-            self._read_metrics,
-        )
-
     def _security_risks(self, deployment: Deployment) -> Iterator[Risk]:
         """Return what `flash check` says about this `Live`."""
-        from flash_ws.operating.security_checks import link_risks, operating_risks
+        from flash_ws.operating.security_checks import link_risks
 
         yield from link_risks(
             deployment,
@@ -667,7 +601,7 @@ class Live:
             recheck_interval=self.recheck_interval,
             spans_workers=self._backplane.spans_workers,
         )
-        yield from operating_risks(self._metrics_access, self._inspect)
+        yield from self._monitor.risks()
 
     @property
     def recheck_interval(self) -> float | None:
@@ -705,9 +639,7 @@ class Live:
 
         Some hundred bytes of JSON, without names and texts of the app and its visitors.
         """
-        if self._inspection is None:
-            raise ConfigurationError("this Live has no app; use Live(app) or live.init_app(app)")
-        return await self._inspection.sample()
+        return await self._monitor.sample()
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Sending[T]:
         """Do work on the app's event loop whether or not somebody awaits the result.
@@ -776,8 +708,6 @@ class Live:
             token_lifetime=self._token_lifetime,
             max_clients=self._max_clients,
         )
-        self.readiness.pool = self.app.internal_pool
-        self.readiness.pools = (self.app.pool, self.app.page_pool)
         hub.on_command.append(self._on_command)
         hub.on_connect = self._connect_handlers
         hub.on_forget = [
@@ -793,19 +723,10 @@ class Live:
         self._page_events.start(self.app.pool)
         self._event_callbacks.start(self.app, hub)
         await hub.start()
-        self._loop_lag = LoopLag()
-        if self._exposition is not None:
-            self._exposition.pool = self.app.internal_pool
-        if self._metrics_port is not None:
-            await self._metrics_port.start()
-        self._otel_metrics.start()
+        await self._monitor.start()
 
     async def _stop(self) -> None:
-        self._otel_metrics.stop()
-        if self._metrics_port is not None:
-            await self._metrics_port.stop()
-        if self._loop_lag is not None:
-            self._loop_lag.stop()
+        await self._monitor.stop()
         self._sends.close()
         if self._hub is not None:
             await self._hub.close()
@@ -833,19 +754,3 @@ def _remedy(app: Flash) -> str:
     if app.redis is None:
         return f"{REMEDY} (and install flash-core[pubsub])"
     return 'pip install "flash-core[pubsub]", which connects workers by the Redis of the app'
-
-
-def _page_row(client: LinkedClient) -> PageRow:
-    """Return how a page is, for the inspection page."""
-    outbox = client.link.outbox.statistics() if client.link else OutboxStatistics(0, 0, 0, 0)
-    return PageRow(
-        client.id,
-        client.user,
-        client.path,
-        client.is_connected,
-        tuple(sorted(client.groups)),
-        outbox.frames_waiting,
-        outbox.bytes_waiting,
-        outbox.sent,
-        outbox.conflated,
-    )

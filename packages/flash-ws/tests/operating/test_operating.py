@@ -209,7 +209,7 @@ async def test_figures_have_a_port_of_their_own_for_each_worker(unused_tcp_port)
         app.layout = html.Div()
     lives = [Live(app, metrics=unused_tcp_port) for app in apps]
     async with serving(apps[0]), serving(apps[1]):
-        ports = [live._metrics_port.port for live in lives]
+        ports = [live._monitor._port.port for live in lives]
         assert ports[0] == unused_tcp_port
         assert ports[1] > ports[0]
         for port in ports:
@@ -224,9 +224,9 @@ async def test_figures_have_a_port_of_their_own_for_each_worker(unused_tcp_port)
 async def test_b8_a_port_answers_this_machine_alone_and_nothing_but_figures(app, monkeypatch):
     monkeypatch.setattr("flash_ws.operating.metrics.REQUEST_TIMEOUT", 0.2)
     live = Live(app, metrics=0)
-    live._metrics_port._wanted = 0
+    live._monitor._port._wanted = 0
     async with serving(app):
-        port = live._metrics_port.port
+        port = live._monitor._port.port
         assert (await scrape(port, host="evil.test:9464"))[0] == ["403"]
         assert (await scrape(port, "/elsewhere"))[0] == ["404"]
         assert (await scrape(port, method="POST"))[0] == ["405"]

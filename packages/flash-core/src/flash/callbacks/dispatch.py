@@ -57,19 +57,10 @@ if TYPE_CHECKING:
 _Bound: TypeAlias = tuple[list[Any], dict[str, Any]]
 
 
-class DashApp(Protocol):
-    """What the dispatcher needs of the app."""
+class Jobs(Protocol):
+    """Runs background callbacks; implemented by `BackgroundJobs`."""
 
-    callback_map: dict[str, Any]
-    # None if nothing is traced.
-    tracing: Tracing | None
-
-    @property
-    def background_manager(self) -> Any:
-        """The background manager of the app, or None."""
-        ...
-
-    async def respond_in_background(
+    async def respond(
         self,
         plan: CallbackPlan,
         ctx: CallContext,
@@ -80,8 +71,26 @@ class DashApp(Protocol):
         """Start or poll a background job; return a `PendingJob` or the callback's result."""
         ...
 
-    async def cancel_background_jobs(self, plan: CallbackPlan, ctx: CallContext) -> None:
+    async def cancel(self, plan: CallbackPlan, ctx: CallContext) -> None:
         """Cancel the background jobs that the request names."""
+        ...
+
+
+class DashApp(Protocol):
+    """What the dispatcher needs of the app."""
+
+    callback_map: dict[str, Any]
+    # None if nothing is traced.
+    tracing: Tracing | None
+
+    @property
+    def background_jobs(self) -> Jobs:
+        """What runs callbacks with ``background=True``."""
+        ...
+
+    @property
+    def background_manager(self) -> Any:
+        """The background manager of the app, or None."""
         ...
 
     @property
@@ -306,12 +315,12 @@ class Dispatcher:
             args, kwargs = bound
             if plan.background is not None:
                 handler = self._error_handler(plan)
-                result = await self._app.respond_in_background(plan, ctx, args, kwargs, handler)
+                result = await self._app.background_jobs.respond(plan, ctx, args, kwargs, handler)
                 if isinstance(result, PendingJob):
                     return dumps(result.body)
             else:
                 if plan.cancels_jobs:
-                    await self._app.cancel_background_jobs(plan, ctx)
+                    await self._app.background_jobs.cancel(plan, ctx)
                 try:
                     if times is not None:
                         times.called = time.perf_counter()

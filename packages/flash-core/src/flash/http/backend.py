@@ -14,13 +14,14 @@ from werkzeug.exceptions import HTTPException
 from flash.callbacks.context import CallbackResponse, arguments_of
 from flash.callbacks.functions import is_async
 from flash.callbacks.response import text_response, to_quart_response
-from flash.errors import Overloaded
+from flash.errors import ConfigurationError, Overloaded
+from flash.http.routed import CalledApp, callback_response
 from flash.http.socket_calls import ADMITTED, SocketApp, intercept_calls
 from flash.pages.error_page import render_error
 from flash.seams import dash as dash_seam
 from flash.seams import quart as quart_seam
 from flash.seams.flask_globals import flask_side
-from flash.seams.flask_server import FlashServer
+from flash.seams.flask_server import FlashServer, server_for
 from flash.static.codings import load_encoders
 
 if TYPE_CHECKING:
@@ -36,14 +37,11 @@ _DashQuart: Any = get_backend("quart")
 MAX_BODY_BYTES = 4 << 20
 
 
-class BackendApp(SocketApp, Protocol):
+class BackendApp(SocketApp, CalledApp, Protocol):
     """What the backend needs of the app it serves."""
 
     pool: WorkerPool
-    internal_pool: WorkerPool
     dash_pool: WorkerPool
-    # Whether responses that are made per request are compressed.
-    compresses: bool
 
     @property
     def mcp_path(self) -> str:
@@ -76,10 +74,6 @@ class BackendApp(SocketApp, Protocol):
 
     async def serve_asset(self, filename: str) -> quart.Response:
         """Return a file of the assets folder."""
-        ...
-
-    async def serve_callback_request(self, dash_view: Callable[[], Any]) -> Any:
-        """Return the response to a callback request that was routed by Quart."""
         ...
 
 
@@ -156,7 +150,7 @@ class QuartBackend(_DashQuart):
         dash_view = super().serve_callback(dash_app)
 
         async def dispatch() -> Any:
-            return await dash_app.serve_callback_request(dash_view)
+            return await callback_response(dash_app, dash_view)
 
         # Apps exempt this name from CSRF checks; Dash's own backends have the same.
         dispatch.__qualname__ = "dispatch"
@@ -299,3 +293,29 @@ class _SocketRoutes:
             return register(handle)
 
         return decorate
+
+
+def backend_for(server: object, backend: object) -> type[QuartBackend]:
+    """Return the backend class for Dash; its ``create_app`` returns ``server`` if that is given."""
+    if backend not in (None, "quart") and not (
+        isinstance(backend, type) and issubclass(backend, QuartBackend)
+    ):
+        raise ConfigurationError(
+            f"backend={backend!r}: Flash supports Quart only; leave out backend="
+        )
+    base = backend if isinstance(backend, type) else QuartBackend
+    if server in (None, True, False):
+        return base
+    serving = server_for(server)
+    if serving is None:
+        raise ConfigurationError(
+            f"server={server!r}: must be a quart.Quart, a flask.Flask, True or False; leave it out "
+            "to make one"
+        )
+
+    def create_app(name: str = "", config: object = None) -> quart.Quart:
+        del name, config
+        return serving
+
+    mounted: Any = type("MountedBackend", (base,), {"create_app": staticmethod(create_app)})
+    return mounted

@@ -6,6 +6,7 @@ A header that the app sets itself is kept.
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from flash.errors import ConfigurationError
@@ -136,3 +137,11 @@ def _secured(header: Header, cookie: bytes) -> Header:
         return header
     attributes = {part.strip().lower() for part in value.split(b";")[1:]}
     return header if b"secure" in attributes else (name, value + b"; Secure")
+
+
+def changes_here() -> dict[str, str | None]:
+    """Return what differs from the default headers of pages in a notebook.
+
+    A notebook has another origin than the app, and shows it in a frame.
+    """
+    return {"X-Frame-Options": None} if "ipykernel" in sys.modules else {}

@@ -114,16 +114,6 @@ class Address:
         return self._url(self._credentials, options)
 
     @property
-    def client_url(self) -> str | None:
-        """The address as redis-py's own clients take it, password included.
-
-        None if the address does not name a single server.
-        """
-        if self.kind not in (Kind.SINGLE, Kind.UNIX):
-            return None
-        return self._url(self._credentials, self.tls_options)
-
-    @property
     def server_key(self) -> tuple[object, ...]:
         """What two addresses have in common that may share connections."""
         tls = tuple(sorted(self.tls_options.items()))

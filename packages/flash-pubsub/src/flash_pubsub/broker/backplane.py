@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -13,43 +12,44 @@ from flash.exits import ends_task
 from flash.log_limit import limited_logger
 from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.memory import MemoryBroker
-from flash_pubsub.broker.seam import Member, Retention
+from flash_pubsub.broker.page_frames import (
+    FRAME,
+    PREFIX,
+    SHORT_RETENTION,
+    envelope_extras,
+    frame_of,
+    updates_of,
+)
+from flash_pubsub.broker.page_owners import PageOwners
+from flash_pubsub.broker.seam import Retention
 from flash_pubsub.errors import BrokerError, BrokerUnavailable, UnsupportedEnvelope
-from flash_ws import ClientInfo, Disconnect
-from flash_ws.clients.backplane import GroupMessage, Moved, OwnedByAnotherUser
+from flash_ws import Disconnect
+from flash_ws.clients.backplane import GroupMessage, Moved
 from flash_ws.protocol.channel import CatchUp
-from flash_ws.protocol.frames import Frame, Message, reset_frame, snapshot_frame
+from flash_ws.protocol.frames import reset_frame, snapshot_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine
 
     from flash_pubsub.broker.listeners import Listeners
     from flash_pubsub.broker.seam import Broker, Publication
-    from flash_ws.clients.backplane import Deliver, OnCommand
+    from flash_ws.clients.backplane import ClientInfo, Deliver, OnCommand, OwnedByAnotherUser
+    from flash_ws.protocol.frames import Frame, Message
     from flash_ws.protocol.position import Position
 
 logger = limited_logger(__name__)
 
 T = TypeVar("T")
 
-# The broker's names of page channels begin with this. Users cannot publish on such a channel.
-PREFIX = "live:"
 COMMANDS = f"{PREFIX}orders"
-CLIENTS = f"{PREFIX}clients"
 
-# Kinds of the envelopes on these channels: a frame for pages, a command for all workers, and the
-# name of the worker that a page is connected to, its owner.
-FRAME = "frame"
+# Kinds of the envelopes on this channel: a command for all workers, a message for the endpoint
+# connections of a group, and a channel that is taken from a page.
 COMMAND = "order"
 TO_GROUP = "group"
-OWNER = "home"
 UNSUBSCRIBE = "unsubscribe"
 
-# The value in the snapshot of a page's channel with its owner, its groups and its user.
-_OWNER = "@home"
-
-# Channels of one page or of a group are short-lived; the channel of all pages is not.
-_SHORT_RETENTION = Retention(max_values=1000, max_snapshot_bytes=1 << 20, max_idle=900.0)
+# The channel of all pages is not short-lived.
 _LONG_RETENTION = Retention(max_values=1000, max_snapshot_bytes=1 << 20)
 
 
@@ -91,7 +91,6 @@ class BrokerBackplane:
         self, listeners: Listeners, *, client_ttl: float = 30.0, start_timeout: float = 30.0
     ) -> None:
         self._listeners = listeners
-        self._client_ttl = client_ttl
         self._start_timeout = start_timeout
         # The unique name of this worker.
         self.worker = secrets.token_urlsafe(9)
@@ -111,14 +110,7 @@ class BrokerBackplane:
         self._publications_during_reset: dict[str, list[Publication]] = {}
         # Those of these channels that were reset again meanwhile.
         self._reset_again: set[str] = set()
-        # By page of this worker: the number of the publication that made this worker its owner.
-        self._owned_since: dict[str, int] = {}
-        # By page of this worker: its user, where known.
-        self._users: dict[str, str | None] = {}
-        # By page of this worker: its groups, and those groups that are not saved in the broker yet.
-        self._groups: dict[str, frozenset[str]] = {}
-        self._unsaved_groups: dict[str, frozenset[str]] = {}
-        self._saving: set[str] = set()
+        self._owners = PageOwners(listeners, self.worker, client_ttl=client_ttl)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -167,14 +159,8 @@ class BrokerBackplane:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._listeners.close()
         # The backplane may be started again.
-        for cache in (
-            self._publications_during_reset,
-            self._owned_since,
-            self._users,
-            self._groups,
-            self._unsaved_groups,
-        ):
-            cache.clear()
+        self._publications_during_reset.clear()
+        self._owners.clear()
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -187,7 +173,7 @@ class BrokerBackplane:
                 f"{component_id}\t{prop}": None if value is None else value.encode()
                 for component_id, prop, value in message.values
             },
-            retention=_LONG_RETENTION if ":" not in channel else _SHORT_RETENTION,
+            retention=_LONG_RETENTION if ":" not in channel else SHORT_RETENTION,
         )
 
     def position(self, channel: str) -> Position | None:
@@ -229,7 +215,7 @@ class BrokerBackplane:
         end = missed[-1].position if missed else position
         # Wait, or pages would get frames twice: the next delivery must come after ``end``.
         await self._listeners.wait_until_delivered(name, end)
-        frames = tuple(frame for each in missed if (frame := _frame(channel, each)) is not None)
+        frames = tuple(frame for each in missed if (frame := frame_of(channel, each)) is not None)
         return CatchUp(end, frames, recovered=True)
 
     async def _catch_up_from_snapshot(self, channel: str) -> CatchUp:
@@ -237,7 +223,7 @@ class BrokerBackplane:
         snapshot = await self._broker.snapshot(name)
         await self._listeners.wait_until_delivered(name, snapshot.position)
         number = snapshot.position.number
-        updates = _updates(snapshot.values)
+        updates = updates_of(snapshot.values)
         frames = (snapshot_frame(channel, number, updates),) if updates != "[]" else ()
         return CatchUp(snapshot.position, frames, recovered=False)
 
@@ -255,11 +241,14 @@ class BrokerBackplane:
         if name == COMMANDS:
             self._handle_command(publication)
             return
-        frame = _frame(name.removeprefix(PREFIX), publication)
+        frame = frame_of(name.removeprefix(PREFIX), publication)
         if frame is not None:
             self._deliver(frame)
         elif name.startswith(f"{PREFIX}page:"):
-            self._handle_owner_change(publication)
+            moved = self._owners.take_change(publication)
+            if moved is not None:
+                self.spawn(self._owners.leave_list(moved))
+                self._on_command(Moved(moved))
 
     def reset(self, channel: str, position: Position) -> None:
         """Fetch a channel's snapshot and send it to the pages that follow the channel."""
@@ -278,7 +267,7 @@ class BrokerBackplane:
             if name not in self._reset_again:
                 break
         position = snapshot.position
-        self._deliver(reset_frame(channel, position, _updates(snapshot.values)))
+        self._deliver(reset_frame(channel, position, updates_of(snapshot.values)))
         since = self._publications_during_reset.pop(name)
         for publication in since:
             # Publications of another epoch came before the last reset.
@@ -287,80 +276,25 @@ class BrokerBackplane:
                 and publication.position.number > position.number
             ):
                 self.deliver(publication)
-        page_id = channel.removeprefix("page:")
-        if page_id in self._owned_since:
-            # The store has lost the page's owner as well.
-            self._owned_since[page_id] = 0
-            await self.remember(page_id, self._groups.get(page_id, frozenset()))
+        await self._owners.restore(channel.removeprefix("page:"))
 
     # -- clients ---------------------------------------------------------------------------------
 
     async def enter(self, client: ClientInfo) -> None:
         """Record that a client is connected to this worker."""
-        data = msgpack.packb([client.user, client.path, client.connected_at])
-        member = Member(f"{client.id}@{self.worker}", cast("bytes", data))
-        await self._broker.enter(CLIENTS, member, self._client_ttl)
-        self._users[client.id] = client.user
-        if client.id not in self._owned_since:
-            await self._write_owner(client.id, frozenset())
+        await self._owners.enter(client)
 
     async def leave(self, client_id: str) -> None:
         """Record that a client has gone; idempotent, and errors of the broker are logged."""
-        self._unsaved_groups.pop(client_id, None)
-        self._groups.pop(client_id, None)
-        self._users.pop(client_id, None)
-        try:
-            if self._owned_since.pop(client_id, None) is not None:
-                await self._broker.publish(
-                    f"{PREFIX}page:{client_id}",
-                    Envelope(OWNER, b"", extras={"worker": ""}).pack(),
-                    changes={_OWNER: None},
-                    retention=_SHORT_RETENTION,
-                )
-            await self._broker.leave(CLIENTS, f"{client_id}@{self.worker}")
-        except BrokerError as error:
-            logger.warning("%s; the record of the page expires instead", error)
+        await self._owners.leave(client_id)
 
     async def clients(self) -> list[ClientInfo]:
         """Return the clients connected to any worker."""
-        found: dict[str, ClientInfo] = {}
-        for member in await self._broker.members(CLIENTS):
-            info = client_info(member)
-            known = found.get(info.id)
-            if known is None or known.connected_at < info.connected_at:
-                found[info.id] = info
-        return list(found.values())
+        return await self._owners.clients()
 
     async def remember(self, client_id: str, channels: frozenset[str]) -> None:
         """Save the groups of a client; of several calls at once only the last is written."""
-        self._unsaved_groups[client_id] = channels
-        if client_id in self._saving:
-            return
-        self._saving.add(client_id)
-        try:
-            while client_id in self._unsaved_groups:
-                joined = self._unsaved_groups.pop(client_id)
-                try:
-                    await self._write_owner(client_id, joined)
-                except BrokerError as error:
-                    logger.warning("%s; the groups of a page are saved again in 1 s", error)
-                    self._unsaved_groups.setdefault(client_id, joined)
-                    await asyncio.sleep(1)
-        finally:
-            self._saving.discard(client_id)
-
-    async def _write_owner(self, client_id: str, joined: frozenset[str]) -> None:
-        self._groups[client_id] = joined
-        value = cast(
-            "bytes", msgpack.packb([self.worker, sorted(joined), self._users.get(client_id)])
-        )
-        position = await self._broker.publish(
-            f"{PREFIX}page:{client_id}",
-            Envelope(OWNER, b"", extras={"worker": self.worker}).pack(),
-            changes={_OWNER: value},
-            retention=_SHORT_RETENTION,
-        )
-        self._owned_since[client_id] = position.number
+        await self._owners.remember(client_id, channels)
 
     async def resume(
         self, client_id: str, user: str | None
@@ -369,36 +303,7 @@ class BrokerBackplane:
 
         The earlier owner is notified in the page's channel and forgets the page.
         """
-        snapshot = await self._broker.snapshot(f"{PREFIX}page:{client_id}")
-        owner = snapshot.values.get(_OWNER)
-        if owner is None:
-            return None
-        _, channels, known_user = msgpack.unpackb(owner)
-        if known_user != user:
-            return OwnedByAnotherUser()
-        self._users[client_id] = user
-        joined = frozenset(cast("list[str]", channels))
-        await self._write_owner(client_id, joined)
-        return joined
-
-    def _handle_owner_change(self, publication: Publication) -> None:
-        """Forget a page that is connected to another worker by now."""
-        try:
-            envelope = Envelope.unpack(publication.payload)
-        except UnsupportedEnvelope:
-            return
-        client_id = publication.channel.removeprefix(f"{PREFIX}page:")
-        worker = envelope.extras.get("worker")
-        owned_since = self._owned_since.get(client_id)
-        if envelope.kind != OWNER or worker in ("", self.worker) or owned_since is None:
-            return
-        if publication.position.number > owned_since:
-            del self._owned_since[client_id]
-            self._unsaved_groups.pop(client_id, None)
-            self._groups.pop(client_id, None)
-            self._users.pop(client_id, None)
-            self.spawn(self._broker.leave(CLIENTS, f"{client_id}@{self.worker}"))
-            self._on_command(Moved(client_id))
+        return await self._owners.resume(client_id, user)
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -532,55 +437,6 @@ def _remedy(cause: str) -> str:
         if any(part in cause for part in parts):
             return remedy
     return "see that Redis runs there and that this machine reaches it"
-
-
-def client_info(member: Member) -> ClientInfo:
-    """Decode the member that `BrokerBackplane.enter` wrote."""
-    user, path, connected_at = msgpack.unpackb(member.data)
-    return ClientInfo(member.id.rpartition("@")[0], user, path, connected_at)
-
-
-def envelope_extras(message: Message) -> dict[str, Any]:
-    """Return the envelope's extras of a message: the properties that it sets or builds on."""
-    extras: dict[str, Any] = {}
-    with contextlib.suppress(TypeError, ValueError):
-        if message.sets:
-            extras["sets"] = [list(cast("tuple[str, str]", key)) for key in message.sets]
-        if message.touches:
-            extras["touches"] = [list(cast("tuple[str, str]", key)) for key in message.touches]
-    return extras
-
-
-def _frame(channel: str, publication: Publication) -> Frame | None:
-    """Return the frame that a publication carries; None if it carries something else."""
-    try:
-        envelope = Envelope.unpack(publication.payload)
-    except UnsupportedEnvelope as error:
-        logger.warning("channel %r: %s", channel, error)
-        return None
-    if envelope.kind != FRAME:
-        return None
-    extras = envelope.extras
-    message = Message(
-        envelope.body.decode(),
-        sets=_keys(extras.get("sets", ())),
-        touches=_keys(extras.get("touches", ())),
-    )
-    return message.numbered(channel, publication.position.number)
-
-
-def _keys(pairs: Any) -> frozenset[Any]:
-    return frozenset(tuple(pair) for pair in pairs)
-
-
-def _updates(values: Mapping[str, bytes]) -> str:
-    """Encode a snapshot as the member ``u`` of a frame."""
-    entries: list[str] = []
-    for name, value in values.items():
-        component_id, tab, prop = name.partition("\t")
-        if tab:
-            entries.append(f"[{component_id},{{{prop}:{value.decode()}}}]")
-    return f"[{','.join(entries)}]"
 
 
 def _nothing() -> None:

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from flash.log_limit import limited_logger
+from flash_pubsub.channels.history import BrokerReader
 from flash_pubsub.channels.joining import changes_of, entries_of, joined
+from flash_pubsub.channels.runner import MESSAGES_PER_SLICE
 from flash_pubsub.errors import BrokerError, BrokerUnavailable
 from flash_ws.protocol.position import Position
 
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from flash_pubsub.broker.seam import Kept, Publication
+    from flash_pubsub.broker.listeners import Listeners
     from flash_pubsub.channels.declaration import MatchedCallback
     from flash_pubsub.channels.joining import Change, Key
     from flash_pubsub.channels.results import CallbackResult
+    from flash_pubsub.channels.runner import CallbackRunner
 
 logger = limited_logger(__name__)
 
@@ -38,30 +41,6 @@ _CANCEL_WITHIN = 1.0
 
 # Messages whose results are joined once and for all: so the next frame costs little.
 _CHUNK = 32
-
-# Messages processed in a row before other tasks on the event loop run.
-_MESSAGES_PER_SLICE = 16
-
-
-class Runner(Protocol):
-    """Runs callbacks and reads the history; implemented by `ChannelDeliveries`."""
-
-    async def run_each(
-        self,
-        callbacks: Sequence[MatchedCallback],
-        publication: Publication,
-        report: Callable[[MatchedCallback, BaseException], object] | None = None,
-    ) -> Sequence[CallbackResult]:
-        """Run callbacks with a message; ``report`` gets their errors, which are logged else."""
-        ...
-
-    async def kept(self, channel: str, position: Position) -> Kept:
-        """Return what the history still has after ``position``."""
-        ...
-
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run a coroutine in a task that ends with the app."""
-        ...
 
 
 class _Entry:
@@ -139,8 +118,17 @@ class Backfill:
     They are made once: of new messages as they are processed, of earlier ones from the history.
     """
 
-    def __init__(self, runner: Runner, channel: str, callbacks: Sequence[MatchedCallback]) -> None:
+    def __init__(
+        self,
+        runner: CallbackRunner,
+        listeners: Listeners,
+        channel: str,
+        callbacks: Sequence[MatchedCallback],
+        spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
+    ) -> None:
         self._runner = runner
+        self._listeners = listeners
+        self._spawn = spawn
         self._channel = channel
         self._callbacks = callbacks
         # Messages of which results are kept.
@@ -188,7 +176,7 @@ class Backfill:
         """Begin to make the results of earlier messages, if some are missing; returns at once."""
         if not self.is_whole and self._building is None:
             self._wait_until = asyncio.get_running_loop().time() + WAIT
-            self._building = self._runner.spawn(self._build())
+            self._building = self._spawn(self._build())
 
     async def wait(self) -> bool:
         """Wait until the results are whole; False if they are not `WAIT` s after they were begun.
@@ -245,7 +233,9 @@ class Backfill:
 
     async def _build_from_history(self) -> None:
         epoch, floor, first = self._position.epoch, self._floor, self._first
-        kept = await self._runner.kept(self._channel, Position(epoch, first))
+        kept = await BrokerReader(self._listeners.broker).kept(
+            self._channel, Position(epoch, first)
+        )
         errors: list[tuple[MatchedCallback, BaseException]] = []
         counts: dict[str, int] = {}
 
@@ -262,7 +252,7 @@ class Backfill:
             position = publication.position
             if position.epoch != epoch or position.number > floor:
                 break
-            if turn % _MESSAGES_PER_SLICE == 0:
+            if turn % MESSAGES_PER_SLICE == 0:
                 await asyncio.sleep(0)
             if position.number <= self._first:
                 # It is none of the last messages any more.

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 # The names of Flash's own channels begin with these.
 RESERVED = ("live:", "who:")
 
+# The kinds of page channels that carry the results of a channel's callbacks: of those that every
+# worker runs for its own pages, and of those that one worker runs for all pages.
+EVERY_WORKER = "channel"
+ONE_WORKER = "once"
+
 _VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -178,6 +183,13 @@ class Declarations:
             for callback in self.callbacks
             if (variables := callback.pattern.match(channel)) is not None
         ]
+
+    def page_channels(self, channel: str) -> list[str]:
+        """Return the page channels that carry the results of a channel's callbacks."""
+        kinds = [EVERY_WORKER]
+        if any(each.callback.once for each in self.matching(channel)):
+            kinds.append(ONE_WORKER)
+        return [f"{kind}:{channel}" for kind in kinds]
 
     def single_channels(self) -> list[str]:
         """Return the channels of callbacks without variables, which every page follows."""

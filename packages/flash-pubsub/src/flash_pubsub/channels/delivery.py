@@ -1,4 +1,4 @@
-"""Running the callbacks of channels for each message and delivering the results to pages."""
+"""Delivering to pages what the callbacks of channels make of messages."""
 
 from __future__ import annotations
 
@@ -6,68 +6,38 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-import msgpack
-from dash.exceptions import PreventUpdate
-
-from flash.callbacks.context import EventContext
-from flash.callbacks.execution import time_limit
-from flash.callbacks.traced import call_in_span
-from flash.errors import CallbackTimeout
-from flash.exits import ends_task
 from flash.supervision import SupervisedTask
-from flash_pubsub.broker.backplane import FRAME, PREFIX, envelope_extras
-from flash_pubsub.broker.envelope import BYTES, JSON, Envelope
-from flash_pubsub.broker.leases import run_while_leading
 from flash_pubsub.broker.recent_frames import RecentFrames
-from flash_pubsub.broker.spans import channel_span
 from flash_pubsub.channels.backfill import Backfill
+from flash_pubsub.channels.declaration import EVERY_WORKER
 from flash_pubsub.channels.history import BrokerReader
-from flash_pubsub.channels.results import CallbackResult, combined
-from flash_pubsub.errors import BrokerError, PayloadTooLarge, UnsupportedEnvelope
+from flash_pubsub.channels.once import OnceConsumer
+from flash_pubsub.channels.results import combined
+from flash_pubsub.channels.runner import MESSAGES_PER_SLICE, CallbackRunner
+from flash_pubsub.errors import BrokerError
 from flash_ws.callbacks.deferred import hub_of
 from flash_ws.protocol.channel import CatchUp, State
-from flash_ws.protocol.frames import props_message, reset_frame, snapshot_frame
+from flash_ws.protocol.frames import reset_frame, snapshot_frame
 from flash_ws.protocol.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-    from contextvars import Context
+    from collections.abc import Sequence
 
     from flash import Flash
     from flash.tracing import Tracing, Value
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.broker.listeners import Listeners
-    from flash_pubsub.broker.seam import Kept, Lease, Publication
-    from flash_pubsub.channels.declaration import Declarations, MatchedCallback
-    from flash_ws.protocol.frames import Frame, Message
+    from flash_pubsub.broker.seam import Publication
+    from flash_pubsub.channels.declaration import Declarations
+    from flash_pubsub.channels.results import CallbackResult
+    from flash_ws.protocol.frames import Frame
 
 logger = logging.getLogger(__name__)
 
-# The kinds of page channels that carry the results of a channel's callbacks: of those that every
-# worker runs for its own pages, and of those that one worker runs for all pages.
-EVERY_WORKER = "channel"
-ONE_WORKER = "once"
-
-# Messages processed in a row before other tasks on the event loop run, such as writers of pages.
-_MESSAGES_PER_SLICE = 16
-
-# The value in the snapshot of a `ONE_WORKER` channel: the position of the last message processed.
-_PROCESSED_UP_TO = "@upto"
-
 # Seconds that a page waits until this worker has come to a position that another one has reached.
 _PROCESSED_WITHIN = 1.0
-
-
-def page_channels_of(declarations: Declarations, channel: str) -> list[str]:
-    """Return the page channels that a page follows to get the results of a channel's callbacks."""
-    matched = declarations.matching(channel)
-    kinds = [EVERY_WORKER]
-    if any(each.callback.once for each in matched):
-        kinds.append(ONE_WORKER)
-    return [f"{kind}:{channel}" for kind in kinds]
 
 
 class ChannelDeliveries:
@@ -82,17 +52,13 @@ class ChannelDeliveries:
         *,
         lease_ttl: float,
     ) -> None:
-        self.app = app
+        self._app = app
         self.declarations = declarations
         self.listeners = listeners
         self.backplane = backplane
         self.lease_ttl = lease_ttl
-        # Messages that were skipped because callbacks were too slow.
-        self.skipped = 0
-        # Messages that were no longer kept when callbacks came to them.
-        self.lost = 0
-        # Calls that took longer than the ``timeout`` of their callback.
-        self.timeouts = 0
+        self.runner = CallbackRunner(app)
+        self.counters = self.runner.counters
         self._deliveries: dict[str, ChannelDelivery] = {}
         # By channel: the calls of `acquire` without a `release`. The pages of this worker count as
         # one, and the worker itself as another.
@@ -137,123 +103,16 @@ class ChannelDeliveries:
         """Return the frames that a page at ``position`` missed."""
         return await self._deliveries[channel.partition(":")[2]].catch_up(position)
 
-    async def kept(self, channel: str, position: Position) -> Kept:
-        """Return what the history still has after ``position``."""
-        return await BrokerReader(self.listeners.broker).kept(channel, position)
-
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run a coroutine in a task that ends with the app."""
-        return self.backplane.spawn(work)
-
-    async def report_lost(
-        self, channel: str, callbacks: Sequence[MatchedCallback], count: int, reason: str
-    ) -> None:
-        """Log that ``count`` messages cannot be run, and call the ``on_lost`` of the callbacks."""
-        logger.warning("channel %r: %d messages are lost to callbacks: %s", channel, count, reason)
-        for matched in callbacks:
-            callback = matched.callback
-            if callback.on_lost is None:
-                continue
-            try:
-                await self.app.pool.call(callback.on_lost, channel, count)
-            except Exception:  # an application's function: logged, and the rest run
-                logger.exception("on_lost of the channel callback %r failed", callback.name)
-
-    async def run(
-        self, callbacks: Sequence[MatchedCallback], publication: Publication
-    ) -> Message | None:
-        """Run callbacks with a message and return what they set; a failed callback is logged."""
-        return combined(await self.run_each(callbacks, publication))
-
-    async def run_each(
-        self,
-        callbacks: Sequence[MatchedCallback],
-        publication: Publication,
-        report: Callable[[MatchedCallback, BaseException], object] | None = None,
-    ) -> list[CallbackResult]:
-        """Run callbacks with a message and return what each has set, if anything.
-
-        ``report`` gets their errors; without it these are logged.
-        """
-        channel = publication.channel
-        try:
-            envelope = Envelope.unpack(publication.payload)
-            if envelope.kind not in (JSON, BYTES):
-                return []
-            data = envelope.data
-        except UnsupportedEnvelope as error:
-            logger.warning("channel %r: %s", channel, error)
-            return []
-        tracing = self.app.tracing
-        traced: Context | None = None
-        results: list[CallbackResult] = []
-        for matched in callbacks:
-            callback = matched.callback
-            own: list[Any] = []
-            context = EventContext([], [], [])
-            try:
-                with context.active():
-                    if tracing is None:
-                        result = await self._call(matched, data)
-                    else:
-                        result, traced = await self._call_traced(
-                            tracing, matched, data, channel, envelope
-                        )
-                own.extend(callback.outputs.updates(result, callback.name))
-                own.extend(context.take_updates())
-                # Raises an error for what cannot be sent, which is this callback's alone.
-                message = props_message(own)
-            except PreventUpdate:
-                continue
-            except BaseException as error:
-                # An application's function: logged, and the next message is handled.
-                if ends_task(error):
-                    raise
-                self.timeouts += (
-                    isinstance(error, CallbackTimeout) and error.callback_id == callback.name
-                )
-                if report is None:
-                    logger.exception("channel callback %r failed", callback.name)
-                else:
-                    report(matched, error)
-                continue
-            if own:
-                results.append(CallbackResult(matched, own, message, traced))
-        return results
-
-    async def _call(self, matched: MatchedCallback, data: Any) -> Any:
-        callback = matched.callback
-        async with time_limit(callback.name, callback.timeout):
-            return await self.app.pool.call(callback.function, data, **matched.variables)
-
-    async def _call_traced(
-        self,
-        tracing: Tracing,
-        matched: MatchedCallback,
-        data: Any,
-        channel: str,
-        envelope: Envelope,
-    ) -> tuple[Any, Context]:
-        """Call in a span; return the result, and the context in which the span is current."""
-        callback = matched.callback
-        pattern = callback.pattern.text
-        span = channel_span(tracing, channel, pattern, callback.name, envelope)
-
-        async def call() -> tuple[Any, Context]:
-            return await self._call(matched, data), copy_context()
-
-        return await call_in_span(span, call)
-
     def deliver(self, frame: Frame, results: Sequence[CallbackResult]) -> None:
         """Queue what callbacks have set for the pages of this worker."""
-        tracing, context = self.app.tracing, results[-1].context
+        tracing, context = self._app.tracing, results[-1].context
         if tracing is None or context is None:
             self.backplane.deliver_frame(frame)
         else:
             context.run(self._deliver_traced, tracing, frame)
 
     def _deliver_traced(self, tracing: Tracing, frame: Frame) -> None:
-        pages = hub_of(self.app).followers.count(frame.channel or "")
+        pages = hub_of(self._app).followers.count(frame.channel or "")
         attributes: dict[str, Value] = {
             "flash.push.channel": EVERY_WORKER,
             "flash.push.bytes": frame.size,
@@ -280,19 +139,33 @@ class ChannelDelivery:
 
     def __init__(self, deliveries: ChannelDeliveries, channel: str) -> None:
         self._deliveries = deliveries
+        self._runner = deliveries.runner
+        self._listeners = deliveries.listeners
         self._channel = channel
         self._name = f"{EVERY_WORKER}:{channel}"
         self._settings = deliveries.declarations.settings(channel)
         matched = deliveries.declarations.matching(channel)
         self._callbacks = [each for each in matched if not each.callback.once]
         once = [each for each in matched if each.callback.once]
-        self._once_consumer = OnceConsumer(deliveries, channel, once) if once else None
+        self._once_consumer = (
+            OnceConsumer(
+                self._runner, self._listeners, channel, once, lease_ttl=deliveries.lease_ttl
+            )
+            if once
+            else None
+        )
         self._waiting: deque[Publication | _ResetMarker] = deque()
         self._wake = asyncio.Event()
         self._state = State()
         self._recent = RecentFrames(Position("", 0))
         with_backfill = [each for each in self._callbacks if each.callback.backfill]
-        self._backfill = Backfill(deliveries, channel, with_backfill) if with_backfill else None
+        self._backfill = (
+            Backfill(
+                self._runner, self._listeners, channel, with_backfill, deliveries.backplane.spawn
+            )
+            if with_backfill
+            else None
+        )
         # The frame for pages that come now, and what it was made of.
         self._first_frame: tuple[tuple[Position, int], tuple[Frame, ...]] | None = None
         # Done when a message was processed; exist only while a page waits for that.
@@ -301,7 +174,7 @@ class ChannelDelivery:
 
     async def start(self) -> None:
         """Listen to the channel, and run the callbacks once with its last message."""
-        position = await self._deliveries.listeners.listen(self._channel, self)
+        position = await self._listeners.listen(self._channel, self)
         for each in self._waiting:
             if not isinstance(each, _ResetMarker):
                 # This message was delivered meanwhile.
@@ -323,7 +196,7 @@ class ChannelDelivery:
     async def stop(self) -> None:
         """Stop listening and end the callbacks' tasks."""
         with contextlib.suppress(BrokerError):
-            await self._deliveries.listeners.unlisten(self._channel, self)
+            await self._listeners.unlisten(self._channel, self)
         for task in self._tasks:
             await task.stop()
         if self._backfill is not None:
@@ -345,7 +218,7 @@ class ChannelDelivery:
             self._waiting = deque([*resets, newest])
             return
         skipped = len(self._waiting) - len(resets) - 1
-        self._deliveries.skipped += skipped
+        self._runner.counters.skipped += skipped
         before = Position(newest.position.epoch, newest.position.number - 1)
         skipped += sum(each.skipped for each in resets)
         self._waiting = deque([_ResetMarker(before, skipped), newest] if skipped else [newest])
@@ -403,11 +276,11 @@ class ChannelDelivery:
         here = self._recent.position
         if position.epoch == here.epoch and position.number <= here.number:
             return
-        delivered = self._deliveries.listeners.position(self._channel)
+        delivered = self._listeners.position(self._channel)
         if delivered is None or delivered.epoch != position.epoch:
             return
         if delivered.number < position.number:
-            newest = await self._deliveries.listeners.broker.position(self._channel)
+            newest = await self._listeners.broker.position(self._channel)
             if newest.epoch != position.epoch or newest.number < position.number:
                 return
         with contextlib.suppress(TimeoutError):
@@ -435,7 +308,7 @@ class ChannelDelivery:
         recent = self._recent
         if position.epoch != recent.position.epoch or position.number > recent.position.number:
             return None
-        missed = await self._deliveries.listeners.broker.since(self._channel, position)
+        missed = await self._listeners.broker.since(self._channel, position)
         if missed is None:
             return None
         frames: list[Frame] = []
@@ -443,9 +316,9 @@ class ChannelDelivery:
         for turn, publication in enumerate(missed, start=1):
             if publication.position.number > recent.floor:
                 break
-            if turn % _MESSAGES_PER_SLICE == 0:
+            if turn % MESSAGES_PER_SLICE == 0:
                 await asyncio.sleep(0)
-            message = await self._deliveries.run(self._callbacks, publication)
+            message = await self._runner.run(self._callbacks, publication)
             done = publication.position.number
             if message is not None:
                 frames.append(message.numbered(self._name, done))
@@ -472,9 +345,9 @@ class ChannelDelivery:
         if not (self._settings.replay_last and self._callbacks and position.number):
             return
         before = Position(position.epoch, position.number - 1)
-        last = await self._deliveries.listeners.broker.since(self._channel, before)
+        last = await self._listeners.broker.since(self._channel, before)
         if last:
-            message = await self._deliveries.run(self._callbacks, last[0])
+            message = await self._runner.run(self._callbacks, last[0])
             if message is not None:
                 self._state.apply(message)
 
@@ -486,7 +359,7 @@ class ChannelDelivery:
                 await self._wake.wait()
                 turn = 0
             turn += 1
-            if turn > _MESSAGES_PER_SLICE:
+            if turn > MESSAGES_PER_SLICE:
                 # A callback may never wait; without this, its results would not be written.
                 turn = 1
                 await asyncio.sleep(0)
@@ -511,7 +384,7 @@ class ChannelDelivery:
         number = publication.position.number
         if number <= self._recent.position.number:
             return
-        results = await self._deliveries.run_each(self._callbacks, publication)
+        results = await self._runner.run_each(self._callbacks, publication)
         message = combined(results)
         frame = None if message is None else message.numbered(self._name, number)
         self._recent.advance(number, frame)
@@ -530,7 +403,7 @@ class ChannelDelivery:
         if not self._callbacks:
             pass
         elif marker.skipped:
-            await self._deliveries.report_lost(
+            await self._runner.report_lost(
                 self._channel,
                 self._callbacks,
                 marker.skipped,
@@ -553,130 +426,22 @@ class ChannelDelivery:
         done = self._recent.position
         if done.epoch != position.epoch:
             done = Position(position.epoch, 0)
-        kept = await self._deliveries.kept(self._channel, done)
+        kept = await BrokerReader(self._listeners.broker).kept(self._channel, done)
         publications = [
             each for each in kept.publications if each.position.number <= position.number
         ]
         begin = min(kept.position.number, position.number)
         lost = begin - done.number if kept.position.epoch == position.epoch else 0
         if lost > 0:
-            self._deliveries.lost += lost
-            await self._deliveries.report_lost(
+            self._runner.counters.lost += lost
+            await self._runner.report_lost(
                 self._channel, self._callbacks, lost, "the history no longer has them"
             )
         if self._settings.conflate:
             publications = publications[-1:]
         for turn, publication in enumerate(publications, start=1):
-            if turn % _MESSAGES_PER_SLICE == 0:
+            if turn % MESSAGES_PER_SLICE == 0:
                 await asyncio.sleep(0)
-            message = await self._deliveries.run(self._callbacks, publication)
+            message = await self._runner.run(self._callbacks, publication)
             if message is not None:
                 self._state.apply(message)
-
-
-class OnceConsumer:
-    """Runs callbacks on one worker of the deployment, for every message in order.
-
-    The result and the position of the message are published in one step. When a worker dies during
-    a callback, another worker runs the callback again with the same message.
-    """
-
-    def __init__(
-        self, deliveries: ChannelDeliveries, channel: str, callbacks: list[MatchedCallback]
-    ) -> None:
-        self._deliveries = deliveries
-        self._channel = channel
-        self._callbacks = callbacks
-        self._results_channel = f"{PREFIX}{ONE_WORKER}:{channel}"
-        # Where to begin if no worker has run the callbacks yet.
-        self.start_position = Position("", 0)
-        # Set when a message arrives; None while another worker runs the callbacks.
-        self._new_message: asyncio.Event | None = None
-
-    def deliver(self, publication: Publication) -> None:
-        """Wake the consumer, if it runs on this worker."""
-        del publication
-        if self._new_message is not None:
-            self._new_message.set()
-
-    async def lead(self) -> None:
-        """Run the callbacks while this worker holds the lease; never returns."""
-        broker = self._deliveries.listeners.broker
-        await run_while_leading(
-            broker,
-            ONE_WORKER,
-            self._deliveries.lease_ttl,
-            self._consume,
-            channel=self._results_channel,
-        )
-
-    async def _consume(self, lease: Lease) -> None:
-        done = await self._load_position(lease)
-        new_message = self._new_message = asyncio.Event()
-        try:
-            while True:
-                done, missed = await self._read_after(done)
-                for publication in missed:
-                    await self._run(publication, lease)
-                    done = publication.position
-                await new_message.wait()
-                new_message.clear()
-        finally:
-            self._new_message = None
-
-    async def _read_after(self, done: Position) -> tuple[Position, Sequence[Publication]]:
-        """Return the messages after ``done`` that are kept, and the position before the first.
-
-        Counts and reports those that the history no longer has.
-        """
-        missed = await self._deliveries.listeners.broker.since(self._channel, done)
-        if missed is not None:
-            return done, missed
-        kept = await self._deliveries.kept(self._channel, done)
-        # In another epoch the numbering has begun anew, and none of its messages has been run.
-        before = done.number if done.epoch == kept.position.epoch else 0
-        lost = kept.position.number - before
-        if lost > 0:
-            self._deliveries.lost += lost
-            await self._deliveries.report_lost(
-                self._channel,
-                self._callbacks,
-                lost,
-                "the history no longer has them; those with once=True continue with message "
-                f"{kept.position.number + 1}",
-            )
-        return kept.position, kept.publications
-
-    async def _load_position(self, lease: Lease) -> Position:
-        values = (await self._deliveries.listeners.broker.snapshot(self._results_channel)).values
-        written = values.get(_PROCESSED_UP_TO)
-        if written is None:
-            await self._write_position(self.start_position, lease)
-            return self.start_position
-        epoch, number = msgpack.unpackb(written)
-        return Position(epoch, number)
-
-    async def _run(self, publication: Publication, lease: Lease) -> None:
-        message = await self._deliveries.run(self._callbacks, publication)
-        envelope = Envelope("done", b"")
-        if message is not None:
-            envelope = Envelope(FRAME, message.members.encode(), extras=envelope_extras(message))
-        try:
-            await self._write_position(publication.position, lease, envelope)
-        except PayloadTooLarge as error:
-            # To run the message again would give the same, and no other message would be run.
-            names = ", ".join(each.callback.name for each in self._callbacks)
-            logger.error("channel %r: what %s set is not shown: %s", self._channel, names, error)
-            await self._write_position(publication.position, lease)
-
-    async def _write_position(
-        self, position: Position, lease: Lease, envelope: Envelope | None = None
-    ) -> None:
-        """Publish a result together with the position up to which all messages are processed."""
-        processed_up_to = cast("bytes", msgpack.packb([position.epoch, position.number]))
-        await self._deliveries.listeners.broker.publish(
-            self._results_channel,
-            (envelope or Envelope("done", b"")).pack(),
-            changes={_PROCESSED_UP_TO: processed_up_to},
-            fence=lease,
-        )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flash.access.admission import Recheck
 from flash.log_limit import limited_logger
-from flash_pubsub.channels.delivery import EVERY_WORKER, ONE_WORKER, page_channels_of
+from flash_pubsub.channels.declaration import EVERY_WORKER, ONE_WORKER
 from flash_pubsub.channels.permission import Permissions
 from flash_pubsub.channels.subscription import is_signed
 from flash_pubsub.errors import BrokerError
@@ -275,7 +275,7 @@ class Subscribers:
         for kind in _ALL_EXTRA_KINDS:
             if kind not in extra:
                 client.unfollow(f"{kind}:{channel}")
-        names = page_channels_of(self._declarations, channel)
+        names = self._declarations.page_channels(channel)
         names += [f"{kind}:{channel}" for kind in extra]
         new = [each for each in names if each not in followed]
         # First, since handlers of the join may push to the channel and the room at once.

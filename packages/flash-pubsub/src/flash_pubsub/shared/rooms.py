@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from flash.log_limit import limited_logger
 from flash_pubsub.broker.seam import check_channel
 from flash_pubsub.errors import InvalidChannel, TooManyRooms, UnknownRoom
-from flash_pubsub.shared.runs import NOT_IN_ROOM, SharedRuns, refusal_frame
+from flash_pubsub.shared.checks import NOT_IN_ROOM, refusal_frame
+from flash_pubsub.shared.runs import SharedRuns
 from flash_pubsub.shared.state import ROOM_LIMITS, SHARED, SharedState
 from flash_ws.protocol.channel import CatchUp
 from flash_ws.protocol.position import Position
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from flash import Flash
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.broker.listeners import Listeners
+    from flash_pubsub.shared.checks import RunCounters
     from flash_pubsub.shared.declaration import Key, SharedCallback
     from flash_pubsub.shared.room_pattern import RoomPattern
-    from flash_pubsub.shared.runs import RunCounters
     from flash_ws.clients.client import LinkedClient as Client
 
 logger = limited_logger(__name__)

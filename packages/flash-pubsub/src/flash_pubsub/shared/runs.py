@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from dash.exceptions import PreventUpdate
-
-from flash import NoUpdate, Patch, stringify_id
-from flash.access.admission import AUTHORIZE_TIMEOUT
-from flash.callbacks.context import EventContext
-from flash.callbacks.execution import time_limit
-from flash.callbacks.traced import call_in_span
 from flash.errors import CallbackTimeout
 from flash.exits import ends_task
 from flash.log_limit import limited_logger
 from flash_pubsub.errors import BrokerError, Fenced
-from flash_pubsub.shared.declaration import Change, PendingChanges, key_of
-from flash_pubsub.shared.patch import apply_patch
+from flash_pubsub.shared.calls import SharedCalls
+from flash_pubsub.shared.checks import ChangeChecks, refusal_frame
+from flash_pubsub.shared.declaration import Change, PendingChanges
 from flash_pubsub.shared.picks import items_of, merged
-from flash_ws.clients.context import current_client
-from flash_ws.clients.visiting import visiting
-from flash_ws.protocol.frames import INCREMENTAL, connection_frame
+from flash_ws.protocol.frames import connection_frame
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     from flash import Flash
     from flash_pubsub.broker.seam import Broker, Lease
     from flash_pubsub.shared.change_times import MadeAt
+    from flash_pubsub.shared.checks import RunCounters
     from flash_pubsub.shared.declaration import Key, SharedCallback
     from flash_pubsub.shared.state import SharedState
     from flash_ws.clients.client import LinkedClient as Client
-    from flash_ws.protocol.frames import Frame
     from flash_ws.protocol.position import Position
 
 logger = limited_logger(__name__)
@@ -50,46 +40,11 @@ _TURN_SECONDS = 0.1
 # wait.
 _LEASE_RETRY_INTERVAL = 0.02
 
-# Why a change of a page is refused whose room is another one.
-NOT_IN_ROOM = "this page is not in the room"
-
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
-
-# The values to set, and the additions to values, such as ``extendData``.
-_RunResult = tuple[dict["Key", Any], list[tuple["Key", Any]]]
 
 
 def _always(_: object) -> bool:
     return True
-
-
-@dataclass(slots=True)
-class RunCounters:
-    """Counters of all shared callbacks of a worker, in all rooms."""
-
-    # Runs whose result was refused because another worker held the lease by then.
-    fenced: int = 0
-    # Runs that took longer than the ``timeout`` of their callback.
-    timeouts: int = 0
-    # Changes of pages that were refused, and the callbacks for which that has been logged.
-    refused: int = 0
-    logged: set[str] = field(default_factory=set[str])
-
-    def count_refusal(self, callback: SharedCallback, reason: str) -> None:
-        """Count a refused change; it is logged once for each callback.
-
-        A page can cause it as often as it likes.
-        """
-        self.refused += 1
-        level = logging.DEBUG if callback.name in self.logged else logging.WARNING
-        self.logged.add(callback.name)
-        logger.log(level, "refused a change of the shared callback %r: %s", callback.label, reason)
-
-
-def refusal_frame(callback: SharedCallback, number: int, reason: str) -> Frame:
-    """Return the frame for one page whose change counts for nothing."""
-    failure = {"cb": callback.name, "label": callback.label, "failed": reason}
-    return connection_frame("shared", k=number, **failure)
 
 
 class SharedRuns:
@@ -117,9 +72,8 @@ class SharedRuns:
         self._broker = broker
         self._state = state
         self._lease_ttl = lease_ttl
-        self._layout_value = layout_value
-        self._variables = variables
-        self._has_page = has_page
+        self._checks = ChangeChecks(app, state, counters, has_page=has_page, accept=self._accept)
+        self._calls = SharedCalls(app, state, layout_value, variables)
         self._callbacks: dict[str, SharedCallback] = {}
         # By callback: the changes that wait, and the task that runs the callback.
         self._waiting: dict[str, PendingChanges] = {}
@@ -127,9 +81,6 @@ class SharedRuns:
         # By callback: the position at which a result was published, and its changes, until the
         # publication arrives.
         self._unconfirmed: dict[str, tuple[Position, PendingChanges]] = {}
-        # By page and callback: the changes that wait for the application's `authorize`.
-        self._asking: dict[tuple[str, str], list[tuple[Change, dict[int, MadeAt]]]] = {}
-        self._asking_tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._counters = counters
         state.on_change.append(self._handle_publication)
@@ -143,11 +94,12 @@ class SharedRuns:
     @property
     def is_idle(self) -> bool:
         """Whether no change waits, and no result is to arrive."""
-        return not (self._tasks or self._waiting or self._unconfirmed or self._asking)
+        return self._checks.is_idle and not (self._tasks or self._waiting or self._unconfirmed)
 
     async def close(self) -> None:
         """Cancel all runs; pages send again the changes that were not answered."""
-        tasks = [*self._tasks.values(), *self._asking_tasks]
+        await self._checks.close()
+        tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -167,47 +119,7 @@ class SharedRuns:
             logger.info("a page names the unknown shared callback %.40r", name)
             client.deliver(connection_frame("shared", cb=name[:40], k=frame.get("k")))
             return
-        change = Change.parse(frame, callback)
-        made: dict[int, MadeAt] = {}
-        # Read now: the clocks are compared by when the frame came.
-        if change.number:
-            made = self._times_of(callback, client, change)
-        elif change.sent is not None:
-            self._state.times.observe_page(client.id, change.sent)
-        if callback.accepts.authorize is None:
-            self._accept(callback, client, change, made)
-            return
-        # In a task: nothing else that the page sends waits for the application's answer.
-        key = client.id, callback.name
-        asking = self._asking.get(key)
-        if asking is not None:
-            asking.append((change, made))
-            return
-        self._asking[key] = [(change, made)]
-        task = asyncio.ensure_future(self._ask(callback, client, key))
-        self._asking_tasks.add(task)
-        task.add_done_callback(self._asking_tasks.discard)
-
-    async def _ask(self, callback: SharedCallback, client: Client, key: tuple[str, str]) -> None:
-        """Ask the application about a page's changes, and process them in order.
-
-        Bounded by the page's rate limit and by ``AUTHORIZE_TIMEOUT``.
-        """
-        try:
-            while changes := self._asking[key]:
-                self._asking[key] = []
-                refusal = ""
-                try:
-                    await self._check_permission(callback, client)
-                except ValueError as error:
-                    refusal = str(error)
-                for change, made in changes:
-                    if refusal:
-                        self._refuse(callback, client, change, refusal)
-                    else:
-                        self._accept(callback, client, change, made)
-        finally:
-            del self._asking[key]
+        self._checks.receive(callback, client, Change.parse(frame, callback))
 
     def _accept(
         self,
@@ -216,22 +128,7 @@ class SharedRuns:
         change: Change,
         made: Mapping[int, MadeAt],
     ) -> None:
-        if not self._has_page(client):
-            # It has left the room while the application was asked.
-            self._refuse(callback, client, change, NOT_IN_ROOM)
-            return
-        try:
-            change = callback.accepts.check(change)
-        except ValueError as error:
-            self._refuse(callback, client, change, str(error))
-            return
-        except BaseException as error:
-            # A validator of the application's schema failed: the page must hear of it.
-            if ends_task(error):
-                raise
-            logger.exception("schema= of the shared callback %r failed", callback.label)
-            self._refuse(callback, client, change, "its values could not be checked")
-            return
+        """Let the callback run for a change that counts."""
         if not change.number:
             if not callback.runs_initially or self._state.has_run(callback.name):
                 return
@@ -240,47 +137,6 @@ class SharedRuns:
             return
         self._waiting.setdefault(callback.name, PendingChanges()).add(client, change, made)
         self._start(callback)
-
-    async def _check_permission(self, callback: SharedCallback, client: Client) -> None:
-        """Raise ``ValueError`` unless a page may change the inputs of a callback."""
-        authorize = callback.accepts.authorize
-        if authorize is None:
-            return
-        try:
-            what = f"authorize of {callback.label}"
-            async with visiting(client, what, AUTHORIZE_TIMEOUT) as visitor:
-                answer = await self._app.pool.call(authorize, visitor)
-            # True or a user's name, so that one function may serve everywhere.
-            is_allowed = answer is True or (isinstance(answer, str) and answer != "")
-        except BaseException as error:
-            # An application's function: a failure refuses the change.
-            if ends_task(error):
-                raise
-            logger.exception("authorize of the shared callback %r failed", callback.label)
-            is_allowed = False
-        if not is_allowed:
-            raise ValueError("this page may not change it")
-
-    def _refuse(
-        self, callback: SharedCallback, client: Client, change: Change, reason: str
-    ) -> None:
-        """Drop a change and tell its page, which then shows what the others show."""
-        self._counters.count_refusal(callback, reason)
-        if change.number:
-            client.deliver(refusal_frame(callback, change.number, reason))
-
-    def _times_of(
-        self, callback: SharedCallback, client: Client, change: Change
-    ) -> dict[int, MadeAt]:
-        """Return the times of the changes by input index."""
-        times = self._state.times
-        keys = callback.input_keys
-        if change.sent is None:
-            return {index: (times.now(), client.id) for index in change.changed}
-        return {
-            index: times.made_at(client.id, keys[index], made, change.sent)
-            for index, made in change.made.items()
-        }
 
     def _start(self, callback: SharedCallback) -> None:
         if callback.name not in self._tasks:
@@ -463,7 +319,7 @@ class SharedRuns:
         used = {key: made.get(key) or self._state.made_at(key) for key in keys}
         epoch = self._state.epoch
         try:
-            values, additions = await self._call_traced(callback, pending, list(inputs.values()))
+            values, additions = await self._calls.call(callback, pending, list(inputs.values()))
             position = await self._state.publish(
                 {**unknown, **changed, **values},
                 additions=additions,
@@ -518,81 +374,3 @@ class SharedRuns:
     def _changed_keys(self, callback: SharedCallback, pending: PendingChanges) -> list[Key]:
         keys = callback.input_keys
         return [keys[index] for index in pending.changed]
-
-    def _call_traced(
-        self, callback: SharedCallback, pending: PendingChanges, values: list[Any]
-    ) -> Awaitable[_RunResult]:
-        """Call the function, in a span if the app is traced."""
-        tracing = self._app.tracing
-        if tracing is None:
-            return self._call(callback, pending, values)
-        attributes = {
-            "flash.callback.id": callback.label,
-            "flash.shared.pages": len(pending.origins),
-        }
-        span = tracing.span(f"shared {callback.label}", attributes)
-        return call_in_span(span, lambda: self._call(callback, pending, values))
-
-    async def _call(
-        self, callback: SharedCallback, pending: PendingChanges, values: list[Any]
-    ) -> _RunResult:
-        client = pending.client
-        assert client is not None
-        context = EventContext(
-            _slots(callback.inputs, values),
-            _slots(callback.states, pending.states),
-            [_property_name(callback.inputs[index]) for index in pending.changed],
-        )
-        variables = {name: self._variables[name] for name in callback.room_arguments}
-        token = current_client.set(client)
-        try:
-            async with client.handshake.active():
-                with context.active():
-                    try:
-                        async with time_limit(callback.label, callback.timeout):
-                            result = await self._app.pool.call(
-                                callback.function, *values, *pending.states, **variables
-                            )
-                    except PreventUpdate:
-                        result = NoUpdate()
-                updates = [
-                    *callback.outputs.updates(result, callback.label),
-                    *context.take_updates(),
-                ]
-                return await self._resolve_updates(updates)
-        finally:
-            current_client.reset(token)
-
-    async def _resolve_updates(
-        self, updates: Sequence[tuple[Any, Mapping[str, Any]]]
-    ) -> _RunResult:
-        """Separate values to set from additions to values; apply patches."""
-        values: dict[Key, Any] = {}
-        additions: list[tuple[Key, Any]] = []
-        for component_id, props in updates:
-            for prop, value in props.items():
-                key = key_of(component_id, prop)
-                if isinstance(value, Patch):
-                    if key in values:
-                        before = values[key]
-                    elif self._state.json(key) is not None:
-                        before = self._state.value(key)
-                    else:
-                        before = await self._layout_value(key)
-                    values[key] = apply_patch(before, value, ".".join(key))
-                elif prop in INCREMENTAL:
-                    additions.append((key, value))
-                else:
-                    values[key] = value
-        return values, additions
-
-
-def _slots(dependencies: Any, values: Any) -> list[dict[str, Any]]:
-    return [
-        {"id": each.component_id, "property": each.component_property, "value": value}
-        for each, value in zip(dependencies, values, strict=True)
-    ]
-
-
-def _property_name(dependency: Any) -> str:
-    return f"{stringify_id(dependency.component_id)}.{dependency.component_property}"

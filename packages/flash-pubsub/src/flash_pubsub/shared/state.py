@@ -11,8 +11,8 @@ import orjson
 
 from flash.log_limit import limited_logger
 from flash.serialize import dumps
-from flash_pubsub.broker.backplane import PREFIX
 from flash_pubsub.broker.envelope import Envelope
+from flash_pubsub.broker.page_frames import PREFIX
 from flash_pubsub.broker.recent_frames import RecentFrames
 from flash_pubsub.broker.replica import ChannelReplica
 from flash_pubsub.broker.seam import Retention

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flash_pubsub.broker.backplane import PREFIX
 from flash_pubsub.broker.envelope import Envelope
+from flash_pubsub.broker.page_frames import PREFIX
 from flash_pubsub.errors import UnsupportedEnvelope
 
 if TYPE_CHECKING:

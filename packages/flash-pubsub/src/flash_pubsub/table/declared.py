@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import msgpack
-
-from flash_pubsub.broker.backplane import PREFIX
-from flash_pubsub.broker.seam import Retention
+from flash_pubsub.broker.app_value import AppValue, pack_entries, unpack_entries
+from flash_pubsub.broker.page_frames import PREFIX
 from flash_pubsub.channels.declaration import ChannelPattern
-from flash_pubsub.errors import UnsupportedEnvelope
 from flash_pubsub.table.columns import TableSettings
 
 if TYPE_CHECKING:
@@ -18,15 +15,10 @@ if TYPE_CHECKING:
 
     from flash_pubsub.broker.backplane import BrokerBackplane
     from flash_pubsub.broker.listeners import Listeners
-    from flash_pubsub.broker.seam import Publication
     from flash_pubsub.table.table import Declaration
-    from flash_ws.protocol.position import Position
 
 TABLES_CHANNEL = f"{PREFIX}tables"
 TABLES_FIELD = "tables"
-
-_VERSION = 1
-_PERMANENT = Retention(max_idle=10 * 365 * 86_400.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,62 +52,23 @@ class DeclaredTables:
             ]
             for pattern, each in self.by_pattern
         ]
-        return cast("bytes", msgpack.packb([_VERSION, tables]))
+        return pack_entries(tables)
 
     @classmethod
     def unpack(cls, data: bytes) -> DeclaredTables:
         """Decode settings from the broker; raises `UnsupportedEnvelope`."""
-        try:
-            version, tables = cast("tuple[int, list[Any]]", msgpack.unpackb(data))
-            if version != _VERSION:
-                raise UnsupportedEnvelope(
-                    f"the app's tables have version {version}; this reads version {_VERSION}"
-                )
-            return cls(
-                tuple(
-                    (
-                        ChannelPattern(pattern),
-                        TableSettings(key, tuple(columns), tuple(kinds), max_rows, max_row_bytes),
-                    )
-                    for pattern, key, columns, kinds, max_rows, max_row_bytes in tables
-                )
-            )
-        except UnsupportedEnvelope:
-            raise
-        except (ValueError, TypeError, msgpack.UnpackException) as error:
-            raise UnsupportedEnvelope("these are no tables of an app") from error
+        return cls(unpack_entries(data, "tables of an app", _table))
 
 
-class PublishedTables:
-    """Writes an app's tables to the broker.
+def _table(
+    pattern: str, key: str, columns: Any, kinds: Any, max_rows: int, max_row_bytes: int
+) -> tuple[ChannelPattern, TableSettings]:
+    settings = TableSettings(key, tuple(columns), tuple(kinds), max_rows, max_row_bytes)
+    return ChannelPattern(pattern), settings
 
-    Of several versions of the app, the tables of the worker that started last are in effect. As a
-    `Listener` it writes them again when the store has lost them.
-    """
 
-    def __init__(
-        self, tables: DeclaredTables, listeners: Listeners, backplane: BrokerBackplane
-    ) -> None:
-        self._packed = tables.pack()
-        self._listeners = listeners
-        self._backplane = backplane
-
-    async def start(self) -> None:
-        """Write the tables to the broker."""
-        await self._listeners.listen(TABLES_CHANNEL, self)
-        await self._write()
-
-    async def _write(self) -> None:
-        broker = self._listeners.broker
-        if await broker.value(TABLES_CHANNEL, TABLES_FIELD) != self._packed:
-            await broker.publish(
-                TABLES_CHANNEL, b"", changes={TABLES_FIELD: self._packed}, retention=_PERMANENT
-            )
-
-    def deliver(self, publication: Publication) -> None:
-        """Do nothing: another version of the app may write other tables."""
-
-    def reset(self, channel: str, position: Position) -> None:
-        """Write the tables again, because the store may have lost them."""
-        del channel, position
-        self._backplane.spawn(self._backplane.retry_until_available(self._write))
+def published_tables(
+    tables: DeclaredTables, listeners: Listeners, backplane: BrokerBackplane
+) -> AppValue:
+    """Return what writes an app's tables to the broker."""
+    return AppValue(TABLES_CHANNEL, TABLES_FIELD, tables.pack(), listeners, backplane)

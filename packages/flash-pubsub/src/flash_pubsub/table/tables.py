@@ -11,7 +11,7 @@ from flash.settings import here
 from flash_pubsub.broker.memory import MemoryBroker
 from flash_pubsub.registry import PubSubRegistry
 from flash_pubsub.table.access import TableAccess
-from flash_pubsub.table.declared import DeclaredTables, PublishedTables
+from flash_pubsub.table.declared import DeclaredTables, published_tables
 from flash_pubsub.table.readers import TableReaders
 from flash_pubsub.table.replica import TableReplica
 from flash_pubsub.table.table import Declaration, Table
@@ -130,7 +130,7 @@ class Tables:
             return
         if not isinstance(self._listeners.broker, MemoryBroker):
             declared = DeclaredTables.of(self._declared)
-            await PublishedTables(declared, self._listeners, self._backplane).start()
+            await published_tables(declared, self._listeners, self._backplane).start()
         for declaration in self._declared:
             if declaration.pattern.is_single:
                 await self.replica(declaration.pattern.text)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import quart
 
 from flash_ws.clients import recipients
+from flash_ws.operating.inspection import PageRow
 from flash_ws.protocol.codes import CloseCode
+from flash_ws.protocol.outbox import OutboxStatistics
 
 if TYPE_CHECKING:
     from flash.http.handshake import Handshake
@@ -195,6 +197,21 @@ class LinkedClient(Client):
         """The channels of its groups, and those of add-on packages that it follows."""
         return frozenset(
             {recipients.group(name).channel for name in self.groups} | self.extra_channels
+        )
+
+    def row(self) -> PageRow:
+        """Return how the page is, for the inspection page and the developer's panel."""
+        outbox = self.link.outbox.statistics() if self.link else OutboxStatistics(0, 0, 0, 0)
+        return PageRow(
+            self.id,
+            self.user,
+            self.path,
+            self.is_connected,
+            tuple(sorted(self.groups)),
+            outbox.frames_waiting,
+            outbox.bytes_waiting,
+            outbox.sent,
+            outbox.conflated,
         )
 
     def deliver(self, frame: Frame) -> None:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from flash.http.gateway import Receive, Scope, Send
     from flash_ws.protocol.codes import CloseCode
 
-    Generate = Callable[["StreamRequest"], AsyncIterable[Any] | Awaitable[AsyncIterable[Any]]]
-
 logger = limited_logger(__name__)
 
 # Seconds to wait for the first event before the response's headers are sent. An exception before

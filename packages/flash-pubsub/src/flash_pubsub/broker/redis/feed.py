@@ -1,6 +1,6 @@
 """One pub/sub connection to one server, over which a worker receives messages.
 
-A feed lives as long as its connection; `flash_pubsub.broker.redis.listener` makes the next one.
+A feed lives as long as its connection; `flash_pubsub.broker.redis.servers` makes the next one.
 """
 
 from __future__ import annotations

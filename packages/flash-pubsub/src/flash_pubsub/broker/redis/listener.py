@@ -1,21 +1,17 @@
-"""The subscriptions of a worker: one feed per server, each replaced when it fails."""
+"""The subscriptions of a worker: each channel is delivered without a gap."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
-
 from flash.exits import ends_task
 from flash.redis.backoff import Backoff
-from flash.redis.errors import reason_of
-from flash_pubsub.broker.redis.feed import Feed, FeedLost
 from flash_pubsub.broker.redis.keys import slot_of
 from flash_pubsub.broker.redis.sequence import Entry, Sequence, Verdict
+from flash_pubsub.broker.redis.servers import Servers, Subscription
 from flash_pubsub.errors import BrokerClosed, BrokerError, BrokerUnavailable, UnsupportedEnvelope
 
 if TYPE_CHECKING:
@@ -35,24 +31,14 @@ _LOG_EVERY = 1_000
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class _Subscription:
-    """A pub/sub channel that this worker subscribes to."""
-
-    topic: bytes
-    slot: int
-    # The server whose feed receives it; None until that is known.
-    node: Node | None = None
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Signal(_Subscription):
+class _Signal(Subscription):
     """A pub/sub channel without numbers, whose messages may be lost."""
 
     hear: Callable[[bytes], None]
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class _Following(_Subscription):
+class _Following(Subscription):
     """A channel of the broker that this worker subscribes to."""
 
     sequence: Sequence
@@ -68,17 +54,14 @@ class _Following(_Subscription):
     # The number that the store had reached at the last audit, and when, by the loop's clock.
     ahead: tuple[int, float] = (0, 0.0)
 
+    def move(self) -> None:
+        """Wait for the confirmation of another server."""
+        self.confirmed = False
 
-@dataclass(eq=False, slots=True)
-class _Supervised:
-    """The feed of one server, and the task that replaces it when it fails."""
-
-    task: asyncio.Task[None]
-    feed: Feed | None = None
-    ready: bool = False
-    reason: str = "not connected yet"
-    # Whether a feed has failed since one was ready.
-    lost: bool = False
+    def lose(self) -> None:
+        """Note that messages may be missing until the server has confirmed it again."""
+        self.confirmed = False
+        self.sequence.suspect()
 
 
 class Listener:
@@ -96,37 +79,30 @@ class Listener:
     ) -> None:
         self._store = store
         self._counters = counters
-        self._probe_interval = probe_interval
         self._deliver_to = deliver
         self._reset_to = reset
-        # Called when `ready` may have changed.
-        self._on_change = on_change
-        self._id = secrets.token_urlsafe(9)
         self._followings: dict[bytes, _Following] = {}
         self._signals: dict[bytes, _Signal] = {}
-        self._supervised: dict[Node, _Supervised] = {}
         self._questions = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
-        # Servers without slots, whose channels are moving to others.
-        self._abandoned = 0
-        self._seek_reason = "not connected yet"
+        self._servers = Servers(
+            store,
+            counters,
+            self,
+            probe_interval=probe_interval,
+            on_change=on_change,
+            spawn=self._spawn,
+        )
 
     @property
     def reason(self) -> str:
         """Why some messages may not arrive; empty if all do."""
-        if not self._supervised:
-            return self._seek_reason
-        for node, supervised in self._supervised.items():
-            if not supervised.ready:
-                return f"{node}: {supervised.reason}"
-        return ""
+        return self._servers.reason
 
     @property
     def lag(self) -> float | None:
         """Seconds that the slowest of the last probes took."""
-        feeds = [supervised.feed for supervised in self._supervised.values()]
-        lags = [feed.lag for feed in feeds if feed and feed.lag is not None]
-        return max(lags, default=None)
+        return self._servers.lag
 
     @property
     def channels(self) -> list[str]:
@@ -135,7 +111,7 @@ class Listener:
 
     def start(self) -> None:
         """Start."""
-        self._spawn(self._seek())
+        self._servers.start()
 
     async def close(self) -> None:
         """Stop, and end calls that wait with `BrokerClosed`."""
@@ -150,7 +126,7 @@ class Listener:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._supervised.clear()
+        self._servers.clear()
 
     async def follow(self, channel: str) -> Position:
         """Deliver a channel from now on; returns the position after which nothing is missing."""
@@ -159,7 +135,7 @@ class Listener:
         if following is None:
             following = _Following(sequence=Sequence(channel), topic=names.topic, slot=names.slot)
             self._followings[names.topic] = following
-            self._spawn(self._place(following))
+            self._servers.place(following)
         begun = following.begun
         if not begun.done():
             await asyncio.wait([begun], timeout=self._store.timeout)
@@ -188,7 +164,7 @@ class Listener:
         What is published without a connection is lost. ``hear`` returns at once and does not raise.
         """
         signal = self._signals[topic] = _Signal(topic=topic, slot=slot_of(topic), hear=hear)
-        self._spawn(self._place(signal))
+        self._servers.place(signal)
 
     async def audit(self, channel: str) -> None:
         """Compare a channel with the store, which may have lost it without an error."""
@@ -207,70 +183,11 @@ class Listener:
             # Publications ahead are on their way, unless the feed has received later ones since.
             (before, at), now = following.ahead, asyncio.get_running_loop().time()
             following.ahead = number, now
-            if before <= sequence.number or self._heard_up_to(following) <= at:
+            if before <= sequence.number or self._servers.heard_up_to(following) <= at:
                 return
         if sequence.epoch == asked_at.epoch:
             sequence.suspect()
             self._ask(following)
-
-    # Channels and the servers that have them.
-
-    async def _seek(self) -> None:
-        """Find a first server to subscribe on."""
-        backoff = Backoff()
-        logged = False
-        while True:
-            try:
-                async with asyncio.timeout(self._store.timeout):
-                    node = await self._store.topology.owner(slot_of(self._probe_name(0)))
-            except (RedisError, OSError) as error:
-                self._seek_reason = reason_of(error)
-                self._on_change()
-                if not logged:
-                    logged = True
-                    _logger.warning("no server to subscribe on: %s", self._seek_reason)
-                await asyncio.sleep(backoff.wait())
-            except BaseException as error:
-                # Whatever it is, the worker must receive messages.
-                if ends_task(error):
-                    raise
-                self._seek_reason = reason_of(error)
-                self._on_change()
-                _logger.exception("finding a server to subscribe on failed")
-                await asyncio.sleep(backoff.wait())
-            else:
-                self._listen_to(node)
-                return
-
-    async def _place(self, wanted: _Subscription) -> None:
-        """Subscribe to a channel on the server that has it."""
-        backoff = Backoff()
-        while self._is_wanted(wanted):
-            try:
-                async with asyncio.timeout(self._store.timeout):
-                    node = await self._store.topology.owner(wanted.slot)
-            except (RedisError, OSError):
-                await asyncio.sleep(backoff.wait())
-                continue
-            except BaseException as error:
-                # Whatever it is, the channel must be subscribed to.
-                if ends_task(error):
-                    raise
-                _logger.exception("finding the server of %r failed", wanted.topic)
-                await asyncio.sleep(backoff.wait())
-                continue
-            if self._is_wanted(wanted):
-                wanted.node = node
-                if isinstance(wanted, _Following):
-                    wanted.confirmed = False
-                supervised = self._listen_to(node)
-                if supervised.feed:
-                    supervised.feed.subscribe([wanted.topic])
-            return
-
-    def _is_wanted(self, subscription: _Subscription) -> bool:
-        topic = subscription.topic
-        return subscription in (self._followings.get(topic), self._signals.get(topic))
 
     def _drop(self, following: _Following) -> None:
         if self._followings.get(following.topic) is not following:
@@ -279,129 +196,25 @@ class Listener:
         if following.asker:
             following.asker.cancel()
         following.begun.cancel()
-        supervised = self._supervised.get(following.node) if following.node else None
-        if supervised and supervised.feed:
-            supervised.feed.unsubscribe([following.topic])
+        self._servers.drop(following)
 
-    def _listen_to(self, node: Node) -> _Supervised:
-        supervised = self._supervised.get(node)
-        if supervised is None:
-            supervised = _Supervised(self._spawn(self._supervise(node)))
-            self._supervised[node] = supervised
-            self._on_change()
-        return supervised
+    # For the servers.
 
-    async def _supervise(self, node: Node) -> None:
-        """Receive from one server while it has slots, with one feed after the other."""
-        backoff = Backoff()
-        while True:
-            supervised = self._supervised[node]
-            try:
-                await self._listen(node, supervised, backoff)
-                reason = "it ended"
-            except (FeedLost, RedisError, OSError, BrokerError) as error:
-                reason = reason_of(error)
-            except BaseException as error:
-                # Whatever it is, the worker must receive messages.
-                if ends_task(error):
-                    raise
-                _logger.exception("receiving from %s failed", node)
-                reason = reason_of(error)
-            supervised.feed = None
-            supervised.ready = False
-            supervised.reason = reason
-            if not supervised.lost:
-                supervised.lost = True
-                _logger.warning(
-                    "no messages arrive from %s until it answers again: %s", node, reason
-                )
-            for following in self._heard_from(node):
-                following.confirmed = False
-                following.sequence.suspect()
-            self._on_change()
-            self._store.topology.forget()
-            await asyncio.sleep(backoff.wait())
-            if await self._moved_away(node):
-                del self._supervised[node]
-                self._on_change()
-                return
+    def is_wanted(self, subscription: Subscription) -> bool:
+        """Tell whether a subscription has not been dropped."""
+        topic = subscription.topic
+        return subscription in (self._followings.get(topic), self._signals.get(topic))
 
-    async def _listen(self, node: Node, supervised: _Supervised, backoff: Backoff) -> None:
-        """Connect, subscribe to all channels of this server, and receive until that fails."""
-        probe = await self._probe_on(node)
-        feed = Feed(
-            await self._store.connect(node),
-            self._store,
-            probe,
-            probe_interval=self._probe_interval,
-            hear=self._hear,
-            confirm=self._confirm,
-            evict=self._evict,
-        )
-        supervised.feed = feed
-        feed.subscribe(each.topic for each in self._placed_on(node))
-
-        def prove() -> None:
-            backoff.reset()
-            supervised.ready = True
-            if supervised.lost or self._abandoned:
-                if not supervised.lost:
-                    self._abandoned -= 1
-                supervised.lost = False
-                self._counters.reconnects += 1
-                _logger.warning("messages arrive from %s again", node)
-            self._on_change()
-
-        await feed.run(prove)
-
-    async def _moved_away(self, node: Node) -> bool:
-        """Move the channels of a lost server; returns whether it has no slots left."""
-        try:
-            async with asyncio.timeout(self._store.timeout):
-                owners = await self._store.topology.owners()
-        except (RedisError, OSError):
-            return False
-        except BaseException as error:
-            if ends_task(error):
-                raise
-            _logger.exception("finding out which server has the slots of %s failed", node)
-            return False
-        if node in owners:
-            return False
-        self._abandoned += 1
-        for each in self._placed_on(node):
-            each.node = None
-            self._spawn(self._place(each))
-        if not any(other in owners for other in self._supervised):
-            self._listen_to(owners[0])
-        return True
-
-    async def _probe_on(self, node: Node) -> bytes:
-        """Return a pub/sub channel of this worker alone that this server has."""
-        async with asyncio.timeout(self._store.timeout):
-            for number in range(10_000):
-                name = self._probe_name(number)
-                if await self._store.topology.owner(slot_of(name)) == node:
-                    return name
-        raise FeedLost("it has no slots")
-
-    def _probe_name(self, number: int) -> bytes:
-        return self._store.keys.probe(self._id, number)
-
-    def _heard_from(self, node: Node) -> list[_Following]:
-        return [following for following in self._followings.values() if following.node == node]
-
-    def _placed_on(self, node: Node) -> list[_Subscription]:
+    def placed_on(self, node: Node) -> list[Subscription]:
+        """Return the subscriptions that a server has."""
+        followings = [each for each in self._followings.values() if each.node == node]
         signals = [signal for signal in self._signals.values() if signal.node == node]
-        return [*self._heard_from(node), *signals]
-
-    def _heard_up_to(self, following: _Following) -> float:
-        supervised = self._supervised.get(following.node) if following.node else None
-        return supervised.feed.heard_up_to if supervised and supervised.feed else 0.0
+        return [*followings, *signals]
 
     # Messages and confirmations.
 
-    def _confirm(self, topic: bytes) -> None:
+    def confirm(self, topic: bytes) -> None:
+        """Ask the store for what is missing, since the server has confirmed a subscription."""
         following = self._followings.get(topic)
         if following is not None:
             following.confirmed = True
@@ -409,20 +222,21 @@ class Listener:
             following.sequence.suspect()
             self._ask(following)
 
-    def _evict(self, topic: bytes) -> None:
-        """The server does not have this channel any more."""
+    def evict(self, topic: bytes) -> None:
+        """Move a channel that the server does not have any more."""
         following = self._followings.get(topic)
         if following is not None:
-            following.node, following.confirmed = None, False
-            following.sequence.suspect()
+            following.node = None
+            following.lose()
             self._store.topology.forget()
-            self._spawn(self._place(following))
+            self._servers.place(following)
         elif signal := self._signals.get(topic):
             signal.node = None
             self._store.topology.forget()
-            self._spawn(self._place(signal))
+            self._servers.place(signal)
 
-    def _hear(self, topic: bytes, data: bytes) -> None:
+    def hear(self, topic: bytes, data: bytes) -> None:
+        """Deliver a message, in the order of its channel."""
         following = self._followings.get(topic)
         if following is None:
             if signal := self._signals.get(topic):
