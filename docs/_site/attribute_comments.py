@@ -5,17 +5,33 @@ In this code an attribute is explained by a comment above its line.
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def source(path: str) -> tuple[list[str], dict[str, ast.ClassDef]]:
+    """The lines of a file, and its classes by their qualified names."""
+    text = Path(path).read_text(encoding="utf-8")
+    return text.splitlines(), dict(classes(ast.parse(text), ""))
+
+
+def classes(tree: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef):
+            yield prefix + node.name, node
+            yield from classes(node, f"{prefix}{node.name}.")
+        else:
+            yield from classes(node, prefix)
 
 
 def fields(cls: type) -> Iterator[tuple[str, str, str, str]]:
     """Each public field of a class that a comment explains: name, type, default, comment."""
-    lines = textwrap.dedent(inspect.getsource(cls)).splitlines()
-    (definition,) = ast.parse("\n".join(lines)).body
-    if not isinstance(definition, ast.ClassDef):
-        return
-    for node in definition.body:
+    path = inspect.getsourcefile(cls)
+    lines, defined = source(path) if path else ([], {})
+    definition = defined.get(cls.__qualname__)
+    for node in definition.body if definition else ():
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
         comment = comment_above(lines, node.lineno - 1)

@@ -131,8 +131,13 @@ class Database:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Open what ``DATABASE_URL`` names, or a file below ``examples/demo/data``."""
-        return cls(os.environ.get("DATABASE_URL"), folder=Path(__file__).parent / "data")
+        """Open what ``DATABASE_URL`` names, or a file below ``examples/demo/data``.
+
+        ``ORDERS`` says with how many orders an empty one is filled, instead of a million.
+        """
+        count = int(os.environ.get("ORDERS", "1000000"))
+        folder = Path(__file__).parent / "data"
+        return cls(os.environ.get("DATABASE_URL"), count=count, folder=folder)
 
     async def __aenter__(self) -> Self:
         self._filling = asyncio.create_task(self._prepare())

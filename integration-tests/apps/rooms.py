@@ -8,7 +8,8 @@ from flash_ws import Live
 
 app = Flash(__name__, suppress_callback_exceptions=True)
 app.server.secret_key = "the same in every worker"
-Live(app, authorize=lambda opening: opening.session.get("name", True))
+# A page that was closed is not counted for long.
+Live(app, authorize=lambda opening: opening.session.get("name", True), resume_window=2.0)
 pubsub = PubSub(app, presence_ttl=3, presence_grace=0.5)
 app.layout = html.Div(
     [

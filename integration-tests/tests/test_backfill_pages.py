@@ -2,14 +2,12 @@
 
 import json
 import secrets
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
 from redis_servers import RedisServer
-
-from flash.testing import AppProcess
+from workers import two_workers
 
 pytest_plugins = ["flash.testing.plugin"]
 
@@ -37,10 +35,8 @@ def redis(tmp_path_factory):
 def workers(redis):
     """Two workers whose channels are empty."""
     url = f"{redis.url}?prefix={secrets.token_hex(4)}"
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(AppProcess(APP, env={"FLASH_BROKER_URL": url})) for _ in range(2)
-        ]
+    with two_workers(APP, FLASH_BROKER_URL=url) as both:
+        yield both
 
 
 def post(server, path):

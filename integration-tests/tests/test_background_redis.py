@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -15,6 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 from dash.exceptions import BackgroundCallbackError
 from redis_servers import RedisServer
+from workers import two_workers
 
 from flash import Flash, Input, Output, html, set_props
 from flash.background import RedisManager
@@ -141,13 +141,11 @@ def pair(tmp_path_factory, redis_server, signals):
     path = tmp_path_factory.mktemp("served") / "jobs.py"
     path.write_text(APP)
     env = {"REDIS": redis_server.url, "SIGNALS": str(signals)}
-    one, other = AppProcess(path, env=env), AppProcess(path, env=env)
-    with ThreadPoolExecutor() as threads:
-        list(threads.map(AppProcess.start, (one, other)))
-    yield one, other
-    for server in (one, other):
-        with suppress(RuntimeError):  # ended by the last test
-            server.kill()
+    with two_workers(path, **env) as both:
+        yield both
+        for server in both:
+            with suppress(RuntimeError):  # ended by the last test
+                server.kill()
 
 
 @pytest.fixture

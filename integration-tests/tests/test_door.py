@@ -22,7 +22,9 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(scope="module", params=SERVERS)
 def served(request):
-    with AppProcess(APP, server=request.param, ready_path="/open") as process:
+    # What is under way at the end of these tests is not waited for.
+    options = {"arguments": ("--grace-period", "1"), "ready_path": "/open"}
+    with AppProcess(APP, server=request.param, **options) as process:
         yield process
 
 

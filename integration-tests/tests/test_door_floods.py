@@ -9,21 +9,27 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from changed_constants import environment_with
 from raw_sockets import processes
 
-from flash.serving.timeouts import HEAD_TIMEOUT
 from flash.testing import AppProcess
 
 APPS = Path(__file__).parents[1] / "apps" / "door"
 SERVERS = ("hypercorn", "uvicorn", "granian")
 PATIENCE = 60
+# Seconds for the head of a request, instead of fifteen.
+HEAD_TIMEOUT = 4.0
 
 pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def served(request):
-    with AppProcess(APPS / "slow.py", server=request.param, ready_path="/_flash/health") as process:
+def served(request, tmp_path_factory):
+    env = environment_with(
+        tmp_path_factory.mktemp("constants"), flash__serving__timeouts__HEAD_TIMEOUT=HEAD_TIMEOUT
+    )
+    options = {"server": request.param, "env": env, "ready_path": "/_flash/health"}
+    with AppProcess(APPS / "slow.py", **options) as process:
         process.server = request.param
         yield process
 
@@ -103,7 +109,7 @@ def test_13_f_connections_that_send_no_whole_request_end(served):
         # It waits for the first byte, which tells HTTP/1 from HTTP/2, without a limit.
         opened.pop("silent").close()
     for what, connection in opened.items():
-        connection.settimeout(3 * HEAD_TIMEOUT)
+        connection.settimeout(PATIENCE)
         try:
             while connection.recv(1 << 16):
                 pass

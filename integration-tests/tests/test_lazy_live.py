@@ -8,6 +8,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from redis_servers import RedisServer
+from workers import two_workers
 
 from flash.testing import AppProcess
 
@@ -37,9 +38,8 @@ def alone(tmp_path_factory):
 def workers(tmp_path_factory, redis_url):
     """Two workers of one app, each to be spoken to by itself."""
     loads = tmp_path_factory.mktemp("workers") / "loads"
-    env = {"LOADS": str(loads), "REDIS_URL": redis_url}
-    with AppProcess(APP, env=env) as here, AppProcess(APP, env=env) as there:
-        yield here, there
+    with two_workers(APP, LOADS=str(loads), REDIS_URL=redis_url) as both:
+        yield both
 
 
 def shown(tab, item):
@@ -116,7 +116,7 @@ def test_11_2_a_worker_that_has_served_nothing_a_restarted_one_and_a_command_inv
     tab, redis_url = flash_browser, f"{redis_url}?prefix={tmp_path.name}"
     tab.expect_console_errors(NO_SERVER)
     env = {"LOADS": str(tmp_path / "loads"), "REDIS_URL": redis_url}
-    with AppProcess(APP, env=env) as here, AppProcess(APP, env=env) as there:
+    with two_workers(APP, **env) as (here, there):
         tab.visit(here)
         tab.find("#stock-a")
         wait_for_link(tab)

@@ -8,8 +8,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from redis_servers import RedisServer
-
-from flash.testing import AppProcess
+from workers import two_workers
 
 APP = Path(__file__).parents[1] / "apps" / "lazy_workers.py"
 SECONDS = 40
@@ -36,9 +35,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def deployment(folder, redis_url):
-    env = {"FOLDER": str(folder), "REDIS_URL": redis_url}
-    with AppProcess(APP, env=env) as here, AppProcess(APP, env=env) as there:
-        yield here, there
+    with two_workers(APP, FOLDER=str(folder), REDIS_URL=redis_url) as both:
+        yield both
 
 
 @pytest.fixture
@@ -50,9 +48,8 @@ def workers(deployment, folder):
 @pytest.fixture(scope="module")
 def around_a_broker(folder, redis_url):
     """Two workers that have nothing but one broker in common."""
-    env = {"FOLDER": str(folder), "BROKER": redis_url}
-    with AppProcess(APP, env=env) as here, AppProcess(APP, env=env) as there:
-        yield here, there
+    with two_workers(APP, FOLDER=str(folder), BROKER=redis_url) as both:
+        yield both
 
 
 def anew(deployment, folder):

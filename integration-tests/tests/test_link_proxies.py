@@ -145,8 +145,13 @@ def test_12_9_a_proxy_that_collects_an_event_stream_gets_filled_messages(flash_b
     process = flash_browser.serve(app_file, path=None)
     with CollectingProxy(process.port) as proxy:
         flash_browser.address = proxy.url
+        # The first stream is given up after ten seconds, here after two.
+        source = "const after = setTimeout; window.setTimeout = (run, wait, ...rest) =>"
+        source += " after(run, wait === 10000 ? 2000 : wait, ...rest)"
+        flash_browser.driver.execute_cdp_cmd(
+            "Page.addScriptToEvaluateOnNewDocument", {"source": source}
+        )
         flash_browser.open("/")
-        # The first stream is given up after 10 s.
         flash_browser.timeout = 60
         assert_link_works(flash_browser)
         assert any("brings nothing" in entry.message for entry in flash_browser.console())
@@ -166,16 +171,22 @@ def test_12_9_a_proxy_that_cuts_idle_connections_loses_nothing(flash_browser, ap
     flash_browser.run_js(
         "window.numbers = []; window.lost = 0; flash.on('n', (n) => window.numbers.push(n));"
         "flash.link.onStatus((s) => { window.lost += s.recovered === false; });"
-        "let n = 0;"
-        # Some go through, some come while there is no connection.
-        "window.saying = setInterval(() => {"
-        "  if (n < 40) { n += 1; fetch(`/say/${n}`, {method: 'POST'}); }"
-        "}, 400);"
+        "const pause = (wait) => new Promise((done) => setTimeout(done, wait));"
+        "const say = async (n) => {"
+        "  fetch(`/say/${n}`, {method: 'POST'});"
+        "  await pause(100);"
+        # Some go through. Three times nothing is said until the connection is cut, and then some
+        # come while there is none.
+        "  while (n % 10 === 0 && n < 40 && flash.statistics().status === 'open') await pause(20);"
+        "  if (n < 40) say(n + 1);"
+        "};"
+        "say(1);"
     )
     flash_browser.timeout = 60
     flash_browser.wait_for(lambda: flash_browser.run_js("return window.numbers.length") >= 40)
     assert sorted(flash_browser.run_js("return window.numbers")) == [*range(1, 41)]
     assert flash_browser.run_js("return window.lost") == 0
+    assert statistics(flash_browser, "connections") > 3
     # And left alone it is cut, and comes back.
     before = statistics(flash_browser, "connections")
     flash_browser.wait_for(lambda: statistics(flash_browser, "connections") >= before + 3)

@@ -9,7 +9,8 @@ import re
 import shutil
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -54,8 +55,23 @@ const stages = ["requested", "prioritized", "blocked", "executing", "watched", "
 return stages.some(stage => calls[stage] && calls[stage].length)
     || count(".dash-graph") !== count(".dash-graph .main-svg .layer-above");
 """
-# How often in succession a page that has settled looks the same.
+# How often in succession a page that has settled looks the same, as the page itself sees it.
 STILL = 4
+SETTLED = f"""
+const busy = () => {{ {BUSY} }};
+const text = () => {{ {TEXT} }};
+const figures = () => {{ {FIGURES} }};
+let before = null;
+for (let still = 0, end = Date.now() + 5000; Date.now() < end; ) {{
+    const now = busy() ? null
+        : JSON.stringify([location.href, document.title, document.cookie, text(), figures()]);
+    still = now !== null && now === before ? still + 1 : 0;
+    if (still === arguments[0]) return true;
+    before = now;
+    await new Promise((done) => setTimeout(done, 50));
+}}
+return false;
+"""
 # Of a page, which is compared by looking at it, only where it is.
 ASK = """
 return fetch(arguments[0]).then(async response => {
@@ -82,18 +98,8 @@ class Visitor:
 
     def look(self) -> None:
         """Note all that is on the page once it no longer changes."""
-        before: object = None
-        still = 0
-
-        def settled() -> bool:
-            nonlocal before, still
-            now = None if self.tab.run_js(BUSY) else self._page()
-            still = still + 1 if now is not None and now == before else 0
-            before = now
-            return still == STILL
-
-        self.tab.wait_for(settled, "the page to settle")
-        self.seen.append(before)
+        self.tab.wait_for(lambda: self.tab.run_js(SETTLED, STILL), "the page to settle")
+        self.seen.append(self._page())
 
     def ask(self, path: str) -> None:
         """Note what the server answers to a request of the page."""
@@ -171,14 +177,20 @@ def same_on_both(flash_browser: Browser, tmp_path: Path) -> Callable[[str, Story
 
     def compare(name: str, story: Story) -> None:
         seen: dict[str, list[object]] = {}
-        for package, server in SERVERS.items():
-            folder = written_for(package, name, tmp_path / package)
-            with server(folder) as address:
+        with ExitStack() as running, ThreadPoolExecutor() as threads:
+
+            def start(package: str) -> str:
+                folder = written_for(package, name, tmp_path / package)
+                return running.enter_context(SERVERS[package](folder))
+
+            # Both at once.
+            addresses = dict(zip(SERVERS, threads.map(start, SERVERS), strict=True))
+            for package, address in addresses.items():
                 visitor = Visitor(flash_browser.new_user(), address, tmp_path)
                 story(visitor)
                 flash_browser.check_console()
                 visitor.tab.close()
-            seen[package] = visitor.seen
+                seen[package] = visitor.seen
         assert len(seen["dash"]) > 1
         found = list(differences(seen["dash"], seen["flash"]))
         assert not found, "\n".join(["where: on Dash, on Flash", *found[:20]])

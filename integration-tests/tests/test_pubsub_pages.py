@@ -1,12 +1,12 @@
 """Shared controls, channels and presence in real pages, on two workers around a real Redis."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from redis_servers import RedisServer
 from tcp_proxy import Proxy
+from workers import all_running, two_workers
 
 from flash.testing import AppProcess, ServerDied
 from flash_pubsub import Publisher
@@ -44,13 +44,11 @@ def redis_url(tmp_path_factory):
 @pytest.fixture(scope="module")
 def workers(redis_url):
     """Two workers on two ports, which know of each other through Redis only."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                AppProcess(APP, env={"FLASH_BROKER_URL": redis_url, "WORKER": str(number)})
-            )
-            for number in range(2)
-        ]
+    env = {"FLASH_BROKER_URL": redis_url}
+    with all_running(
+        *(AppProcess(APP, env={**env, "WORKER": str(number)}) for number in range(2))
+    ) as both:
+        yield both
 
 
 @pytest.fixture
@@ -191,12 +189,12 @@ def test_several_workers_around_the_memory_broker_do_not_start():
 
 def test_the_example_runs_as_written_on_two_workers(flash_browser, redis_url):
     # Shares nothing with the other app.
-    env = {"BROKER": f"{redis_url}?prefix=written"}
+    broker = f"{redis_url}?prefix=written"
     status = "return dash_component_api.getLayout('room').props.status"
     points = "return document.querySelector('#tape .js-plotly-plot')?.data?.[0]?.y"
     # The servers end before the browser does, and its pages look for them.
     flash_browser.expect_console_errors("ERR_(CONNECTION_|EMPTY_RESPONSE)|WebSocket connection to")
-    with AppProcess(WRITTEN, env=env) as one, AppProcess(WRITTEN, env=env) as two:
+    with two_workers(WRITTEN, BROKER=broker) as (one, two):
         flash_browser.visit(one, "/login/7")
         flash_browser.open("/")
         other = flash_browser.new_user(f"{two.url}/login/8")
@@ -208,7 +206,7 @@ def test_the_example_runs_as_written_on_two_workers(flash_browser, redis_url):
             tab.wait_for(lambda tab=tab: shines(tab, 30), "the lamp")
         with urlopen(f"{two.url}/publish") as answer:
             assert answer.read() == b"done"
-        with Publisher(env["BROKER"]) as publisher:
+        with Publisher(broker) as publisher:
             publisher.publish("prices", {"t": 2, "p": 3.0})
             publisher.publish("room/7", "hello")
         flash_browser.wait_for_text("#board", "7: hello")
@@ -219,13 +217,24 @@ def test_the_example_runs_as_written_on_two_workers(flash_browser, redis_url):
 
 # A machine on which a graph takes longer to draw points than they take to come.
 DRAW_SLOWLY = """
+const pause = (wait) => new Promise((done) => setTimeout(done, wait));
 const extend = Plotly.extendTraces;
 window.drawn = 0;
+window.hasCome = false;
 Plotly.extendTraces = async (...given) => {
-    await new Promise((done) => setTimeout(done, 50));
+    await pause(50);
+    // The first takes as long as all of them need to come.
+    while (!window.hasCome) {
+        await pause(10);
+    }
     const graph = await extend(...given);
     window.drawn += 1;
     return graph;
+};
+const set = dash_clientside.set_props;
+dash_clientside.set_props = (id, props) => {
+    window.hasCome = window.hasCome || JSON.stringify(props).includes('59]');
+    return set(id, props);
 };
 """
 

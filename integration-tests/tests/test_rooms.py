@@ -1,12 +1,12 @@
 """Rooms in real pages, on two workers around a real Redis."""
 
 import re
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from redis_servers import RedisServer
+from workers import two_workers
 
 from flash.testing import AppProcess
 
@@ -20,11 +20,11 @@ SHOWN = "return dash_component_api.getLayout(arguments[0]).props.value"
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory):
     """Two workers on two ports, which know of each other through Redis only."""
-    with RedisServer(tmp_path_factory.mktemp("redis")) as redis, ExitStack() as stack:
-        yield [
-            stack.enter_context(AppProcess(APP, env={"FLASH_BROKER_URL": redis.url}))
-            for _ in range(2)
-        ]
+    with (
+        RedisServer(tmp_path_factory.mktemp("redis")) as redis,
+        two_workers(APP, FLASH_BROKER_URL=redis.url) as both,
+    ):
+        yield both
 
 
 @pytest.fixture

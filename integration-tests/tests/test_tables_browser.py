@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from urllib.request import Request, urlopen
@@ -12,8 +12,7 @@ import pytest
 from redis_servers import RedisServer
 from table_pages import PageTable
 from websockets.asyncio.client import connect
-
-from flash.testing import AppProcess
+from workers import two_workers
 
 pytest_plugins = ["flash.testing.plugin"]
 
@@ -69,12 +68,11 @@ def rows_of(worker):
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory):
-    with ExitStack() as stack:
-        server = stack.enter_context(RedisServer(tmp_path_factory.mktemp("redis")))
-        yield [
-            stack.enter_context(AppProcess(APP, env={"FLASH_BROKER_URL": server.url}))
-            for _ in range(2)
-        ]
+    with (
+        RedisServer(tmp_path_factory.mktemp("redis")) as server,
+        two_workers(APP, FLASH_BROKER_URL=server.url) as both,
+    ):
+        yield both
 
 
 def shows(tab, worker, grid="grid"):

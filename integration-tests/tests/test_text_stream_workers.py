@@ -1,10 +1,11 @@
 """Text streams on two workers around a Redis, with a page that changes its worker in a text."""
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 from redis_servers import RedisServer
 from tcp_proxy import Proxy
+from workers import all_running
 
 from flash.testing import AppProcess
 
@@ -102,14 +103,15 @@ def two_workers(folder, redis):
     (folder / "app.py").write_text(APP)
     (folder / "words").write_text("0")
     (folder / "journal").write_text("")
-    with ExitStack() as stack:
-        workers = {}
-        for name in "ab":
-            env = {"WORKER": name, "FLASH_REDIS_URL": f"{redis.url}?prefix={folder.name}"}
-            workers[name] = stack.enter_context(AppProcess(folder / "app.py", env=env))
-        proxy = Proxy([workers["a"].port])
-        stack.callback(proxy.close)
-        yield World(folder, proxy, workers)
+    env = {"FLASH_REDIS_URL": f"{redis.url}?prefix={folder.name}"}
+    with all_running(
+        *(AppProcess(folder / "app.py", env={**env, "WORKER": name}) for name in "ab")
+    ) as both:
+        proxy = Proxy([both[0].port])
+        try:
+            yield World(folder, proxy, dict(zip("ab", both, strict=True)))
+        finally:
+            proxy.close()
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from shutil import copytree, ignore_patterns
@@ -54,13 +55,20 @@ class Module:
     def package(self) -> str:
         return self.name.partition(".")[0]
 
-    def nodes(self) -> Iterator[ast.AST]:
-        """Every node, what stands under ``if TYPE_CHECKING`` included."""
-        return ast.walk(self.tree)
+    # Read once: half of the tests look at every module.
 
-    def imports(self) -> Iterator[tuple[str, str]]:
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node, what stands under ``if TYPE_CHECKING`` included."""
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
+    def imports(self) -> tuple[tuple[str, str], ...]:
         """Each name that an import binds, and what it stands for: ``from a import b`` is a.b."""
-        for node in self.nodes():
+        return tuple(self._find_imports())
+
+    def _find_imports(self) -> Iterator[tuple[str, str]]:
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     yield alias.asname or alias.name.partition(".")[0], alias.name
@@ -85,15 +93,16 @@ class Module:
         kept = parts[: len(parts) - node.level + self.is_package]
         return ".".join([*kept, node.module] if node.module else kept)
 
+    @cached_property
     def reaches(self) -> set[str]:
         """Every dotted name outside that the module names: imports, and attributes of them."""
         bound: dict[str, str] = {}
         reached: set[str] = set()
-        for alias, target in self.imports():
+        for alias, target in self.imports:
             reached.add(target)
             # `import a.b` binds a alone.
             bound[alias] = alias if target.startswith(f"{alias}.") else target
-        for node in self.nodes():
+        for node in self.nodes:
             if isinstance(node, ast.Attribute):
                 chain = ast.unparse(node)
                 root, _, rest = chain.partition(".")
@@ -102,7 +111,7 @@ class Module:
         return reached
 
 
-def read(package: str, folder: Path) -> Iterator[Module]:
+def read(folder: Path) -> Iterator[Module]:
     for path in sorted(folder.rglob("*.py")):
         inner = path.relative_to(folder.parent).with_suffix("")
         is_package = inner.name == "__init__"
@@ -110,16 +119,12 @@ def read(package: str, folder: Path) -> Iterator[Module]:
         yield Module(name, is_package, ast.parse(path.read_text(), str(path)))
 
 
-def read_all(root: Path) -> list[Module]:
-    return [
-        module
-        for package in sorted(MAY_IMPORT)
-        for folder in root.glob(f"packages/*/src/{package}")
-        for module in read(package, folder)
-    ]
-
-
-MODULES = read_all(ROOT)
+MODULES = [
+    module
+    for package in sorted(MAY_IMPORT)
+    for folder in ROOT.glob(f"packages/*/src/{package}")
+    for module in read(folder)
+]
 
 
 def nearest(name: str, known: set[str]) -> str | None:
@@ -211,7 +216,7 @@ def test_a_package_imports_only_the_packages_below_it(package: str):
         name.partition(".")[0]
         for module in MODULES
         if module.package == package
-        for name in module.reaches()
+        for name in module.reaches
     }
     assert roots & MAY_IMPORT.keys() - {package} <= MAY_IMPORT[package]
 
@@ -225,7 +230,7 @@ def test_add_ons_import_only_the_modules_of_flash_that_the_document_keeps():
         imported
         for module in MODULES
         if module.package != "flash"
-        for name in module.reaches()
+        for name in module.reaches
         if (imported := nearest(name, modules))
     }
     assert len(kept) > 5
@@ -237,7 +242,7 @@ def test_no_package_reaches_into_another_ones_private_names():
     assert not [
         f"{module.name} uses {name}"
         for module in MODULES
-        for name in sorted(module.reaches())
+        for name in sorted(module.reaches)
         if (root := name.partition(".")[0]) in MAY_IMPORT
         and root != module.package
         and has_private_part(name)
@@ -255,7 +260,7 @@ def circle_of(modules: list[Module], *, by_room: bool) -> list[str] | None:
     graph: dict[str, set[str]] = {}
     for module in modules:
         place = room_of if by_room else str
-        targets = {nearest(target, known) for _, target in module.imports()} - {None}
+        targets = {nearest(target, known) for _, target in module.imports} - {None}
         graph.setdefault(place(module.name), set()).update(map(place, targets))
     for place, targets in graph.items():
         targets.discard(place)
@@ -281,20 +286,18 @@ def test_no_module_imports_the_package_that_it_is_in():
         module.name
         for module in MODULES
         if module.name != module.package
-        and module.package in {nearest(target, known) for _, target in module.imports()}
+        and module.package in {nearest(target, known) for _, target in module.imports}
     ] == ["flash.cli"]
 
 
 @pytest.fixture
-def planted(tmp_path: Path) -> Callable[[str, str], list[Module]]:
-    """Reads a copy of the sources in which a module has a few lines more."""
+def planted() -> Callable[[str, str], list[Module]]:
+    """All modules, one of which has a few lines more."""
 
-    def plant(module: str, lines: str) -> list[Module]:
-        for package in ROOT.glob("packages/*/src"):
-            copytree(package, tmp_path / package.relative_to(ROOT), dirs_exist_ok=True)
-        (path,) = tmp_path.glob(f"packages/*/src/{module.replace('.', '/')}.py")
-        path.write_text(f"{path.read_text()}\n{textwrap.dedent(lines)}")
-        return read_all(tmp_path)
+    def plant(name: str, lines: str) -> list[Module]:
+        (path,) = ROOT.glob(f"packages/*/src/{name.replace('.', '/')}.py")
+        tree = ast.parse(f"{path.read_text()}\n{textwrap.dedent(lines)}")
+        return [replace(module, tree=tree) if module.name == name else module for module in MODULES]
 
     return plant
 
@@ -334,7 +337,7 @@ def loops_in_the_protocol(modules: list[Module]) -> list[str]:
         f"{module.name} imports {target}"
         for module in modules
         if module.name.startswith("flash_ws.protocol")
-        for _, target in module.imports()
+        for _, target in module.imports
         if target.partition(".")[0] in {"anyio", "asyncio", "quart", "threading"}
     ]
 
@@ -354,7 +357,7 @@ def lasting_tasks(modules: list[Module]) -> list[str]:
     for module in modules:
         endless = {
             node.name
-            for node in module.nodes()
+            for node in module.nodes
             if isinstance(node, ast.AsyncFunctionDef)
             and any(
                 isinstance(inner, ast.While) and ast.unparse(inner.test) == "True"
@@ -363,7 +366,7 @@ def lasting_tasks(modules: list[Module]) -> list[str]:
         }
         found += [
             f"{module.name}: {name}"
-            for node in module.nodes()
+            for node in module.nodes
             if isinstance(node, ast.Call)
             and ast.unparse(node.func).rpartition(".")[2] in {"create_task", "ensure_future"}
             and node.args
@@ -403,7 +406,7 @@ def private_names_outside_the_seams(modules: list[Module]) -> list[str]:
         f"{module.name} uses {name}"
         for module in modules
         if not module.name.startswith(SEAMS)
-        for name in sorted(module.reaches())
+        for name in sorted(module.reaches)
         if is_private(name)
     ]
 
@@ -432,13 +435,13 @@ def apps_and_other_receivers(module: Module) -> Iterator[ast.Attribute]:
     """Attributes read or set, except on the ``self`` of a class that is no Dash app."""
     own = {
         id(node)
-        for defined in module.nodes()
+        for defined in module.nodes
         if isinstance(defined, ast.ClassDef)
         and not any(ast.unparse(base).split(".")[-1] == "Dash" for base in defined.bases)
         for node in ast.walk(defined)
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
     }
-    for node in module.nodes():
+    for node in module.nodes:
         if isinstance(node, ast.Attribute) and id(node) not in own:
             yield node
 

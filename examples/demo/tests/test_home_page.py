@@ -1,26 +1,15 @@
 """The first page as a visitor sees it: two panes, a race, tables of charts, a page that is not."""
 
 import re
-from pathlib import Path
 
 import pytest
 import race
 from race import Lane
 
-from flash.testing import AppProcess
-
 pytest_plugins = ["flash.testing.plugin"]
 
-DEMO = Path(__file__).parents[1]
 COUNT = "return Number(document.getElementById('pulse-count')?.textContent.replace(/\\D/g, ''))"
 SWING = "return dash_component_api.getLayout('swing').props.value"
-
-
-@pytest.fixture(scope="module")
-def demo():
-    """The demo itself; it fills its database first where nobody has started it before."""
-    with AppProcess(DEMO / "app.py", env={"FLASH_REDIS_URL": "memory://"}) as process:
-        yield process
 
 
 @pytest.fixture

@@ -2,23 +2,11 @@
 
 import json
 import re
-from pathlib import Path
 
 import chat
 import pytest
 
-from flash.testing import AppProcess
-
 pytest_plugins = ["flash.testing.plugin"]
-
-DEMO = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def demo():
-    """The demo itself; it fills its database first where nobody has started it before."""
-    with AppProcess(DEMO / "app.py") as process:
-        yield process
 
 
 @pytest.fixture

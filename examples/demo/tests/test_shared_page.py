@@ -13,8 +13,6 @@ import pytest
 import rooms
 from selenium.webdriver import Keys
 
-from flash.testing import AppProcess
-
 pytest_plugins = ["flash.testing.plugin"]
 
 DEMO = Path(__file__).parents[1]
@@ -22,13 +20,6 @@ DEMO = Path(__file__).parents[1]
 SLIDER = "#unrest [role=slider]"
 TIMES = "return document.querySelector('.js-plotly-plot')?.data?.[0]?.x || []"
 IN_LOBBY = ".room-lobby .visitors li"
-
-
-@pytest.fixture(scope="module")
-def demo():
-    """The demo itself; it fills its database first where nobody has started it before."""
-    with AppProcess(DEMO / "app.py", env={"FLASH_REDIS_URL": "memory://"}) as process:
-        yield process
 
 
 @pytest.fixture
@@ -109,10 +100,14 @@ def test_rooms_show_who_is_there_and_the_closed_one_lets_nobody_in(tabs):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(demo_settings):
     """What ``make demo-cluster`` starts, and what it has said."""
     process = subprocess.Popen(
-        [sys.executable, "cluster.py"], cwd=DEMO, stdout=subprocess.PIPE, text=True
+        [sys.executable, "cluster.py"],
+        cwd=DEMO,
+        env={**os.environ, **demo_settings},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout is not None

@@ -204,9 +204,9 @@ def test_jobs_reach_their_end_on_both_pages_and_a_report_shows_its_progress(visi
     set_props(bob, "kind", "{value: 'Check the stock'}")
     bob.click("#add")
     ann.wait_for_text("#queue", re.compile("Check the stock.*Check the stock", re.DOTALL))
+    ann.click("#report")
     for tab in (ann, bob):
         tab.wait_for_text("#queue", re.compile("100 %"))
-    ann.click("#report")
     ann.wait_for_text("#text", re.compile("Report 1: . jobs"))
     assert bob.text("#text") == "None yet"
 

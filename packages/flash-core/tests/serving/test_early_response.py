@@ -61,6 +61,8 @@ class Http2Client:
 
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port), 30)
+        # The end of each window goes at once, and not with the next one.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self.connection = h2.connection.H2Connection(
             h2.config.H2Configuration(header_encoding="utf-8")
         )

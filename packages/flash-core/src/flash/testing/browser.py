@@ -56,6 +56,9 @@ _FLAGS = (
     "--window-size=1280,900",
 )
 _POLL_INTERVAL = 0.05
+# Selenium looks this often for the answer to a command of BiDi, in seconds; by itself ten times a
+# second, while an answer takes milliseconds.
+_BIDI_POLL_INTERVAL = 0.005
 # The time limit, in seconds, for loading a page and for a script's promise.
 _PAGE_TIMEOUT = 60
 # What chromedriver says if a page is replaced while a command reads it.
@@ -89,9 +92,13 @@ class Chromium:
         # The BiDi protocol offers isolated user contexts within one browser.
         options.enable_bidi = True
         # With an explicit path, Selenium does not search for a driver.
-        service = Service(executable_path=_program("chromedriver"))
+        self._service = Service(executable_path=_program("chromedriver"))
         # Selenium's driver, for operations without a method here.
-        self.driver = Chrome(options=options, service=service)
+        self.driver = Chrome(options=options, service=self._service)
+        # Early releases of Selenium have no such setting.
+        config = getattr(self.driver.command_executor, "client_config", None)
+        if config is not None:
+            config.websocket_interval = _BIDI_POLL_INTERVAL
         self._base = self.driver.current_window_handle
         self.driver.set_page_load_timeout(_PAGE_TIMEOUT)
         self.driver.set_script_timeout(_PAGE_TIMEOUT)
@@ -102,9 +109,10 @@ class Chromium:
 
     def quit(self) -> None:
         """Close the browser and its driver."""
-        # End the session first: `quit` alone waits ten seconds for a socket that chromedriver does
-        # not close on request.
+        # Chromedriver ends first, and the socket of BiDi with it: where Selenium closes the socket
+        # itself, it may wait ten seconds until its own thread has noticed.
         self.driver.execute(Command.QUIT)
+        self._service.stop()
         self.driver.quit()
 
 
