@@ -1,6 +1,7 @@
 """Names and places of users' functions, and callbacks that are no plain functions."""
 
 import functools
+import inspect
 
 import pytest
 
@@ -102,6 +103,10 @@ def test_a_partial_or_an_instance_is_as_async_as_its_function():
 def test_a_wrapper_has_name_text_and_remaining_parameters():
     wrapped = as_function(functools.partial(plain, "a"))
     assert (wrapped.__name__, wrapped.__doc__, wrapped(1)) == ("plain", "Say it.", "a1")
+    assert list(inspect.signature(wrapped).parameters) == ["x"]
+    assert not is_async(wrapped)
+    for function in (functools.partial(slow, "a"), Shop()):
+        assert is_async(as_function(function))
     assert as_function(plain) is plain
     assert as_function(len) is len
 
