@@ -81,8 +81,12 @@ ROOMS = {
     "flash/http": Room(
         "flash-core",
         ("http/*.py",),
-        # The second has the tests of what Dash asks of its backend.
-        ("flash-core/tests/http", "flash-core/tests/test_app.py"),
+        # The second has the tests of what Dash asks of its backend, the third those of its socket.
+        (
+            "flash-core/tests/http",
+            "flash-core/tests/test_app.py",
+            "flash-core/tests/access/test_callback_socket.py",
+        ),
         # Random requests for 14 s, and a process of its own.
         ("--ignore-glob=*/test_fuzz.py", "--ignore-glob=*/test_garbage_collection.py"),
     ),
@@ -167,7 +171,8 @@ ROOMS = {
     "flash_lazy/tokens": Room(
         "flash-lazy",
         ("tokens/*.py",),
-        ("flash-lazy/tests/tokens",),
+        # The second has loaders of one name in several apps and modules.
+        ("flash-lazy/tests/tokens", "flash-lazy/tests/test_names.py"),
     ),
 }
 
