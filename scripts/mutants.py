@@ -71,9 +71,11 @@ ROOMS = {
     "flash/callbacks": Room(
         "flash-core",
         ("callbacks/*.py",),
-        # The socket calls the dispatcher in a way of its own; spans are told how a call ended.
+        # Bodies are checked here; the socket calls the dispatcher in a way of its own; spans are
+        # told how a call ended.
         (
             "flash-core/tests/callbacks",
+            "flash-core/tests/http/test_bad_input.py",
             "flash-core/tests/http/test_socket_calls.py",
             "flash-core/tests/test_tracing.py",
         ),
