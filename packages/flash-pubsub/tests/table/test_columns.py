@@ -103,6 +103,15 @@ def test_a_value_without_json_form_is_named_with_its_column():
         encoder().of_mapping({"id": 1, "price": object()})
 
 
+def test_a_row_that_is_nested_too_deep_is_refused_although_its_value_is_not():
+    deep = 1
+    for _ in range(254):
+        deep = [deep]
+    orjson.dumps(deep)
+    with pytest.raises(InvalidRow, match="it has no JSON form"):
+        encoder().of_mapping({"id": 1, "price": deep})
+
+
 def test_a_row_that_is_too_long_is_refused_with_both_sizes():
     with pytest.raises(InvalidRow, match=r"1,006 bytes as JSON, and max_row_bytes is 1,000"):
         encoder().of_mapping({"id": 1, "price": "x" * 1000})
@@ -151,8 +160,8 @@ def test_a_value_of_another_type_is_refused_with_column_value_and_type(column, v
     [
         ("no", ["id", "price"], r"key='no' is none of the columns"),
         ("idd", ["id", "price"], r"did you mean 'id'\?"),
-        ("id", ["id", "id"], r"has 'id' twice"),
-        ("id", [], r"1 to 1000 names"),
+        ("id", ["id", "id"], r"^columns=\"\['id', 'id'\]\": has 'id' twice; must be"),
+        ("id", [], r"^columns='\[\]': must be a list of 1 to 1000 names"),
         ("id", "id", r"a list of 1 to 1000 names"),
         ("id", ["id", ""], r"'' cannot name a column"),
         ("id", ["id", 3], r"3 cannot name a column"),
@@ -204,7 +213,8 @@ def test_a_missing_value_fits_every_type(column, name):
     assert orjson.loads(encoded)[list(TYPED).index(column)] is None
 
 
-def test_a_table_may_have_a_thousand_columns():
+def test_a_table_may_have_one_to_a_thousand_columns():
+    assert settings(columns=["id"]).columns == ("id",)
     names = [f"c{number}" for number in range(MAX_COLUMNS)]
     assert settings(key="c0", columns=names).columns == tuple(names)
     with pytest.raises(ConfigurationError, match="1 to 1000 names"):

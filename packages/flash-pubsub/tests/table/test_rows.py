@@ -139,6 +139,17 @@ def test_frames_are_bounded_and_the_last_one_has_the_position():
     assert page.position == rows.position
 
 
+@pytest.mark.parametrize(("room", "frames"), [(9, 1), (8, 2), (1, 2)])
+def test_a_frame_with_room_left_is_the_last_one(room, frames):
+    rows, page = begun(a=1), PageTable()
+    (text,) = [each.text for each in rows]
+    assert len(text) == 8
+    parts = all_of(rows, max_bytes=room)
+    assert page.take_all(parts) == frames
+    assert parts.frame(frames) is None
+    assert json.loads(parts.frame(0).text)["table"] == "t"
+
+
 def test_an_empty_table_is_one_frame():
     page = PageTable()
     page.rows = {"left": ["left", 1]}
@@ -248,7 +259,7 @@ def test_changes_are_as_large_as_they_may_be():
 
 def test_what_is_no_change_of_a_table_is_refused():
     good = Envelope.unpack(Changes(rows=(row("a", 1),), removed=("b",)).pack())
-    assert (good.kind, good.extras["r"]) == ("rows", ["b"])
+    assert (good.kind, good.body, good.extras["r"]) == ("rows", b"", ["b"])
     for kind, extras in [
         ("other", good.extras),
         ("rows", {"u": good.extras["u"]}),
