@@ -88,12 +88,13 @@ def test_an_option_that_has_no_effect_is_named_and_left_out():
 
 
 MASKED = "redis://ann:***@host"
+KNOWN = "known are memory://, redis://, rediss://, unix://, redis+cluster:// and redis+sentinel://"
 
 
 @pytest.mark.parametrize(
     ("url", "masked", "reason"),
     [
-        ("http://ann:secret@host", "http://ann:***@host", "unknown scheme 'http'; known are"),
+        ("http://ann:secret@host", "http://ann:***@host", f"unknown scheme 'http'; {KNOWN}"),
         ("redis://ann:secret@host/x", f"{MASKED}/x", "'x' is not the number of a database"),
         ("redis://ann:secret@host/1/2", f"{MASKED}/1/2", "'1/2' is not the number of a database"),
         ("redis://ann:secret@host:x", f"{MASKED}:x", "'host:x' is not a host and a port"),
