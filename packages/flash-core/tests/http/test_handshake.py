@@ -113,6 +113,42 @@ async def test_a_guard_that_fails_refuses_with_500_and_is_logged(app, caplog):
     assert "Denied: why" in caplog.text
 
 
+async def closes():
+    await quart.websocket.close(1000)
+
+
+async def forbids():
+    return "no", 403
+
+
+@pytest.mark.parametrize(
+    ("guard", "expected"),
+    [
+        (lambda: None, None),
+        (forbids, (403, b"no")),
+        (lambda: quart.abort(404, "none"), (404, b"none")),
+        # A guard that has closed it has refused it.
+        (closes, (403, b"")),
+    ],
+)
+async def test_what_a_guard_of_websockets_answers_is_the_refusal(app, guard, expected):
+    seen = []
+
+    @app.server.before_websocket
+    async def before():
+        seen.append((quart.websocket.path, dash.get_app() is app))
+        result = guard()
+        return await result if asyncio.iscoroutine(result) else result
+
+    handshake = Handshake(app, opened(subprotocols=[], http_version="1.1"))
+    response = await handshake.websocket_refusal()
+    assert seen == [("/socket", True)]
+    if expected is None:
+        assert response is None
+    else:
+        assert (response.status_code, await response.get_data()) == expected
+
+
 # -- a client that leaves
 
 
