@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 from flash import Flash, html
 from flash.http import disconnect
 from flash.http.disconnect import DisconnectWatcher, WatchTimer
+from flash.http.gateway import Gateway
 from flash.http.handshake import Handshake
 
 
@@ -237,6 +238,25 @@ async def test_work_that_is_over_at_once_is_not_watched(monkeypatch):
         await asyncio.sleep(0)
     assert client.read == 0
     assert not watcher.happened
+
+
+async def test_work_is_not_watched_before_its_time(monkeypatch):
+    monkeypatch.setattr(disconnect, "WATCH_AFTER", 3600)
+    client = Client(LEAVES)
+    async with watcher_of(client.receive):
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert client.read == 0
+
+
+async def test_requests_on_one_loop_share_a_timer(app):
+    gateway, loop = Gateway.of(app.server), asyncio.get_running_loop()
+    timer = gateway._watch_timer_of(loop)
+    assert gateway._watch_timer_of(loop) is timer
+    assert timer.loop is loop
+    other = asyncio.new_event_loop()
+    assert gateway._watch_timer_of(other).loop is other
+    other.close()
 
 
 async def test_all_watchers_of_a_loop_share_one_timer_and_each_begins_in_time(monkeypatch):

@@ -117,3 +117,34 @@ def test_options_that_are_functions_are_the_same_if_they_do_the_same():
     assert same(5, 5.0)
     assert not same("session", orders)
     assert not same(orders, "session")
+
+
+MODULE = """
+def load():
+    pass
+
+def make():
+    def load():
+        pass
+    return load
+
+kept.append(Loader(make() if nested else load))
+registry.add(kept[-1])
+"""
+
+
+def run_module(registry, kept, **names):
+    code = compile(MODULE, "shop.py", "exec")
+    exec(code, {"Loader": Loader, "registry": registry, "kept": kept, **names})
+
+
+def test_a_loader_of_a_module_that_is_run_anew_replaces_the_older_one():
+    registry, kept = LoaderRegistry(), []
+    for _ in range(2):
+        run_module(registry, kept, nested=False)
+    assert registry.named("shop.orders") == [kept[1]]
+    registry, kept = LoaderRegistry(), []
+    run_module(registry, kept, nested=True)
+    # One that a function makes may be another one of the same name.
+    with pytest.raises(ConfigurationError, match="two functions would be the loader"):
+        run_module(registry, kept, nested=True)
