@@ -60,19 +60,35 @@ ROOMS = {
     "flash/access": Room(
         "flash-core",
         ("access/*.py",),
-        ("flash-core/tests/access", "flash-ws/tests/test_admission.py"),
+        (
+            "flash-core/tests/access",
+            # The link and Dash's socket ask it who gets in, for how long and in which place.
+            "flash-ws/tests/test_admission.py",
+            "flash-ws/tests/test_places.py",
+            "flash-ws/tests/test_revocation.py",
+        ),
     ),
     "flash/callbacks": Room(
         "flash-core",
         ("callbacks/*.py",),
-        # The socket calls the dispatcher in a way of its own.
-        ("flash-core/tests/callbacks", "flash-core/tests/http/test_socket_calls.py"),
+        # Bodies are checked here; the socket calls the dispatcher in a way of its own; spans are
+        # told how a call ended.
+        (
+            "flash-core/tests/callbacks",
+            "flash-core/tests/http/test_bad_input.py",
+            "flash-core/tests/http/test_socket_calls.py",
+            "flash-core/tests/test_tracing.py",
+        ),
     ),
     "flash/http": Room(
         "flash-core",
         ("http/*.py",),
-        # The second has the tests of what Dash asks of its backend.
-        ("flash-core/tests/http", "flash-core/tests/test_app.py"),
+        # The second has the tests of what Dash asks of its backend, the third those of its socket.
+        (
+            "flash-core/tests/http",
+            "flash-core/tests/test_app.py",
+            "flash-core/tests/access/test_callback_socket.py",
+        ),
         # Random requests for 14 s, and a process of its own.
         ("--ignore-glob=*/test_fuzz.py", "--ignore-glob=*/test_garbage_collection.py"),
     ),
@@ -80,6 +96,27 @@ ROOMS = {
         "flash-core",
         ("serialize/*.py",),
         ("flash-core/tests/serialize",),
+    ),
+    "flash/static": Room(
+        "flash-core",
+        ("static/codings.py", "static/disk.py", "static/file.py", "static/response.py"),
+        ("flash-core/tests/static",),
+    ),
+    "flash/redis": Room(
+        "flash-core",
+        ("redis/address.py", "redis/backoff.py", "redis/names.py", "redis/scripts.py"),
+        # Without those that start a server.
+        ("flash-core/tests/redis/test_address.py", "flash-core/tests/redis/test_scripts.py"),
+    ),
+    "flash/settings": Room(
+        "flash-core",
+        ("settings.py",),
+        ("flash-core/tests/test_settings.py",),
+    ),
+    "flash_ws/endpoints": Room(
+        "flash-ws",
+        ("endpoints/sse.py",),
+        ("flash-ws/tests/endpoints/test_sse.py",),
     ),
     "flash_pubsub/broker": Room(
         "flash-pubsub",
@@ -101,12 +138,14 @@ ROOMS = {
         "flash-pubsub",
         (
             "channels/declaration.py",
+            "channels/joining.py",
             "channels/outputs.py",
             "channels/retention.py",
             "channels/schema.py",
         ),
         (
             "flash-pubsub/tests/channels/test_declarations.py",
+            "flash-pubsub/tests/channels/test_joining.py",
             "flash-pubsub/tests/channels/test_published_retention.py",
             "flash-pubsub/tests/channels/test_schema.py",
         ),
@@ -114,18 +153,28 @@ ROOMS = {
     "flash_pubsub/shared": Room(
         "flash-pubsub",
         (
+            "shared/change_times.py",
+            "shared/conflicts.py",
             "shared/declaration.py",
             "shared/layout.py",
             "shared/mirror.py",
             "shared/patch.py",
+            "shared/picks.py",
+            "shared/room_pattern.py",
             "shared/values.py",
         ),
         ("flash-pubsub/tests/shared",),
     ),
+    "flash_pubsub/table": Room(
+        "flash-pubsub",
+        ("table/changes.py", "table/columns.py", "table/parts.py", "table/rows.py"),
+        ("flash-pubsub/tests/table/test_columns.py", "flash-pubsub/tests/table/test_rows.py"),
+    ),
     "flash_lazy/tokens": Room(
         "flash-lazy",
         ("tokens/*.py",),
-        ("flash-lazy/tests/tokens",),
+        # The second has loaders of one name in several apps and modules.
+        ("flash-lazy/tests/tokens", "flash-lazy/tests/test_names.py"),
     ),
 }
 
@@ -134,16 +183,24 @@ ORDER_PLUGIN = """
 import gc
 import json
 
+import flash.settings
+import pytest
 from hypothesis import settings
 
 
 def pytest_collection():
+    # The line of an app that an error names is none of mutmut's, which calls each function.
+    flash.settings.PACKAGES |= {"mutmut"}
     # The same examples in every run, and none remembered from another mutant.
     settings.register_profile("mutants", settings(), derandomize=True, database=None)
     settings.load_profile("mutants")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    # No test may take longer than the others, whatever it says of itself.
+    limit = pytest.mark.timeout(config.getoption("timeout"))
+    for item in items:
+        item.add_marker(limit, append=False)
     try:
         with open("mutmut-stats.json") as file:
             seconds = json.load(file)["duration_by_test"]
@@ -216,7 +273,8 @@ def copy_room(room: Room, folder: Path) -> None:
         "pytest_add_cli_args_test_selection": [f"packages/{tests}" for tests in room.tests],
         # Each mutant's process is forked off one that has collected the tests but run none.
         "process_isolation": "forkserver",
-        "timeout_constant": 10.0,
+        # Tests that hang end by their own limit; on a busy machine the others may be slow.
+        "timeout_constant": 60.0,
         "timeout_multiplier": 2.0,
         "track_dependencies": False,
         "use_git_change_detection": False,
@@ -266,8 +324,8 @@ def sampled(names: dict[str, list[str]], per_module: int | None) -> list[str]:
     return chosen
 
 
-def run_mutmut(name: str, folder: Path, mutants: list[str]) -> None:
-    """Try the mutants, with a line about the progress every 15 s."""
+def run_mutmut(name: str, folder: Path, mutants: list[str], *, at_once: int) -> None:
+    """Try the mutants, so many at once, with a line about the progress every 15 s."""
     # Python never looks again at a folder of its path that was missing when it started.
     (folder / "mutants" / "src").mkdir(parents=True)
     environment = os.environ | {
@@ -280,7 +338,7 @@ def run_mutmut(name: str, folder: Path, mutants: list[str]) -> None:
         str(Path(sys.executable).with_name("mutmut")),
         "run",
         "--max-children",
-        "1",
+        str(at_once),
         *mutants,
     ]
     process = subprocess.Popen(
@@ -360,6 +418,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--room", choices=ROOMS, action="append", help="one room only")
     parser.add_argument("--sample", default="all", help="at most so many mutants of each module")
+    parser.add_argument("--at-once", type=int, default=1, help="mutants tried at the same time")
     options = parser.parse_args()
     per_module = None if options.sample == "all" else int(options.sample)
 
@@ -369,7 +428,7 @@ def main() -> None:
         copy_room(ROOMS[name], folder)
         names: dict[str, list[str]] = in_folder("names", folder)
         mutants = sampled(names, per_module)
-        run_mutmut(name, folder, mutants)
+        run_mutmut(name, folder, mutants, at_once=options.at_once)
         tallies[name] = each = tally(folder, mutants, sum(map(len, names.values())))
         changes: dict[str, str] = in_folder("differences", folder, *each.survivors)
         each.survivors = [mutant for mutant in changes if not has_no_effect(changes[mutant])]

@@ -11,15 +11,21 @@ from flash import ConfigurationError, Flash
 from flash.settings import (
     AMOUNT,
     COUNT,
+    COUNT_OR_NONE,
     FLAG,
     SECONDS,
     SECONDS_OR_NONE,
+    SHARE,
     Choice,
     Function,
+    Instance,
     Number,
+    UnknownSetting,
     check,
     check_names,
     check_spelling,
+    here,
+    shown_path,
 )
 
 
@@ -34,6 +40,10 @@ from flash.settings import (
         (FLAG, [True, False], [1, 0, "yes", None]),
         (Choice(("a", None)), ["a", None], ["b", 0]),
         (Function(("session", None)), [len, None, "session"], ["user", 5]),
+        (Function(), [len, None], ["len", 0]),
+        (SHARE, [0.01, 1], [0, 1.01, None]),
+        (Instance(dict), [{}], [None, []]),
+        (Instance(dict, optional=True), [{}, None], [[]]),
     ],
 )
 def test_a_rule_allows_what_it_says(rule, allowed, refused):
@@ -42,6 +52,49 @@ def test_a_rule_allows_what_it_says(rule, allowed, refused):
     for value in refused:
         with pytest.raises(ConfigurationError, match=re.escape(f"setting={value!r}: must be")):
             check(setting=(value, rule))
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (COUNT, "a whole number, 1 or more"),
+        (COUNT_OR_NONE, "a whole number, 1 or more, or None"),
+        (SECONDS, "a number of seconds above 0"),
+        (SHARE, "a number above 0 and up to 1"),
+        (FLAG, "True or False"),
+        (Choice(("a", None)), "'a' or None"),
+        (Function(), "a function or None"),
+        (Function(("session", None)), "a function or 'session' or None"),
+        (Instance(dict), "a dict"),
+        (Instance(dict, optional=True), "a dict, or None"),
+    ],
+)
+def test_a_rule_says_what_it_allows(rule, words):
+    assert str(rule) == words
+
+
+def test_a_function_that_is_misspelt_is_guessed():
+    with pytest.raises(ConfigurationError, match=r"did you mean 'session'\?"):
+        check(setting=("sesion", Function(("session", None))))
+    with pytest.raises(ConfigurationError, match=r"must be a function or 'session' or None \("):
+        check(setting=("x", Function(("session", None))))
+
+
+def test_an_unknown_name_is_refused_unless_it_may_be_a_plugins():
+    known = ["stale", "cache"]
+    with pytest.raises(UnknownSetting, match=r"@lazy has no setting 'zzz'; it has cache, stale \("):
+        check_names(["cache", "zzz"], known, "@lazy")
+    with pytest.raises(UnknownSetting, match=r"@lazy has no setting 'cahce'; did you .* \(.*:\d+"):
+        check_spelling({"stale": 1, "cahce": 2}, known, "@lazy")
+    check_names(known, known, "@lazy")
+    check_spelling({"zzz": 1, "cache": 2}, known, "@lazy")
+
+
+def test_a_place_in_the_app_is_shown_as_its_author_knows_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shown_path(str(tmp_path / "pages" / "a.py")) == "pages/a.py"
+    assert shown_path(str(tmp_path.parent / "a.py")) == str(tmp_path.parent / "a.py")
+    assert re.fullmatch(r" \(.*test_settings\.py:\d+\)", here())
 
 
 def test_11_15_an_error_names_value_allowed_nearest_and_line():

@@ -224,6 +224,10 @@ async def test_what_runs_in_the_context_of_a_opening_leaves_it_as_it_was(app):
     assert opening.context().run(lambda: opening.path) == "/socket"
 
 
+def test_a_request_has_an_empty_context_until_it_is_bound_to_one():
+    assert len(OpeningRequest(request()).context()) == 0
+
+
 def test_the_event_of_a_stopping_server_is_found_where_the_server_put_it():
     event = object()
     assert draining_event({"state": {"flash.draining": event}}) is event

@@ -6,7 +6,7 @@ import pytest
 
 from flash import FlashError
 from flash.access import admission
-from flash.access.admission import refuse, truncate_reason
+from flash.access.admission import expect_http, refuse, truncate_reason
 from flash.access.message_limit import MAX_REFUSED_BYTES, with_message_limit
 from flash.access.refusal import Refused
 
@@ -149,3 +149,28 @@ async def test_a_page_that_is_gone_already_is_no_error(works):
 
     await refuse(page.scope, page.receive, send, Refused(401, "no"))
     assert len(page.got) == works + 1
+
+
+def test_the_limit_of_messages_is_told_with_the_event_that_accepts_a_socket():
+    accept = {"type": "websocket.accept", "subprotocol": "a"}
+    assert with_message_limit(accept, None, 1009) == accept
+    assert with_message_limit(accept, 0, 1009) == {
+        **accept,
+        "flash.max_message_bytes": 0,
+        "flash.too_large_code": 1009,
+    }
+
+
+async def test_a_path_that_speaks_http_takes_its_methods_alone():
+    page = Browser({"type": "websocket.connect"})
+    with pytest.raises(Refused) as refused:
+        await expect_http(page.scope, page.receive, "GET")
+    assert (refused.value.status, refused.value.reason) == (400, "this path speaks HTTP")
+    # Granian's worker ends if a socket is refused before this event is taken.
+    assert page.unread == 0
+    scope = {"type": "http", "method": "POST"}
+    await expect_http(scope, page.receive, "POST")
+    with pytest.raises(Refused) as refused:
+        await expect_http(scope, page.receive, "GET", "HEAD")
+    assert (refused.value.status, refused.value.reason) == (405, "this path takes only GET")
+    assert refused.value.headers == ((b"allow", b"GET, HEAD"),)

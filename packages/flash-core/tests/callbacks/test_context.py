@@ -2,13 +2,16 @@
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import dash
 import pytest
 import quart
 from dash import ALL, Dash, Input, Output, State, ctx, html
+from werkzeug.datastructures import MultiDict
 
 from flash import Flash
+from flash.callbacks.context import CALL_HEADER, arguments_of
 from flash.testing import FlashClient
 
 FIELDS = (
@@ -298,3 +301,11 @@ async def test_a_task_that_outlives_the_callback_still_has_its_context(app):
         await client.call("out.children", {"in.value": 1})
         go.set()
         assert await seen == ("in", "ada", True)
+
+
+def test_arguments_in_the_header_are_added_to_those_in_the_url():
+    in_url = MultiDict([("b", "1")])
+    request = SimpleNamespace(args=in_url, headers={CALL_HEADER: "a=&b=2&c=%C3%A9"})
+    assert arguments_of(request).to_dict(flat=False) == {"a": [""], "b": ["1", "2"], "c": ["é"]}
+    assert in_url.to_dict(flat=False) == {"b": ["1"]}
+    assert arguments_of(SimpleNamespace(args=in_url, headers={})) is in_url

@@ -7,7 +7,11 @@ import asyncio
 import pytest
 from dash.exceptions import PreventUpdate
 
-from flash import Flash, Input, Output, State, html
+from flash import BadRequest, Flash, Input, Output, State, html
+from flash.callbacks import counts
+from flash.callbacks.counts import CallbackCounts, outcome_of
+from flash.callbacks.execution import Superseded
+from flash.errors import CallbackTimeout, Overloaded
 from flash.testing import CallbackFailed, FlashClient
 
 
@@ -64,3 +68,29 @@ async def test_a_page_that_goes_is_counted_as_cancelled(app):
             while not app.dispatcher.counts.by_outcome:  # noqa: ASYNC110 — nothing tells of it.
                 await asyncio.sleep(0.01)
     assert app.dispatcher.counts.by_outcome == {"cancelled": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (PreventUpdate(), "no_update"),
+        (Superseded(), "no_update"),
+        (asyncio.CancelledError(), "cancelled"),
+        (BadRequest("no"), "rejected"),
+        (Overloaded(1, 2), "refused"),
+        (CallbackTimeout("a.b", 1.0), "timeout"),
+        (TimeoutError(), "error"),
+        (SystemExit(), "error"),
+    ],
+)
+def test_what_a_call_raises_says_how_it_ended(error, outcome):
+    assert outcome_of(error) == outcome
+
+
+def test_calls_and_the_times_of_calls_are_added_up(monkeypatch):
+    monkeypatch.setattr(counts.time, "perf_counter", lambda: 100.0)
+    counted = CallbackCounts()
+    assert (counted.running, counted.by_outcome, counted.seconds) == (0, {}, 0.0)
+    for outcome, began in [("ok", 99.0), ("error", 98.0), ("ok", 100.0)]:
+        counted.add(outcome, began)
+    assert (counted.by_outcome, counted.seconds) == ({"ok": 2, "error": 1}, 3.0)

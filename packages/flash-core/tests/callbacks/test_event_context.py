@@ -6,6 +6,7 @@ import dash
 import pytest
 from dash import ctx, hooks, set_props
 
+import flash
 from flash import BadRequest, ConfigurationError, Flash, html
 from flash.callbacks.context import EventContext
 from flash.callbacks.hook_registry import Hooks, at_start
@@ -49,6 +50,15 @@ def test_what_is_set_is_handed_over_once_and_ids_of_patterns_are_objects_again()
         set_props({"i": 1}, {"value": 3})
     assert event.take_updates() == [("a", {"children": 1, "title": 2}), ({"i": 1}, {"value": 3})]
     assert event.take_updates() == []
+
+
+def test_who_sends_updates_at_once_is_told_of_each():
+    event, told = EventContext([], [], []), []
+    event.on_update(lambda: told.append(event.take_updates()))
+    with event.active():
+        flash.set_props("a", {"children": 1})
+        flash.set_props("a", {"children": 2})
+    assert told == [[("a", {"children": 1})], [("a", {"children": 2})]]
 
 
 def test_afterwards_there_is_no_context_again_whatever_happened():

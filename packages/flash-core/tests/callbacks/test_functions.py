@@ -1,6 +1,7 @@
 """Names and places of users' functions, and callbacks that are no plain functions."""
 
 import functools
+import inspect
 
 import pytest
 
@@ -9,6 +10,7 @@ from flash.callbacks.functions import (
     as_function,
     is_async,
     is_async_generator,
+    is_generator,
     name_of,
     place_of,
     same_function,
@@ -28,6 +30,10 @@ async def slow(word, x):
 
 async def stream(word):
     yield word
+
+
+def numbers(most):
+    yield from range(most)
 
 
 class Shop:
@@ -88,11 +94,19 @@ def test_a_partial_or_an_instance_is_as_async_as_its_function():
     assert not is_async(Shop().plain)
     assert is_async_generator(functools.partial(stream, "a"))
     assert not is_async_generator(slow)
+    assert is_generator(stream)
+    assert is_generator(functools.partial(numbers, 3))
+    assert not is_generator(plain)
+    assert not is_generator(slow)
 
 
 def test_a_wrapper_has_name_text_and_remaining_parameters():
     wrapped = as_function(functools.partial(plain, "a"))
     assert (wrapped.__name__, wrapped.__doc__, wrapped(1)) == ("plain", "Say it.", "a1")
+    assert list(inspect.signature(wrapped).parameters) == ["x"]
+    assert not is_async(wrapped)
+    for function in (functools.partial(slow, "a"), Shop()):
+        assert is_async(as_function(function))
     assert as_function(plain) is plain
     assert as_function(len) is len
 
@@ -116,3 +130,44 @@ def test_functions_are_the_same_if_nothing_that_they_use_differs():
     assert not same_function(plain, slow)
     assert not same_function(plain, shop.plain)
     assert not same_function(Shop(), Shop())
+
+
+def test_functions_with_the_same_code_differ_by_defaults_and_bound_arguments():
+    def make(*, default=None, other=None, count=0):
+        if count:
+            return lambda *, a=default, b=other: (a, b)
+        return lambda a=default, b=other: (a, b)
+
+    value, another = object(), object()
+    for count in (0, 1):
+        one = make(default=value, other=another, count=count)
+        assert same_function(one, make(default=value, other=another, count=count))
+        assert not same_function(one, make(default=another, other=value, count=count))
+        assert not same_function(one, make(default=value, other=value, count=count))
+    # Functions in the defaults are compared in the same way.
+    assert same_function(make(default=make(count=1)), make(default=make(count=1)))
+    partial = functools.partial
+    assert same_function(partial(plain, word=value), partial(plain, word=value))
+    assert not same_function(partial(plain, word=value), partial(plain, word=another))
+    assert not same_function(partial(plain, word=value), partial(plain, x=value))
+    assert not same_function(partial(plain, value), partial(plain, value, another))
+    assert not same_function(partial(plain, value), partial(slow, value))
+    # A bound method of another function of the same object.
+    shop = Shop()
+    assert not same_function(shop.plain, shop.__call__)
+
+
+def test_a_variable_without_a_value_yet_is_as_good_as_another_one():
+    def make():
+        def inner():
+            return later
+
+        yield inner
+        later = 1
+        yield later
+
+    first, second = make(), make()
+    one, other = next(first), next(second)
+    assert same_function(one, other)
+    next(first)
+    assert not same_function(one, other)

@@ -11,15 +11,19 @@ async def later(value):
 
 
 @pytest.mark.parametrize(
-    ("options", "function"), [({}, "no function"), ({"run_in": "loop"}, later)]
+    ("options", "function", "words"),
+    [
+        ({}, "no function", "the callback 'no function' is no function; give one"),
+        ({"run_in": "loop"}, later, r"run_in='loop' on .*test_refused\.later: an async function"),
+    ],
 )
 @pytest.mark.parametrize("of_app", [True, False])
-def test_a_refused_callback_is_on_no_page(of_app, options, function):
+def test_a_refused_callback_is_on_no_page(of_app, options, function, words):
     app = Flash("refusing", suppress_callback_exceptions=True)
     app.layout = html.Div()
     register = app.callback if of_app else callback
     register(Output("kept", "children"), Input("in", "value"))(later)
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match=words):
         register(Output("out", "children"), Input("in", "value"), **options)(function)
     app.run_first_request_setup()
     assert list(app.callback_map) == ["kept.children"]

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 from flash import Flash, html
 from flash.http import disconnect
 from flash.http.disconnect import DisconnectWatcher, WatchTimer
+from flash.http.gateway import Gateway
 from flash.http.handshake import Handshake
 
 
@@ -113,6 +114,42 @@ async def test_a_guard_that_fails_refuses_with_500_and_is_logged(app, caplog):
     assert "Denied: why" in caplog.text
 
 
+async def closes():
+    await quart.websocket.close(1000)
+
+
+async def forbids():
+    return "no", 403
+
+
+@pytest.mark.parametrize(
+    ("guard", "expected"),
+    [
+        (lambda: None, None),
+        (forbids, (403, b"no")),
+        (lambda: quart.abort(404, "none"), (404, b"none")),
+        # A guard that has closed it has refused it.
+        (closes, (403, b"")),
+    ],
+)
+async def test_what_a_guard_of_websockets_answers_is_the_refusal(app, guard, expected):
+    seen = []
+
+    @app.server.before_websocket
+    async def before():
+        seen.append((quart.websocket.path, dash.get_app() is app))
+        result = guard()
+        return await result if asyncio.iscoroutine(result) else result
+
+    handshake = Handshake(app, opened(subprotocols=[], http_version="1.1"))
+    response = await handshake.websocket_refusal()
+    assert seen == [("/socket", True)]
+    if expected is None:
+        assert response is None
+    else:
+        assert (response.status_code, await response.get_data()) == expected
+
+
 # -- a client that leaves
 
 
@@ -201,6 +238,25 @@ async def test_work_that_is_over_at_once_is_not_watched(monkeypatch):
         await asyncio.sleep(0)
     assert client.read == 0
     assert not watcher.happened
+
+
+async def test_work_is_not_watched_before_its_time(monkeypatch):
+    monkeypatch.setattr(disconnect, "WATCH_AFTER", 3600)
+    client = Client(LEAVES)
+    async with watcher_of(client.receive):
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert client.read == 0
+
+
+async def test_requests_on_one_loop_share_a_timer(app):
+    gateway, loop = Gateway.of(app.server), asyncio.get_running_loop()
+    timer = gateway._watch_timer_of(loop)
+    assert gateway._watch_timer_of(loop) is timer
+    assert timer.loop is loop
+    other = asyncio.new_event_loop()
+    assert gateway._watch_timer_of(other).loop is other
+    other.close()
 
 
 async def test_all_watchers_of_a_loop_share_one_timer_and_each_begins_in_time(monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
 import quart
@@ -81,6 +82,25 @@ async def test_13_b_a_body_may_have_four_mib(app):
         answer = await post(client, call("x" * 4 * MIB))
     assert answer.status == 413
     assert "4194304 bytes" in answer.text or "Too Large" in answer.text
+
+
+def test_13_b_a_body_that_is_too_long_is_logged_at_most_once_a_minute(caplog, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(gateway, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    app = an_app()
+    app.server.config["MAX_CONTENT_LENGTH"] = 1234
+    for now[0] in (0.0, 59.9, 60.0, 119.9, 120.0):
+        gateway.Gateway.of(app.server).log_too_long()
+    assert len(caplog.records) == 3
+    assert 'app.server.config["MAX_CONTENT_LENGTH"] = 1234 bytes; set it higher' in caplog.text
+
+
+async def test_13_b_a_callback_that_is_too_long_is_logged_and_other_refusals_are_not(caplog):
+    async with AppClient(an_app()) as client:
+        assert (await post(client, b"{")).status == 400
+        assert not caplog.records
+        assert (await post(client, call("x" * 4 * MIB))).status == 413
+    assert [each.name for each in caplog.records] == ["flash.serving"]
 
 
 async def test_13_b_the_limit_can_be_raised_and_a_server_of_the_apps_own_keeps_its(app):

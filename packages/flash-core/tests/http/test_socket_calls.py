@@ -124,6 +124,21 @@ async def test_a_message_names_the_page_and_the_call_that_it_belongs_to(app):
         assert (answer["rendererId"], answer["requestId"]) == ("", None)
 
 
+@pytest.mark.parametrize(
+    ("named", "expected"), [({"endId": "p"}, "p"), ({}, None), ({"endId": ["p"]}, None)]
+)
+async def test_a_call_finds_the_identity_of_its_page_among_the_arguments(app, named, expected):
+    @app.callback(OUT, IN, websocket=True)
+    async def callback(value):
+        return [ctx.args.get("endId"), ctx.websocket is not None]
+
+    async with Page(app) as page:
+        await page.send(type="callback_request", payload={**a_body(1), **named})
+        answer = await page.message()
+    data = answer["payload"]["data"]
+    assert data["response"] == {"out": {"children": [expected, True]}}
+
+
 async def test_an_error_and_no_update_are_told_to_the_page(app, caplog):
     app.show_errors()
 

@@ -1,6 +1,8 @@
 """Without a lifespan the first request starts everything, and the end of the loop ends it."""
 
 import asyncio
+import threading
+from contextlib import contextmanager
 
 import dash
 import pytest
@@ -8,6 +10,7 @@ import quart
 
 from flash import Flash, Input, Output, html
 from flash.http.gateway import Gateway
+from flash.http.startup import _InPlace
 from flash.testing import FlashClient
 
 
@@ -172,3 +175,73 @@ async def test_a_start_that_has_failed_is_repeated_as_a_whole(mended, tmp_path):
         outputs = [each["output"] for each in (await client.get("/_dash-dependencies")).json()]
     assert sorted(outputs) == sorted(set(outputs))
     assert "out.children" in outputs
+
+
+# -- the end of a process whose loop has not ended
+
+
+@contextmanager
+def loop_of(*, is_running):
+    """How to run something on a loop that stands still otherwise, or runs in its own thread."""
+    loop = asyncio.new_event_loop()
+    if not is_running:
+        yield loop.run_until_complete
+        loop.close()
+        return
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(30)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(30)
+    loop.close()
+
+
+@pytest.mark.parametrize("is_running", [False, True], ids=["still", "running"])
+def test_what_a_request_has_started_ends_with_the_process(app, events, ends, is_running):
+    async def ask():
+        async with FlashClient(Host(app)) as client:
+            assert (await client.get("/_dash-layout")).status == 200
+
+    with loop_of(is_running=is_running) as run:
+        run(ask())
+        startup = Gateway.of(app.server).startup
+        assert startup.is_complete
+        startup._end_with_process()
+        assert events == ["first", "second", "third", *ends]
+        assert not startup.is_complete
+    # It has ended, and so has its loop.
+    startup._end_with_process()
+    assert events == ["first", "second", "third", *ends]
+
+
+async def test_a_lifespan_on_another_loop_ends_what_a_request_has_started(app, events):
+    # Quart runs such a generator once.
+    app.server.while_serving_gens.clear()
+
+    async def ask():
+        async with FlashClient(Host(app)) as client:
+            assert (await client.get("/_dash-layout")).status == 200
+
+    with loop_of(is_running=True) as run:
+        await asyncio.to_thread(run, ask())
+        assert events == ["first", "second"]
+        async with app.lifespan(object()):
+            assert events == ["first", "second", "ended", "first", "second"]
+
+
+def test_an_executor_in_place_gives_results_and_errors():
+    executor = _InPlace()
+    assert executor.submit(divmod, 7, 2).result(0) == (3, 1)
+    assert executor.submit(int, "11", base=2).result(0) == 3
+    with pytest.raises(ZeroDivisionError):
+        executor.submit(divmod, 1, 0).result(0)
+
+
+def test_a_server_is_not_run_while_a_command_imports_its_module(app, monkeypatch):
+    ran = []
+    startup = Gateway.of(app.server).startup
+    monkeypatch.setattr(startup, "_run", lambda *args, **options: ran.append((args, options)))
+    for ignores in (True, False):
+        monkeypatch.setattr("flash.http.startup.ignores_run", lambda ignores=ignores: ignores)
+        app.server.run("host", port=1)
+    assert ran == [(("host",), {"port": 1})]

@@ -115,6 +115,7 @@ async def test_14_4_bind_gets_the_visitor_as_authorize_does(server):
     async with server.test_request_context("/page"):
         # Nobody's panel is nobody's, not that of all who are nobody.
         assert identity("loader", who) != identity("loader", who)
+        assert identity("loader", lambda visitor: "").startswith("nobody:")
 
 
 async def test_14_4_bind_may_allow_and_refuse(server):

@@ -36,9 +36,15 @@ def test_extras_travel():
         (b"\xc1", "not msgpack"),
         (b'{"json": 1}', "not msgpack|no envelope"),
         (msgpack.packb([2, "json", "id", 0.0, b"1", {}]), "version 2, and .* reads version 1"),
-        (msgpack.packb([1, "json", "id", 0.0]), "no envelope"),
-        (msgpack.packb([1, "json", "id", 0.0, "text", {}]), "no envelope"),
-        (msgpack.packb({"a": 1}), "no envelope"),
+        (
+            msgpack.packb([1, "json", "id", 0.0]),
+            "^unreadable message: it is no envelope of flash-pubsub$",
+        ),
+        (
+            msgpack.packb([1, "json", "id", 0.0, "text", {}]),
+            "^unreadable message: it is no envelope of flash-pubsub$",
+        ),
+        (msgpack.packb({"a": 1}), "^unreadable message: it is no envelope of flash-pubsub$"),
     ],
 )
 def test_what_it_cannot_read_is_refused_in_one_line(payload, reason):

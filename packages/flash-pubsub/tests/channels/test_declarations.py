@@ -64,11 +64,19 @@ def test_a_variable_is_named_once():
         ChannelPattern("{a}/{a}")
 
 
-@pytest.mark.parametrize("name", ["live:x", "who:x", "", "live:{x}"])
-def test_names_of_flashs_own_and_no_name_are_refused(name):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("live:x", "names that begin with 'live:' are reserved by Flash"),
+        ("who:x", "names that begin with 'who:' are reserved by Flash"),
+        ("", "channel"),
+        ("live:{x}", "names that begin with 'live:' are reserved by Flash"),
+    ],
+)
+def test_names_of_flashs_own_and_no_name_are_refused(name, reason):
     with pytest.raises(InvalidChannel):
         ChannelPattern(name)
-    with pytest.raises(InvalidChannel) as refused:
+    with pytest.raises(InvalidChannel, match=reason) as refused:
         check_name(name)
     assert refused.value.channel == name
 
@@ -134,7 +142,9 @@ def test_what_runs_once_needs_a_history_in_its_own_channel_whichever_is_declared
     for each in fitting:
         declarations.add(each)
     assert declarations.callbacks == fitting
-    with pytest.raises(ConfigurationError, match=r"'quick/\{name\}' has history=0"):
+    with pytest.raises(
+        ConfigurationError, match=r"'quick/\{name\}' has history=0: .*; give the channel"
+    ):
         declarations.add(once("quick/{name}"))
     declarations = Declarations()
     declarations.add(once("jobs/{name}"))
@@ -182,8 +192,8 @@ def test_what_a_function_returns_goes_to_its_outputs(declared, result, updates):
     ("declared", "result", "reason"),
     [
         ([], 1, "f has no Output and returned 1"),
-        ([ONE, OTHER], 1, "f has several Outputs and returned 1"),
-        ([ONE, OTHER], "ab", "f has several Outputs and returned 'ab'"),
+        ([ONE, OTHER], 1, "f has several Outputs and returned 1; return a list with one value"),
+        ([ONE, OTHER], "ab", "f has several Outputs and .*; return a list with one value for each"),
         ([ONE, OTHER], [1], "f has 2 Outputs and returned 1 values"),
         ([ONE, OTHER], [1, 2, 3], "f has 2 Outputs and returned 3 values"),
         ([[ONE]], [], "f has 1 Outputs and returned 0 values"),
@@ -197,7 +207,7 @@ def test_a_result_that_does_not_fit_names_the_function_and_the_result(declared, 
 def test_only_outputs_of_one_component_are_outputs_of_a_channel():
     with pytest.raises(ConfigurationError, match=r"f: 'a\.children' "):
         Outputs.of([ONE, "a.children"], "f")
-    with pytest.raises(ConfigurationError, match=r"f: .* wildcard"):
+    with pytest.raises(ConfigurationError, match=r"f: .* wildcard.*the same on every page; name"):
         Outputs.of([ONE, Output({"type": "x", "index": ALL}, "value")], "f")
 
 
@@ -241,7 +251,7 @@ def test_rules_of_another_version_are_refused_with_both_versions_named():
     ],
 )
 def test_what_are_no_rules_is_refused(data):
-    with pytest.raises(UnsupportedEnvelope):
+    with pytest.raises(UnsupportedEnvelope, match="these are no retention rules of channels"):
         RetentionRules.unpack(data)
 
 

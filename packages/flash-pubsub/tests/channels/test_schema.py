@@ -78,7 +78,8 @@ def test_the_typed_dictionary_of_an_older_python_is_refused_with_the_remedy(kind
         assert Schema(kind).validate("channel", message) == message
     else:
         with pytest.raises(
-            ConfigurationError, match=f"schema={kind.__name__}: .*from typing_extensions import"
+            ConfigurationError,
+            match=f"schema={kind.__name__}: .*with pydantic: from typing_extensions import",
         ):
             Schema(kind)
 

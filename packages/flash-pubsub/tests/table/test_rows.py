@@ -3,12 +3,16 @@
 import json
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from table_pages import PageTable
 
+from flash_pubsub.broker.backplane import PREFIX
+from flash_pubsub.broker.envelope import Envelope
 from flash_pubsub.broker.seam import values_kept
-from flash_pubsub.table.changes import Changes, rows_of, split
+from flash_pubsub.errors import UnsupportedEnvelope
+from flash_pubsub.table.changes import Changes, channel_of, rows_of, split
 from flash_pubsub.table.columns import table_settings
 from flash_pubsub.table.parts import MAX_PART_BYTES, Parts
 from flash_pubsub.table.rows import Rows
@@ -63,6 +67,39 @@ def test_what_has_changed_names_each_row_once():
     assert rows.since(2) == type(found)((), (), ())
 
 
+def test_rows_count_what_was_applied_from_those_before_on():
+    rows = begun(max_rows=10, a=1)
+    assert (rows.changes, rows.dropped) == (0, 0)
+    rows.apply(1, Changes(rows=(row("b", 1), row("c", 1)), removed=("a", "none")))
+    rows.apply(2, Changes(rows=tuple(row(f"k{n}", 1) for n in range(9))))
+    assert (rows.changes, rows.dropped) == (13, 2)
+    again = Rows(10, counted=rows)
+    again.apply(1, Changes(rows=(row("a", 1),)))
+    assert (again.changes, again.dropped) == (14, 2)
+
+
+def test_rows_are_found_by_key_and_the_first_ones_by_number():
+    rows = begun(a=1, b=2, c=3)
+    assert rows.first(2) == ("a", "b")
+    assert "a" in rows
+    assert "d" not in rows
+    assert rows.get("b").text == '["b", 2]'
+    assert rows.get("d") is None
+
+
+def test_what_was_known_before_is_forgotten_at_a_new_beginning():
+    rows = begun(a=1)
+    rows.apply(1, Changes(removed=("a",)))
+    rows.begin(Position("f", 5), dict([row("b", 1)]))
+    assert texts(rows) == [["b", 1]]
+    assert not rows.covers(Position("f", 4))
+    assert rows.covers(Position("f", 5))
+    assert rows.since(5) == rows.since(6)
+    rows.apply(6, Changes(rows=(row("b", 2),)))
+    assert rows.since(5).updated == ("b",)
+    assert rows.since(5).removed == ()
+
+
 def test_over_its_bound_a_table_drops_the_rows_that_were_inserted_first():
     rows = begun(max_rows=10)
     rows.apply(1, Changes(rows=tuple(row(f"k{n}", n) for n in range(10))))
@@ -100,6 +137,17 @@ def test_frames_are_bounded_and_the_last_one_has_the_position():
     assert not any("n" in json.loads(frame.text) for frame in frames)
     assert page.as_lists() == texts(rows)
     assert page.position == rows.position
+
+
+@pytest.mark.parametrize(("room", "frames"), [(9, 1), (8, 2), (1, 2)])
+def test_a_frame_with_room_left_is_the_last_one(room, frames):
+    rows, page = begun(a=1), PageTable()
+    (text,) = [each.text for each in rows]
+    assert len(text) == 8
+    parts = all_of(rows, max_bytes=room)
+    assert page.take_all(parts) == frames
+    assert parts.frame(frames) is None
+    assert json.loads(parts.frame(0).text)["table"] == "t"
 
 
 def test_an_empty_table_is_one_frame():
@@ -195,3 +243,36 @@ def test_changes_are_split_by_bytes_and_keys_and_read_back():
     assert dict(pair for each in read for pair in each.rows) == given_rows
     values = read[-1].values()
     assert rows_of(values) == dict(read[-1].rows)
+
+
+def test_changes_are_as_large_as_they_may_be():
+    # Each row has 4 KiB with its key, and 64 of them have 256 KiB.
+    large = {f"{n:03x}": b"x" * (4096 - 3) for n in range(65)}
+    assert [len(each.rows) for each in split(large)] == [64, 1]
+    small = {f"{n}": b"1" for n in range(1001)}
+    assert [len(each.rows) for each in split(small)] == [1000, 1]
+    assert list(split({})) == []
+    # A row is never divided, however long it is.
+    longer = {"a": b"x" * (300 << 10), "b": b"1"}
+    assert [len(each.rows) for each in split(longer)] == [1, 1]
+
+
+def test_what_is_no_change_of_a_table_is_refused():
+    good = Envelope.unpack(Changes(rows=(row("a", 1),), removed=("b",)).pack())
+    assert (good.kind, good.body, good.extras["r"]) == ("rows", b"", ["b"])
+    for kind, extras in [
+        ("other", good.extras),
+        ("rows", {"u": good.extras["u"]}),
+        ("rows", {"r": []}),
+        ("rows", {"u": "ab", "r": []}),
+        ("rows", {"u": [], "r": "ab"}),
+    ]:
+        with pytest.raises(UnsupportedEnvelope, match="it is no change of a table"):
+            Changes.unpack(Envelope(kind, b"", extras=extras).pack())
+
+
+def test_the_snapshot_has_each_row_after_a_sign_of_its_own():
+    changes = Changes(rows=(("a", b"[1]"),), removed=("b",))
+    assert changes.values() == {"=a": b"[1]", "=b": None}
+    assert rows_of({"=a": b"[1]", "other": b"2", "==": b"3"}) == {"a": b"[1]", "=": b"3"}
+    assert channel_of("orders") == f"{PREFIX}table:orders"

@@ -40,6 +40,12 @@ def test_every_field_has_its_line():
     assert event.encode() == b"id: 7\nevent: tick\nretry: 1500\ndata: x\n\n"
 
 
+def test_an_event_stays_itself_and_anything_else_becomes_the_data_of_one():
+    event = ServerSentEvent("x", event="tick")
+    assert ServerSentEvent.of(event) is event
+    assert ServerSentEvent.of("x") == ServerSentEvent("x")
+
+
 def test_data_of_several_lines_arrives_as_such():
     assert received(ServerSentEvent("a\nb\r\nc\rd\n").encode()) == [{"data": "a\nb\nc\nd\n"}]
 
@@ -62,15 +68,16 @@ def test_neither_type_nor_id_can_smuggle_in_another_field(name, value):
 
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "\n", "a\0b"])
 def test_a_type_or_id_with_a_line_end_is_refused(text):
-    with pytest.raises(ValueError, match="one line"):
+    with pytest.raises(ValueError, match=f"^event={re.escape(repr(text))} contains a line end"):
         ServerSentEvent("x", event=text)
-    with pytest.raises(ValueError, match="one line"):
+    with pytest.raises(ValueError, match=f"^id={re.escape(repr(text))} contains a line end"):
         ServerSentEvent("x", id=text)
 
 
 def test_a_negative_retry_is_refused():
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match=r"^retry=-1 is negative; use milliseconds"):
         ServerSentEvent("x", retry=-1)
+    assert b"retry: 0\n" in ServerSentEvent("x", retry=0).encode()
 
 
 def test_a_keep_alive_is_no_event_for_browsers_nor_for_the_component():

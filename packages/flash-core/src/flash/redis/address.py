@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
@@ -217,9 +218,11 @@ def _options(url: str, query: str) -> dict[str, Any]:
         if name in _NUMBERS:
             try:
                 seconds = float(value)
-            except ValueError as error:
+            except ValueError:
+                seconds = math.nan
+            if not math.isfinite(seconds):
                 reason = f"{name}={value!r} is not a number of seconds"
-                raise InvalidAddress(_masked(url), reason) from error
+                raise InvalidAddress(_masked(url), reason)
             if seconds <= 0:
                 raise InvalidAddress(_masked(url), f"{name}={value!r} is not above 0")
             options[name] = seconds
