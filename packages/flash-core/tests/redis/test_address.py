@@ -139,21 +139,6 @@ def test_an_address_is_shown_without_password_and_options(url, shown):
 
 
 @pytest.mark.parametrize(
-    ("url", "client_url"),
-    [
-        ("redis://ann:p%40s@host/1?timeout=2", "redis://ann:p%40s@host:6379/1"),
-        ("unix:///r.sock?db=2", "unix:///r.sock?db=2"),
-        ("rediss://host?ssl_cert_reqs=none", "rediss://host:6379/0?ssl_cert_reqs=none"),
-        ("redis+cluster://a", None),
-        ("redis+sentinel://a/b", None),
-        ("memory://", None),
-    ],
-)
-def test_other_clients_get_the_address_of_a_single_server(url, client_url):
-    assert parse_url(url).client_url == client_url
-
-
-@pytest.mark.parametrize(
     "other",
     [
         *("redis://host:1", "redis://host/1", "rediss://host", "redis://ann@host", "unix:///host"),
