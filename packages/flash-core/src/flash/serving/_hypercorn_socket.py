@@ -6,6 +6,7 @@ Hypercorn inflates whatever a page sends, and looks at a message's size after th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 from hypercorn.protocol import h2, h11
@@ -27,7 +28,7 @@ from .message_limit import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
 
 def install_limits() -> None:
@@ -117,14 +118,20 @@ class _Parts:
 
 
 class _CountedApps:
-    """A task group that tells how many bytes of messages its apps have handled.
+    """A task group that tells how many bytes of messages its apps have handled, and when they end.
 
     An app has handled a message when it asks for the next event.
     """
 
-    def __init__(self, task_group: Any, on_handled: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        task_group: Any,
+        on_handled: Callable[[int], None],
+        on_end: Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]],
+    ) -> None:
         self._task_group = task_group
         self._on_handled = on_handled
+        self._on_end = on_end
         self.spawn = task_group.spawn
 
     async def spawn_app(self, app: Any, config: Any, scope: Any, send: Any) -> Any:
@@ -142,7 +149,12 @@ class _CountedApps:
                 given = _size_of(event)
                 return event
 
-            await app(scope, receive_counted, *rest)
+            try:
+                await app(scope, receive_counted, *rest)
+            except Exception:
+                await self._on_end(receive)
+                raise
+            await self._on_end(receive)
 
         return await self._task_group.spawn_app(counted, config, scope, send)
 
@@ -155,7 +167,7 @@ class LimitedWebSocket(WSStream):
     """A WebSocket whose messages have the limit that the app names when it accepts."""
 
     def __init__(self, app: Any, config: Any, context: Any, task_group: Any, *rest: Any) -> None:
-        counted: Any = _CountedApps(task_group, self._on_handled)
+        counted: Any = _CountedApps(task_group, self._on_handled, self._discard_rest)
         super().__init__(app, config, context, counted, *rest)
         self._limit = MessageLimit(MAX_EARLY_BYTES)
         self._parts = _Parts()
@@ -177,6 +189,34 @@ class LimitedWebSocket(WSStream):
     def _make_room(self) -> None:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
+
+    async def _discard_rest(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        """Discard what the page sends after the app has ended, until it closes the socket, too.
+
+        What nobody takes would fill the app's queue, and the reader would wait for room in it for
+        ever: neither the page's close frame nor its end would be seen.
+        """
+        has_closed = self.state is ASGIWebsocketState.CLOSED
+        if self.closed or self._has_failed:
+            return
+        if not has_closed and self.state is not ASGIWebsocketState.CONNECTED:
+            return
+        put = self.app_put
+        assert put is not None
+
+        async def discard(event: Any) -> None:
+            if event["type"] == "websocket.disconnect":
+                await put(event)
+            else:
+                self._on_handled(_size_of(event))
+
+        self.app_put = discard
+        self._on_handled(self._waiting_bytes)
+        with contextlib.suppress(TimeoutError):
+            # Without a close frame the page does not know yet: only what waits is discarded.
+            async with asyncio.timeout(DISCARD_TIME if has_closed else 0):
+                while (await receive())["type"] != "websocket.disconnect":
+                    pass
 
     async def app_send(self, message: Any) -> None:
         """Send an event of the app; one that accepts the socket sets the limit of its messages."""
