@@ -3,6 +3,7 @@ import pytest
 from flash import Flash, Input, html
 from flash.testing import FlashClient
 from flash_ws import Live, stream_props
+from flash_ws.callbacks.deferred import Current, LiveRegistry
 
 
 @pytest.fixture
@@ -30,3 +31,17 @@ async def test_event_callbacks_of_the_same_input_are_different_callbacks_to_the_
     assert sorted(each["property"] for entry in ours for each in entry["inputs"]) == (
         ["n_clicks", "n_clicks", "title", "title"]
     )
+
+
+def test_what_needs_no_app_is_made_once():
+    made = []
+
+    class Whole:
+        everybody = "everybody"
+
+        def __init__(self):
+            made.append(self)
+
+    current = Current(LiveRegistry, "live", frozenset(), Whole, frozenset({"everybody"}))
+    assert [current.everybody for _ in range(3)] == ["everybody"] * 3
+    assert len(made) == 1

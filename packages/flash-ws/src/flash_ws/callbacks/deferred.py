@@ -7,6 +7,7 @@ waits in the app's `Registry`. What is declared before there is an app waits for
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from flash import ConfigurationError, Flash
@@ -165,6 +166,10 @@ class Current:
         self._registry = registry
         self._name = name
         self._declarations = declarations
+        # Names of parts that have declarations.
+        self._parts = {
+            part for part, dot, _ in (each.partition(".") for each in declarations) if dot
+        }
         self._blank = blank
         # Names that need no app.
         self._constants = constants
@@ -177,12 +182,12 @@ class Current:
             raise AttributeError(name)
         if name in self._declarations:
             return self._declaration(name)
-        if any(each.startswith(f"{name}.") for each in self._declarations):
+        if name in self._parts:
             registry = self._registry.of_current_app()
             if registry is None or registry.part is None:
                 return _Part(self, name)
         if name in self._constants:
-            return getattr(self._blank(), name)
+            return getattr(self._sample, name)
         registry = self._registry.of_current_app()
         if registry is not None and registry.part is not None:
             return getattr(registry.part, name)
@@ -198,6 +203,11 @@ class Current:
             f"flash.{self._name}.{name} is used before the app is served, or "
             f"{self._registry.remedy}"
         )
+
+    @cached_property
+    def _sample(self) -> Any:
+        """The object that has the constants; made once, since it takes 0.7 ms."""
+        return self._blank()
 
     def _declaration(self, path: str) -> Callable[..., Any]:
         def declare(*args: Any, **kwargs: Any) -> Any:
