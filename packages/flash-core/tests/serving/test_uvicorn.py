@@ -16,6 +16,8 @@ from flash.serving._uvicorn_http import FlashHTTP
 from flash.serving._uvicorn_socket import LimitedWebSocket
 
 KEEP_ALIVE = 0.3
+# More characters than are written in one piece with the head.
+LONG = 200_000
 
 
 async def reached(check):
@@ -52,11 +54,16 @@ async def served():
 def app():
     app = Flash(__name__)
     app.layout = html.Div([html.P(id="in"), html.P(id="out")])
+    began, ended = app.began, app.ended = [], []
 
     @app.callback(Output("out", "children"), Input("in", "children"))
     async def answer(text):
-        await asyncio.sleep(text)
-        return f"after {text} s"
+        began.append(text)
+        try:
+            await asyncio.sleep(text)
+        finally:
+            ended.append(text)
+        return f"after {text} s" if text >= 0 else "x" * LONG
 
     @app.server.get("/streamed")
     async def streamed():
@@ -110,17 +117,29 @@ class TestResponse:
         "requests",
         [
             (call(),),
+            (call(-1),),
             (call(connection="close"),),
             (call(version="1.0"),),
             (call(0.05), call(0.01), call(0)),
             (call(expect="100-continue"),),
-            # `PreventUpdate`-like: refusals and other views.
+            # Refusals and other views.
             (call(method="PUT"),),
             (b"GET /_dash-dependencies HTTP/1.1\r\nhost: x\r\n\r\n",),
             (b"HEAD /_dash-layout HTTP/1.1\r\nhost: x\r\n\r\n",),
             (b"GET /streamed HTTP/1.1\r\nhost: x\r\n\r\n",),
         ],
-        ids=["one", "close", "http10", "pipeline", "expect", "put", "get", "head", "stream"],
+        ids=[
+            "one",
+            "long",
+            "close",
+            "http10",
+            "pipeline",
+            "expect",
+            "put",
+            "get",
+            "head",
+            "stream",
+        ],
     )
     async def test_it_has_the_bytes_that_uvicorn_itself_sends(self, app, served, requests):
         # A last request ends the connection.
@@ -173,10 +192,11 @@ class TestResponse:
     async def test_a_client_that_has_left_costs_nothing(self, app, served, caplog):
         port = await served(app.server)
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(call(0.2))
-        await asyncio.sleep(0.1)
+        writer.write(call(30))
+        await reached(lambda: app.began)
         writer.close()
-        await asyncio.sleep(0.2)
+        # It is cancelled.
+        await reached(lambda: app.ended)
         assert b"after 0 s" in await exchange(port, call(), until=b"after 0 s")
         assert not caplog.records
 
@@ -275,6 +295,6 @@ class TestMessage:
         async with websockets.connect(f"ws://127.0.0.1:{port}/") as client:
             with pytest.raises(websockets.ConnectionClosed):
                 await client.recv()
-        await asyncio.sleep(0.05)
+        await reached(lambda: errors)
         assert len(errors) == 1
         assert client.close_code == 4000

@@ -22,7 +22,13 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
 from flash.callbacks.execution import visitor, visitor_of
-from flash.callbacks.response import NOT_COMPILED, EncodedResponse, text_response, to_quart_response
+from flash.callbacks.response import (
+    JSON,
+    NOT_COMPILED,
+    EncodedResponse,
+    text_response,
+    to_quart_response,
+)
 from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.http.compression import compress
 from flash.http.disconnect import Disconnected, DisconnectWatcher, WatchTimer
@@ -63,7 +69,6 @@ IN_PROCESS = "flash.in_process"
 _EXTENSION = "flash"
 
 _JSON = b"application/json"
-_JSON_TEXT = "application/json"
 
 # Seconds between two messages in the log of what any client can cause.
 _LOG_INTERVAL = 60.0
@@ -489,10 +494,10 @@ def _path_of(scope: Scope) -> str:
 
 
 async def _send_encoded(send: Send, response: EncodedResponse) -> None:
-    if not response.extra_headers and response.content_type == _JSON_TEXT:
-        # Of `flash run` on uvicorn, where nothing else has put its own `send` around the server's.
-        send_json: Callable[[int, bytes], bool] | None = getattr(send, "send_json", None)
-        if send_json is not None and send_json(response.status, response.body):
+    if not response.extra_headers and response.content_type == JSON:
+        # Only the `send` of `flash run` on uvicorn has it, not one that middleware has put around.
+        write: Callable[[int, bytes], bool] | None = getattr(send, "write_json_response", None)
+        if write is not None and write(response.status, response.body):
             return
     headers: list[Header] = [
         (b"content-type", response.content_type.encode("latin-1")),

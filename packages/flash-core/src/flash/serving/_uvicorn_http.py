@@ -3,7 +3,7 @@
 uvicorn closes a connection that is quiet after a response, but not one that never sends a request
 or stops in the middle of its head.
 
-It also writes short responses of Flash at once, and needs no timer for each request.
+It also writes a JSON response of Flash in one piece, and needs no timer for each request.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from .timeouts import HEAD_TIMEOUT
+
+# Bytes of the longest body that is written in one piece with its head. To join a longer one with it
+# would hold the loop for longer than a second write.
+_LONGEST_BODY = 64 * 1024
 
 if TYPE_CHECKING:
     import asyncio
@@ -110,15 +114,16 @@ class _Answering:
         """Send an event of the app."""
         return self._cycle.send(message)  # type: ignore[arg-type]
 
-    def send_json(self, status: int, body: bytes) -> bool:
+    def write_json_response(self, status: int, body: bytes) -> bool:
         """Write a response; return False for one that has to be sent by events.
 
-        ``flash.http.gateway`` calls this where nothing between it and the server may have to see
-        the events.
+        ``flash.http.gateway`` calls this where no middleware has put a ``send`` of its own around
+        this one.
         """
         cycle, protocol = self._cycle, self._protocol
         if (
-            cycle.response_started
+            len(body) > _LONGEST_BODY
+            or cycle.response_started
             or cycle.disconnected
             or not cycle.keep_alive
             or cycle.access_log

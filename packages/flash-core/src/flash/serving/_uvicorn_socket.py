@@ -196,9 +196,10 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         self._find_writer()
 
     def _find_writer(self) -> None:
-        """Note how short messages are written; called after all that may change whether they are.
+        """Set `_write`; called after each event that may change whether the app may write.
 
-        Each page of each push asks for it, and what it depends on is in many places of memory.
+        `send` reads this one attribute for each page of each push. To read the six states it
+        depends on each time would cost more than the write.
         """
         may_write = (
             self.handshake_complete
