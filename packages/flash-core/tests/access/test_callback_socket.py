@@ -272,6 +272,103 @@ async def test_13_a_messages_right_before_the_end_leave_no_handler_behind(app, c
     assert app.callback_sockets.open == 0
 
 
+def a_socket(app, receive, sent=None):
+    async def send(event):
+        if sent is not None:
+            sent.append(event)
+
+    limits = callback_socket.SocketLimits()
+    return callback_socket.CallbackSocket(app, limits, None, receive, send)
+
+
+def events(*texts):
+    waiting = [{"type": "websocket.receive", "text": text} for text in texts]
+
+    async def receive():
+        return waiting.pop(0) if waiting else {"type": "websocket.disconnect", "code": 1000}
+
+    return receive
+
+
+async def test_13_a_calls_are_handled_behind_messages_that_wait_for_dash(app):
+    handled = []
+
+    def handle(text):
+        handled.append(text)
+        return text != "for Dash"
+
+    socket = a_socket(app, events("early", "1", "2", "for Dash", "3", "4"))
+    # No handler is there yet.
+    assert (await socket.receive())["text"] == "early"
+    socket.handle_early(handle)
+    assert (await socket.receive())["text"] == "1"
+    socket.taken()
+    assert (await socket.receive())["text"] == "2"
+    socket.taken()
+    socket.taken()
+    assert (await socket.receive())["text"] == "for Dash"
+    assert (await socket.receive())["text"] == "3"
+    socket.taken()
+    socket.taken()
+    assert (await socket.receive())["type"] == "websocket.disconnect"
+    assert handled == ["for Dash", "4"]
+    assert socket.is_gone
+    await socket.ended()
+
+
+async def test_13_a_a_page_that_sends_without_pause_gives_others_their_turn(app):
+    turns = []
+
+    async def receive():
+        turns.append("page")
+        return {"type": "websocket.receive", "text": "{}"}
+
+    async def other():
+        for _ in range(10):
+            turns.append("other")
+            await asyncio.sleep(0)
+        socket.end(4000, "seen enough")
+
+    socket = a_socket(app, receive)
+    socket.handle_early(lambda _: True)
+    others = asyncio.create_task(other())
+    assert (await socket.receive())["code"] == 4000
+    await others
+    assert turns.count("page") <= 8 * 12
+    await socket.ended()
+
+
+async def test_13_a_a_reader_that_is_cancelled_by_others_stays_cancelled(app):
+    never = asyncio.Event()
+
+    async def receive():
+        await never.wait()
+
+    for is_ended in (False, True):
+        socket = a_socket(app, receive)
+        reader = asyncio.create_task(socket.receive())
+        await asyncio.sleep(0)
+        if is_ended:
+            socket.end(4001, "ended from this side")
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        await socket.ended()
+
+
+async def test_13_a_a_reader_goes_on_when_the_socket_is_closed_from_this_side(app):
+    never = asyncio.Event()
+    sent = []
+    socket = a_socket(app, never.wait, sent)
+    reader = asyncio.create_task(socket.receive())
+    await asyncio.sleep(0)
+    socket.end(4001, "ended from this side")
+    assert await reader == {"type": "websocket.disconnect", "code": 4001}
+    assert not reader.cancelling()
+    await socket.ended()
+    assert [event["type"] for event in sent] == ["websocket.close"]
+
+
 async def test_13_a_a_message_longer_than_a_request_closes_the_socket(app):
     app.server.config["MAX_CONTENT_LENGTH"] = 1000
     for text in ("x" * 1001, "\u00e4" * 501):

@@ -1,12 +1,16 @@
 """What Flash takes out of Dash's own WebSocket, and what it leaves in."""
 
 import asyncio
+import contextlib
+import contextvars
 import json
 import queue
 import threading
 
 import dash
 import pytest
+import quart
+import quart.signals
 from dash import Input, Output, ctx, dcc, html
 from quart.testing.connections import WebsocketDisconnectError
 from socket_page import Page, a_body
@@ -199,6 +203,81 @@ async def test_a_page_that_leaves_ends_the_calls_that_run(app):
     await ended.wait()
 
 
+class Middleware:
+    """Notes the messages of WebSockets."""
+
+    def __init__(self, inner):
+        self._inner = inner
+        self.seen = []
+
+    async def __call__(self, scope, receive, send):
+        async def noted():
+            event = await receive()
+            if event["type"] == "websocket.receive":
+                self.seen.append(json.loads(event["text"])["requestId"])
+            return event
+
+        await self._inner(scope, noted, send)
+
+
+@pytest.mark.parametrize("observer", ["a receiver of the signal", "middleware"])
+async def test_who_observes_messages_sees_the_calls(observer):
+    server = quart.Quart(__name__)
+    middleware = Middleware(server.asgi_app)
+    seen = middleware.seen
+
+    async def receiver(message):
+        seen.append(json.loads(message)["requestId"])
+
+    if observer == "middleware":
+        server.asgi_app = middleware
+    app = Flash(__name__, server=server)
+    app.layout = html.Div([dcc.Input(id="in"), html.P(id="out")])
+    app.callback(OUT, IN, websocket=True)(lambda value: value)
+    with contextlib.ExitStack() as stack:
+        if observer != "middleware":
+            stack.enter_context(quart.signals.websocket_received.connected_to(receiver))
+        async with Page(app) as page:
+            for request_id in "12":
+                await page.call(1, request_id=request_id)
+                assert (await page.message())["requestId"] == request_id
+    assert seen == ["1", "2"]
+
+
+async def test_a_call_has_the_context_of_the_socket_and_shares_none_with_other_calls(app):
+    variable = contextvars.ContextVar("variable", default=0)
+
+    @app.callback(OUT, IN, websocket=True)
+    async def callback(value):
+        before = variable.get()
+        variable.set(value)
+        return [before, quart.websocket.path, quart.websocket.cookies.get("user")]
+
+    async with Page(app, {"Cookie": "user=ann"}) as page:
+        for value in (1, 2):
+            await page.call(value)
+            data = (await page.message())["payload"]["data"]
+            assert data["response"]["out"]["children"] == [0, "/_dash-ws-callback", "ann"]
+
+
+async def test_an_exit_beside_a_callback_fails_the_call_alone(app, caplog, monkeypatch):
+    app.callback(OUT, IN, websocket=True)(lambda value: value)
+    called = app.dispatcher.call
+
+    async def call(body, *rest):
+        if body["inputs"][0]["value"] == "exit":
+            raise SystemExit(3)
+        return await called(body, *rest)
+
+    async with Page(app) as page:
+        monkeypatch.setattr(app.dispatcher, "call", call)
+        await page.call("exit")
+        assert (await page.message())["payload"]["status"] == "error"
+        await page.call("stay")
+        assert (await page.message())["payload"]["status"] == "ok"
+    assert "the callback 'out.children' failed" in caplog.text
+
+
 async def until(condition):
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110  a timer of the outbox tells nobody
@@ -236,6 +315,7 @@ async def test_one_message_is_sent_as_it_is_and_several_as_a_list():
     wire.taking.clear()
     first = asyncio.create_task(outbox.send("2"))
     await asyncio.sleep(0)
+    await asyncio.sleep(0)
     # While one is being sent, others are collected, and nobody else sends.
     outbox.put_nowait("3")
     await outbox.send("4")
@@ -243,6 +323,15 @@ async def test_one_message_is_sent_as_it_is_and_several_as_a_list():
     wire.taking.set()
     await first
     assert wire.sent == ["1", "2", "[3,4]"]
+    await outbox.close()
+
+
+async def test_what_is_sent_in_one_turn_leaves_together():
+    wire = Wire()
+    outbox = SocketOutbox(wire.send, 3600)
+    await asyncio.gather(*(outbox.send(text) for text in "123"))
+    await outbox.send("4")
+    assert wire.sent == ["[1,2,3]", "4"]
     await outbox.close()
 
 

@@ -21,9 +21,9 @@ from flash.access.origin import Origin, OriginPolicy
 from flash.access.places import Places
 from flash.access.refusal import Refused
 from flash.callbacks.execution import visitor, visitor_of
-from flash.http.first_step import FirstStep
 from flash.http.socket_calls import ADMITTED, FAILED
 from flash.log_limit import limited_logger
+from flash.seams import quart as quart_seam
 from flash.serialize import dumps
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from flash.access.revocation import Revocations
     from flash.http.gateway import ASGIApp, Receive, Scope, Send
+    from flash.http.socket_calls import MessageHandler
 
 logger = limited_logger(__name__)
 
@@ -47,6 +48,10 @@ _SILENT = 4508
 # Messages, and their characters, that may wait for Dash's handler. Beyond them nothing is read.
 _MAX_UNREAD = 16
 _MAX_UNREAD_SIZE = 1 << 20
+
+# Messages that are read before other tasks have a turn. A server has several at once for a page
+# that sends fast, and returns them without a wait.
+_MAX_IN_A_ROW = 8
 
 # Seconds to wait for the event that begins a WebSocket.
 _CONNECT_TIMEOUT = 0.2
@@ -171,7 +176,10 @@ class CallbackSockets:
             except Refused as refused:
                 await self._refuse(scope, receive, send, refused)
                 return
-            socket = CallbackSocket(self._app, self.limits, opening.user, receive, send)
+            is_observed = quart_seam.has_message_observers(dash)
+            socket = CallbackSocket(
+                self._app, self.limits, opening.user, receive, send, is_observed=is_observed
+            )
             self._open.add(socket)
             recheck = admission.recheck(
                 scope, opening, lambda: socket.end(_EXPIRED, "the permission is to be asked again")
@@ -294,8 +302,11 @@ class CallbackSocket:
         user: str | None,
         receive: Receive,
         send: Send,
+        *,
+        is_observed: bool = False,
     ) -> None:
         self._app = app
+        self._is_observed = is_observed
         self._receive = receive
         self._send = send
         self.limits = limits
@@ -305,8 +316,12 @@ class CallbackSocket:
         self._bucket = TokenBucket(limits.rate, self._loop.time())
         # Set to the close code once the socket is closed from this side.
         self._end: asyncio.Future[int] = self._loop.create_future()
-        # The timeout that ends the reading; None while no event is waited for.
-        self._reading: asyncio.Timeout | None = None
+        # The task that waits for the next event; None while no event is waited for.
+        self._reader: asyncio.Task[Any] | None = None
+        # Whether ``end`` has cancelled the reader.
+        self._is_reader_cancelled = False
+        # Messages read since other tasks had a turn.
+        self._in_a_row = 0
         # The loop's time when waiting for the next event began, None while it is not waited for.
         self._listening_since: float | None = None
         # Whether the last event has been received.
@@ -317,6 +332,8 @@ class CallbackSocket:
         self._room: asyncio.Future[None] | None = None
         # Returns the number of calls under way; set by `intercept_calls`.
         self.count_calls: Callable[[], int] = lambda: 0
+        # Handles a message before Quart gets it; False means that Quart gets it.
+        self._handle: MessageHandler | None = None
         self._watch_silence(self._longest_silence)
 
     @property
@@ -329,53 +346,68 @@ class CallbackSocket:
         """The size of one message, which is that of a request over HTTP; None is unlimited."""
         return self._app.server.config["MAX_CONTENT_LENGTH"]
 
+    def handle_early(self, handle: MessageHandler) -> None:
+        """Pass each message to ``handle``, and on to Quart only if it returns False.
+
+        It gets none while middleware or a receiver of a signal observes what Quart gets, nor while
+        earlier messages wait for Dash's handler.
+        """
+        if not self._is_observed:
+            self._handle = handle
+
     async def receive(self) -> dict[str, Any]:
         """Return the next event; a disconnect once the socket is closed from this side."""
-        event = await self._receive_allowed()
+        event = await self._receive_unhandled()
         self.is_gone = event["type"] == "websocket.disconnect"
         return event
 
-    async def _receive_allowed(self) -> dict[str, Any]:
+    async def _receive_unhandled(self) -> dict[str, Any]:
+        while True:
+            if self._unread:
+                await self._wait_for_room()
+            if self._end.done():
+                return {"type": "websocket.disconnect", "code": self._end.result()}
+            event = await self._next_event()
+            if event["type"] != "websocket.receive":
+                return event
+            message = event.get("text")
+            if message is None:
+                message = event.get("bytes") or b""
+            refusal = self._refusal_of(message)
+            if refusal is not None:
+                self.end(*refusal)
+                continue
+            if self._handle is not None and not self._unread:
+                is_handled = self._handle(message)
+                if is_handled is True or (is_handled is not False and await is_handled):
+                    continue
+            self._unread.append(len(message))
+            return event
+
+    async def _wait_for_room(self) -> None:
+        """Wait until Dash's handler has taken enough of what waits for it."""
         while not self._end.done() and (
             len(self._unread) >= _MAX_UNREAD or sum(self._unread) >= _MAX_UNREAD_SIZE
         ):
             self._room = self._loop.create_future()
             await asyncio.wait({self._room, self._end}, return_when=asyncio.FIRST_COMPLETED)
-        if self._end.done():
-            return {"type": "websocket.disconnect", "code": _REFUSED}
-        event = await self._next_event()
-        if event["type"] != "websocket.receive":
-            return event
-        message = event.get("text")
-        if message is None:
-            message = event.get("bytes") or b""
-        refusal = self._refusal_of(message)
-        if refusal is not None:
-            self.end(*refusal)
-            return {"type": "websocket.disconnect", "code": refusal[0]}
-        self._unread.append(len(message))
-        return event
 
     async def _next_event(self) -> dict[str, Any]:
-        reading = FirstStep(self._receive_event())
-        if reading.is_done:
-            # A page that sends faster than it is read does not hold the others.
+        self._in_a_row += 1
+        if self._in_a_row > _MAX_IN_A_ROW:
+            self._in_a_row = 1
             await asyncio.sleep(0)
-            return reading.result()
         self._listening_since = self._loop.time()
+        # Neither a task nor a timeout for each message: they would cost as much as the callback.
+        self._reader = reader = asyncio.current_task()
         try:
-            # Not a task and a timer for each message: they would cost as much as the callback.
-            async with asyncio.timeout(None) as self._reading:
-                return await reading
-        except TimeoutError:
-            if not self._end.done():
+            return await self._receive()
+        except asyncio.CancelledError:
+            if reader is None or not self._is_reader_cancelled or reader.uncancel() > 0:
                 raise
             return {"type": "websocket.disconnect", "code": self._end.result()}
         finally:
-            self._reading = self._listening_since = None
-
-    async def _receive_event(self) -> dict[str, Any]:
-        return await self._receive()
+            self._reader = self._listening_since = None
 
     def _watch_silence(self, seconds: float) -> None:
         self._silence_timer = self._loop.call_later(seconds, self._check_silence)
@@ -435,8 +467,9 @@ class CallbackSocket:
         """Close the socket; returns at once."""
         if not self._end.done():
             self._end.set_result(code)
-            if self._reading is not None and not self._reading.expired():
-                self._reading.reschedule(self._loop.time())
+            if self._reader is not None:
+                self._is_reader_cancelled = True
+                self._reader.cancel()
             self._closing = asyncio.ensure_future(self._close(code, reason))
 
     async def _close(self, code: int, reason: str) -> None:

@@ -12,7 +12,9 @@ import json
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -22,12 +24,13 @@ from dash.exceptions import PreventUpdate, WebsocketDisconnected
 from flash.callbacks.execution import Superseded
 from flash.callbacks.plan import Runner
 from flash.errors import BadRequest, CallbackTimeout, Overloaded
+from flash.exits import EXITS, handles_exits
 from flash.log_limit import limited_logger
 from flash.seams import quart as quart_seam
 from flash.serialize import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable
 
     from flash.callbacks.dispatch import Dispatcher
     from flash.callbacks.execution import WorkerPool
@@ -48,6 +51,9 @@ _MALFORMED = 4400
 
 # Bytes of JSON from which it is parsed in a thread.
 LARGE_JSON = 256 * 1024
+
+# Handles a message; False means that Dash must handle it.
+MessageHandler = Callable[[str | bytes], bool | Coroutine[Any, Any, bool]]
 
 # The most messages that wait for one page. Beyond them, `set_props` raises `queue.Full`.
 MAX_WAITING = 10_000
@@ -95,8 +101,13 @@ class SocketOutbox:
             self._flushing = self._loop.create_task(self._flush())
 
     async def send(self, text: str) -> None:
-        """Send a message now, after all that wait."""
+        """Send a message after all that wait, in one with those of the same turn of the loop.
+
+        A page whose change calls many callbacks gets their responses in few messages, and what one
+        turn sends to many pages is written without pause: each write may wake another process.
+        """
         self._texts.append(text)
+        await asyncio.sleep(0)
         await self._flush()
 
     async def _flush(self) -> None:
@@ -167,6 +178,10 @@ class AdmittedSocket(Protocol):
         """Send a message of Flash's own."""
         ...
 
+    def handle_early(self, handle: MessageHandler) -> None:
+        """Pass each message to ``handle`` before Quart gets it, unless somebody observes them."""
+        ...
+
     def taken(self) -> None:
         """Note that a message has been taken, so that another may be read."""
         ...
@@ -190,6 +205,8 @@ class SocketCalls:
         self._max_calls = max_calls
         self._threads = asyncio.Semaphore(max(1, app.pool.max_threads // 2))
         self._loop = asyncio.get_running_loop()
+        # The context of Dash's handler, in which callbacks find the app and the socket's request.
+        self._context = copy_context()
         self._outbox = SocketOutbox(send, app.socket_batch_delay)
         # Futures of callbacks that requested a property from the page, by request id.
         self._property_requests: dict[str, Any] = {}
@@ -220,7 +237,9 @@ class SocketCalls:
             reason = f"{self._max_calls} calls of this page are under way; try again later"
             self._outbox.put_nowait(_response(request_id, page, _error(reason)))
             return True
-        task = self._loop.create_task(self._run_call(plan, request_id, page, body))
+        task = self._loop.create_task(
+            self._run_call(plan, request_id, page, body), context=self._context.copy()
+        )
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return True
@@ -229,6 +248,7 @@ class SocketCalls:
         """Return the number of calls under way."""
         return len(self._running)
 
+    @handles_exits
     async def _run_call(
         self, plan: CallbackPlan, request_id: Any, page: Any, body: dict[str, Any]
     ) -> None:
@@ -251,7 +271,7 @@ class SocketCalls:
         except (BadRequest, Overloaded, CallbackTimeout) as error:
             # Texts of Flash's own, which a page also gets over HTTP.
             payload = _error(str(error))
-        except Exception as error:  # the boundary to an application's callback
+        except (Exception, *EXITS) as error:  # the boundary to an application's callback
             logger.exception("the callback %r failed", body["output"])
             payload = _error(str(error) if self._app.shows_errors else FAILED)
         await self._outbox.send(_response(request_id, page, payload))
@@ -311,15 +331,12 @@ async def intercept_calls(app: SocketApp, socket: AdmittedSocket) -> AsyncGenera
     has_hooks = bool(app.hooks.of("websocket_message"))
 
     def handle(message: str | bytes) -> bool | Coroutine[Any, Any, bool]:
-        if len(message) >= LARGE_JSON:
-            return handle_large(message)
-        socket.taken()
-        return handle_value(_parse(message))
+        return (
+            handle_large(message) if len(message) >= LARGE_JSON else handle_value(_parse(message))
+        )
 
     async def handle_large(message: str | bytes) -> bool:
-        value = await app.internal_pool.run(_parse, message)
-        socket.taken()
-        return handle_value(value)
+        return handle_value(await app.internal_pool.run(_parse, message))
 
     def handle_value(value: Any) -> bool:
         if not isinstance(value, dict):
@@ -328,7 +345,9 @@ async def intercept_calls(app: SocketApp, socket: AdmittedSocket) -> AsyncGenera
             return True
         return not has_hooks and calls.handle(value)
 
-    quart_seam.intercept_messages(handle, lambda: socket.is_gone)
+    quart_seam.intercept_messages(handle, socket.taken, lambda: socket.is_gone)
+    if not has_hooks:
+        socket.handle_early(handle)
     try:
         yield
     finally:

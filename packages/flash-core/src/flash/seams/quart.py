@@ -411,13 +411,26 @@ async def _no_push(*_: Any) -> None:
     """Ignore HTTP/2 pushes: the response of a callback has no resources to push."""
 
 
+def has_message_observers(asgi_app: Any) -> bool:
+    """Return whether anybody sees the messages of a WebSocket between ``asgi_app`` and its handler.
+
+    Middleware that is put around Quart does, and receivers of Quart's signal.
+    """
+    return bool(quart.signals.websocket_received.receivers) or not isinstance(
+        getattr(asgi_app, "__self__", None), quart.Quart
+    )
+
+
 def intercept_messages(
-    handle: Callable[[str | bytes], bool | Coroutine[Any, Any, bool]], is_gone: Callable[[], bool]
+    handle: Callable[[str | bytes], bool | Coroutine[Any, Any, bool]],
+    taken: Callable[[], None],
+    is_gone: Callable[[], bool],
 ) -> None:
     """Pass each message of the current WebSocket to ``handle``; if it returns True, hide it.
 
-    A receive that is cancelled loses no message: the next one goes on with it. Once ``is_gone``,
-    each receive is cancelled: Quart cancels the handler when the socket ends, but in Python 3.11
+    ``taken`` is called when a message has been handled, so that another may be read. A receive that
+    is cancelled loses no message: the next one goes on with it. Once ``is_gone``, each receive is
+    cancelled: Quart cancels the handler when the socket ends, but in Python 3.11
     `asyncio.wait_for`, which Dash's handler uses, forgets that if a message came just before.
     """
     websocket: Any = quart.websocket
@@ -440,6 +453,7 @@ def intercept_messages(
                 message, handling = pending
                 is_handled = await asyncio.shield(handling)
                 pending = None
+            taken()
             if not is_handled:
                 return message
 
