@@ -27,7 +27,7 @@ from live_pages import (
     long_seconds,
     open_pages,
 )
-from load import Burst, LoadError
+from load import Burst, LoadError, awake
 from report import Row, Spread, Target, compare
 from rounds import Effort, take_turns
 from servers import App, Installed, Server, ServerName, Subject, serve, serve_all
@@ -399,10 +399,11 @@ async def _call_in_turn(server: Server, seconds: float) -> Burst:
     try:
         await crowd.grow(CALLERS, call, answered)
         start, cpu = time.perf_counter(), server.cpu_seconds()
-        for socket in crowd.sockets:
-            sent_at[socket] = time.monotonic()
-            socket.send(call)
-        await asyncio.sleep(seconds)
+        async with awake():
+            for socket in crowd.sockets:
+                sent_at[socket] = time.monotonic()
+                socket.send(call)
+            await asyncio.sleep(seconds)
         elapsed = time.perf_counter() - start
         return Burst(elapsed, tuple(sorted(latencies)), server.cpu_seconds() - cpu)
     finally:

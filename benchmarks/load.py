@@ -8,6 +8,7 @@ and it runs on a core of its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import re
 import time
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)")
 
@@ -221,6 +222,25 @@ class Burst:
         return self.latencies[int((len(self.latencies) - 1) * percent / 100)]
 
 
+@contextlib.asynccontextmanager
+async def awake() -> AsyncGenerator[None]:
+    """Keep this process from sleeping while it waits for answers.
+
+    To wake a process on another core costs its server up to 12 µs a write on a virtual machine. No
+    caller of a real server is on its machine.
+    """
+
+    async def spin() -> None:
+        while True:  # noqa: ASYNC110  it waits for nothing
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(spin())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
 async def drive(
     request: bytes,
     *,
@@ -257,7 +277,7 @@ async def drive(
             finally:
                 connection.close()
 
-    async with asyncio.timeout(seconds + _DRAIN_SECONDS), asyncio.TaskGroup() as callers:
+    async with asyncio.timeout(seconds + _DRAIN_SECONDS), awake(), asyncio.TaskGroup() as callers:
         for _ in range(connections):
             callers.create_task(caller())
     elapsed = time.perf_counter() - start

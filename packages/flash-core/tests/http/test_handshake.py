@@ -223,7 +223,8 @@ async def test_work_that_ends_first_is_not_disturbed_and_nothing_goes_on(monkeyp
     monkeypatch.setattr(disconnect, "WATCH_AFTER", 0)
     before = asyncio.all_tasks()
     client = Client(SENDS)
-    async with watcher_of(client.receive) as watcher, asyncio.timeout(5):
+    watcher = watcher_of(client.receive)
+    async with watcher, asyncio.timeout(5):
         await client.was_read.wait()
     assert not watcher.happened
     assert asyncio.all_tasks() == before
@@ -232,7 +233,8 @@ async def test_work_that_ends_first_is_not_disturbed_and_nothing_goes_on(monkeyp
 async def test_work_that_is_over_at_once_is_not_watched(monkeypatch):
     monkeypatch.setattr(disconnect, "WATCH_AFTER", 0)
     client = Client(LEAVES)
-    async with watcher_of(client.receive) as watcher:
+    watcher = watcher_of(client.receive)
+    async with watcher:
         pass
     for _ in range(3):
         await asyncio.sleep(0)

@@ -12,7 +12,7 @@ import websockets
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from flash import Flash, Input, Output, html
-from flash.serving._uvicorn_http import FlashHTTP
+from flash.serving._uvicorn_http import FlashHTTP, _Answering
 from flash.serving._uvicorn_socket import LimitedWebSocket
 
 KEEP_ALIVE = 0.3
@@ -199,6 +199,91 @@ class TestResponse:
         await reached(lambda: app.ended)
         assert b"after 0 s" in await exchange(port, call(), until=b"after 0 s")
         assert not caplog.records
+
+
+def split(request, at):
+    """Return the part of a request before a byte of its body, and the rest."""
+    body = request.index(b"\r\n\r\n") + 4
+    return request[: body + at], request[body + at :]
+
+
+async def send_in_parts(port, *parts, until):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = b""
+    async with asyncio.timeout(10):
+        for part in parts:
+            writer.write(part)
+            # The server reads each part by itself.
+            await asyncio.sleep(0.05)
+        while until not in answer:
+            answer += await reader.read(65536)
+    writer.close()
+    return answer
+
+
+class TestBody:
+    @pytest.fixture
+    def asked(self, app):
+        """Return how the bodies of callbacks were received: True as a whole, False by events."""
+        asked = []
+        take = _Answering.take_body
+
+        def note(answering, receive, limit):
+            body = take(answering, receive, limit)
+            asked.append(body is not None)
+            return body
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_Answering, "take_body", note)
+            yield asked
+
+    async def test_one_that_came_with_its_head_is_taken(self, app, served, asked):
+        port = await served(app.server)
+        assert b"after 0 s" in await exchange(port, call(), until=b"after 0 s")
+        assert asked == [True]
+
+    @pytest.mark.parametrize("at", [0, 10])
+    async def test_one_that_comes_later_is_waited_for(self, app, served, asked, at):
+        port = await served(app.server)
+        assert b"200 OK" in await send_in_parts(port, *split(call(), at), until=b"after 0 s")
+        assert asked == [False]
+
+    async def test_a_client_that_asks_first_is_told_to_send_it(self, app, served, asked):
+        port = await served(app.server)
+        parts = split(call(expect="100-continue"), 0)
+        answer = await send_in_parts(port, *parts, until=b"after 0 s")
+        assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+        assert asked == [False]
+
+    async def test_one_that_is_too_long_is_refused(self, app, served, asked):
+        app.server.config["MAX_CONTENT_LENGTH"] = 50
+        port = await served(app.server)
+        assert b" 413 " in await exchange(port, call(), until=b"\r\n\r\n")
+        assert asked == [False]
+
+    async def test_middleware_that_receives_gets_the_events(self, app, served, asked):
+        seen = []
+
+        async def middleware(scope, receive, send):
+            async def note():
+                seen.append(await receive())
+                return seen[-1]
+
+            await app.server(scope, note if scope["type"] == "http" else receive, send)
+
+        port = await served(middleware)
+        assert b"after 0 s" in await exchange(port, call(), until=b"after 0 s")
+        assert [message["more_body"] for message in seen] == [False]
+        assert asked == [False]
+
+    async def test_a_client_that_leaves_after_it_was_taken_cancels(self, app, served, asked):
+        port = await served(app.server)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(call(30))
+        await reached(lambda: app.began)
+        writer.close()
+        await reached(lambda: app.ended)
+        assert asked == [True]
 
 
 class TestQuietConnection:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
     from types import TracebackType
 
 # Seconds after which the watcher begins to listen. Most callbacks have ended by then and need no
@@ -53,12 +53,25 @@ class WatchTimer:
             watcher.begin()
 
 
+class _Nothing:
+    """An awaitable that is done; it costs less than a coroutine without an ``await``."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return _NO_STEPS.__iter__()  # type: ignore[return-value]
+
+
+_NO_STEPS = ()
+_NOTHING = _Nothing()
+
+
 class DisconnectWatcher:
     """Cancels the code within ``async with`` when the client disconnects.
 
     ``happened`` is then true, and the cancellation ends at the ``async with``. The watcher begins
     to read ``receive`` after `WATCH_AFTER` seconds, when ``timer`` says so.
     """
+
+    __slots__ = ("_listener", "_receive", "_task", "_timer", "happened")
 
     def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]], timer: WatchTimer) -> None:
         self.happened = False
@@ -67,10 +80,10 @@ class DisconnectWatcher:
         self._task: asyncio.Task[Any] | None = None
         self._listener: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
+    def __aenter__(self) -> Awaitable[None]:
         self._task = asyncio.current_task()
         self._timer.add(self)
-        return self
+        return _NOTHING
 
     def begin(self) -> None:
         """Begin to listen; the timer calls this."""
@@ -83,17 +96,24 @@ class DisconnectWatcher:
             self.happened = True
             self._task.cancel()
 
-    async def __aexit__(
+    def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
-        task, self._task = self._task, None
+    ) -> Awaitable[bool | None]:
         self._timer.discard(self)
-        if self._listener is not None and not self._listener.done():
-            self._listener.cancel()
-            await asyncio.wait({self._listener})
+        if self._listener is None:
+            # Most requests end before anybody listens.
+            self._task = None
+            return _NOTHING
+        return self._end(self._listener, kind)
+
+    async def _end(self, listener: asyncio.Task[None], kind: type[BaseException] | None) -> bool:
+        task, self._task = self._task, None
+        if not listener.done():
+            listener.cancel()
+            await asyncio.wait({listener})
         if self.happened and task is not None:
             task.uncancel()
             return kind is not None and issubclass(kind, asyncio.CancelledError)

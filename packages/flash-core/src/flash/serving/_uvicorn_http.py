@@ -96,9 +96,9 @@ class FlashHTTP(HttpToolsProtocol):
 
 
 class _Answering:
-    """The ASGI ``send`` of one request, which can also write a response of Flash as a whole."""
+    """The ASGI ``send`` of one request; also gives its body and writes its response as a whole."""
 
-    __slots__ = ("_app", "_cycle", "_protocol")
+    __slots__ = ("_app", "_cycle", "_protocol", "_receive")
 
     def __init__(self, app: ASGIApp, cycle: RequestResponseCycle, protocol: FlashHTTP) -> None:
         self._app = app
@@ -108,11 +108,32 @@ class _Answering:
     def run(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Call the app with this object as ``send``."""
         del send
+        self._receive = receive
         return self._app(scope, receive, self)
 
     def __call__(self, message: Message) -> Awaitable[None]:
         """Send an event of the app."""
         return self._cycle.send(message)  # type: ignore[arg-type]
+
+    def take_body(self, receive: Receive, limit: int | None) -> bytes | None:
+        """Return the body if it is here and has at most ``limit`` bytes; None if not.
+
+        What it returns is not received again. ``receive`` is the one that the caller was given: no
+        middleware must have put its own around it.
+        """
+        cycle = self._cycle
+        if (
+            receive is not self._receive
+            or cycle.more_body
+            or cycle.disconnected
+            or cycle.waiting_for_100_continue
+            or (limit is not None and len(cycle.body) > limit)
+        ):
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.message_event.clear()
+        self._protocol.flow.resume_reading()
+        return body
 
     def write_json_response(self, status: int, body: bytes) -> bool:
         """Write a response; return False for one that has to be sent by events.
