@@ -120,7 +120,7 @@ def test_the_components_of_dash_extensions_speak_to_endpoints(shown):
 
 def test_the_status_is_shown_while_the_server_is_away(flash_browser, served):
     flash_browser.timeout = PATIENCE
-    flash_browser.expect_console_errors("WebSocket connection to|ERR_CONNECTION|Failed to fetch")
+    flash_browser.expect_lost_connections()
     process = flash_browser.serve(served("The state of the link"))
     flash_browser.wait_for_text("#badge", "Live")
     flash_browser.wait_for(lambda: flash_browser.find("#save").is_enabled())

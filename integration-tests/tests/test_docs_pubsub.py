@@ -284,7 +284,7 @@ def ready(app):
 def test_workers_on_several_machines_are_one_app(flash_browser, with_redis):
     flash_browser.timeout = PATIENCE
     # The servers end before the pages do.
-    flash_browser.expect_console_errors("ERR_CONNECTION_(REFUSED|RESET)")
+    flash_browser.expect_lost_connections()
     target = with_redis("More than one machine")
     with ExitStack() as machines:
         # One is behind a balancer, with two workers.

@@ -83,7 +83,7 @@ def test_the_fifth_step_tells_every_page(flash_browser):
 def test_the_last_step_is_one_app_on_three_workers(flash_browser, tmp_path):
     flash_browser.timeout = PATIENCE
     # The server ends before the pages do.
-    flash_browser.expect_console_errors("ERR_CONNECTION_(REFUSED|RESET)")
+    flash_browser.expect_lost_connections()
     with RedisServer(tmp_path) as redis:
         token = "sixteen letters and more"
         env = {"FLASH_REDIS_URL": redis.url, "SECRET_KEY": "tutorial", "METRICS_TOKEN": token}

@@ -137,7 +137,7 @@ def test_c4_a_panel_that_comes_back_too_late_shows_the_last_message_and_says_so(
 
 
 def test_c4_without_flash_lazy_pages_are_subscribed_wherever_they_are_looked_at(flash_browser):
-    flash_browser.expect_console_errors("ERR_CONNECTION_(REFUSED|RESET)")
+    flash_browser.expect_lost_connections()
     with AppProcess(APP, env=MEMORY) as server:
         flash_browser.visit(server)
         flash_browser.wait_for_text("#status", "open")

@@ -16,7 +16,6 @@ pytest_plugins = ["flash.testing.plugin"]
 
 APP = Path(__file__).parents[1] / "apps" / "lazy_live.py"
 # While a server is away, the browser says so itself.
-NO_SERVER = "ERR_(CONNECTION_|EMPTY_RESPONSE)|WebSocket connection to"
 POST = "return fetch(arguments[0], {method: 'POST'}).then(answer => answer.status)"
 
 
@@ -114,7 +113,7 @@ def test_11_2_a_worker_that_has_served_nothing_a_restarted_one_and_a_command_inv
     flash_browser, tmp_path, redis_url
 ):
     tab, redis_url = flash_browser, f"{redis_url}?prefix={tmp_path.name}"
-    tab.expect_console_errors(NO_SERVER)
+    tab.expect_lost_connections()
     env = {"LOADS": str(tmp_path / "loads"), "REDIS_URL": redis_url}
     with two_workers(APP, **env) as (here, there):
         tab.visit(here)
@@ -144,7 +143,7 @@ def test_11_2_a_page_whose_link_has_lost_messages_loads_its_live_panels_again(
     flash_browser, tmp_path, redis_url
 ):
     tab, redis_url = flash_browser, f"{redis_url}?prefix={tmp_path.name}"
-    tab.expect_console_errors(NO_SERVER)
+    tab.expect_lost_connections()
     env = {"LOADS": str(tmp_path / "loads"), "REDIS_URL": redis_url}
     with AppProcess(APP, env=env) as here:
         tab.visit(here)
@@ -160,7 +159,8 @@ def test_11_2_a_page_whose_link_has_lost_messages_loads_its_live_panels_again(
 
 def test_11_13_after_a_change_of_the_secret_a_panel_asks_for_a_new_page(flash_browser, tmp_path):
     tab, loads = flash_browser, str(tmp_path / "loads")
-    tab.expect_console_errors(f"{NO_SERVER}|400|dash_renderer")
+    tab.expect_lost_connections()
+    tab.expect_console_errors("400|dash_renderer")
     before = AppProcess(APP, env={"LOADS": loads})
     after = AppProcess(APP, env={"LOADS": loads, "SECRET": "another"}, port=before.port)
     with before:
@@ -184,7 +184,8 @@ def test_11_13_after_a_change_of_the_secret_a_panel_asks_for_a_new_page(flash_br
 
 def test_11_13_a_panel_that_only_failed_still_offers_another_attempt(flash_browser, tmp_path):
     tab = flash_browser
-    tab.expect_console_errors(f"{NO_SERVER}|500|400|dash_renderer")
+    tab.expect_lost_connections()
+    tab.expect_console_errors("500|400|dash_renderer")
     with AppProcess(APP, env={"LOADS": str(tmp_path)}) as server:
         # Its loads fail: the file is a directory.
         tab.visit(server)

@@ -366,7 +366,7 @@ def restart_with_new_code(flash_browser, path, process):
 
 
 def test_12_11_a_page_reloads_itself_if_the_app_says_so(flash_browser, app_file):
-    flash_browser.expect_console_errors("WebSocket connection to|net::ERR_|Failed to fetch")
+    flash_browser.expect_lost_connections()
     path = app_file(NEW_CODE)
     process = flash_browser.serve(path, env={"VERSION": "one", "WAY": "reload"})
     restart_with_new_code(flash_browser, path, process)
@@ -375,7 +375,7 @@ def test_12_11_a_page_reloads_itself_if_the_app_says_so(flash_browser, app_file)
 
 
 def test_12_11_a_page_in_which_somebody_has_typed_asks_first(flash_browser, app_file):
-    flash_browser.expect_console_errors("WebSocket connection to|net::ERR_|Failed to fetch")
+    flash_browser.expect_lost_connections()
     path = app_file(NEW_CODE)
     process = flash_browser.serve(path, env={"VERSION": "one", "WAY": "reload"})
     flash_browser.type("#text", "unsaved")
@@ -397,7 +397,7 @@ def test_12_12_no_warning_of_react_in_debug_mode(flash_browser, app_file):
 
 
 def test_12_11_a_page_of_an_earlier_version_asks_to_be_reloaded(flash_browser, app_file):
-    flash_browser.expect_console_errors("WebSocket connection to|net::ERR_|Failed to fetch")
+    flash_browser.expect_lost_connections()
     path = app_file(NEW_CODE)
     process = flash_browser.serve(path, env={"VERSION": "one"})
     restart_with_new_code(flash_browser, path, process)

@@ -9,7 +9,6 @@ pytest_plugins = ["flash.testing.plugin"]
 APP = Path(__file__).parents[1] / "apps" / "live" / "app.py"
 
 # While a server is away, the browser says so itself.
-NO_SERVER = "WebSocket connection to|ERR_CONNECTION|Failed to fetch"
 
 
 @pytest.mark.parametrize("server", ["hypercorn", "uvicorn", "granian"])
@@ -48,7 +47,7 @@ def test_an_error_in_an_event_callback_is_shown_and_the_button_comes_back(flash_
 
 
 def test_b9_pages_recover_by_themselves_from_a_killed_server(flash_browser):
-    flash_browser.expect_console_errors(NO_SERVER)
+    flash_browser.expect_lost_connections()
     process = flash_browser.serve(APP)
     flash_browser.wait_for_text("#status", "open")
     # The page has all its parts; one under way would be an error of its own.
@@ -67,7 +66,7 @@ def test_b9_pages_recover_by_themselves_from_a_killed_server(flash_browser):
 def test_what_a_page_sends_while_its_server_is_killed_again_and_again_is_handled(
     flash_browser, tmp_path
 ):
-    flash_browser.expect_console_errors(NO_SERVER)
+    flash_browser.expect_lost_connections()
     notes = tmp_path / "notes"
     process = flash_browser.serve(APP, env={"NOTES": str(notes)})
     flash_browser.wait_for_text("#status", "open")

@@ -669,7 +669,8 @@ def test_changed_styles_and_changed_code_are_seen_without_a_hand_on_the_page(
     style.parent.mkdir()
     app.write_text(RELOADED)
     style.write_text("#text { color: rgb(1, 0, 0); }")
-    browser.expect_console_errors("ERR_CONNECTION|_reload-hash|Failed to load|Failed to fetch")
+    browser.expect_lost_connections()
+    browser.expect_console_errors("_reload-hash|Failed to load")
     browser.serve(app, arguments=["--reload"])
 
     def colour():

@@ -17,7 +17,6 @@ pytest_plugins = ["flash.testing.plugin"]
 APP = Path(__file__).parents[1] / "apps" / "live_promises" / "app.py"
 
 # While a server is away, the browser says so itself.
-NO_SERVER = "WebSocket connection to|net::ERR_|Failed to fetch|the server did not respond"
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +143,8 @@ def test_b4_no_patch_and_no_points_are_left_out_of_a_burst(flash_browser, server
 @pytest.mark.parametrize("walled", [False, True], ids=["websocket", "sse"])
 def test_b16_20_endless_streams_on_a_page_that_still_answers(flash_browser, server, walled):
     page = flash_browser
-    page.expect_console_errors(NO_SERVER)
+    page.expect_lost_connections()
+    page.expect_console_errors("the server did not respond")
     page.visit(server, None)
     before = figures(server)["ended"]
     with Wall(server.port) as wall:
@@ -190,7 +190,8 @@ def test_b16_the_streams_of_a_page_that_was_closed_end_and_leave_no_task(flash_b
 
 def test_b9_where_sockets_are_blocked_pages_work_by_sse(flash_browser, server):
     page = flash_browser
-    page.expect_console_errors(NO_SERVER)
+    page.expect_lost_connections()
+    page.expect_console_errors("the server did not respond")
     page.visit(server, None)
     with Wall(server.port) as wall:
         page.open(wall.url)
@@ -209,7 +210,8 @@ def test_b9_where_sockets_are_blocked_pages_work_by_sse(flash_browser, server):
 
 def test_b9_open_pages_recover_by_themselves_from_a_server_that_was_killed(flash_browser):
     page = flash_browser
-    page.expect_console_errors(NO_SERVER)
+    page.expect_lost_connections()
+    page.expect_console_errors("the server did not respond")
     process = page.serve(APP)
     pages = [page, page.new_tab("/"), page.new_user("/")]
     for each in pages:
@@ -240,7 +242,8 @@ def test_b9_open_pages_recover_by_themselves_from_a_server_that_was_killed(flash
 def test_b9_a_page_that_was_away_is_told_what_its_group_was_told(flash_browser):
     """The group was joined after the welcome, by a frame of its own."""
     page = flash_browser
-    page.expect_console_errors("WebSocket|ERR_INTERNET_DISCONNECTED|the server did not respond")
+    page.expect_lost_connections()
+    page.expect_console_errors("the server did not respond")
     process = page.serve(APP)
     wait_for_open(page)
     page.run_js("window.got = []; flash.on('n', data => got.push(data))")
@@ -265,7 +268,8 @@ def test_b10_pages_come_through_drained_restarts_by_themselves_and_repeat_nothin
     flash_browser, tmp_path
 ):
     page = flash_browser
-    page.expect_console_errors(NO_SERVER)
+    page.expect_lost_connections()
+    page.expect_console_errors("the server did not respond")
     notes = tmp_path / "notes"
     process = page.serve(APP, env={"NOTES": str(notes)})
     pages = [page, page.new_tab("/"), page.new_user("/")]

@@ -193,7 +193,7 @@ def test_the_example_runs_as_written_on_two_workers(flash_browser, redis_url):
     status = "return dash_component_api.getLayout('room').props.status"
     points = "return document.querySelector('#tape .js-plotly-plot')?.data?.[0]?.y"
     # The servers end before the browser does, and its pages look for them.
-    flash_browser.expect_console_errors("ERR_(CONNECTION_|EMPTY_RESPONSE)|WebSocket connection to")
+    flash_browser.expect_lost_connections()
     with two_workers(WRITTEN, BROKER=broker) as (one, two):
         flash_browser.visit(one, "/login/7")
         flash_browser.open("/")
@@ -283,9 +283,8 @@ def test_a_graph_that_draws_slowly_shows_each_point_once(tabs, redis_url):
 def test_b11_b13_a_page_goes_on_with_another_worker_when_its_own_is_killed(
     flash_browser, workers, redis_url
 ):
-    flash_browser.expect_console_errors(
-        "WebSocket connection to|ERR_|Failed to fetch|40[0-9]|50[0-9]"
-    )
+    flash_browser.expect_lost_connections()
+    flash_browser.expect_console_errors("40[0-9]|50[0-9]")
     env = {"FLASH_BROKER_URL": redis_url, "WORKER": "third"}
     with AppProcess(APP, env=env) as third:
         # Callbacks and files from any worker, the link from the third.

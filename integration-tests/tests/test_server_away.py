@@ -20,7 +20,8 @@ def server(tmp_path):
 
 @pytest.fixture
 def tab(flash_browser, server):
-    flash_browser.expect_console_errors("ERR_CONNECTION_REFUSED|50[234]|did not respond|Failed to")
+    flash_browser.expect_lost_connections()
+    flash_browser.expect_console_errors("50[234]|did not respond|Failed to")
     flash_browser.expect_console_errors("dash_renderer")
     flash_browser.visit(server)
     flash_browser.wait_for_text("#tile", "figures of world")

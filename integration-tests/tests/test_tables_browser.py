@@ -201,7 +201,7 @@ def test_a_hidden_page_follows_more_slowly_and_is_equal(flash_browser, workers):
 
 
 def test_a_page_whose_connection_is_lost_gets_what_it_missed(flash_browser, workers):
-    flash_browser.expect_console_errors("ERR_|WebSocket")
+    flash_browser.expect_lost_connections()
     tab, other = opened(flash_browser, workers)
     workers[0].kill()
     post(workers[1], "/churn/2000/1.0")

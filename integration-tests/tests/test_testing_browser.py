@@ -13,6 +13,7 @@ import pytest
 from selenium.common.exceptions import WebDriverException
 
 from flash.testing import AppProcess, FlashClient, ServerDied, WaitTimeout
+from flash.testing.browser import ConsoleEntry
 from flash.testing.errors import UnexpectedConsoleErrors
 
 pytest_plugins = ["flash.testing.plugin"]
@@ -192,6 +193,37 @@ class TestFlashBrowser:
             flash_browser.check_console()
         assert process.url not in str(told.value)
         flash_browser.expect_console_errors(other)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "{page} - Failed to load resource: net::ERR_CONNECTION_REFUSED",
+            "{page} - Failed to load resource: net::ERR_CONNECTION_RESET",
+            "{page} - Failed to load resource: net::ERR_EMPTY_RESPONSE",
+            "{page} - Failed to load resource: net::ERR_INCOMPLETE_CHUNKED_ENCODING",
+            "{page}x.js 7 WebSocket connection to '{page}link' failed: Error in connection "
+            "establishment: net::ERR_SOCKET_NOT_CONNECTED",
+            "{page}x.js 7 WebSocket connection to '{page}link' failed: ",
+            "{page}x.js 7 Uncaught (in promise) TypeError: Failed to fetch",
+        ],
+    )
+    def test_connections_that_are_cut_may_be_expected(self, flash_browser, app_file, text):
+        with AppProcess(app_file) as process:
+            flash_browser.visit(process)
+            page = f"{process.url}/"
+            flash_browser._console.append(ConsoleEntry("SEVERE", text.format(page=page)))
+            with pytest.raises(UnexpectedConsoleErrors):
+                flash_browser.check_console()
+        flash_browser.check_console()
+        flash_browser._console.append(ConsoleEntry("SEVERE", text.format(page="http://other/")))
+        with pytest.raises(UnexpectedConsoleErrors, match="other"):
+            flash_browser.check_console()
+        flash_browser.expect_lost_connections()
+        flash_browser.check_console()
+        flash_browser._console.append(ConsoleEntry("SEVERE", f"{page}x.js 7 Uncaught TypeError"))
+        with pytest.raises(UnexpectedConsoleErrors, match="Uncaught TypeError"):
+            flash_browser.check_console()
+        flash_browser._console.clear()
 
     def test_a_wait_goes_on_when_the_page_gives_way_to_another(self, flash_browser, served):
         flash_browser.visit(served)

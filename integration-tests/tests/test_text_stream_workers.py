@@ -118,7 +118,7 @@ def two_workers(folder, redis):
 def page(flash_browser, tmp_path, redis):
     """A page on the first worker, in the middle of its texts, and the world around it."""
     # Connections that the test breaks.
-    flash_browser.expect_console_errors("WebSocket connection to|ERR_")
+    flash_browser.expect_lost_connections()
     with two_workers(tmp_path, redis) as world:
         flash_browser.visit(world.workers["a"], None)
         flash_browser.open(world.proxy.url)
@@ -168,7 +168,8 @@ def test_a_page_on_another_worker_ends_its_text_and_may_ask_again(page):
 
 def test_a_page_whose_worker_is_killed_in_a_text_may_ask_another_one_again(page):
     browser, world = page
-    browser.expect_console_errors("Failed to fetch|50[0-9]")
+    browser.expect_lost_connections()
+    browser.expect_console_errors("50[0-9]")
     world.proxy.ports = [world.workers["b"].port]
     world.workers["a"].kill()
     browser.wait_for(lambda: not is_disabled(browser))

@@ -59,7 +59,8 @@ def test_s2_two_visitors_share_prices_a_slider_presence_and_notices(
     url = request.getfixturevalue(deployment)
     flash_browser.timeout = 60
     # The servers end before the browser does.
-    flash_browser.expect_console_errors("ERR_CONNECTION_REFUSED|502|WebSocket|favicon.ico")
+    flash_browser.expect_lost_connections()
+    flash_browser.expect_console_errors("502|favicon.ico")
     flash_browser.open(f"{url}/")
     tabs = [flash_browser, flash_browser.new_user(f"{url}/")]
     for tab, name in zip(tabs, ("Ann", "Bob"), strict=True):

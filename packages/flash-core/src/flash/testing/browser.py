@@ -63,8 +63,11 @@ _BIDI_POLL_INTERVAL = 0.005
 _PAGE_TIMEOUT = 60
 # What chromedriver says if a page is replaced while a command reads it.
 _NAVIGATED = re.compile(r"aborted by navigation|no such execution context")
-# What Chromium says of a connection to a server that has ended.
-_NO_SERVER = re.compile(r"ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE)")
+# What Chromium says of a connection that is cut or cannot be opened, whatever it has got to.
+_LOST = re.compile(
+    r"net::ERR_(CONNECTION|SOCKET|NETWORK|INTERNET|EMPTY_RESPONSE|INCOMPLETE|TIMED_OUT|FAILED)"
+    r"|WebSocket connection to .* failed|Failed to fetch"
+)
 # The number of characters of a page's text that a failed wait shows.
 _SHOWN = 1_000
 
@@ -385,6 +388,14 @@ class Browser(Tab):
         """Allow errors in the console whose text matches this regular expression."""
         self._expected.append(re.compile(pattern))
 
+    def expect_lost_connections(self) -> None:
+        """Allow errors in the console of connections that are cut or cannot be opened.
+
+        For tests with proxies or networks that fail. Connections to a server that the test has
+        ended are always allowed.
+        """
+        self._expected.append(_LOST)
+
     def check_console(self) -> None:
         """Raise `UnexpectedConsoleErrors` if the console contains errors that are not expected.
 
@@ -396,9 +407,7 @@ class Browser(Tab):
             entry.message
             for entry in self.console("SEVERE")
             if not any(pattern.search(entry.message) for pattern in self._expected)
-            and not (
-                _NO_SERVER.search(entry.message) and any(host in entry.message for host in ended)
-            )
+            and not (_LOST.search(entry.message) and any(host in entry.message for host in ended))
         ]
         if errors:
             raise UnexpectedConsoleErrors(errors)
