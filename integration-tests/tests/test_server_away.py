@@ -75,6 +75,23 @@ def test_11_5_a_page_marks_what_it_could_not_update_and_asks_again(tab, server, 
     assert statistics(tab)["held"] == statistics(tab)["running"] == 0
 
 
+def test_11_5_a_rule_of_the_app_replaces_the_look_of_the_mark(tab, server):
+    tab.run_js(
+        """
+        const style = document.createElement("style");
+        style.textContent = ".flash-stale { opacity: 0.9; outline: none }";
+        document.head.append(style);
+        """
+    )
+    server.terminate()
+    write(tab, "africa")
+    tab.wait_for(lambda: stale_ids(tab) == ["tile"], "the mark")
+    seen = "const style = getComputedStyle(document.getElementById('tile'));"
+    assert tab.run_js(seen + "return [style.opacity, style.outlineStyle]") == ["0.9", "none"]
+    notice = "const style = getComputedStyle(document.querySelector('.flash-stale-notice'));"
+    assert tab.run_js(notice + "return style.width") == "1px"
+
+
 def test_11_5_a_click_is_asked_again_only_with_repeat(tab, server, tmp_path):
     server.terminate()
     tab.click("#save")

@@ -332,7 +332,6 @@ class Flash(DashApp):
         self.add_inline_script(_PAGE_SCRIPT)
         # Before other scripts of the app, since these may fetch.
         self.scripts.append_script({"relative_package_path": "flash_core.js", "namespace": "flash"})
-        self.css.append_css({"relative_package_path": "flash_core.css", "namespace": "flash"})
 
     # -- set-up ----------------------------------------------------------------------------------
 

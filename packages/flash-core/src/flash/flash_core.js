@@ -24,6 +24,13 @@
     const AWAY = [502, 503, 504];
     const CLICK = /(^|_)(n_clicks|n_submit)(_timestamp)?$/;
     const STALE = 'flash-stale';
+    // Without weight (":where"), so that every rule of an app replaces it. The notice is for screen
+    // readers alone.
+    const STYLE = `
+        :where(.flash-stale) { opacity: .55; outline: 2px dashed rgba(200, 120, 0, .8);
+            outline-offset: 2px; }
+        .flash-stale-notice { position: absolute; width: 1px; height: 1px; margin: -1px;
+            overflow: hidden; clip-path: inset(50%); white-space: nowrap; }`;
 
     const flash = (window.flash = window.flash || {});
     if (flash.requests || !document.getElementById('_dash-config')) {
@@ -296,8 +303,23 @@
         }
     }
 
+    /** Add the style of marks: with the first mark, since most pages never need it. */
+    function addStyle() {
+        try {
+            // A sheet that a script makes needs no permission of a policy for styles.
+            const sheet = new CSSStyleSheet();
+            sheet.replaceSync(STYLE);
+            document.adoptedStyleSheets = Array.from(document.adoptedStyleSheets).concat(sheet);
+        } catch (_) {
+            const element = document.createElement('style');
+            element.textContent = STYLE;
+            document.head.append(element);
+        }
+    }
+
     function announce(marked) {
         if (!notice && marked) {
+            addStyle();
             notice = document.createElement('div');
             notice.className = 'flash-stale-notice';
             notice.setAttribute('role', 'status');

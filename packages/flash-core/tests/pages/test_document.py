@@ -32,7 +32,6 @@ def stock(name, **options):
     # The only things that Flash adds to a page.
     app._inline_scripts.append(Path(flash.__file__).with_name("flash.js").read_text())
     app.scripts.append_script({"relative_package_path": "flash_core.js", "namespace": "flash"})
-    app.css.append_css({"relative_package_path": "flash_core.css", "namespace": "flash"})
     return app
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flash.callbacks.execution import time_limit
+from flash.callbacks.execution import within
 from flash.exits import ends_task
 from flash.log_limit import limited_logger
 from flash.serialize import dumps
@@ -307,8 +307,8 @@ class PresentList:
         self, function: Callable[..., Any], info: ClientInfo, variables: dict[str, str]
     ) -> object:
         try:
-            async with time_limit(f"present_name({self._room!r})", NAME_TIMEOUT):
-                return await self._lists.app.pool.call(function, info, **variables)
+            call = self._lists.app.pool.call(function, info, **variables)
+            return await within(f"present_name({self._room!r})", NAME_TIMEOUT, call)
         except BaseException as error:
             # An application's function: the page is counted without a name.
             if ends_task(error):

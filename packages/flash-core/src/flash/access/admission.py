@@ -21,7 +21,7 @@ from flash.access.opening_request import OpeningRequest
 from flash.access.refusal import Header, Refused
 from flash.access.visitor import Visitor
 from flash.callbacks.context import current_request
-from flash.callbacks.execution import time_limit
+from flash.callbacks.execution import within
 from flash.callbacks.functions import name_of
 from flash.errors import CallbackTimeout, Overloaded
 from flash.exits import ends_task
@@ -217,8 +217,8 @@ class Admission:
     ) -> str | None:
         """Call one function; ``otherwise`` says in the log what it means that it failed."""
         try:
-            async with time_limit("authorize", AUTHORIZE_TIMEOUT):
-                result = await self._app.pool.call(authorize, visitor)
+            call = self._app.pool.call(authorize, visitor)
+            result = await within("authorize", AUTHORIZE_TIMEOUT, call)
             if result is not None and not isinstance(result, bool | str):
                 raise TypeError(
                     f"authorize returned {result!r}: return True, False or the name of the user"

@@ -139,6 +139,16 @@ class EventContext:
         request = CallbackRequest.parse(
             {"output": "", "inputs": inputs, "state": state, "changedPropIds": changed}
         )
+        self._provide(request)
+
+    @classmethod
+    def without_inputs(cls) -> EventContext:
+        """Return a context for code that no component calls; takes half the time."""
+        made = cls.__new__(cls)
+        made._provide(CallbackRequest("", None, [], [], [], {}))
+        return made
+
+    def _provide(self, request: CallbackRequest) -> None:
         self.slots = [*request.inputs, *request.state]
         plan: Any = _UngroupedPlan(list(range(len(self.slots))))
         self._context = CallContext(plan, request, [], None)

@@ -26,7 +26,7 @@ from flash.callbacks.execution import (
     Superseded,
     Supersession,
     WorkerPool,
-    time_limit,
+    within,
 )
 from flash.callbacks.plan import CallbackPlan, CallbackRequest, Runner, compile_plan
 from flash.callbacks.response import (
@@ -369,8 +369,7 @@ class Dispatcher:
         kwargs: dict[str, Any],
         times: CallTimes | None,
     ) -> Any:
-        async with time_limit(plan.id, seconds):
-            return await self._call(plan, args, kwargs, times)
+        return await within(plan.id, seconds, self._call(plan, args, kwargs, times))
 
     async def _call(
         self,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
+from flash.callbacks.first_step import FirstStep
 from flash.callbacks.functions import is_async as is_async
 from flash.errors import CallbackTimeout, Overloaded
 from flash.exits import ends_task, exit_error
@@ -410,6 +411,15 @@ async def time_limit(name: str, seconds: float | None) -> AsyncGenerator[None]:
         if seconds is not None and limit.expired():
             raise CallbackTimeout(name, seconds) from error
         raise
+
+
+async def within(name: str, seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
+    """Await ``work`` with a `time_limit`, and without its timer if ``work`` never waits."""
+    step = FirstStep(work)
+    if step.is_done:
+        return step.result()
+    async with time_limit(name, seconds):
+        return await step
 
 
 class Superseded(Exception):

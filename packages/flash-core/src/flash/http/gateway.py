@@ -22,6 +22,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
 from flash.callbacks.execution import visitor, visitor_of
+from flash.callbacks.first_step import FirstStep
 from flash.callbacks.response import (
     JSON,
     NOT_COMPILED,
@@ -33,7 +34,6 @@ from flash.errors import BadRequest, ConfigurationError, quoted
 from flash.http.compression import compress
 from flash.http.disconnect import Disconnected, DisconnectWatcher, WatchTimer
 from flash.http.early_response import EarlyResponse, has_long_body
-from flash.http.first_step import FirstStep
 from flash.http.garbage_collection import freeze_startup_objects
 from flash.http.plain_functions import PlainFunctions
 from flash.http.response_headers import use_safe_cookies, with_headers

@@ -127,11 +127,11 @@ class ChannelCallback:
     timeout: float | None = None
     # A page that subscribes gets what the function made of so many last messages.
     backfill: int = 0
+    # The callback's name, the same on every worker. Made once, since each message needs it.
+    name: str = field(init=False)
 
-    @property
-    def name(self) -> str:
-        """The callback's name, the same on every worker."""
-        return f"{name_of(self.function)}:{self.pattern.text}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{name_of(self.function)}:{self.pattern.text}")
 
 
 @dataclass(frozen=True, slots=True)

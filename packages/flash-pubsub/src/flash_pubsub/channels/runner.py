@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dash.exceptions import PreventUpdate
 
 from flash.callbacks.context import EventContext
-from flash.callbacks.execution import time_limit
+from flash.callbacks.execution import within
 from flash.callbacks.traced import call_in_span
 from flash.errors import CallbackTimeout
 from flash.exits import ends_task
@@ -21,7 +21,7 @@ from flash_pubsub.errors import UnsupportedEnvelope
 from flash_ws.protocol.frames import props_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from contextvars import Context
 
     from flash import Flash
@@ -100,7 +100,7 @@ class CallbackRunner:
         for matched in callbacks:
             callback = matched.callback
             own: list[Any] = []
-            context = EventContext([], [], [])
+            context = EventContext.without_inputs()
             try:
                 with context.active():
                     if tracing is None:
@@ -131,10 +131,10 @@ class CallbackRunner:
                 results.append(CallbackResult(matched, own, message, traced))
         return results
 
-    async def _call(self, matched: MatchedCallback, data: Any) -> Any:
+    def _call(self, matched: MatchedCallback, data: Any) -> Awaitable[Any]:
         callback = matched.callback
-        async with time_limit(callback.name, callback.timeout):
-            return await self._app.pool.call(callback.function, data, **matched.variables)
+        call = self._app.pool.call(callback.function, data, **matched.variables)
+        return within(callback.name, callback.timeout, call)
 
     async def _call_traced(
         self,

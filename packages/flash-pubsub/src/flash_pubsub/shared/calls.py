@@ -8,7 +8,7 @@ from dash.exceptions import PreventUpdate
 
 from flash import NoUpdate, Patch, stringify_id
 from flash.callbacks.context import EventContext
-from flash.callbacks.execution import time_limit
+from flash.callbacks.execution import within
 from flash.callbacks.traced import call_in_span
 from flash_pubsub.shared.declaration import key_of
 from flash_pubsub.shared.patch import apply_patch
@@ -76,10 +76,10 @@ class SharedCalls:
             async with client.handshake.active():
                 with context.active():
                     try:
-                        async with time_limit(callback.label, callback.timeout):
-                            result = await self._app.pool.call(
-                                callback.function, *values, *pending.states, **variables
-                            )
+                        call = self._app.pool.call(
+                            callback.function, *values, *pending.states, **variables
+                        )
+                        result = await within(callback.label, callback.timeout, call)
                     except PreventUpdate:
                         result = NoUpdate()
                 updates = [

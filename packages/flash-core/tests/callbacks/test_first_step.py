@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flash.http.first_step import FirstStep
+from flash.callbacks.first_step import FirstStep
 
 
 async def test_a_coroutine_that_never_waits_is_done_at_once():
