@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
@@ -43,6 +43,17 @@ _OPTIONS_WITH_NUMPY = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 _HTML_ESCAPES = tuple((char, f"\\u{ord(char):04x}") for char in "<>&\u2028\u2029")
 
 
+# The settings of plotly's serialisers; None until the module that has them is imported.
+_plotly_config: Any = None
+
+
+def _find_plotly_config() -> Any:
+    # An app can only choose the engine if it has imported this module.
+    global _plotly_config
+    _plotly_config = getattr(sys.modules.get("plotly.io.json"), "config", None)
+    return _plotly_config
+
+
 def dumps(value: object) -> bytes:
     """Return ``value`` as JSON in UTF-8.
 
@@ -50,8 +61,7 @@ def dumps(value: object) -> bytes:
     another thread changes the value meanwhile, the output may mix old and new parts.
     """
     loaded = sys.modules
-    # An app can only choose the engine if it has imported this module.
-    config = getattr(loaded.get("plotly.io.json"), "config", None)
+    config = _plotly_config or _find_plotly_config()
     if (config is not None and config.default_engine == "json") or "sage.all" in loaded:
         # The app chose plotly's slower engine, or uses a library that only plotly supports.
         return _dumps_by_dash(value)
