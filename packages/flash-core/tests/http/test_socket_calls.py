@@ -16,7 +16,8 @@ from quart.testing.connections import WebsocketDisconnectError
 from socket_page import Page, a_body
 
 from flash import Flash
-from flash.http.socket_calls import MAX_WAITING, SocketOutbox
+from flash.http.socket_calls import MAX_WAITING, SocketCalls, SocketOutbox
+from flash.testing import FlashClient
 
 OUT = Output("out", "children")
 IN = Input("in", "value")
@@ -258,6 +259,24 @@ async def test_a_call_has_the_context_of_the_socket_and_shares_none_with_other_c
             await page.call(value)
             data = (await page.message())["payload"]["data"]
             assert data["response"]["out"]["children"] == [0, "/_dash-ws-callback", "ann"]
+
+
+async def test_a_call_that_is_read_while_the_socket_ends_is_not_begun(app):
+    called = []
+
+    @app.callback(OUT, IN, websocket=True)
+    async def callback(value):
+        called.append(value)
+
+    async with FlashClient(app):
+        wire = Wire()
+        calls = SocketCalls(app, wire.send, max_calls=10)
+        request = {"type": "callback_request", "requestId": "1", "rendererId": "r"}
+        await calls.close()
+        assert calls.handle({**request, "payload": a_body(1)})
+        assert calls.count() == 0
+        await asyncio.sleep(0)
+    assert called == []
 
 
 async def test_an_exit_beside_a_callback_fails_the_call_alone(app, caplog, monkeypatch):

@@ -233,6 +233,9 @@ class SocketCalls:
         # Dash handles background callbacks, and refuses callbacks that may not use the socket.
         if plan is None or plan.background is not None or not app.may_use_socket(output):
             return False
+        if self._shutdown.is_set():
+            # It was read while the socket ended.
+            return True
         if len(self._running) >= self._max_calls:
             reason = f"{self._max_calls} calls of this page are under way; try again later"
             self._outbox.put_nowait(_response(request_id, page, _error(reason)))
@@ -285,7 +288,10 @@ class SocketCalls:
         return True
 
     async def close(self) -> None:
-        """Cancel running calls; callbacks in threads can read ``ctx.websocket.is_shutdown``."""
+        """Cancel running calls and begin no others.
+
+        Callbacks in threads can read ``ctx.websocket.is_shutdown``.
+        """
         self._shutdown.set()
         for waiting in list(self._property_requests.values()):
             if not waiting.done():
