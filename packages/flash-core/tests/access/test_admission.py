@@ -81,10 +81,15 @@ async def test_a_verdict_of_another_kind_lets_nobody_in(app, verdict, caplog):
     assert f"authorize returned {verdict!r}: return True" in caplog.text
 
 
-async def test_an_authorize_that_fails_lets_nobody_in_and_is_logged(app, caplog):
-    def authorize(opening):
+@pytest.mark.parametrize("kind", ["async", "plain"])
+async def test_an_authorize_that_fails_lets_nobody_in_and_is_logged(app, kind, caplog):
+    def fails(opening):
         raise LookupError("no such table")
 
+    async def fails_at_once(opening):
+        fails(opening)
+
+    authorize = fails_at_once if kind == "async" else fails
     assert await refusal(app, authorize) == (500, "not allowed to connect")
     assert "LookupError: no such table" in caplog.text
 

@@ -8,8 +8,16 @@ import threading
 
 import pytest
 
-from flash.callbacks.execution import SharedCalls, Superseded, Supersession, WorkerPool, is_async
-from flash.errors import ConfigurationError, Overloaded
+from flash.callbacks import execution
+from flash.callbacks.execution import (
+    SharedCalls,
+    Superseded,
+    Supersession,
+    WorkerPool,
+    is_async,
+    within,
+)
+from flash.errors import CallbackTimeout, ConfigurationError, Overloaded
 
 SECONDS = 20
 user = contextvars.ContextVar("user", default="nobody")
@@ -219,6 +227,56 @@ def test_async_callables_are_known_whatever_they_are():
     assert is_async(Instance())
     assert not is_async(print)
     assert not is_async(Instance)
+
+
+class TestWithin:
+    @pytest.mark.parametrize("fails", [False, True])
+    async def test_what_never_waits_needs_no_timer(self, fails, monkeypatch):
+        monkeypatch.setattr(execution, "time_limit", None)
+
+        async def work():
+            if fails:
+                raise LookupError
+            return 7
+
+        if fails:
+            with pytest.raises(LookupError):
+                await within("name", 1, work())
+        else:
+            assert await within("name", 1, work()) == 7
+
+    async def test_what_waits_too_long_is_cancelled_and_named(self):
+        ended = False
+
+        async def work():
+            nonlocal ended
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended = True
+
+        with pytest.raises(CallbackTimeout, match=r"'name' took longer than its timeout of 0.01 s"):
+            await within("name", 0.01, work())
+        assert ended
+        assert asyncio.current_task().cancelling() == 0
+
+    @pytest.mark.parametrize("seconds", [None, SECONDS])
+    async def test_a_limit_of_the_work_s_own_that_began_before_is_its_own(self, seconds):
+        async def work():
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+
+        with pytest.raises(TimeoutError) as caught:
+            await within("name", seconds, work())
+        assert type(caught.value) is TimeoutError
+
+    async def test_the_limit_goes_through_one_of_the_work_s_own(self):
+        async def work():
+            async with asyncio.timeout(SECONDS):
+                await asyncio.Event().wait()
+
+        with pytest.raises(CallbackTimeout):
+            await within("name", 0.01, work())
 
 
 class TestSupersession:

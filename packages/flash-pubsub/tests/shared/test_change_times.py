@@ -11,6 +11,11 @@ class Clocks:
         self.times = ChangeTimes(wall=lambda: wall, monotonic=lambda: self.since)
 
 
+def test_the_time_is_wall_time_wherever_the_monotonic_clock_begins():
+    times = ChangeTimes(wall=lambda: 1000.0, monotonic=lambda: 40.0)
+    assert times.now() == 1_000_000
+
+
 def test_a_change_has_one_time_whichever_callback_reports_it_first():
     clocks = Clocks()
     first = clocks.times.made_at("page", "slider", 50, 60)
@@ -19,11 +24,28 @@ def test_a_change_has_one_time_whichever_callback_reports_it_first():
     assert clocks.times.made_at("page", "slider", 51, 300) > first
 
 
+def test_a_change_keeps_its_time_when_a_faster_message_measures_the_clock_anew():
+    clocks = Clocks()
+    first = clocks.times.made_at("page", "slider", 50, 60)
+    assert clocks.times.made_at("page", "slider", 50, 100) == first
+    assert clocks.times.made_at("page", "slider", 51, 100) < first
+
+
 def test_a_message_that_was_held_up_keeps_the_time_at_which_it_was_sent():
     clocks = Clocks()
-    clocks.times.observe_page("page", 0)
+    clocks.times.observe_page("page", 10)
     clocks.since = 30.0
-    assert clocks.times.made_at("page", "slider", 50, 60) == (1_000_050, "page")
+    assert clocks.times.made_at("page", "slider", 50, 60) == (1_000_040, "page")
+
+
+def test_a_message_may_be_held_up_for_a_minute():
+    clocks = Clocks()
+    clocks.times.observe_page("page", 100)
+    clocks.since = 60.0
+    assert clocks.times.made_at("page", "slider", 50, 100) == (999_950, "page")
+    # More is taken for a clock that was set back.
+    clocks.since = 60.001
+    assert clocks.times.made_at("page", "other", 50, 100) == (1_059_951, "page")
 
 
 def test_a_page_whose_clock_is_hours_off_is_as_good_as_any():
@@ -52,6 +74,12 @@ def test_what_is_changed_after_a_time_was_read_is_later_though_the_clock_is_behi
     assert clocks.times.now() > 1_005_000
     clocks.since = 0.2
     assert clocks.times.made_at("page", "slider", 190, 200) > (1_005_000, "elsewhere")
+
+
+def test_what_is_changed_in_the_millisecond_of_a_time_that_was_read_is_later():
+    clocks = Clocks()
+    clocks.times.observe((clocks.times.now(), "elsewhere"))
+    assert clocks.times.now() == 1_000_001
 
 
 def test_pages_that_were_heard_of_longest_ago_are_forgotten():

@@ -175,6 +175,13 @@ def test_11_16_a_patch_without_a_value_to_change_says_so(change):
         apply_patch(None, patch, "lamp.children")
 
 
+def test_a_patch_that_sets_the_value_itself_needs_none_before():
+    patch = Patch()
+    # Dash's page does this operation, though no method of the class writes it.
+    patch._operations.append({"operation": "Assign", "location": [], "params": {"value": 5}})
+    assert apply_patch(None, patch) == 5
+
+
 @pytest.fixture
 def no_pages():
     yield

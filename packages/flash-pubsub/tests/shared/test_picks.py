@@ -17,6 +17,8 @@ lists = st.lists(st.integers(0, 6), unique=True)
         ("ab", [("a", "ac")], "abc"),
         # A removal and a pick.
         ("abc", [("abc", "bc"), ("abc", "abcd")], "bcd"),
+        # A removal from a list that has grown meanwhile.
+        ("abcd", [("abc", "bc")], "bcd"),
         # What both remove or both add counts once.
         ("abc", [("abc", "ab"), ("abc", "ab")], "ab"),
         ("a", [("a", "ab"), ("a", "ab")], "ab"),

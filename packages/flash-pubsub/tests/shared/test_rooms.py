@@ -24,6 +24,7 @@ from flash import ConfigurationError, Flash, Input, Output, Patch, State
 from flash_pubsub import InvalidChannel, PubSub, Room, TooManyRooms, UnknownRoom
 from flash_pubsub.channels.subscription import sign
 from flash_pubsub.shared import rooms as rooms_module
+from flash_pubsub.shared.room_pattern import arguments_of
 from flash_pubsub.shared.state import SharedState
 from flash_ws import CloseCode
 
@@ -583,7 +584,7 @@ def declared(**options):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"room": 7}, "room=7"),
+        ({"room": 7}, 'room=7 is no text.*"desk/{desk}"'),
         ({"room": "desk/{a}/{a}"}, "twice"),
         ({"room": ""}, "empty"),
         ({"room": "live:x"}, "reserved"),
@@ -591,7 +592,7 @@ def declared(**options):
         ({"room": "desk/{desk}", "room_from": "desk/<desk>"}, "begins with a slash"),
         ({"room": "desk/{desk}", "room_from": "/desk/<other>"}, "other"),
         ({"room": "desk/{desk}", "room_from": "/desk/<desk>/<desk>"}, "each once"),
-        ({"room": "desk/{desk}", "room_from": 7}, "room_from=7"),
+        ({"room": "desk/{desk}", "room_from": 7}, "function': room_from=7 is no path"),
     ],
 )
 def test_8_rooms_wrong_settings_are_refused_where_they_are_given(options, said):
@@ -605,7 +606,9 @@ def test_8_rooms_a_property_belongs_to_one_room():
     def other(value):
         return value
 
-    with pytest.raises(ConfigurationError, match=r"b\.value belongs to .*no room"):
+    place = r"test_rooms\.py:\d+"
+    both = rf"b\.value belongs to .*{place}; room='desk.* and to .*{place}; no room"
+    with pytest.raises(ConfigurationError, match=both):
         pubsub.shared_callback(Output("c", "title"), Input("b", "value"))(other)
     with pytest.raises(ConfigurationError, match="has one room"):
         pubsub.shared_callback(Output("c", "title"), Input("a", "title"), room="floor/{x}")(other)
@@ -616,10 +619,30 @@ def test_8_rooms_a_property_belongs_to_one_room():
     def third(value):
         return value
 
-    with pytest.raises(ConfigurationError, match="one pattern has one path"):
+    with pytest.raises(ConfigurationError, match=r"third': .*one pattern has one path"):
         pubsub.shared_callback(
             Output("d", "title"), Input("b", "value"), room="desk/{desk}", room_from="/e/<desk>"
         )(third)
+    # Also of a callback that was declared after others of the same room.
+    pubsub.shared_callback(Output("e", "title"), Input("f", "value"), room="floor/{x}")(third)
+    with pytest.raises(ConfigurationError, match=r"f\.value belongs to"):
+        pubsub.shared_callback(Output("g", "title"), Input("f", "value"), room="desk/{desk}")(other)
+
+
+@pytest.mark.parametrize(
+    ("function", "taken"),
+    [
+        (lambda value: None, ()),
+        (lambda value, desk: None, ("desk",)),
+        (lambda value, *, floor: None, ("floor",)),
+        (lambda value, **variables: None, ("floor", "desk")),
+        # The value of the Input has this name.
+        (lambda desk: None, ()),
+        (lambda desk, **others: None, ("floor",)),
+    ],
+)
+def test_8_rooms_a_function_gets_the_variables_that_it_names(function, taken):
+    assert arguments_of(function, ("floor", "desk"), after=1) == taken
 
 
 def test_8_rooms_the_component_makes_the_name_and_refuses_what_fits_no_name():

@@ -75,6 +75,7 @@ def test_its_name_is_the_same_everywhere_and_another_for_anything_else():
         ([OUT, STATE], "the shared callback 'lamp' has no Input"),
         ([OUT, Input({"a": ALL}, "value")], "the shared callback 'lamp'"),
         ([Output({"a": ALL}, "value"), IN], "the shared callback 'lamp'"),
+        ([[OUT, IN]], "the shared callback 'lamp': .* is no Output; pass Outputs only"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_name_of_the_function(dependencies, reason):

@@ -1,5 +1,8 @@
 """Shared values as server code reads and sets them."""
 
+import pytest
+
+from flash import ConfigurationError
 from flash_pubsub.shared.values import SharedValues
 
 
@@ -32,3 +35,8 @@ async def test_a_value_is_set_by_id_and_property():
     state = State()
     await SharedValues(state)["lamp", "title"].set("on")
     assert state.was_set == [(("lamp", "title"), "on")]
+
+
+def test_a_room_before_there_is_an_app_is_refused_with_the_remedy():
+    with pytest.raises(ConfigurationError, match=r"no app yet: PubSub\(app\), or init_app\(app\)"):
+        SharedValues(State()).room("desk/7")
