@@ -182,15 +182,20 @@ ROOMS = {
 ORDER_PLUGIN = """
 import gc
 import json
+from pathlib import Path
 
 import flash.settings
+import mutmut
 import pytest
+from flash.pages import error_page
 from hypothesis import settings
 
 
 def pytest_collection():
     # The line of an app that an error names is none of mutmut's, which calls each function.
     flash.settings.PACKAGES |= {"mutmut"}
+    # Nor is mutmut's code the user's on the page that shows an error.
+    error_page._FRAMEWORK += (str(Path(mutmut.__file__).parent),)
     # The same examples in every run, and none remembered from another mutant.
     settings.register_profile("mutants", settings(), derandomize=True, database=None)
     settings.load_profile("mutants")
