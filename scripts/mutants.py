@@ -83,11 +83,14 @@ ROOMS = {
     "flash/http": Room(
         "flash-core",
         ("http/*.py",),
-        # The second has the tests of what Dash asks of its backend, the third those of its socket.
         (
             "flash-core/tests/http",
+            # What Dash asks of its backend, its socket, and its MCP server.
             "flash-core/tests/test_app.py",
             "flash-core/tests/access/test_callback_socket.py",
+            "flash-core/tests/seams/test_dashs_own.py",
+            # The gateway refuses what is for another host.
+            "flash-core/tests/access/test_hosts.py",
         ),
         # Random requests for 14 s, and a process of its own.
         ("--ignore-glob=*/test_fuzz.py", "--ignore-glob=*/test_garbage_collection.py"),

@@ -32,7 +32,10 @@ async def test_assets_are_served_at_the_path_that_the_app_has_chosen(tmp_path, p
 
     async with FlashClient(app) as client:
         answer = await client.get(f"/{path.strip('/')}/deep/style.css")
+        missing = await client.get(f"/{path.strip('/')}/deep/none.css")
     assert (answer.status, answer.text) == (200, "p {}")
+    assert (missing.status, missing.text) == (404, "no such file")
+    assert missing.headers["content-type"] == "text/plain"
 
 
 async def test_a_route_of_a_hook_belongs_to_the_app_and_has_its_own_methods():

@@ -198,6 +198,13 @@ def loop_of(*, is_running):
 
 @pytest.mark.parametrize("is_running", [False, True], ids=["still", "running"])
 def test_what_a_request_has_started_ends_with_the_process(app, events, ends, is_running):
+    threads = []
+
+    @app.server.after_serving
+    async def note_threads():
+        threads.append(threading.current_thread())
+        threads.append(await asyncio.to_thread(threading.current_thread))
+
     async def ask():
         async with FlashClient(Host(app)) as client:
             assert (await client.get("/_dash-layout")).status == 200
@@ -209,6 +216,8 @@ def test_what_a_request_has_started_ends_with_the_process(app, events, ends, is_
         startup._end_with_process()
         assert events == ["first", "second", "third", *ends]
         assert not startup.is_complete
+        # A process that ends can start no thread.
+        assert threads[0] is threads[1]
     # It has ended, and so has its loop.
     startup._end_with_process()
     assert events == ["first", "second", "third", *ends]
