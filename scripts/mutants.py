@@ -83,11 +83,14 @@ ROOMS = {
     "flash/http": Room(
         "flash-core",
         ("http/*.py",),
-        # The second has the tests of what Dash asks of its backend, the third those of its socket.
         (
             "flash-core/tests/http",
+            # What Dash asks of its backend, its socket, and its MCP server.
             "flash-core/tests/test_app.py",
             "flash-core/tests/access/test_callback_socket.py",
+            "flash-core/tests/seams/test_dashs_own.py",
+            # The gateway refuses what is for another host.
+            "flash-core/tests/access/test_hosts.py",
         ),
         # Random requests for 14 s, and a process of its own.
         ("--ignore-glob=*/test_fuzz.py", "--ignore-glob=*/test_garbage_collection.py"),
@@ -182,15 +185,20 @@ ROOMS = {
 ORDER_PLUGIN = """
 import gc
 import json
+from pathlib import Path
 
 import flash.settings
+import mutmut
 import pytest
+from flash.pages import error_page
 from hypothesis import settings
 
 
 def pytest_collection():
     # The line of an app that an error names is none of mutmut's, which calls each function.
     flash.settings.PACKAGES |= {"mutmut"}
+    # Nor is mutmut's code the user's on the page that shows an error.
+    error_page._FRAMEWORK += (str(Path(mutmut.__file__).parent),)
     # The same examples in every run, and none remembered from another mutant.
     settings.register_profile("mutants", settings(), derandomize=True, database=None)
     settings.load_profile("mutants")

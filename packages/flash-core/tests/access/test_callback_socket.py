@@ -206,6 +206,7 @@ async def test_13_a_calls_under_way_are_bounded(app):
         while len(refused) < 2:
             refused += await messages(socket)
         assert [each["requestId"] for each in refused] == ["3", "4"]
+        assert {each["rendererId"] for each in refused} == {"r"}
         assert all("under way" in each["payload"]["message"] for each in refused)
         release.set()
         answered = []

@@ -70,6 +70,25 @@ async def test_13_e_a_request_for_another_host_gets_400_on_every_path(path):
     assert allowed.status == 200
     assert refused.status == 400
     assert refused.body == b"the host 'evil.test' is not in allowed_hosts=\n"
+    assert refused.headers["content-type"] == "text/plain; charset=utf-8"
+    assert refused.headers["content-length"] == str(len(refused.body))
+
+
+async def test_13_e_a_websocket_for_another_host_is_closed_before_it_is_open():
+    app = Flash(__name__, allowed_hosts=["app.test"])
+    app.layout = html.Div()
+    received, sent = [{"type": "websocket.connect"}], []
+
+    async def receive():
+        return received.pop()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/", "headers": [(b"host", b"evil.test")]}
+    await app.server(scope, receive, send)
+    assert received == []
+    assert sent == [{"type": "websocket.close", "code": 1008, "reason": "another host"}]
 
 
 async def test_13_e_without_the_list_any_host_is_allowed():

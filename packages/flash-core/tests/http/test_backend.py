@@ -32,7 +32,10 @@ async def test_assets_are_served_at_the_path_that_the_app_has_chosen(tmp_path, p
 
     async with FlashClient(app) as client:
         answer = await client.get(f"/{path.strip('/')}/deep/style.css")
+        missing = await client.get(f"/{path.strip('/')}/deep/none.css")
     assert (answer.status, answer.text) == (200, "p {}")
+    assert (missing.status, missing.text) == (404, "no such file")
+    assert missing.headers["content-type"] == "text/plain"
 
 
 async def test_a_route_of_a_hook_belongs_to_the_app_and_has_its_own_methods():
@@ -66,3 +69,11 @@ async def test_an_endpoint_of_a_callback_is_posted_to_with_or_without_a_slash(pa
         refused = await client.post("/api/double", json={"other": 4})
         assert refused.status == 400
         assert refused.text.startswith("the arguments do not match the callback: ")
+
+
+def test_run_serves_at_the_place_and_with_the_options_that_it_is_given(monkeypatch):
+    app, served = Flash(__name__), []
+    app.layout = html.Div()
+    monkeypatch.setattr(app, "serve", lambda *place, **options: served.append((place, options)))
+    app.run(host="127.0.0.2", port=8051, workers=2)
+    assert served == [(("127.0.0.2", 8051), {"debug": False, "workers": 2})]

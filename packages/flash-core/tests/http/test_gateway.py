@@ -542,6 +542,14 @@ class TestPlaces:
             icon.give()
             assert (await icon.answer())[0] == 200
 
+    async def test_a_server_may_leave_out_that_there_is_no_root_path(self, app):
+        async with served(app):
+            wire = Wire(app)
+            del wire.scope["root_path"]
+            wire.give(json.dumps(a_body()).encode())
+            assert (await wire.answer())[0] == 200
+        assert app.config.requests_pathname_prefix == "/"
+
     async def test_a_root_path_is_a_whole_part_of_the_path(self, app):
         async with served(app):
             status, _, _ = await posted(app, a_body(), path=f"/rooted{PATH}", root_path="/root")

@@ -21,7 +21,10 @@ def app():
     app = Flash(__name__)
     app.layout = html.Div()
     app.server.secret_key = "secret"
+    # Without a request, Dash's current app is the one that was made last.
+    other = Flash("another")
     yield app
+    other.pool.close()
     app.pool.close()
 
 

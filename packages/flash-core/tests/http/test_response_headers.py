@@ -8,7 +8,7 @@ import quart
 from dash import html
 
 from flash import ConfigurationError, Flash
-from flash.http.response_headers import PageHeaders, with_headers
+from flash.http.response_headers import PageHeaders, use_safe_cookies, with_headers
 from flash.testing import AppClient
 
 NAMES = ("x-content-type-options", "referrer-policy", "x-frame-options")
@@ -165,6 +165,37 @@ async def test_13_e_an_app_decides_about_its_cookies_itself(is_secure):
         session = (await cookies(client))["session"]
     assert ("secure" in session) == is_secure
     assert "samesite=strict" in session
+
+
+def test_13_e_only_what_the_app_leaves_open_about_cookies_is_set():
+    server = quart.Quart(__name__)
+    server.config["SESSION_COOKIE_SAMESITE"] = "None"
+    use_safe_cookies(server)
+    assert server.config["SESSION_COOKIE_SAMESITE"] == "None"
+    assert server.config["SESSION_COOKIE_SECURE"] is None
+
+
+@pytest.mark.parametrize(
+    ("cookie", "expected"),
+    [
+        (b"session=a; Path=/", b"session=a; Path=/; Secure"),
+        (b"session=a; SECURE; Path=/", b"session=a; SECURE; Path=/"),
+        # The value of the cookie is none of its attributes.
+        (b"session=secure", b"session=secure; Secure"),
+        (b"session_2=a", b"session_2=a"),
+    ],
+)
+async def test_13_e_behind_https_secure_is_added_once_and_to_the_session_alone(cookie, expected):
+    sent = []
+
+    async def send(message):
+        sent.extend(message["headers"])
+
+    config = {"SESSION_COOKIE_NAME": "session", "SESSION_COOKIE_SECURE": None}
+    wrapped = with_headers(send, {"scheme": "https"}, lambda _: None, config)
+    headers = [(b"Set-Cookie", cookie), (b"x-mine", b"session=a")]
+    await wrapped({"type": "http.response.start", "status": 200, "headers": headers})
+    assert sent == [(b"Set-Cookie", expected), (b"x-mine", b"session=a")]
 
 
 HTML = [(b"Content-Type", b"text/html; charset=utf-8"), (b"x-mine", b"1")]

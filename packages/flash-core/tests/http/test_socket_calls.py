@@ -204,6 +204,28 @@ async def test_a_page_that_leaves_ends_the_calls_that_run(app):
     await ended.wait()
 
 
+async def test_the_end_of_the_calls_is_awaited(app):
+    begun, ended = asyncio.Event(), []
+
+    @app.callback(OUT, IN, websocket=True)
+    async def callback(value):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # Such as a transaction that is rolled back.
+            for _ in range(20):
+                await asyncio.sleep(0)
+            ended.append(value)
+
+    async with FlashClient(app):
+        calls = SocketCalls(app, Wire().send, max_calls=1)
+        assert calls.handle({"type": "callback_request", "payload": a_body(1)})
+        await begun.wait()
+        await calls.close()
+        assert ended == [1]
+
+
 class Middleware:
     """Notes the messages of WebSockets."""
 
