@@ -33,6 +33,11 @@ SPINNER = re.compile("[⠀-⣿]")
 REQUIRED = 90.0
 # Seconds. A mutant whose tests take longer counts as noticed: the tests would hang.
 TEST_TIMEOUT = 20
+# pytest's option that leaves the ids of tests as they are. It would escape them once more each time
+# that a process collects them, and the fork of a mutant would not find the tests by their first ids.
+UNESCAPED_IDS = "disable_test_id_escaping_and_forfeit_all_rights_to_community_support"
+# What mutmut writes if pytest refused to run. mutmut shows it as a time-out.
+NOT_RUN = 255
 # Log texts are no behaviour that a test should hold fast.
 UNMUTATED_LINES = [r"\b(logger|_logger|log|_log|LOG|_LOG|LOGGER|_LOGGER)\.\w+\("]
 
@@ -283,7 +288,7 @@ def copy_room(room: Room, folder: Path) -> None:
         "[tool.mutmut]\n"
         + toml(mutmut)
         + "[tool.pytest.ini_options]\n"
-        + toml(settings["ini_options"])
+        + toml(settings["ini_options"] | {UNESCAPED_IDS: True})
     )
 
 
@@ -370,13 +375,19 @@ def pieces(stream: Iterator[str]) -> Iterator[str]:
 
 
 def tally(folder: Path, mutants: list[str], made: int) -> Tally:
-    """Read mutmut's results."""
+    """Read mutmut's results; fails if the tests of a mutant did not run."""
     from mutmut.stats import status_by_exit_code
 
     result = Tally(made=made)
     codes: dict[str, int | None] = {}
     for meta in (folder / "mutants" / "src").rglob("*.meta"):
         codes |= json.loads(meta.read_text())["exit_code_by_key"]
+    not_run = [mutant for mutant in mutants if codes[mutant] == NOT_RUN]
+    if not_run:
+        raise SystemExit(
+            f"pytest did not run the tests of {len(not_run)} mutants, such as {not_run[0]}; start "
+            f"it by hand in {folder / 'mutants'} with the ids in mutmut-stats.json"
+        )
     for mutant in mutants:
         status = status_by_exit_code[codes[mutant]]
         if status in {"killed", "segfault"}:

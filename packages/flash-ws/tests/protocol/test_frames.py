@@ -279,6 +279,8 @@ def test_an_error_of_the_link_says_its_reason_and_its_code():
     error = LinkClosed(CloseCode.KICKED, "signed out")
     assert (error.code, error.reason) == (CloseCode.KICKED, "signed out")
     assert str(error) == "signed out (close code 4430)"
+    # Logs of tasks that nobody awaits show this form.
+    assert repr(error) == f"LinkClosed({CloseCode.KICKED!r}, 'signed out')"
 
 
 def test_an_error_of_the_link_can_be_sent_to_another_process():
