@@ -33,8 +33,8 @@ SPINNER = re.compile("[⠀-⣿]")
 REQUIRED = 90.0
 # Seconds. A mutant whose tests take longer counts as noticed: the tests would hang.
 TEST_TIMEOUT = 20
-# pytest's option that leaves the ids of tests as they are. It would escape them once more each time
-# that a process collects them, and the fork of a mutant would not find the tests by their first ids.
+# pytest's option that leaves the ids of tests as they are. Without it a process that collects them
+# again, such as the fork of a mutant, escapes them again and does not find them by their first ids.
 UNESCAPED_IDS = "disable_test_id_escaping_and_forfeit_all_rights_to_community_support"
 # What mutmut writes if pytest refused to run. mutmut shows it as a time-out.
 NOT_RUN = 255
