@@ -33,9 +33,6 @@ SPINNER = re.compile("[⠀-⣿]")
 REQUIRED = 90.0
 # Seconds. A mutant whose tests take longer counts as noticed: the tests would hang.
 TEST_TIMEOUT = 20
-# pytest's option that leaves the ids of tests as they are. Without it a process that collects them
-# again, such as the fork of a mutant, escapes them again and does not find them by their first ids.
-UNESCAPED_IDS = "disable_test_id_escaping_and_forfeit_all_rights_to_community_support"
 # What mutmut writes if pytest refused to run. mutmut shows it as a time-out.
 NOT_RUN = 255
 # Log texts are no behaviour that a test should hold fast.
@@ -214,6 +211,15 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: seconds.get(item.nodeid, 0))
 
 
+def pytest_collection_finish(session):
+    # pytest keeps what it has made of `ids=`, and would escape it again in each mutant's process,
+    # which would not find the tests by their first ids.
+    for item in session.items:
+        for mark in item.iter_markers("parametrize"):
+            if mark._param_ids_from is not None:
+                object.__setattr__(mark._param_ids_from, "_param_ids_generated", None)
+
+
 def pytest_unconfigure(config):
     # The process that mutants are forked off: they need not walk what it has loaded.
     if config.option.collectonly:
@@ -288,7 +294,7 @@ def copy_room(room: Room, folder: Path) -> None:
         "[tool.mutmut]\n"
         + toml(mutmut)
         + "[tool.pytest.ini_options]\n"
-        + toml(settings["ini_options"] | {UNESCAPED_IDS: True})
+        + toml(settings["ini_options"])
     )
 
 
