@@ -33,6 +33,8 @@ SPINNER = re.compile("[⠀-⣿]")
 REQUIRED = 90.0
 # Seconds. A mutant whose tests take longer counts as noticed: the tests would hang.
 TEST_TIMEOUT = 20
+# What mutmut writes if pytest refused to run. mutmut shows it as a time-out.
+NOT_RUN = 255
 # Log texts are no behaviour that a test should hold fast.
 UNMUTATED_LINES = [r"\b(logger|_logger|log|_log|LOG|_LOG|LOGGER|_LOGGER)\.\w+\("]
 
@@ -217,6 +219,15 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: seconds.get(item.nodeid, 0))
 
 
+def pytest_collection_finish(session):
+    # pytest keeps what it has made of `ids=`, and would escape it again in each mutant's process,
+    # which would not find the tests by their first ids.
+    for item in session.items:
+        for mark in item.iter_markers("parametrize"):
+            if mark._param_ids_from is not None:
+                object.__setattr__(mark._param_ids_from, "_param_ids_generated", None)
+
+
 def pytest_unconfigure(config):
     # The process that mutants are forked off: they need not walk what it has loaded.
     if config.option.collectonly:
@@ -378,13 +389,19 @@ def pieces(stream: Iterator[str]) -> Iterator[str]:
 
 
 def tally(folder: Path, mutants: list[str], made: int) -> Tally:
-    """Read mutmut's results."""
+    """Read mutmut's results; fails if the tests of a mutant did not run."""
     from mutmut.stats import status_by_exit_code
 
     result = Tally(made=made)
     codes: dict[str, int | None] = {}
     for meta in (folder / "mutants" / "src").rglob("*.meta"):
         codes |= json.loads(meta.read_text())["exit_code_by_key"]
+    not_run = [mutant for mutant in mutants if codes[mutant] == NOT_RUN]
+    if not_run:
+        raise SystemExit(
+            f"pytest did not run the tests of {len(not_run)} mutants, such as {not_run[0]}; start "
+            f"it by hand in {folder / 'mutants'} with the ids in mutmut-stats.json"
+        )
     for mutant in mutants:
         status = status_by_exit_code[codes[mutant]]
         if status in {"killed", "segfault"}:

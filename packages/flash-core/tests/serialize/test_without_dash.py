@@ -101,6 +101,8 @@ VALUES = {
     "words": np.array(["a", "b"]),
     "moments": np.array(["2026-01-01", "NaT"], dtype="datetime64[D]"),
     "a moment": np.datetime64("2026-01-01T01:02:03"),
+    "records": np.zeros(2, dtype=[("a", "i4"), ("b", "f8")]),
+    "spans": np.array([1, 2], dtype="timedelta64[ns]"),
     "objects": np.array(["a", 1, None, html.B("x")], dtype=object),
     "nothing": np.ma.masked,
     "a number of numpy": np.float32(0.1),
@@ -146,6 +148,9 @@ VALUES = {
         i=np.array([], dtype="int64"),
         j=np.array(5),
     ),
+    "rows of moments in a figure": figure_of(
+        a=np.array([["0001-01-01"], ["9998-12-31"]], dtype="datetime64[D]")
+    ),
     "moments and words in a figure": figure_of(
         a=np.array(["2026-01-01", "2026-01-02"], dtype="datetime64[D]"),
         b=np.array([["2026-01-01"], ["NaT"]], dtype="datetime64[D]")[:1],
@@ -187,6 +192,14 @@ def test_plain_parts_are_shared_and_others_are_copied():
     assert cleaned[1] == odd
     assert type(cleaned[1][-1]) is float
     assert type(odd[-1]) is decimal.Decimal
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int64", "uint8", "float32"])
+def test_the_numbers_of_a_column_are_not_copied(dtype):
+    column = pd.Series([0, 1], dtype=dtype)
+    cleaned = cleaning.clean(column)
+    assert type(cleaned) is np.ndarray
+    assert np.shares_memory(cleaned, column.values)
 
 
 def test_a_figure_shares_its_plain_parts_and_plotly_converts_no_usual_array(monkeypatch):
@@ -248,6 +261,31 @@ def test_only_classes_that_plotly_and_dash_write_in_the_usual_way_are_written_he
         assert not figures.is_known_part(cls)
 
 
+@pytest.mark.parametrize(
+    ("base", "is_written_here"),
+    [
+        (html.Div, components.is_ordinary),
+        (go.Figure, figures.is_known_figure),
+        (go.Scatter, figures.is_known_part),
+    ],
+)
+@pytest.mark.parametrize("name", ["__getattr__", "to_pydatetime", "to_plotly_json", "tolist"])
+def test_a_class_that_another_rule_of_dash_may_apply_to_is_not_written_here(
+    base, is_written_here, name
+):
+    assert is_written_here(base)
+    odd = type("Odd", (base,), {"__module__": base.__module__, name: lambda self, *_: None})
+    assert not is_written_here(odd)
+
+
+def test_a_component_that_dash_is_told_to_mount_anew_is_not_written_here():
+    class Remounted(html.Div):
+        __module__ = html.Div.__module__
+        _dashprivate_remount = True
+
+    assert not components.is_ordinary(Remounted)
+
+
 def test_property_names_are_read_again_only_where_an_instance_has_others():
     form = components.component_form(html.Div, cleaning.clean, lambda component: "fallback")
     assert form(html.Div("x"))["props"] == {"children": "x"}
@@ -255,6 +293,7 @@ def test_property_names_are_read_again_only_where_an_instance_has_others():
     other._prop_names = ["id"]
     assert form(other) == "fallback"
     assert form(html.Div("y", title="t"))["props"] == {"children": "y", "title": "t"}
+    assert form(html.Div("y", **{"data-a": 1}))["props"] == {"children": "y", "data-a": 1}
     odd = html.Div("x")
     odd.__dict__["note"] = 1
     assert form(odd) == "fallback"

@@ -2,7 +2,7 @@ import json
 import pickle
 
 import pytest
-from dash import Patch
+from dash import ALL, MATCH, Patch
 
 from flash_ws.protocol.codes import CloseCode
 from flash_ws.protocol.errors import LinkClosed, ProtocolError
@@ -102,6 +102,28 @@ def test_a_frame_with_one_change_that_builds_on_a_value_replaces_nothing(prop, v
     )
 
 
+def test_properties_that_a_call_sets_name_the_call():
+    assert on_the_wire(props_message([("a", {"value": 1})], call=7))["call"] == 7
+
+
+@pytest.mark.parametrize(
+    ("component_id", "remedy"),
+    [
+        ("", "an id is a text of at least one character"),
+        ({}, "an id is a text, or a dictionary with at least one entry"),
+        (None, "an id is a text, or a dictionary with at least one entry"),
+        (
+            {"type": MATCH, "index": ALL},
+            f"{MATCH} is for callbacks; push to each id with values in its place",
+        ),
+    ],
+)
+def test_what_is_the_id_of_no_component_is_refused(component_id, remedy):
+    with pytest.raises(ValueError, match=r"^cannot push") as refused:
+        props_message([(component_id, {"value": 1})])
+    assert str(refused.value) == f"cannot push to the component {component_id!r}: {remedy}"
+
+
 def test_a_value_without_a_json_form_is_an_error_of_the_caller():
     with pytest.raises(TypeError):
         props_message([("a", {"children": object()})])
@@ -116,6 +138,17 @@ def test_a_snapshot_says_where_it_stands():
         "u": [["a", {"children": 1}]],
     }
     assert (frame.channel, frame.number, frame.starts_epoch) == ("all", 5, False)
+
+
+def test_a_snapshot_may_say_that_something_is_missing():
+    frame = snapshot_frame("all", 5, "[]", recovered=False)
+    assert json.loads(frame.text) == {
+        "t": "snapshot",
+        "c": "all",
+        "n": 5,
+        "recovered": False,
+        "u": [],
+    }
 
 
 def test_a_reset_begins_an_epoch_and_says_that_something_is_lost():
@@ -206,6 +239,12 @@ def test_a_hello_is_read_whole():
     assert hello == Hello("token", {"all": ("e", 3)}, "/orders", False, None)
 
 
+def test_a_hello_says_which_load_of_the_page_it_is_and_whether_it_is_new():
+    hello = parse_hello({"t": "hello", "v": 1, "at": {"all": ["e", 3]}, "load": "x7", "new": True})
+    assert (hello.load, hello.is_new) == ("x7", True)
+    assert not parse_hello({"t": "hello", "v": 1, "new": False}).is_new
+
+
 def test_a_page_on_its_first_visit_has_nothing_to_say():
     assert parse_hello({"t": "hello", "v": 1}) == Hello(None, {}, "", True, None)
     assert parse_hello({"t": "hello", "v": 1, "page": None}).token is None
@@ -279,6 +318,8 @@ def test_an_error_of_the_link_says_its_reason_and_its_code():
     error = LinkClosed(CloseCode.KICKED, "signed out")
     assert (error.code, error.reason) == (CloseCode.KICKED, "signed out")
     assert str(error) == "signed out (close code 4430)"
+    # Logs of tasks that nobody awaits show this form.
+    assert repr(error) == f"LinkClosed({CloseCode.KICKED!r}, 'signed out')"
 
 
 def test_an_error_of_the_link_can_be_sent_to_another_process():

@@ -157,6 +157,26 @@ def test_a_frame_that_is_larger_than_all_that_may_wait_is_sent():
     assert not outbox.add(raw("12345678901"))
 
 
+def test_a_frame_that_is_larger_than_all_is_counted_alike_when_it_comes_and_when_it_is_replaced():
+    outbox = Outbox(max_bytes=11)
+    outbox.add(raw("1234567890ab", sets=["a"]))
+    outbox.add(raw("1"))
+    assert outbox.statistics().bytes_waiting == 6
+    outbox.add(raw("2", sets=["a"]))
+    assert outbox.statistics() == OutboxStatistics(2, 2, 0, 1)
+
+
+def test_there_is_room_for_what_fits_until_half_of_what_may_wait_waits():
+    outbox = Outbox(max_bytes=10)
+    outbox.add(raw("12345"))
+    assert outbox.has_room_for(raw("12345"))
+    assert not outbox.has_room_for(raw("123456"))
+    # It counts as half of it.
+    assert outbox.has_room_for(raw("12345678901"))
+    outbox.add(raw("6"))
+    assert not outbox.has_room_for(raw("1"))
+
+
 def test_somebody_who_can_wait_should_from_half_of_what_may_wait_on():
     outbox = Outbox(max_bytes=10)
     outbox.add(raw("12345"))

@@ -31,6 +31,11 @@ def test_13_d_plain_values_hold_none(value):
     assert find_marker(value) is None
 
 
+def test_13_d_of_a_long_marker_forty_characters_are_told():
+    told = repr("__dash" + 34 * "x")
+    assert find_marker({"__dash" + 1000 * "x": 1}) == f"the marker {told} of Dash"
+
+
 def test_13_d_a_deep_value_costs_no_recursion():
     value = FRAME
     for _ in range(100_000):
