@@ -679,6 +679,9 @@ def test_changed_styles_and_changed_code_are_seen_without_a_hand_on_the_page(
     browser.wait_for_text("#heading", "before")
     browser.wait_for(lambda: colour() == "rgba(1, 0, 0, 1)", "the style")
     browser.run_js("window.same = true")
+    # What has changed is what differs from the first answer that the page has got.
+    asked = "performance.getEntriesByType('resource').filter(e => e.name.includes('_reload-hash'))"
+    browser.wait_for(lambda: browser.run_js(f"return {asked}.length") > 1, "the first answer")
     style.write_text("#text { color: rgb(2, 0, 0); }")
     browser.wait_for(lambda: colour() == "rgba(2, 0, 0, 1)", "the changed style")
     assert browser.run_js("return window.same") is True

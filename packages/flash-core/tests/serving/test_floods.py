@@ -63,4 +63,4 @@ async def test_a_page_that_floods_sees_the_end_of_its_socket(served, path):
         flooding.cancel()
         await asyncio.gather(flooding, return_exceptions=True)
     if path == "/closes":
-        assert page.close_code == 4000
+        assert page.protocol.close_code == 4000

@@ -382,4 +382,4 @@ class TestMessage:
                 await client.recv()
         await reached(lambda: errors)
         assert len(errors) == 1
-        assert client.close_code == 4000
+        assert client.protocol.close_code == 4000

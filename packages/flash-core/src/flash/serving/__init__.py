@@ -178,8 +178,11 @@ def _announce(address: Address, options: ServeOptions) -> None:
 
 
 def _why(options: ServeOptions) -> str:
-    """Return why this server serves, and what makes it fast."""
+    """Return why this server serves, what makes it fast, and which limit it lacks."""
     if options.server != DEFAULT_SERVER:
-        return f"chosen by server={options.server!r}"
+        chosen = f"chosen by server={options.server!r}"
+        # What an operator must know, since granian has no setting for it.
+        limit = "; granian holds up to 16 MiB of each unfinished WebSocket frame in memory"
+        return chosen + limit if options.server == "granian" else chosen
     found = [name for name in ("httptools", "uvloop") if importlib.util.find_spec(name)]
     return f"the default, with {' and '.join(found)}" if found else "the default, in pure Python"
