@@ -339,6 +339,27 @@ async def test_13_a_a_page_that_sends_without_pause_gives_others_their_turn(app)
     await socket.ended()
 
 
+async def test_13_a_an_end_between_two_messages_ends_the_reading(app):
+    read = 0
+
+    async def receive():
+        nonlocal read
+        read += 1
+        if read > 8:
+            # A page that answers no close frame.
+            await asyncio.Event().wait()
+        return {"type": "websocket.receive", "text": "{}"}
+
+    socket = a_socket(app, receive)
+    socket.handle_early(lambda _: True)
+    # Runs in the turn that others have after eight messages.
+    asyncio.get_running_loop().call_soon(socket.end, 4001, "ended from this side")
+    async with asyncio.timeout(10):
+        assert await socket.receive() == {"type": "websocket.disconnect", "code": 4001}
+    assert read == 8
+    await socket.ended()
+
+
 async def test_13_a_a_reader_that_is_cancelled_by_others_stays_cancelled(app):
     never = asyncio.Event()
 

@@ -207,14 +207,14 @@ def split(request, at):
     return request[: body + at], request[body + at :]
 
 
-async def send_in_parts(port, *parts, until):
+async def send_in_parts(port, first, rest, asked, until):
+    """Send a request's rest when the app has asked for its body; return the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answer = b""
     async with asyncio.timeout(10):
-        for part in parts:
-            writer.write(part)
-            # The server reads each part by itself.
-            await asyncio.sleep(0.05)
+        writer.write(first)
+        await reached(lambda: asked)
+        writer.write(rest)
         while until not in answer:
             answer += await reader.read(65536)
     writer.close()
@@ -245,13 +245,14 @@ class TestBody:
     @pytest.mark.parametrize("at", [0, 10])
     async def test_one_that_comes_later_is_waited_for(self, app, served, asked, at):
         port = await served(app.server)
-        assert b"200 OK" in await send_in_parts(port, *split(call(), at), until=b"after 0 s")
+        answer = await send_in_parts(port, *split(call(), at), asked, until=b"after 0 s")
+        assert b"200 OK" in answer
         assert asked == [False]
 
     async def test_a_client_that_asks_first_is_told_to_send_it(self, app, served, asked):
         port = await served(app.server)
         parts = split(call(expect="100-continue"), 0)
-        answer = await send_in_parts(port, *parts, until=b"after 0 s")
+        answer = await send_in_parts(port, *parts, asked, until=b"after 0 s")
         assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
         assert asked == [False]
 

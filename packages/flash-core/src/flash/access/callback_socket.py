@@ -318,8 +318,6 @@ class CallbackSocket:
         self._end: asyncio.Future[int] = self._loop.create_future()
         # The task that waits for the next event; None while no event is waited for.
         self._reader: asyncio.Task[Any] | None = None
-        # Whether ``end`` has cancelled the reader.
-        self._is_reader_cancelled = False
         # Messages read since other tasks had a turn.
         self._in_a_row = 0
         # The loop's time when waiting for the next event began, None while it is not waited for.
@@ -363,8 +361,13 @@ class CallbackSocket:
 
     async def _receive_unhandled(self) -> dict[str, Any]:
         while True:
+            self._in_a_row += 1
+            if self._in_a_row > _MAX_IN_A_ROW:
+                self._in_a_row = 1
+                await asyncio.sleep(0)
             if self._unread:
                 await self._wait_for_room()
+            # Nothing is awaited between this and the reading, which an end from here on cancels.
             if self._end.done():
                 return {"type": "websocket.disconnect", "code": self._end.result()}
             event = await self._next_event()
@@ -393,17 +396,13 @@ class CallbackSocket:
             await asyncio.wait({self._room, self._end}, return_when=asyncio.FIRST_COMPLETED)
 
     async def _next_event(self) -> dict[str, Any]:
-        self._in_a_row += 1
-        if self._in_a_row > _MAX_IN_A_ROW:
-            self._in_a_row = 1
-            await asyncio.sleep(0)
         self._listening_since = self._loop.time()
         # Neither a task nor a timeout for each message: they would cost as much as the callback.
         self._reader = reader = asyncio.current_task()
         try:
             return await self._receive()
         except asyncio.CancelledError:
-            if reader is None or not self._is_reader_cancelled or reader.uncancel() > 0:
+            if reader is None or not self._end.done() or reader.uncancel() > 0:
                 raise
             return {"type": "websocket.disconnect", "code": self._end.result()}
         finally:
@@ -468,7 +467,6 @@ class CallbackSocket:
         if not self._end.done():
             self._end.set_result(code)
             if self._reader is not None:
-                self._is_reader_cancelled = True
                 self._reader.cancel()
             self._closing = asyncio.ensure_future(self._close(code, reason))
 

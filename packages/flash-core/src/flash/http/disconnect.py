@@ -57,10 +57,9 @@ class _Nothing:
     """An awaitable that is done; it costs less than a coroutine without an ``await``."""
 
     def __await__(self) -> Generator[Any, None, None]:
-        return _NO_STEPS.__iter__()  # type: ignore[return-value]
+        return iter(())  # type: ignore[return-value]
 
 
-_NO_STEPS = ()
 _NOTHING = _Nothing()
 
 
